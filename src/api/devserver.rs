@@ -1,0 +1,113 @@
+//! `DevServer`: one development server of one user, in her namespace.
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+/// A development server: a pod with a home that outlives it. Its owner enters it with `ssh USER+NAME@bastion`.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "devserver.io",
+    version = "v1",
+    kind = "DevServer",
+    plural = "devservers",
+    shortname = "dsv",
+    namespaced,
+    status = "DevServerStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    validation = Rule::new("self.metadata.name.size() <= 58 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
+        .message("a name has 1 to 58 lower-case letters, digits and inner hyphens"),
+    printcolumn = r#"{"name":"Flavor","type":"string","jsonPath":".spec.flavor"}"#,
+    printcolumn = r#"{"name":"Image","type":"string","jsonPath":".spec.image"}"#,
+    printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
+    printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.message","priority":1}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[x_kube(validation = Rule::new(
+    "(has(oldSelf.home) && has(oldSelf.home.storageClass)) ? (has(self.home) && has(self.home.storageClass) && self.home.storageClass == oldSelf.home.storageClass) : true"
+).message("home.storageClass cannot change once it is set: a volume cannot move to another class"))]
+#[serde(rename_all = "camelCase")]
+pub struct DevServerSpec {
+    /// Name of the DevServerFlavor that sizes the pod. Default: the flavor that is marked as default.
+    /// Changing it restarts the pod; the home stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub flavor: Option<String>,
+    /// Container image, any that runs Linux programs. Default: the operator's `operator.image`.
+    /// Changing it restarts the pod; the home stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^\S+$"))]
+    pub image: Option<String>,
+    /// The volume that holds the home folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<Home>,
+    /// The pod's first process, as argv; the pod restarts when it ends. Default: a shell that waits and reaps.
+    /// Images without a shell need one of their own here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), inner(length(max = 65536)))]
+    #[x_kube(validation = Rule::new("self.size() > 0 && self[0] != ''").message("the first word of the command names a program"))]
+    pub command: Option<Vec<String>>,
+}
+
+/// The volume that holds a home folder. It is kept when the DevServer is deleted.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Home {
+    /// Size of the claim. Default: the operator's `operator.home_size`. It can grow where the storage class allows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("type(self) == int ? self > 0 : isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))")
+        .message("a size is a positive quantity such as 10Gi"))]
+    pub size: Option<Quantity>,
+    /// Storage class of the claim; it cannot change afterwards. Default: the cluster's default class.
+    /// A home that an earlier DevServer of this name left keeps the class it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub storage_class: Option<String>,
+    /// Absolute path of the home in the pod, and its `HOME`. Default: `/home/dev`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = r"^(/[^/:]+)+$"))]
+    #[x_kube(validation = Rule::new("!self.split('/').exists(part, part == '.' || part == '..')")
+        .message("the path of a home has no . or .. in it"))]
+    #[x_kube(validation = Rule::new("!self.matches('^/(proc|sys|dev)(/|$)')")
+        .message("/proc, /sys and /dev are the system's"))]
+    pub mount_path: Option<String>,
+}
+
+/// What the operator observed.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DevServerStatus {
+    /// Where the DevServer is in its life.
+    #[serde(default)]
+    pub phase: Phase,
+    /// What it waits for or what went wrong, in a sentence for its owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The pod that sessions enter; set while the phase is Running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_name: Option<String>,
+    /// The spec's generation that this status tells about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`: sessions can enter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+/// Where a DevServer is in its life.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Waits for something: a node, a volume, a quota. The message says for what.
+    #[default]
+    Pending,
+    /// On a node: its image is pulled, its container starts.
+    Starting,
+    /// Sessions can enter.
+    Running,
+    /// Cannot run until its owner changes something. The message says what.
+    Failed,
+    /// Being deleted.
+    Terminating,
+}

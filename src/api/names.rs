@@ -1,0 +1,79 @@
+//! Names that objects, labels and field managers have, in one place: both replicas and the operator must agree on them.
+
+/// Field manager of what a login or the operator provisions for a user.
+pub const FIELD_MANAGER: &str = "bastion";
+/// Field manager of pods, claims and statuses.
+pub const OPERATOR_FIELD_MANAGER: &str = "bastion-operator";
+/// Label: the user whom an object belongs to.
+pub const USER_LABEL: &str = "devserver.io/user";
+/// Label: the DevServer that an object belongs to.
+pub const DEVSERVER_LABEL: &str = "devserver.io/devserver";
+/// Label of Kubernetes' recommended set, on everything we make.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// Value of [`MANAGED_BY_LABEL`].
+pub const MANAGED_BY: &str = "bastion";
+/// The container of a DevServer's pod that sessions run in.
+pub const CONTAINER: &str = "devserver";
+/// The ClusterRole that each user's service account is bound to in her namespace.
+pub const USER_ROLE: &str = "dev-user";
+
+/// Longest user name: `dev-` and the name must fit a namespace's 63 characters.
+pub const MAX_USER_LENGTH: usize = 59;
+/// Longest DevServer name: `NAME-home` must fit a label's 63 characters.
+pub const MAX_DEVSERVER_LENGTH: usize = 58;
+
+/// The namespace that belongs to `user`.
+pub fn namespace(user: &str) -> String {
+    format!("dev-{user}")
+}
+
+/// The service account that acts for `user` in her namespace; it carries her name.
+pub fn service_account(user: &str) -> &str {
+    user
+}
+
+/// The user name, as the API server knows it, of `user`'s service account.
+pub fn service_account_username(user: &str) -> String {
+    format!("system:serviceaccount:{}:{}", namespace(user), service_account(user))
+}
+
+/// The claim that holds the home of DevServer `devserver`.
+pub fn home_claim(devserver: &str) -> String {
+    format!("{devserver}-home")
+}
+
+/// Whether `name` can name a user: an RFC 1123 label that leaves room for the namespace's prefix.
+pub fn is_user_name(name: &str) -> bool {
+    name.len() <= MAX_USER_LENGTH && is_dns_label(name)
+}
+
+/// Whether `name` can name a DevServer: an RFC 1123 label that leaves room for the claim's suffix.
+pub fn is_devserver_name(name: &str) -> bool {
+    name.len() <= MAX_DEVSERVER_LENGTH && is_dns_label(name)
+}
+
+fn is_dns_label(name: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    match name.as_bytes() {
+        [] => false,
+        [only] => inner(*only),
+        [first, middle @ .., last] => inner(*first) && inner(*last) && middle.iter().all(|b| inner(*b) || *b == b'-'),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_names_are_dns_labels_with_room_for_the_prefix() {
+        assert!(is_user_name("alice"));
+        assert!(is_user_name("a"));
+        assert!(is_user_name("a-1"));
+        for bad in ["", "-a", "a-", "Alice", "a.b", "a_b", "al ice", "ä", "../x"] {
+            assert!(!is_user_name(bad), "{bad}");
+        }
+        assert!(is_user_name(&"a".repeat(MAX_USER_LENGTH)));
+        assert!(!is_user_name(&"a".repeat(MAX_USER_LENGTH + 1)));
+    }
+}

@@ -1,0 +1,106 @@
+//! `DevServerUser`: a person, her keys and her limits.
+
+use k8s_openapi::api::core::v1::{LimitRangeSpec, ResourceQuotaSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::Home;
+
+/// A person who may log in. The object's name is her login name and names her namespace `dev-NAME`.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "devserver.io",
+    version = "v1",
+    kind = "DevServerUser",
+    plural = "devserverusers",
+    shortname = "dsu",
+    status = "DevServerUserStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    validation = Rule::new("self.metadata.name.size() <= 59 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
+        .message("a user's name has 1 to 59 lower-case letters, digits and inner hyphens; other spellings go to spec.logins"),
+    printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
+    printcolumn = r#"{"name":"Namespace","type":"string","jsonPath":".status.namespace"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct DevServerUserSpec {
+    /// Public keys that may log in as this user, each a line as in OpenSSH's `authorized_keys`.
+    /// A key with options is refused until bastion honours them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 16384)))]
+    pub public_keys: Vec<String>,
+    /// Further login names of this user, such as `Alice.Smith`. No `+`: it stands before a DevServer's name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 128), regex(pattern = r"^[^\s+:/]+$")))]
+    pub logins: Vec<String>,
+    /// What her default DevServer is made with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dev_server: Option<DevServerDefaults>,
+    /// Limits of her namespace. Default: the configuration's `provisioning` section.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quotas: Option<Quotas>,
+}
+
+/// What a user's default DevServer is made with.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DevServerDefaults {
+    /// Name of a DevServerFlavor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub flavor: Option<String>,
+    /// Container image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^\S+$"))]
+    pub image: Option<String>,
+    /// The volume that holds the home folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<Home>,
+}
+
+/// Limits of a user's namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Quotas {
+    /// Replaces the default ResourceQuota's spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_quota: Option<ResourceQuotaSpec>,
+    /// Replaces the default LimitRange's spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_range: Option<LimitRangeSpec>,
+}
+
+/// What the operator observed.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DevServerUserStatus {
+    /// Where the user's provisioning is.
+    #[serde(default)]
+    pub phase: UserPhase,
+    /// What it waits for or what went wrong, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The user's namespace, once it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The spec's generation that this status tells about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`: the namespace and all that is in it are as the spec says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+/// Where a user's provisioning is.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UserPhase {
+    /// Not all is made yet.
+    #[default]
+    Pending,
+    /// The namespace and all that is in it are made.
+    Ready,
+    /// Something keeps it from being made. The message says what.
+    Failed,
+}
