@@ -1,0 +1,129 @@
+//! A pod's status from its containers' states. Pure but for the clock.
+
+use crate::minik8s::object;
+use serde_json::{Value, json};
+
+pub(super) fn waiting(reason: &str, message: &str) -> Value {
+    let mut waiting = json!({"reason": reason});
+    if !message.is_empty() {
+        waiting["message"] = json!(message);
+    }
+    json!({"waiting": waiting})
+}
+
+pub(super) fn running() -> Value {
+    json!({"running": {"startedAt": object::now()}})
+}
+
+pub(super) fn terminated(code: i32, started: &Value, reason: &str, message: &str) -> Value {
+    let mut terminated = json!({
+        "exitCode": code,
+        "reason": reason,
+        "startedAt": started,
+        "finishedAt": object::now(),
+    });
+    if !message.is_empty() {
+        terminated["message"] = json!(message);
+    }
+    json!({"terminated": terminated})
+}
+
+/// How a container that has not run here yet starts out; `before` is its status from an earlier run of the cluster.
+pub(super) fn first(name: &str, image: &str, before: &Value) -> Value {
+    let ran = ["running", "terminated"].iter().any(|state| before["state"][state].is_object());
+    let restarts = before["restartCount"].as_u64().unwrap_or(0) + u64::from(ran);
+    let mut last = before["lastState"].clone();
+    if ran {
+        let started = &before["state"]["running"]["startedAt"];
+        last = match before["state"]["terminated"].is_object() {
+            true => before["state"].clone(),
+            false => terminated(137, started, "Error", "the cluster was stopped"),
+        };
+    }
+    json!({
+        "name": name,
+        "image": image,
+        "imageID": "",
+        "restartCount": restarts,
+        "ready": false,
+        "started": false,
+        "state": waiting("ContainerCreating", ""),
+        "lastState": if last.is_object() { last } else { json!({}) },
+    })
+}
+
+/// The status of a pod whose containers are in these states. `over`: none will start again.
+pub(super) fn of_pod(old: &Value, containers: &[Value], ip: &str, over: bool) -> Value {
+    let ready = !containers.is_empty() && containers.iter().all(|status| status["ready"] == true);
+    let started = containers
+        .iter()
+        .any(|status| !status["state"]["waiting"].is_object() || status["lastState"]["terminated"].is_object());
+    let failed = containers.iter().any(|status| status["state"]["terminated"]["exitCode"].as_i64().unwrap_or(0) != 0);
+    let phase = match (over, failed, started) {
+        (true, true, _) => "Failed",
+        (true, false, _) => "Succeeded",
+        (false, _, true) => "Running",
+        (false, _, false) => "Pending",
+    };
+    let unready = match over {
+        true => ("PodCompleted", String::new()),
+        false => {
+            let names: Vec<&str> =
+                containers.iter().filter(|status| status["ready"] != true).map(object::name_field).collect();
+            let message = format!("containers with unready status: [{}]", names.join(" "));
+            ("ContainersNotReady", message)
+        }
+    };
+    let readiness = |kind: &str| match ready {
+        true => condition(kind, true, "", ""),
+        false => condition(kind, false, unready.0, &unready.1),
+    };
+    let mut status = old.clone();
+    status["phase"] = json!(phase);
+    status["podIP"] = json!(ip);
+    status["podIPs"] = json!([{"ip": ip}]);
+    status["hostIP"] = json!("127.0.0.1");
+    status["qosClass"] = json!("BestEffort");
+    status["containerStatuses"] = json!(containers);
+    if status["startTime"].is_null() {
+        status["startTime"] = object::now();
+    }
+    for condition in [
+        condition("PodReadyToStartContainers", true, "", ""),
+        condition("Initialized", true, "", ""),
+        readiness("Ready"),
+        readiness("ContainersReady"),
+    ] {
+        set_condition(&mut status, condition);
+    }
+    status
+}
+
+pub(super) fn condition(kind: &str, holds: bool, reason: &str, message: &str) -> Value {
+    let mut condition = json!({
+        "type": kind,
+        "status": if holds { "True" } else { "False" },
+        "lastTransitionTime": object::now(),
+    });
+    for (field, text) in [("reason", reason), ("message", message)] {
+        if !text.is_empty() {
+            condition[field] = json!(text);
+        }
+    }
+    condition
+}
+
+/// Puts a condition in its place; its time is that of the last change of its status.
+pub(super) fn set_condition(status: &mut Value, mut new: Value) {
+    let mut conditions = object::list(&status["conditions"]).to_vec();
+    match conditions.iter_mut().find(|old| old["type"] == new["type"]) {
+        Some(old) => {
+            if old["status"] == new["status"] {
+                new["lastTransitionTime"] = old["lastTransitionTime"].clone();
+            }
+            *old = new;
+        }
+        None => conditions.push(new),
+    }
+    status["conditions"] = json!(conditions);
+}
