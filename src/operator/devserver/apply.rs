@@ -1,0 +1,252 @@
+//! Makes the cluster what was resolved: the claim, the pod, the status.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Client, Resource, ResourceExt};
+use tokio::time::sleep;
+use tracing::info;
+
+use super::Context;
+use super::build::{BuiltClaim, build_claim, build_pod, is_same_template};
+use super::fetch::Seen;
+use super::refusal::{self, Refusal, RefusalKind};
+use super::resolve::Resolved;
+use super::step::{Situation, Step, Volume, next_step, volume};
+use crate::api::{DevServer, DevServerStatus, names};
+
+/// What reconciling came to: the status tells about it.
+pub(super) struct Done {
+    pub(super) pod: Option<Arc<Pod>>,
+    pub(super) claim: Option<Arc<PersistentVolumeClaim>>,
+    pub(super) step: Step,
+    pub(super) refusal: Option<Refusal>,
+    /// What of the wishes cannot be had although the pod runs.
+    pub(super) note: Option<String>,
+    /// When to look again although nothing changes.
+    pub(super) look_again: Option<Duration>,
+}
+
+impl Done {
+    /// There is nothing to apply, only something to tell.
+    pub(super) fn nothing(seen: Seen) -> Self {
+        Self { pod: seen.pod, claim: seen.claim, step: Step::Keep, refusal: None, note: None, look_again: None }
+    }
+
+    fn refused(mut self, refusal: Refusal) -> Self {
+        self.look_again = Some(match refusal.kind {
+            RefusalKind::TooEarly => Duration::from_secs(1),
+            RefusalKind::Quota | RefusalKind::NameTaken => Duration::from_secs(5),
+            RefusalKind::Rejected => Duration::from_secs(60),
+        });
+        self.refusal = Some(refusal);
+        self
+    }
+}
+
+/// Why it could not be done. A refusal is no error: it is told in the status.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("failed to apply the home's claim")]
+    Claim(#[source] Box<kube::Error>),
+    #[error("failed to create the pod")]
+    CreatePod(#[source] Box<kube::Error>),
+    #[error("failed to delete the pod")]
+    DeletePod(#[source] Box<kube::Error>),
+    #[error("failed to write the DevServer's status")]
+    Status(#[source] Box<kube::Error>),
+}
+
+/// The claim first: a volume takes longest, and a pod that names a missing claim is put aside by the scheduler.
+pub(super) async fn apply(
+    context: &Context,
+    key: &ObjectRef<DevServer>,
+    wanted: &Resolved,
+    seen: Seen,
+) -> Result<Done, Error> {
+    let mut done = Done::nothing(seen);
+    let class = done.claim.as_ref().and_then(|claim| context.stores.storage_class(claim));
+    let BuiltClaim { claim, note } = build_claim(wanted, done.claim.as_deref(), class.as_deref());
+    done.note = note;
+    if let Some(claim) = claim {
+        match apply_claim(&context.client, &claim).await? {
+            Ok(applied) => done.claim = Some(Arc::new(applied)),
+            // A home that cannot be changed is no reason against a pod; one that cannot be made is.
+            Err(refusal) if done.claim.is_some() => done.note = Some(refusal.message),
+            Err(refusal) => return Ok(done.refused(refusal)),
+        }
+    }
+    let template = build_pod(wanted);
+    let (volume, patience) = volume_and_patience(context, key, done.claim.as_deref());
+    let situation = Situation {
+        pod: done.pod.as_deref(),
+        wanted: &template,
+        owner_uid: &wanted.owner.uid,
+        volume,
+        patience,
+        pause: context.memories.pause(key, &context.config),
+    };
+    done.step = next_step(&situation);
+    match done.step {
+        Step::Keep => {
+            if done.pod.as_deref().is_some_and(|pod| !is_same_template(pod, &template)) {
+                let late = "its flavor or a default changed; the change comes with the next restart";
+                done.note.get_or_insert_with(|| late.to_owned());
+            }
+        }
+        Step::WaitUntilGone => {}
+        Step::WaitForVolume => done.look_again = Some(patience),
+        Step::Pause(pause) => done.look_again = Some(pause),
+        Step::Replace | Step::ClearAway => {
+            if let Some(pod) = &done.pod {
+                delete_pod(context, pod, done.step).await?;
+                if done.step == Step::Replace {
+                    context.memories.replaced(key);
+                }
+            }
+        }
+        Step::Create => match create_pod(&context.client, &template, &wanted.owner.uid).await? {
+            Created::Made(pod) => {
+                context.memories.made(key);
+                done.pod = Some(Arc::new(*pod));
+            }
+            Created::Exists => {}
+            Created::Refused(refusal) => return Ok(done.refused(refusal)),
+        },
+    }
+    Ok(done)
+}
+
+fn volume_and_patience(
+    context: &Context,
+    key: &ObjectRef<DevServer>,
+    claim: Option<&PersistentVolumeClaim>,
+) -> (Volume, Duration) {
+    let class = claim.and_then(|claim| context.stores.storage_class(claim));
+    match claim.map_or(Volume::Binding, |claim| volume(claim, class.as_deref())) {
+        Volume::Binding => (Volume::Binding, context.memories.patience(key, &context.config)),
+        ready => (ready, Duration::ZERO),
+    }
+}
+
+async fn apply_claim(
+    client: &Client,
+    claim: &PersistentVolumeClaim,
+) -> Result<Result<PersistentVolumeClaim, Refusal>, Error> {
+    let claims: Api<PersistentVolumeClaim> = namespaced(client, claim);
+    let params = PatchParams::apply(names::OPERATOR_FIELD_MANAGER).force();
+    let (name, patch) = (claim.name_any(), Patch::Apply(claim));
+    patiently("home", || claims.patch(&name, &params, &patch)).await.map_err(|error| Error::Claim(Box::new(error)))
+}
+
+enum Created {
+    Made(Box<Pod>),
+    /// Ours, made a moment ago; the watch will bring it.
+    Exists,
+    Refused(Refusal),
+}
+
+/// Create, not apply: the name is the lock that keeps two pods from ever sharing a home.
+async fn create_pod(client: &Client, pod: &Pod, owner_uid: &str) -> Result<Created, Error> {
+    let pods: Api<Pod> = namespaced(client, pod);
+    let params = PostParams { field_manager: Some(names::OPERATOR_FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    match patiently("pod", || pods.create(&params, pod)).await {
+        Ok(Ok(pod)) => {
+            info!(namespace = pod.namespace(), pod = pod.name_any(), "pod made");
+            Ok(Created::Made(Box::new(pod)))
+        }
+        Ok(Err(refusal)) => Ok(Created::Refused(refusal)),
+        Err(kube::Error::Api(status)) if status.code == 409 => already_exists(&pods, &pod.name_any(), owner_uid).await,
+        Err(error) => Err(Error::CreatePod(Box::new(error))),
+    }
+}
+
+/// A pod that somebody else made is in no cache of ours.
+async fn already_exists(pods: &Api<Pod>, name: &str, owner_uid: &str) -> Result<Created, Error> {
+    let there = pods.get_opt(name).await.map_err(|error| Error::CreatePod(Box::new(error)))?;
+    let is_foreign = there.is_some_and(|pod| {
+        let managed = pod.labels().get(names::MANAGED_BY_LABEL).is_some_and(|manager| manager == names::MANAGED_BY);
+        !managed && pod.owner_references().iter().all(|owner| owner.uid != owner_uid)
+    });
+    if !is_foreign {
+        return Ok(Created::Exists);
+    }
+    let message = format!("there is a pod {name} that is not this DevServer's; delete it or rename the DevServer");
+    Ok(Created::Refused(Refusal { kind: RefusalKind::NameTaken, message }))
+}
+
+async fn delete_pod(context: &Context, pod: &Pod, why: Step) -> Result<(), Error> {
+    let pods: Api<Pod> = namespaced(&context.client, pod);
+    let preconditions = Preconditions { uid: pod.uid(), resource_version: None };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    match pods.delete(&pod.name_any(), &params).await {
+        Ok(_) => {
+            info!(namespace = pod.namespace(), pod = pod.name_any(), ?why, "pod deleted, to be made anew");
+            Ok(())
+        }
+        // Gone, or another by now: the watch will tell.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(error) => Err(Error::DeletePod(Box::new(error))),
+    }
+}
+
+/// Writes the status if it changed.
+pub(super) async fn apply_status(client: &Client, server: &DevServer, status: DevServerStatus) -> Result<(), Error> {
+    if server.status.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    let was = server.status.as_ref().map(|status| status.phase);
+    let name = server.name_any();
+    if was != Some(status.phase) {
+        let message = status.message.as_deref();
+        info!(namespace = server.namespace(), devserver = name, phase = ?status.phase, ?was, message, "phase changed");
+    }
+    let servers: Api<DevServer> = namespaced(client, server);
+    let patch = serde_json::json!({
+        "apiVersion": DevServer::api_version(&()),
+        "kind": DevServer::kind(&()),
+        "status": status,
+    });
+    let params = PatchParams::apply(names::OPERATOR_FIELD_MANAGER).force();
+    match servers.patch_status(&name, &params, &Patch::Apply(patch)).await {
+        Ok(_) => Ok(()),
+        // Deleted meanwhile.
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(Error::Status(Box::new(error))),
+    }
+}
+
+/// Asks again for a while when it was only too early: a quota is unknown until its controller has counted, some
+/// tens of milliseconds after it was made, and a first login waits for this.
+async fn patiently<T, F>(what: &str, mut ask: impl FnMut() -> F) -> Result<Result<T, Refusal>, kube::Error>
+where
+    F: Future<Output = kube::Result<T>>,
+{
+    let mut pause = Duration::from_millis(20);
+    loop {
+        let refusal = match ask().await {
+            Ok(answer) => return Ok(Ok(answer)),
+            Err(kube::Error::Api(status)) => match refusal::read(&status, what) {
+                Some(refusal) => refusal,
+                None => return Err(kube::Error::Api(status)),
+            },
+            Err(error) => return Err(error),
+        };
+        if refusal.kind != RefusalKind::TooEarly || pause > Duration::from_millis(500) {
+            return Ok(Err(refusal));
+        }
+        sleep(pause).await;
+        pause = pause * 3 / 2;
+    }
+}
+
+fn namespaced<A, K>(client: &Client, beside: &A) -> Api<K>
+where
+    A: ResourceExt,
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    Api::namespaced(client.clone(), &beside.namespace().unwrap_or_default())
+}

@@ -1,0 +1,24 @@
+//! The objects of a DevServer as they should be. Pure.
+
+mod pod;
+mod volume_claim;
+
+use std::collections::BTreeMap;
+
+#[cfg(test)]
+pub(super) use pod::tests::pod as test_pod;
+pub(super) use pod::{build_pod, is_replaced_by, is_same_template};
+pub(super) use volume_claim::{BuiltClaim, build_claim};
+
+use super::resolve::Resolved;
+use crate::api::names;
+
+fn labels(wanted: &Resolved) -> BTreeMap<String, String> {
+    [
+        (names::USER_LABEL, wanted.user.as_str()),
+        (names::DEVSERVER_LABEL, &wanted.name),
+        (names::MANAGED_BY_LABEL, names::MANAGED_BY),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
+}

@@ -1,0 +1,209 @@
+//! The pod of a DevServer, and when a pod that exists is no longer the one that is wanted.
+
+use k8s_openapi::api::core::v1::{
+    Container, EnvVar, PersistentVolumeClaimVolumeSource, Pod, PodSecurityContext, PodSpec, SeccompProfile, Volume,
+    VolumeMount,
+};
+use kube::ResourceExt;
+use kube::api::ObjectMeta;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::labels;
+use crate::api::names;
+use crate::operator::devserver::resolve::Resolved;
+
+pub(in super::super) fn build_pod(wanted: &Resolved) -> Pod {
+    let spec = build_spec(wanted);
+    let annotations = [(WISHES_HASH, hash(&wanted.wishes)), (TEMPLATE_HASH, hash(&spec))];
+    Pod {
+        metadata: ObjectMeta {
+            name: Some(wanted.name.clone()),
+            namespace: Some(wanted.namespace.clone()),
+            labels: Some(labels(wanted)),
+            annotations: Some(annotations.map(|(key, value)| (key.to_owned(), value)).into()),
+            owner_references: Some(vec![wanted.owner.clone()]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(spec),
+        status: None,
+    }
+}
+
+/// Whether `pod` has to go for `wanted`. A pod that runs goes only for its owner's own change: what an administrator
+/// does to a flavor or to a default must not end anybody's work. A pod that nobody works in goes for any.
+pub(in super::super) fn is_replaced_by(pod: &Pod, wanted: &Pod) -> bool {
+    annotation(pod, WISHES_HASH) != annotation(wanted, WISHES_HASH)
+        || (!has_started(pod) && !is_same_template(pod, wanted))
+}
+
+/// Whether `pod` was made as `wanted` would be.
+pub(in super::super) fn is_same_template(pod: &Pod, wanted: &Pod) -> bool {
+    annotation(pod, TEMPLATE_HASH) == annotation(wanted, TEMPLATE_HASH)
+}
+
+fn build_spec(wanted: &Resolved) -> PodSpec {
+    let home = &wanted.home;
+    let flavor = &wanted.flavor;
+    let command = wanted.command.clone().unwrap_or_else(|| ["sh", "-c", WAIT_AND_REAP].map(str::to_owned).into());
+    PodSpec {
+        hostname: Some(wanted.name.clone()),
+        service_account_name: Some(names::service_account(&wanted.user).to_owned()),
+        // The account is the bastion's way in, not the pod's way to the API server.
+        automount_service_account_token: Some(false),
+        // Addresses of every service of the namespace in the environment of every program: nobody's wish.
+        enable_service_links: Some(false),
+        termination_grace_period_seconds: Some(5),
+        restart_policy: Some("Always".to_owned()),
+        node_selector: Some(flavor.node_selector.clone()).filter(|selector| !selector.is_empty()),
+        tolerations: Some(flavor.tolerations.clone()).filter(|tolerations| !tolerations.is_empty()),
+        // No user: the image's own. Privilege escalation stays allowed, for sudo.
+        security_context: Some(PodSecurityContext {
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+            // A new volume is root's; this lets an image's other user write in it. Only when the root of the volume
+            // differs, or each start would walk through every file of the home.
+            fs_group: Some(home.group),
+            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+            ..PodSecurityContext::default()
+        }),
+        containers: vec![Container {
+            name: names::CONTAINER.to_owned(),
+            image: Some(wanted.image.clone()),
+            command: Some(command),
+            working_dir: Some(home.mount_path.clone()),
+            env: Some(vec![EnvVar { name: "HOME".to_owned(), value: Some(home.mount_path.clone()), value_from: None }]),
+            resources: Some(flavor.resources.clone()),
+            volume_mounts: Some(vec![VolumeMount {
+                name: "home".to_owned(),
+                mount_path: home.mount_path.clone(),
+                ..VolumeMount::default()
+            }]),
+            ..Container::default()
+        }],
+        volumes: Some(vec![Volume {
+            name: "home".to_owned(),
+            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                claim_name: names::home_claim(&wanted.name),
+                read_only: None,
+            }),
+            ..Volume::default()
+        }]),
+        ..PodSpec::default()
+    }
+}
+
+fn has_started(pod: &Pod) -> bool {
+    let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    containers.is_some_and(|all| all.iter().any(|one| one.started == Some(true)))
+}
+
+fn annotation<'a>(pod: &'a Pod, key: &str) -> Option<&'a String> {
+    pod.annotations().get(key)
+}
+
+fn hash(what: &impl Serialize) -> String {
+    let json = serde_json::to_vec(what).expect("our own types have string keys and nothing that fails");
+    Sha256::digest(json)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+const WISHES_HASH: &str = "devserver.io/spec-hash";
+const TEMPLATE_HASH: &str = "devserver.io/template-hash";
+
+/// Process 1 of a pod whose image brings none of its own. Process 1 has no default signal handlers, so without the trap
+/// every stop would take the whole grace period. `wait` reaps what dying sessions leave behind, and is interrupted by the
+/// trap, which a foreground `sleep` would hold up.
+const WAIT_AND_REAP: &str = "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done";
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::api::{DevServerSpec, Home};
+    use crate::operator::devserver::resolve::resolve;
+    use crate::operator::devserver::resolve::tests::{flavor, server};
+    use crate::operator::tests::config;
+
+    pub(in crate::operator::devserver) fn pod(spec: DevServerSpec) -> Pod {
+        build_pod(&resolve(&server(spec), &[flavor("small", true), flavor("large", false)], &config()).unwrap())
+    }
+
+    fn started(mut pod: Pod) -> Pod {
+        pod.status = serde_json::from_value(serde_json::json!({
+            "containerStatuses": [{
+                "name": "devserver", "image": "x", "imageID": "x", "ready": true, "restartCount": 0, "started": true
+            }]
+        }))
+        .unwrap();
+        pod
+    }
+
+    #[test]
+    fn the_pod_is_the_devservers_and_can_do_no_more_than_it_needs() {
+        let pod = pod(DevServerSpec::default());
+        let owner = &pod.metadata.owner_references.as_ref().unwrap()[0];
+        assert_eq!((owner.kind.as_str(), owner.name.as_str(), owner.controller), ("DevServer", "dev", Some(true)));
+        let spec = pod.spec.as_ref().unwrap();
+        assert_eq!(spec.service_account_name.as_deref(), Some("alice"));
+        assert_eq!(spec.automount_service_account_token, Some(false));
+        assert_eq!(spec.enable_service_links, Some(false));
+        assert_eq!(spec.hostname.as_deref(), Some("dev"));
+        assert_eq!(spec.termination_grace_period_seconds, Some(5));
+        assert_eq!(spec.node_selector.as_ref().unwrap()["pool"], "small");
+        let container = &spec.containers[0];
+        assert_eq!(container.name, "devserver");
+        assert_eq!(container.security_context, None, "sudo works");
+        assert_eq!(container.command.as_ref().unwrap()[..2], ["sh", "-c"]);
+        assert_eq!(container.resources.as_ref().unwrap().limits.as_ref().unwrap()["cpu"].0, "4");
+    }
+
+    #[test]
+    fn home_is_mounted_entered_and_named_at_the_path_of_the_spec() {
+        let home = Home { mount_path: Some("/root".to_owned()), ..Home::default() };
+        let pod = pod(DevServerSpec { home: Some(home), ..DevServerSpec::default() });
+        let spec = pod.spec.unwrap();
+        let container = &spec.containers[0];
+        assert_eq!(container.working_dir.as_deref(), Some("/root"));
+        assert_eq!(container.volume_mounts.as_ref().unwrap()[0].mount_path, "/root");
+        assert_eq!(container.env.as_ref().unwrap()[0].value.as_deref(), Some("/root"));
+        let volume = spec.volumes.unwrap()[0].persistent_volume_claim.clone().unwrap();
+        assert_eq!(volume.claim_name, "dev-home");
+    }
+
+    #[test]
+    fn the_specs_command_replaces_the_waiting_shell() {
+        let command = vec!["/pause".to_owned()];
+        let pod = pod(DevServerSpec { command: Some(command.clone()), ..DevServerSpec::default() });
+        assert_eq!(pod.spec.unwrap().containers[0].command, Some(command));
+    }
+
+    #[test]
+    fn a_running_pod_goes_for_its_owners_change_alone() {
+        let large = || DevServerSpec { flavor: Some("large".to_owned()), ..DevServerSpec::default() };
+        let (before, after) = (pod(DevServerSpec::default()), pod(large()));
+        assert!(is_replaced_by(&started(before.clone()), &after), "another flavor in the spec");
+        assert!(!is_replaced_by(&started(before.clone()), &before));
+
+        let mut wider = before.clone();
+        wider.annotations_mut().insert(TEMPLATE_HASH.to_owned(), "what the administrator made of it".to_owned());
+        assert!(!is_replaced_by(&started(before.clone()), &wider), "someone may work in it");
+        assert!(is_replaced_by(&before, &wider), "it never ran: it waits for what was just put right");
+    }
+
+    /// The script is what stands between a stop and the grace period, in whatever shell the image has.
+    #[test]
+    fn the_waiting_shell_ends_at_once_when_told_to() {
+        use std::os::unix::process::CommandExt;
+        use std::process::{Command, Stdio};
+        use std::time::{Duration, Instant};
+        for shell in [&["sh"][..], &["bash"], &["busybox", "sh"]] {
+            let mut command = Command::new(shell[0]);
+            command.args(&shell[1..]).args(["-c", WAIT_AND_REAP]).stdout(Stdio::null()).stderr(Stdio::null());
+            let Ok(mut child) = command.process_group(0).spawn() else { continue };
+            std::thread::sleep(Duration::from_millis(200));
+            let told = Instant::now();
+            // As process 1 it takes its `sleep` with it; here the whole group is told.
+            Command::new("kill").args(["--", &format!("-{}", child.id())]).status().unwrap();
+            assert!(child.wait().unwrap().success(), "{shell:?}");
+            assert!(told.elapsed() < Duration::from_secs(1), "{shell:?}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What is known of a DevServer's surroundings, from watch caches: reconciling lists nothing.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::ResourceExt;
+use kube::runtime::reflector::{ObjectRef, Store};
+
+use crate::api::{DevServer, DevServerFlavor, names};
+
+pub(super) struct Stores {
+    pub(super) devservers: Store<DevServer>,
+    pub(super) flavors: Store<DevServerFlavor>,
+    pub(super) classes: Store<StorageClass>,
+    pub(super) pods: Store<Pod>,
+    pub(super) claims: Store<PersistentVolumeClaim>,
+}
+
+/// What surrounds one DevServer.
+pub(super) struct Seen {
+    pub(super) flavors: Vec<Arc<DevServerFlavor>>,
+    pub(super) pod: Option<Arc<Pod>>,
+    pub(super) claim: Option<Arc<PersistentVolumeClaim>>,
+}
+
+impl Stores {
+    /// Until every watch has listed once: an empty store would mean "nothing there".
+    pub(super) async fn wait_until_ready(&self) {
+        let Self { devservers, flavors, classes, pods, claims } = self;
+        // It fails only when the watch is dropped, and then the one who asks is dropped too.
+        let _ = tokio::join!(
+            devservers.wait_until_ready(),
+            flavors.wait_until_ready(),
+            classes.wait_until_ready(),
+            pods.wait_until_ready(),
+            claims.wait_until_ready(),
+        );
+    }
+
+    pub(super) fn fetch(&self, server: &DevServer) -> Seen {
+        let namespace = server.namespace().unwrap_or_default();
+        let name = server.name_any();
+        Seen {
+            flavors: self.flavors.state(),
+            pod: self.pods.get(&ObjectRef::new(&name).within(&namespace)),
+            claim: self.claims.get(&ObjectRef::new(&names::home_claim(&name)).within(&namespace)),
+        }
+    }
+
+    pub(super) fn storage_class(&self, claim: &PersistentVolumeClaim) -> Option<Arc<StorageClass>> {
+        let name = claim.spec.as_ref()?.storage_class_name.as_deref()?;
+        self.classes.get(&ObjectRef::new(name))
+    }
+}

@@ -1,0 +1,156 @@
+//! `DevServer` → its home claim and its pod. The operator is the pod's controller; there is no Deployment in between.
+
+mod apply;
+mod build;
+mod events;
+mod fetch;
+mod memory;
+mod refusal;
+mod resolve;
+mod status;
+mod step;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::channel::mpsc::{UnboundedReceiver, unbounded};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt};
+use tracing::warn;
+
+use self::apply::Error;
+use self::events::EventWatches;
+use self::fetch::Stores;
+use self::memory::Memories;
+use super::backoff::Backoff;
+use super::watch::{Change, ours, reflect};
+use super::{Config, error_chain};
+use crate::api::{DevServer, DevServerFlavor, Phase, names};
+
+struct Context {
+    client: Client,
+    config: Config,
+    stores: Stores,
+    memories: Memories,
+    events: EventWatches,
+    backoff: Backoff<ObjectRef<DevServer>>,
+}
+
+/// Reconciles DevServers for ever.
+pub(super) async fn run(client: Client, config: Config) {
+    let (relisted, relists) = unbounded();
+    let all = watcher::Config::default;
+    let (devservers, devserver_changes) = reflect(Api::<DevServer>::all(client.clone()), all(), relisted.clone());
+    let (flavors, flavor_changes) = reflect(Api::<DevServerFlavor>::all(client.clone()), all(), relisted.clone());
+    let (classes, class_changes) = reflect(Api::<StorageClass>::all(client.clone()), all(), relisted.clone());
+    let (pods, pod_changes) = reflect(Api::<Pod>::all(client.clone()), ours(), relisted.clone());
+    let (claims, claim_changes) = reflect(Api::<PersistentVolumeClaim>::all(client.clone()), ours(), relisted);
+    let (events, told): (_, UnboundedReceiver<ObjectRef<DevServer>>) = EventWatches::new(client.clone());
+    let context = Arc::new(Context {
+        client,
+        config,
+        stores: Stores { devservers: devservers.clone(), flavors, classes, pods, claims },
+        memories: Memories::default(),
+        events,
+        backoff: Backoff::new(),
+    });
+
+    let devserver_changes = devserver_changes.filter_map({
+        let context = context.clone();
+        move |change| {
+            let applied = match change {
+                Ok(Change::Deleted(server)) => {
+                    context.forget(&ObjectRef::from_obj(&server));
+                    None
+                }
+                Ok(change) => change.into_applied().map(Ok),
+                Err(error) => Some(Err(error)),
+            };
+            std::future::ready(applied)
+        }
+    });
+    let with_this_flavor = {
+        let devservers = devservers.clone();
+        // Also those that name none, and those that fail because theirs was missing.
+        move |_: DevServerFlavor| {
+            devservers.state().into_iter().map(|server| ObjectRef::from_obj(&*server)).collect::<Vec<_>>()
+        }
+    };
+    Controller::for_stream(devserver_changes, devservers)
+        .with_config(controller::Config::default().concurrency(CONCURRENCY))
+        .reconcile_all_on(relists)
+        .reconcile_on(told)
+        .owns_stream(pod_changes.map(|change| change.map(Change::into_object)))
+        // The claim has no owner reference, or it would go with the DevServer.
+        .watches_stream(claim_changes.map(|change| change.map(Change::into_object)), |claim| devserver_of(&claim))
+        .watches_stream(flavor_changes.map(|change| change.map(Change::into_object)), with_this_flavor)
+        .watches_stream(class_changes.map(|change| change.map(Change::into_object)), |_: StorageClass| None)
+        .run(reconcile, after_error, context)
+        .for_each(|outcome| async {
+            match outcome {
+                // A pod went after its DevServer.
+                Ok(_) | Err(controller::Error::ObjectNotFound(_)) => {}
+                Err(controller::Error::ReconcilerFailed(..)) => {} // logged by the policy, with the pause
+                Err(error) => warn!(error = error_chain(&error), "failed to watch DevServers and what they own"),
+            }
+        })
+        .await;
+}
+
+/// Fetch, resolve, build, apply, status: each time all of it, whatever changed.
+async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Action, Error> {
+    context.stores.wait_until_ready().await;
+    let key = ObjectRef::from_obj(&*server);
+    let seen = context.stores.fetch(&server);
+    let wanted = resolve::resolve(&server, &seen.flavors, &context.config);
+    let done = match &wanted {
+        Ok(wanted) if server.metadata.deletion_timestamp.is_none() => {
+            apply::apply(&context, &key, wanted, seen).await?
+        }
+        _ => apply::Done::nothing(seen),
+    };
+    let notes = context.events.notes(&key);
+    let status = status::status(&server, wanted.as_ref().err(), &done, &notes);
+    if matches!(status.phase, Phase::Pending | Phase::Starting) {
+        context.events.follow(&key);
+    } else {
+        context.events.unfollow(&key);
+    }
+    apply::apply_status(&context.client, &server, status).await?;
+    context.backoff.forget(&key);
+    Ok(done.look_again.map_or_else(Action::await_change, Action::requeue))
+}
+
+fn after_error(server: Arc<DevServer>, error: &Error, context: Arc<Context>) -> Action {
+    let pause: Duration = context.backoff.after_failure(ObjectRef::from_obj(&*server));
+    warn!(
+        namespace = server.namespace(),
+        devserver = server.name_any(),
+        error = error_chain(error),
+        retry_in = ?pause,
+        "failed to reconcile a DevServer"
+    );
+    Action::requeue(pause)
+}
+
+impl Context {
+    /// The DevServer is gone.
+    fn forget(&self, key: &ObjectRef<DevServer>) {
+        self.memories.forget(key);
+        self.events.unfollow(key);
+        self.backoff.forget(key);
+    }
+}
+
+fn devserver_of(claim: &PersistentVolumeClaim) -> Option<ObjectRef<DevServer>> {
+    let name = claim.labels().get(names::DEVSERVER_LABEL)?;
+    Some(ObjectRef::new(name).within(&claim.namespace()?))
+}
+
+/// DevServers reconciled at once: after a start all of them are due.
+const CONCURRENCY: u16 = 32;

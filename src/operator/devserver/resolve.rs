@@ -1,0 +1,244 @@
+//! A DevServer's spec, its flavor and the configuration, read into what to build. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Resource, ResourceExt};
+
+use crate::api::{DevServer, DevServerFlavor, DevServerSpec, names};
+use crate::operator::Config;
+
+/// What a DevServer comes to, with nothing left open.
+#[derive(Clone, Debug)]
+pub(super) struct Resolved {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) user: String,
+    pub(super) owner: OwnerReference,
+    pub(super) image: String,
+    pub(super) command: Option<Vec<String>>,
+    pub(super) home: ResolvedHome,
+    pub(super) flavor: ResolvedFlavor,
+    /// What of the spec shapes the pod, as its owner wrote it.
+    pub(super) wishes: Wishes,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct ResolvedHome {
+    pub(super) size: Quantity,
+    pub(super) storage_class: Option<String>,
+    pub(super) mount_path: String,
+    pub(super) group: i64,
+}
+
+/// Without a flavor: nothing, so that the namespace's LimitRange sizes the pod.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ResolvedFlavor {
+    pub(super) resources: ResourceRequirements,
+    pub(super) node_selector: BTreeMap<String, String>,
+    pub(super) tolerations: Vec<Toleration>,
+}
+
+/// The owner's own words: when they change the pod is replaced, even a running one.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(super) struct Wishes {
+    flavor: Option<String>,
+    image: Option<String>,
+    command: Option<Vec<String>>,
+    mount_path: Option<String>,
+}
+
+/// Why nothing can be built until someone changes something.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Invalid {
+    #[error("{0:?} cannot name a DevServer: a name has 1 to 58 lower-case letters, digits and inner hyphens")]
+    Name(String),
+    #[error("namespace {0} belongs to no user: DevServers live in namespaces dev-USER")]
+    Namespace(String),
+    #[error("there is no flavor {name:?}; {}", offered(existing))]
+    NoFlavor { name: String, existing: Vec<String> },
+    #[error("home.mountPath {0:?} is no absolute path without '..', or is one that the system needs")]
+    MountPath(String),
+    #[error("command names no program")]
+    Command,
+}
+
+impl Invalid {
+    /// The condition's reason.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::NoFlavor { .. } => "FlavorNotFound",
+            Self::Name(_) | Self::Namespace(_) | Self::MountPath(_) | Self::Command => "InvalidSpec",
+        }
+    }
+}
+
+pub(super) fn resolve(
+    server: &DevServer,
+    flavors: &[Arc<DevServerFlavor>],
+    config: &Config,
+) -> Result<Resolved, Invalid> {
+    let name = server.name_any();
+    if !names::is_devserver_name(&name) {
+        return Err(Invalid::Name(name));
+    }
+    let namespace = server.namespace().unwrap_or_default();
+    let user = match namespace.strip_prefix("dev-").filter(|user| names::is_user_name(user)) {
+        Some(user) => user.to_owned(),
+        None => return Err(Invalid::Namespace(namespace)),
+    };
+    let DevServerSpec { flavor, image, home, command } = server.spec.clone();
+    if command.as_ref().is_some_and(|argv| argv.first().is_none_or(String::is_empty)) {
+        return Err(Invalid::Command);
+    }
+    let home = home.unwrap_or_default();
+    let wishes = Wishes {
+        flavor: flavor.clone(),
+        image: image.clone(),
+        command: command.clone(),
+        mount_path: home.mount_path.clone(),
+    };
+    let mount_path = home.mount_path.unwrap_or_else(|| config.home_mount_path.clone());
+    if !can_mount(&mount_path) {
+        return Err(Invalid::MountPath(mount_path));
+    }
+    Ok(Resolved {
+        namespace,
+        name,
+        user,
+        owner: server.controller_owner_ref(&()).unwrap_or_default(),
+        image: image.unwrap_or_else(|| config.image.clone()),
+        command,
+        home: ResolvedHome {
+            size: home.size.unwrap_or_else(|| config.home_size.clone()),
+            storage_class: home.storage_class,
+            mount_path,
+            group: config.home_group,
+        },
+        flavor: resolve_flavor(flavor, flavors)?,
+        wishes,
+    })
+}
+
+fn resolve_flavor(name: Option<String>, flavors: &[Arc<DevServerFlavor>]) -> Result<ResolvedFlavor, Invalid> {
+    let found = match &name {
+        Some(name) => flavors.iter().find(|flavor| flavor.name_any() == *name),
+        None => flavors.iter().filter(|flavor| flavor.spec.default).min_by_key(|flavor| flavor.name_any()),
+    };
+    match (found, name) {
+        (Some(flavor), _) => Ok(ResolvedFlavor {
+            resources: flavor.spec.resources.clone(),
+            node_selector: flavor.spec.node_selector.clone(),
+            tolerations: flavor.spec.tolerations.clone(),
+        }),
+        (None, None) => Ok(ResolvedFlavor::default()),
+        (None, Some(name)) => {
+            let mut existing: Vec<String> = flavors.iter().map(|flavor| flavor.name_any()).collect();
+            existing.sort();
+            Err(Invalid::NoFlavor { name, existing })
+        }
+    }
+}
+
+/// The schema says the same; not every API server looks at it.
+fn can_mount(path: &str) -> bool {
+    let Some(relative) = path.strip_prefix('/') else { return false };
+    let parts = || relative.split('/');
+    parts().all(|part| !matches!(part, "" | "." | "..") && !part.contains(':'))
+        && !matches!(parts().next(), Some("proc" | "sys" | "dev"))
+}
+
+fn offered(existing: &[String]) -> String {
+    if existing.is_empty() { "there are none".to_owned() } else { format!("there are: {}", existing.join(", ")) }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::api::{DevServerFlavorSpec, Home};
+    use crate::operator::tests::config;
+    use kube::api::ObjectMeta;
+
+    pub(in crate::operator::devserver) fn server(spec: DevServerSpec) -> DevServer {
+        DevServer {
+            metadata: ObjectMeta {
+                name: Some("dev".to_owned()),
+                namespace: Some("dev-alice".to_owned()),
+                uid: Some("uid-1".to_owned()),
+                generation: Some(3),
+                ..ObjectMeta::default()
+            },
+            spec,
+            status: None,
+        }
+    }
+
+    pub(in crate::operator::devserver) fn flavor(name: &str, default: bool) -> Arc<DevServerFlavor> {
+        let cpu = || Some([("cpu".to_owned(), Quantity("4".to_owned()))].into());
+        Arc::new(DevServerFlavor::new(
+            name,
+            DevServerFlavorSpec {
+                resources: ResourceRequirements { limits: cpu(), requests: cpu(), claims: None },
+                node_selector: [("pool".to_owned(), name.to_owned())].into(),
+                default,
+                ..DevServerFlavorSpec::default()
+            },
+        ))
+    }
+
+    #[test]
+    fn an_empty_spec_is_the_configuration() {
+        let resolved = resolve(&server(DevServerSpec::default()), &[], &config()).unwrap();
+        assert_eq!(resolved.user, "alice");
+        assert_eq!(resolved.image, "ubuntu:24.04");
+        assert_eq!(resolved.home.size.0, "10Gi");
+        assert_eq!(resolved.home.mount_path, "/home/dev");
+        assert_eq!(resolved.owner.uid, "uid-1");
+        assert_eq!(resolved.flavor.resources, ResourceRequirements::default());
+    }
+
+    #[test]
+    fn the_first_default_flavor_by_name_is_taken() {
+        let flavors = [flavor("c", true), flavor("b", true), flavor("a", false)];
+        let resolved = resolve(&server(DevServerSpec::default()), &flavors, &config()).unwrap();
+        assert_eq!(resolved.flavor.node_selector["pool"], "b");
+    }
+
+    #[test]
+    fn a_missing_flavor_is_told_with_those_that_exist() {
+        let wants = |flavors: &[Arc<DevServerFlavor>]| {
+            let spec = DevServerSpec { flavor: Some("huge".to_owned()), ..DevServerSpec::default() };
+            resolve(&server(spec), flavors, &config()).unwrap_err().to_string()
+        };
+        assert_eq!(wants(&[flavor("b", false), flavor("a", false)]), r#"there is no flavor "huge"; there are: a, b"#);
+        assert_eq!(wants(&[]), r#"there is no flavor "huge"; there are none"#);
+    }
+
+    #[test]
+    fn what_cannot_be_built_is_refused() {
+        let at = |path: &str| DevServerSpec {
+            home: Some(Home { mount_path: Some(path.to_owned()), ..Home::default() }),
+            ..DevServerSpec::default()
+        };
+        for path in ["home", "/", "/a/../b", "/a//b", "/a/", "/proc", "/dev/shm", "/a:b", ""] {
+            let error = resolve(&server(at(path)), &[], &config()).unwrap_err();
+            assert_eq!(error, Invalid::MountPath(path.to_owned()));
+        }
+        for path in ["/home/dev", "/root", "/w..x", "/home/dev.d/x"] {
+            assert!(resolve(&server(at(path)), &[], &config()).is_ok(), "{path}");
+        }
+        for command in [vec![], vec![String::new()]] {
+            let spec = DevServerSpec { command: Some(command), ..DevServerSpec::default() };
+            assert_eq!(resolve(&server(spec), &[], &config()).unwrap_err(), Invalid::Command);
+        }
+        let mut elsewhere = server(DevServerSpec::default());
+        elsewhere.metadata.namespace = Some("default".to_owned());
+        assert_eq!(resolve(&elsewhere, &[], &config()).unwrap_err(), Invalid::Namespace("default".to_owned()));
+        let mut dotted = server(DevServerSpec::default());
+        dotted.metadata.name = Some("a.b".to_owned());
+        assert_eq!(resolve(&dotted, &[], &config()).unwrap_err(), Invalid::Name("a.b".to_owned()));
+    }
+}

@@ -1,0 +1,106 @@
+//! What to tell of a DevServer: phase, condition, and a sentence for its owner. Pure but for the clock of the condition.
+
+mod words;
+
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::apply::Done;
+use super::events::Note;
+use super::refusal::RefusalKind;
+use super::resolve::Invalid;
+use super::step::{Step, has_ended};
+
+use crate::api::{DevServer, DevServerStatus, Phase, conditions};
+
+/// A phase, why, and in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) phase: Phase,
+    /// The condition's reason.
+    pub(super) reason: &'static str,
+    pub(super) message: Option<String>,
+}
+
+impl Verdict {
+    pub(super) fn new(phase: Phase, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { phase, reason, message: Some(message.into()) }
+    }
+}
+
+pub(super) fn status(server: &DevServer, invalid: Option<&Invalid>, done: &Done, notes: &[Note]) -> DevServerStatus {
+    let Verdict { phase, reason, message } = verdict(server, invalid, done, notes);
+    let generation = server.metadata.generation;
+    let mut conditions = server.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+    let ready = conditions::condition(
+        conditions::READY,
+        phase == Phase::Running,
+        reason,
+        message.as_deref().unwrap_or_default(),
+        generation,
+        Time(Timestamp::now()),
+    );
+    conditions::set(&mut conditions, ready);
+    DevServerStatus {
+        phase,
+        message,
+        pod_name: (phase == Phase::Running).then(|| server.name_any()),
+        observed_generation: generation,
+        conditions,
+    }
+}
+
+fn verdict(server: &DevServer, invalid: Option<&Invalid>, done: &Done, notes: &[Note]) -> Verdict {
+    let Done { pod, claim, step, refusal, note, look_again: _ } = done;
+    if server.metadata.deletion_timestamp.is_some() {
+        return Verdict::new(Phase::Terminating, "Deleting", "the pod stops; the home is kept");
+    }
+    if let Some(pod) = pod.as_deref().filter(|pod| *step == Step::Keep && words::is_ready(pod)) {
+        let message = invalid.map(|invalid| format!("{invalid}; the pod {} runs as before", pod.name_any()));
+        return Verdict { phase: Phase::Running, reason: "Running", message: message.or_else(|| note.clone()) };
+    }
+    if let Some(invalid) = invalid {
+        return Verdict::new(Phase::Failed, invalid.reason(), invalid.to_string());
+    }
+    if let Some(refusal) = refusal {
+        let phase = match refusal.kind {
+            RefusalKind::TooEarly | RefusalKind::Quota => Phase::Pending,
+            RefusalKind::NameTaken | RefusalKind::Rejected => Phase::Failed,
+        };
+        return Verdict::new(phase, refusal.kind.reason(), &refusal.message);
+    }
+    match (step, pod.as_deref()) {
+        (Step::WaitForVolume, _) => words::volume(claim.as_deref(), notes),
+        (Step::Replace, _) => Verdict::new(Phase::Starting, "Restarting", "the spec changed: the pod is made anew"),
+        (Step::WaitUntilGone, Some(pod)) => words::going(pod),
+        (_, Some(pod)) if has_ended(pod) => words::ended(pod),
+        (Step::Pause(_), _) => Verdict::new(
+            Phase::Starting,
+            "Pausing",
+            "the last pods did not live long; the next one is made after a pause",
+        ),
+        (_, Some(pod)) => waiting(pod, claim.as_deref(), notes),
+        (_, None) => Verdict::new(Phase::Pending, "CreatingPod", "the pod is being made"),
+    }
+}
+
+/// A pod that comes to it by itself, unless something keeps it from it.
+fn waiting(pod: &Pod, claim: Option<&PersistentVolumeClaim>, notes: &[Note]) -> Verdict {
+    match words::condition(pod, "PodScheduled") {
+        Some(scheduled) if scheduled.status == "True" => words::container(pod, notes),
+        Some(scheduled) => {
+            let said = scheduled.message.as_deref().unwrap_or_default();
+            if said.contains("unbound immediate PersistentVolumeClaims") {
+                return words::volume(claim, notes);
+            }
+            Verdict::new(Phase::Pending, "Unschedulable", words::unschedulable(said))
+        }
+        None if pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()) => words::container(pod, notes),
+        None => Verdict::new(Phase::Pending, "Scheduling", "waiting for a node"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! What Kubernetes says of a pod and a volume, in words for someone who does not know Kubernetes.
+
+use k8s_openapi::api::core::v1::{
+    ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, PersistentVolumeClaim, Pod, PodCondition,
+};
+use kube::ResourceExt;
+
+use super::Verdict;
+use crate::api::{Phase, names};
+use crate::operator::devserver::events::Note;
+
+/// Whether sessions can enter.
+pub(super) fn is_ready(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none()
+        && condition(pod, "Ready").is_none_or(|ready| ready.status == "True")
+        && container_status(pod).is_some_and(|status| status.ready)
+}
+
+pub(super) fn condition<'a>(pod: &'a Pod, type_: &str) -> Option<&'a PodCondition> {
+    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == type_)
+}
+
+/// The home's volume is not there yet.
+pub(super) fn volume(claim: Option<&PersistentVolumeClaim>, notes: &[Note]) -> Verdict {
+    let Some(claim) = claim else {
+        return Verdict::new(Phase::Pending, "CreatingHome", "the home volume is being made");
+    };
+    let name = claim.name_any();
+    if claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Lost") {
+        let message = format!("the home volume {name} is lost: its storage is gone; tell an administrator");
+        return Verdict::new(Phase::Failed, "HomeLost", message);
+    }
+    let class = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()).unwrap_or_default();
+    let failed = notes.iter().rev().find(|note| {
+        Some(&note.uid) == claim.metadata.uid.as_ref()
+            && matches!(note.reason.as_str(), "ProvisioningFailed" | "FailedBinding" | "VolumeMismatch")
+    });
+    if class.is_empty() {
+        let message = format!("the home volume {name} cannot be made: the cluster has no default storage class");
+        return Verdict::new(Phase::Pending, "HomeNotBound", message);
+    }
+    let message = match failed {
+        Some(note) => format!("the home volume {name} cannot be made: {}", note.message.trim_end_matches('.')),
+        None => format!("waiting for the home volume {name} (storage class {class})"),
+    };
+    Verdict::new(Phase::Pending, "HomeNotBound", message)
+}
+
+/// `0/3 nodes are available: 3 Insufficient cpu. preemption: …` → `no node fits: 0/3 nodes are available: 3 Insufficient cpu`.
+pub(super) fn unschedulable(said: &str) -> String {
+    let said = said.split(" preemption:").next().unwrap_or(said);
+    // What of the scheduler's plugins has nothing to say about a pod without resource claims.
+    let said = said.split(" no new claims to deallocate").next().unwrap_or(said).trim().trim_end_matches(['.', ',']);
+    if said.is_empty() { "no node fits".to_owned() } else { format!("no node fits: {said}") }
+}
+
+/// The pod is being deleted.
+pub(super) fn going(pod: &Pod) -> Verdict {
+    if node_is_silent(pod) {
+        let message = format!(
+            "node {} does not answer, so nobody knows whether the old pod still runs; it is replaced when the node comes \
+             back or an administrator removes it",
+            node(pod)
+        );
+        return Verdict::new(Phase::Pending, "NodeLost", message);
+    }
+    Verdict::new(Phase::Starting, "Restarting", "waiting for the old pod to stop")
+}
+
+/// The pod is over and will be made again.
+pub(super) fn ended(pod: &Pod) -> Verdict {
+    let status = pod.status.clone().unwrap_or_default();
+    let said = status.message.unwrap_or_default();
+    let said = said.trim().trim_end_matches('.');
+    let why = match status.reason.as_deref() {
+        Some("Evicted") => format!("it was evicted from node {}: {said}", node(pod)),
+        Some("NodeLost") => format!("node {} was lost", node(pod)),
+        Some(reason) if said.is_empty() => reason.to_owned(),
+        Some(reason) => format!("{reason}: {said}"),
+        None => match container_status(pod).and_then(|status| status.state.as_ref()?.terminated.as_ref()) {
+            Some(end) => container_end(pod, end).0,
+            None => "for an unknown reason".to_owned(),
+        },
+    };
+    Verdict::new(Phase::Starting, "PodEnded", format!("the pod ended ({why}); it is made again"))
+}
+
+/// The pod has a node but is not ready.
+pub(super) fn container(pod: &Pod, notes: &[Note]) -> Verdict {
+    let starting = |reason, message: String| Verdict::new(Phase::Starting, reason, message);
+    if node_is_silent(pod) {
+        return starting("NodeLost", format!("node {} does not answer", node(pod)));
+    }
+    let status = container_status(pod);
+    let state = status.and_then(|status| status.state.clone()).unwrap_or_default();
+    if let Some(end) = &state.terminated {
+        return restarting(pod, end);
+    }
+    if state.running.is_some() {
+        return starting("NotReady", "the container runs but is not ready".to_owned());
+    }
+    let waiting = state.waiting.unwrap_or_default();
+    match waiting.reason.as_deref() {
+        Some(
+            "ErrImagePull"
+            | "ImagePullBackOff"
+            | "InvalidImageName"
+            | "ErrImageNeverPull"
+            | "ImageInspectError"
+            | "RegistryUnavailable",
+        ) => image(pod, &waiting, notes),
+        Some("CrashLoopBackOff") => match status.and_then(|status| status.last_state.as_ref()?.terminated.as_ref()) {
+            Some(end) => restarting(pod, end),
+            None => starting("Restarting", "the container keeps ending; it is started again".to_owned()),
+        },
+        Some("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" | "StartError") => {
+            cannot_start(pod, waiting.message.as_deref().unwrap_or_default())
+        }
+        _ => creating(pod, notes),
+    }
+}
+
+/// Nothing is wrong yet, or only the events know what.
+fn creating(pod: &Pod, notes: &[Note]) -> Verdict {
+    let of_this_pod = notes.iter().rev().filter(|note| Some(&note.uid) == pod.metadata.uid.as_ref());
+    for note in of_this_pod {
+        let said = note.message.trim().trim_end_matches('.');
+        let (reason, message) = match note.reason.as_str() {
+            "Pulling" => ("PullingImage", format!("pulling image {}", image_name(pod))),
+            "FailedMount" | "FailedAttachVolume" | "FailedMapVolume" => {
+                ("HomeNotMounted", format!("the home volume cannot be mounted yet: {said}"))
+            }
+            "FailedCreatePodSandBox" => ("NetworkNotReady", format!("the pod's network cannot be set up yet: {said}")),
+            "Pulled" | "Created" | "Started" => break,
+            _ => continue,
+        };
+        return Verdict::new(Phase::Starting, reason, message);
+    }
+    Verdict::new(Phase::Starting, "CreatingContainer", format!("starting on node {}", node(pod)))
+}
+
+fn image(pod: &Pod, waiting: &ContainerStateWaiting, notes: &[Note]) -> Verdict {
+    let said = waiting.message.as_deref().unwrap_or_default();
+    // `Back-off pulling image "x": ErrImagePull: …`; older kubelets stop after the name, and only an event tells more.
+    let said = match said.strip_prefix("Back-off pulling image ") {
+        Some(rest) => rest.split_once(": ErrImagePull: ").map(|(_, cause)| cause).or_else(|| {
+            let failed = |note: &&Note| Some(&note.uid) == pod.metadata.uid.as_ref() && note.reason == "Failed";
+            notes.iter().rev().find(failed).and_then(|note| note.message.split_once(": ").map(|(_, cause)| cause))
+        }),
+        None => Some(said),
+    };
+    let reason = waiting.reason.as_deref().unwrap_or_default();
+    let cause = match reason {
+        "InvalidImageName" => "the name is not valid",
+        "ErrImageNeverPull" => "it is not on the node, and may not be pulled",
+        _ => said.map_or("trying again", |said| said.rsplit_once(" desc = ").map_or(said, |(_, cause)| cause)),
+    };
+    let needs_someone = matches!(reason, "InvalidImageName" | "ErrImageNeverPull")
+        || ["not found", "manifest unknown", "denied", "unauthorized", "authorization failed", "invalid reference"]
+            .iter()
+            .any(|hopeless| cause.to_lowercase().contains(hopeless));
+    let phase = if needs_someone { Phase::Failed } else { Phase::Starting };
+    Verdict::new(phase, "CannotPullImage", format!("cannot pull image {}: {cause}", image_name(pod)))
+}
+
+fn restarting(pod: &Pod, end: &ContainerStateTerminated) -> Verdict {
+    if matches!(end.reason.as_deref(), Some("StartError" | "ContainerCannotRun")) {
+        return cannot_start(pod, end.message.as_deref().unwrap_or_default());
+    }
+    let (why, advice) = container_end(pod, end);
+    let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
+    Verdict::new(Phase::Starting, "ContainerEnded", format!("the container is started again: {why}{advice}"))
+}
+
+fn cannot_start(pod: &Pod, said: &str) -> Verdict {
+    let program = || {
+        let container = pod.spec.as_ref()?.containers.iter().find(|container| container.name == names::CONTAINER)?;
+        container.command.as_ref()?.first().cloned()
+    };
+    let is_missing = said.contains("executable file not found") || said.contains("no such file or directory");
+    match program().filter(|_| is_missing) {
+        Some(program) => {
+            let message = format!(
+                "image {} has no program {program}; set the DevServer's command to a program of the image that keeps \
+                 running",
+                image_name(pod)
+            );
+            Verdict::new(Phase::Failed, "CommandNotFound", message)
+        }
+        None => Verdict::new(Phase::Starting, "CannotStart", format!("cannot start the container: {said}")),
+    }
+}
+
+/// Why a container ended, and what its owner can do.
+fn container_end(pod: &Pod, end: &ContainerStateTerminated) -> (String, Option<&'static str>) {
+    match (end.reason.as_deref(), end.exit_code) {
+        (Some("OOMKilled"), _) => {
+            let limit = memory_limit(pod).map(|limit| format!(" (limit {limit})")).unwrap_or_default();
+            (format!("it ran out of memory{limit}"), Some("choose a larger flavor"))
+        }
+        (_, 0) => ("its command ended by itself".to_owned(), Some("the DevServer's command has to keep running")),
+        (_, 137) => ("it was killed (exit code 137)".to_owned(), None),
+        (_, code) => (format!("its command ended with exit code {code}"), None),
+    }
+}
+
+/// The kubelet last said that all is well, and the control plane has not heard from it since.
+fn node_is_silent(pod: &Pod) -> bool {
+    let lost = pod.status.as_ref().and_then(|status| status.reason.as_deref()) == Some("NodeLost");
+    let not_ready = condition(pod, "Ready").is_some_and(|ready| ready.status != "True");
+    lost || (not_ready && container_status(pod).is_some_and(|status| status.ready))
+}
+
+fn container_status(pod: &Pod) -> Option<&ContainerStatus> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    statuses.iter().find(|status| status.name == names::CONTAINER)
+}
+
+fn image_name(pod: &Pod) -> &str {
+    let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
+    let container = containers.iter().find(|container| container.name == names::CONTAINER);
+    container.and_then(|container| container.image.as_deref()).unwrap_or("?")
+}
+
+fn memory_limit(pod: &Pod) -> Option<&str> {
+    let container = pod.spec.as_ref()?.containers.iter().find(|container| container.name == names::CONTAINER)?;
+    Some(&container.resources.as_ref()?.limits.as_ref()?.get("memory")?.0)
+}
+
+fn node(pod: &Pod) -> &str {
+    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("?")
+}

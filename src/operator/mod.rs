@@ -1,0 +1,118 @@
+//! Desired → actual: DevServers become pods and homes, users become namespaces.
+//! Of several operators the holder of a lease works; the others stand by.
+
+mod backoff;
+mod devserver;
+mod lease;
+mod user;
+mod watch;
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::Client;
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::provisioning;
+
+/// The `[operator]` section of the configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Image of DevServers that name none.
+    pub image: String,
+    /// Size of homes that name none.
+    pub home_size: Quantity,
+    /// Where homes that say nothing are mounted.
+    pub home_mount_path: String,
+    /// Group that may write in the home.
+    pub home_group: i64,
+    /// How long a pod waits for its volume before it is made all the same.
+    #[serde(with = "crate::config::duration")]
+    pub volume_wait: Duration,
+    /// The first pause before a pod that keeps dying is made anew.
+    #[serde(with = "crate::config::duration")]
+    pub restart_pause: Duration,
+    /// The longest such pause.
+    #[serde(with = "crate::config::duration")]
+    pub max_restart_pause: Duration,
+    /// How often users are provisioned again although nothing was seen to change.
+    #[serde(with = "crate::config::duration")]
+    pub resync: Duration,
+    /// Who of several operators works.
+    pub lease: LeaseConfig,
+}
+
+/// The `[operator.lease]` section of the configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseConfig {
+    /// Whether there is an election at all.
+    pub enabled: bool,
+    /// Namespace of the Lease; default: the client's.
+    pub namespace: Option<String>,
+    /// Name of the Lease.
+    pub name: String,
+    /// How long a holder that is silent keeps it. Whole seconds.
+    #[serde(with = "crate::config::duration")]
+    pub duration: Duration,
+    /// How often a standby tries to take it.
+    #[serde(with = "crate::config::duration")]
+    pub retry: Duration,
+}
+
+/// Why the operator cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The election's settings make no sense.
+    #[error("operator.lease.duration must be at least 3 seconds, not {0:?}")]
+    LeaseDuration(Duration),
+}
+
+/// Reconciles until `shutdown`, whenever this operator holds the lease; then releases it. `ready` is called the first time.
+pub async fn run(
+    client: Client,
+    config: Config,
+    provisioning: provisioning::Config,
+    ready: impl FnOnce(),
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let mut ready = Some(ready);
+    let lead = || {
+        if let Some(ready) = ready.take() {
+            ready();
+        }
+        controllers(client.clone(), config.clone(), provisioning.clone())
+    };
+    if config.lease.enabled {
+        lease::run(&client, &config.lease, lead, &shutdown).await
+    } else {
+        let mut lead = lead;
+        shutdown.run_until_cancelled(lead()).await;
+        Ok(())
+    }
+}
+
+/// Never ends; dropped, it stops at once and leaves nothing running.
+async fn controllers(client: Client, config: Config, provisioning: provisioning::Config) {
+    tokio::join!(devserver::run(client.clone(), config.clone()), user::run(client, config.resync, provisioning),);
+}
+
+/// An error and its causes in one line.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        // Some errors repeat their cause.
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

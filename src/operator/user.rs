@@ -1,0 +1,230 @@
+//! `DevServerUser` → her namespace and what is in it. Deleting a user deletes nothing of hers.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::{LimitRange, Namespace, ObjectReference, ResourceQuota, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Patch, PatchParams};
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher::{self, Event as WatchEvent, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::backoff::Backoff;
+use super::error_chain;
+use super::watch::{Change, ours, reflect};
+use crate::api::user::UserPhase;
+use crate::api::{DevServerUser, DevServerUserStatus, conditions, names};
+use crate::provisioning;
+
+/// Reconciles users for ever.
+pub(super) async fn run(client: Client, resync: Duration, config: provisioning::Config) {
+    let context = Arc::new(Context { client: client.clone(), config, resync, backoff: Backoff::new() });
+    let (relisted, relists) = futures::channel::mpsc::unbounded();
+    let (gone, mut departures) = mpsc::unbounded_channel();
+    let (store, changes) = reflect(Api::<DevServerUser>::all(client.clone()), watcher::Config::default(), relisted);
+    let users = changes.filter_map({
+        let context = context.clone();
+        move |change| {
+            let applied = match change {
+                Ok(Change::Deleted(user)) => {
+                    context.backoff.forget(&user.name_any());
+                    // The receiver lives as long as this stream.
+                    let _ = gone.send(user.name_any());
+                    None
+                }
+                Ok(change) => change.into_applied().map(Ok),
+                Err(error) => Some(Err(error)),
+            };
+            std::future::ready(applied)
+        }
+    });
+    let reconciling = Controller::for_stream(users, store)
+        .with_config(controller::Config::default().concurrency(CONCURRENCY))
+        .reconcile_all_on(relists)
+        .watches_stream(deleted::<Namespace>(&client), owner)
+        .watches_stream(deleted::<ServiceAccount>(&client), owner)
+        .watches_stream(deleted::<RoleBinding>(&client), owner)
+        .watches_stream(deleted::<ResourceQuota>(&client), owner)
+        .watches_stream(deleted::<LimitRange>(&client), owner)
+        .watches_stream(deleted::<NetworkPolicy>(&client), owner)
+        .run(reconcile, after_error, context)
+        .for_each(|outcome| async {
+            match outcome {
+                // What a user owned went after the user herself.
+                Ok(_) | Err(controller::Error::ObjectNotFound(_)) => {}
+                Err(controller::Error::ReconcilerFailed(..)) => {} // logged by the policy, with the pause
+                Err(error) => warn!(error = &error as &dyn std::error::Error, "failed to watch users"),
+            }
+        });
+    let recorder = Recorder::new(client, Reporter { controller: "bastion-operator".to_owned(), instance: None });
+    let telling = async {
+        while let Some(user) = departures.recv().await {
+            say_what_is_kept(&recorder, &user).await;
+        }
+    };
+    tokio::join!(reconciling, telling);
+}
+
+struct Context {
+    client: Client,
+    config: provisioning::Config,
+    resync: Duration,
+    backoff: Backoff<String>,
+}
+
+async fn reconcile(user: Arc<DevServerUser>, context: Arc<Context>) -> Result<Action, Error> {
+    if user.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let name = user.name_any();
+    let (tell, mut told) = mpsc::unbounded_channel::<String>();
+    let progress = move |message: &str| {
+        // Whoever listens does so until this function returns.
+        let _ = tell.send(message.to_owned());
+    };
+    let (outcome, ()) = tokio::join!(
+        async {
+            let progress = progress;
+            provisioning::ensure_user(&context.client, &user, &context.config, &progress).await
+        },
+        async {
+            while let Some(message) = told.recv().await {
+                if let Err(error) = apply_status(&context, &user, UserPhase::Pending, "Waiting", Some(message)).await {
+                    warn!(user = name, %error, "failed to write the user's status");
+                }
+            }
+        }
+    );
+    match outcome {
+        Ok(()) => {
+            context.backoff.forget(&name);
+            apply_status(&context, &user, UserPhase::Ready, "Provisioned", None).await?;
+            Ok(Action::requeue(context.resync))
+        }
+        // Only another object can help: names do not change.
+        Err(error @ provisioning::Error::Name(_)) => {
+            apply_status(&context, &user, UserPhase::Failed, "InvalidName", Some(error.to_string())).await?;
+            Ok(Action::await_change())
+        }
+        Err(error) => {
+            let message = error_chain(&error);
+            apply_status(&context, &user, UserPhase::Failed, "ProvisioningFailed", Some(message)).await?;
+            Err(Error::Provisioning(error))
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("failed to provision the user")]
+    Provisioning(#[source] provisioning::Error),
+    #[error("failed to write the user's status")]
+    Status(#[source] Box<kube::Error>),
+}
+
+fn after_error(user: Arc<DevServerUser>, error: &Error, context: Arc<Context>) -> Action {
+    let pause = context.backoff.after_failure(user.name_any());
+    warn!(user = user.name_any(), error = error_chain(error), retry_in = ?pause, "failed to reconcile a user");
+    Action::requeue(pause)
+}
+
+async fn apply_status(
+    context: &Context,
+    user: &DevServerUser,
+    phase: UserPhase,
+    reason: &str,
+    message: Option<String>,
+) -> Result<(), Error> {
+    let old = user.status.clone().unwrap_or_default();
+    let generation = user.metadata.generation;
+    let now = Time(k8s_openapi::jiff::Timestamp::now());
+    let mut status = DevServerUserStatus {
+        phase,
+        namespace: Some(names::namespace(&user.name_any()))
+            .filter(|_| phase == UserPhase::Ready)
+            .or(old.namespace.clone()),
+        observed_generation: generation,
+        conditions: old.conditions.clone(),
+        message: message.clone(),
+    };
+    let text = message.unwrap_or_default();
+    let ready = conditions::condition(conditions::READY, phase == UserPhase::Ready, reason, &text, generation, now);
+    conditions::set(&mut status.conditions, ready);
+    if user.status.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    let users: Api<DevServerUser> = Api::all(context.client.clone());
+    let patch = serde_json::json!({
+        "apiVersion": DevServerUser::api_version(&()),
+        "kind": DevServerUser::kind(&()),
+        "status": status,
+    });
+    let params = PatchParams::apply(names::OPERATOR_FIELD_MANAGER).force();
+    match users.patch_status(&user.name_any(), &params, &Patch::Apply(patch)).await {
+        Ok(_) => Ok(()),
+        // Deleted meanwhile.
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(Error::Status(Box::new(error))),
+    }
+}
+
+/// No finalizer: it would only hold up the deletion, and nothing has to be undone.
+async fn say_what_is_kept(recorder: &Recorder, user: &str) {
+    let namespace = names::namespace(user);
+    let note = format!(
+        "DevServerUser {user} was deleted: {user} can no longer log in. Namespace {namespace}, its DevServers and their \
+         homes are kept; delete the namespace to remove them"
+    );
+    info!(user, namespace, "user deleted; the namespace, its DevServers and their homes are kept");
+    let event = Event {
+        type_: EventType::Normal,
+        reason: "UserDeleted".to_owned(),
+        note: Some(note),
+        action: "Keep".to_owned(),
+        secondary: None,
+    };
+    let about = ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Namespace".to_owned()),
+        name: Some(namespace),
+        ..ObjectReference::default()
+    };
+    if let Err(error) = recorder.publish(&event, &about).await {
+        warn!(user, %error, "failed to publish an event");
+    }
+}
+
+/// Only deletions: what others change in our objects is put right at the next resync, and a quota's status changes all
+/// the time.
+fn deleted<K>(client: &Client) -> impl Stream<Item = watcher::Result<PartialObjectMeta<K>>> + Send + use<K>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let api: Api<PartialObjectMeta<K>> = Api::all(client.clone());
+    watcher(api, ours().any_semantic()).default_backoff().filter_map(|event| {
+        std::future::ready(match event {
+            Ok(WatchEvent::Delete(object)) => Some(Ok(object)),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        })
+    })
+}
+
+fn owner<K: Resource>(object: PartialObjectMeta<K>) -> Option<ObjectRef<DevServerUser>> {
+    object.metadata.labels?.get(names::USER_LABEL).map(|user| ObjectRef::new(user))
+}
+
+/// Users provisioned at once: after a start all of them are due.
+const CONCURRENCY: u16 = 16;
