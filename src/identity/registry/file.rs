@@ -1,0 +1,74 @@
+//! Keys in a folder of `authorized_keys` files, one for each user. Read at each login, so a change holds at once.
+
+use std::path::PathBuf;
+
+use tracing::warn;
+
+use super::{Found, KeyRegistry};
+use crate::api::names;
+
+pub(super) struct Files {
+    directory: PathBuf,
+}
+
+impl Files {
+    pub(super) fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+}
+
+/// More than any list of one person's keys; what is beyond is not read.
+const MAX_SIZE: u64 = 1024 * 1024;
+
+impl KeyRegistry for Files {
+    fn find(&self, login: &str) -> Option<Found> {
+        // Also what keeps the name from leaving the folder.
+        if !names::is_user_name(login) {
+            return None;
+        }
+        let text = [format!("{login}.pub"), login.to_owned()].iter().find_map(|name| {
+            let path = self.directory.join(name);
+            match std::fs::metadata(&path) {
+                Ok(file) if file.len() > MAX_SIZE => {
+                    warn!(path = %path.display(), "a key file of over 1 MiB is not read");
+                    None
+                }
+                Ok(_) => std::fs::read_to_string(&path)
+                    .inspect_err(|error| warn!(%error, path = %path.display(), "failed to read a key file"))
+                    .ok(),
+                Err(_) => None,
+            }
+        })?;
+        Some(Found { user: login.to_owned(), lines: text.lines().map(str::to_owned).collect() })
+    }
+
+    fn name(&self) -> &'static str {
+        "files"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_leave_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("keys")).unwrap();
+        std::fs::write(folder.path().join("secret.pub"), "x").unwrap();
+        let files = Files::new(folder.path().join("keys"));
+        assert!(files.find("../secret").is_none());
+        assert!(files.find("").is_none());
+    }
+
+    #[test]
+    fn a_change_is_seen_at_the_next_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::new(folder.path().to_owned());
+        assert!(files.find("alice").is_none());
+        std::fs::write(folder.path().join("alice.pub"), "one\ntwo\n").unwrap();
+        assert_eq!(files.find("alice").unwrap().lines, ["one", "two"]);
+        std::fs::write(folder.path().join("alice.pub"), "three\n").unwrap();
+        assert_eq!(files.find("alice").unwrap().lines, ["three"]);
+    }
+}

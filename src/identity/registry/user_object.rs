@@ -1,0 +1,25 @@
+//! Keys in `DevServerUser` objects, from the watch cache.
+
+use super::{Found, KeyRegistry};
+use crate::workspace::Cache;
+
+pub(super) struct UserObjects {
+    cache: Cache,
+}
+
+impl UserObjects {
+    pub(super) fn new(cache: Cache) -> Self {
+        Self { cache }
+    }
+}
+
+impl KeyRegistry for UserObjects {
+    fn find(&self, login: &str) -> Option<Found> {
+        let user = self.cache.user_of_login(login)?;
+        Some(Found { user: user.metadata.name.clone()?, lines: user.spec.public_keys.clone() })
+    }
+
+    fn name(&self) -> &'static str {
+        "user-objects"
+    }
+}
