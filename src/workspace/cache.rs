@@ -1,0 +1,107 @@
+//! What the cluster says of users and DevServers, kept current by watches: a login reads from here and lists nothing.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::StreamExt;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{WatchStreamExt, reflector, watcher};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::api::{DevServer, DevServerUser, names};
+
+/// Users and DevServers as last heard of.
+#[derive(Clone)]
+pub struct Cache {
+    users: Store<DevServerUser>,
+    devservers: Store<DevServer>,
+    changes: watch::Receiver<()>,
+    healthy: Arc<[AtomicBool; 2]>,
+}
+
+impl Cache {
+    /// Starts the watches. They end with `shutdown`.
+    pub fn start(client: &kube::Client, tasks: &TaskTracker, shutdown: &CancellationToken) -> Self {
+        let (changed, changes) = watch::channel(());
+        let healthy = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
+        let (users, users_watch) = watch_all(Api::all(client.clone()), changed.clone(), healthy.clone(), 0);
+        let (devservers, devservers_watch) = watch_all(Api::all(client.clone()), changed, healthy.clone(), 1);
+        for watch in [futures::future::Either::Left(users_watch), futures::future::Either::Right(devservers_watch)] {
+            let shutdown = shutdown.clone();
+            tasks.spawn(async move { shutdown.run_until_cancelled(watch).await });
+        }
+        Self { users, devservers, changes, healthy }
+    }
+
+    /// Waits until everything is known once.
+    pub async fn ready(&self) {
+        // An error means that the watch's task is gone, which only a shutdown does.
+        let _ = self.users.wait_until_ready().await;
+        let _ = self.devservers.wait_until_ready().await;
+    }
+
+    /// Whether both watches run.
+    pub fn is_current(&self) -> bool {
+        self.healthy.iter().all(|healthy| healthy.load(Ordering::Relaxed))
+    }
+
+    /// The user whose object is named `name`.
+    pub fn user(&self, name: &str) -> Option<Arc<DevServerUser>> {
+        self.users.get(&ObjectRef::new(name))
+    }
+
+    /// The user whose object is named `login`, or lists it among its further login names.
+    pub fn user_of_login(&self, login: &str) -> Option<Arc<DevServerUser>> {
+        self.user(login).or_else(|| self.users.find(|user| user.spec.logins.iter().any(|other| other == login)))
+    }
+
+    /// `user`'s DevServer `name`.
+    pub fn devserver(&self, user: &str, name: &str) -> Option<Arc<DevServer>> {
+        self.devservers.get(&ObjectRef::new(name).within(&names::namespace(user)))
+    }
+
+    /// The names of `user`'s DevServers, sorted.
+    pub fn devservers_of(&self, user: &str) -> Vec<String> {
+        let namespace = names::namespace(user);
+        let of_user = |server: &Arc<DevServer>| server.metadata.namespace.as_deref() == Some(&namespace);
+        let mut found: Vec<_> =
+            self.devservers.state().iter().filter(|s| of_user(s)).filter_map(|s| s.metadata.name.clone()).collect();
+        found.sort();
+        found
+    }
+
+    /// Marked whenever anything changes.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.clone()
+    }
+}
+
+fn watch_all<K>(
+    api: Api<K>,
+    changed: watch::Sender<()>,
+    healthy: Arc<[AtomicBool; 2]>,
+    index: usize,
+) -> (Store<K>, impl Future<Output = ()>)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    let (store, writer) = reflector::store();
+    let events = watcher(api, watcher::Config::default()).default_backoff().reflect(writer);
+    let watch = events.for_each(move |event| {
+        healthy[index].store(event.is_ok(), Ordering::Relaxed);
+        match event {
+            Ok(_) => changed.send_replace(()),
+            Err(error) => warn!(%error, kind = %K::kind(&()), "the watch broke; opening it again"),
+        }
+        futures::future::ready(())
+    });
+    (store, watch)
+}

@@ -1,0 +1,260 @@
+//! Creates or wakes what a login needs, waits until it is ready, and starts programs in it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info};
+
+use super::process::{self, Keepalive};
+use super::{Cache, Command, Error, Process, Target};
+use crate::api::{DevServer, DevServerUser, DevServerUserSpec, Phase, names};
+use crate::identity::Identity;
+use crate::provisioning;
+
+/// The `[workspace]` section of the configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The name of the DevServer that a user gets at her first login.
+    pub default_devserver: String,
+    /// How long a login waits for its pod.
+    #[serde(with = "crate::config::duration")]
+    pub start_timeout: Duration,
+    /// How often a silent exec stream gets a piece of data that means nothing.
+    #[serde(with = "crate::config::duration")]
+    pub exec_keepalive: Duration,
+    /// How often an exec stream is pinged.
+    #[serde(with = "crate::config::duration")]
+    pub exec_ping: Duration,
+}
+
+/// The pod behind a DevServer, ready for programs. Only [`Workspaces`] makes one.
+#[derive(Clone, Debug)]
+pub struct Workspace {
+    pub(super) namespace: String,
+    pub(super) pod: String,
+    /// The account that acts in it for its owner.
+    pub(super) service_account: String,
+}
+
+/// Everybody's workspaces.
+#[derive(Clone)]
+pub struct Workspaces {
+    client: kube::Client,
+    cache: Cache,
+    config: Config,
+    provisioning: provisioning::Config,
+    /// One login at a time provisions for a user; the others find it done.
+    provisioning_of: Arc<DashMap<String, Arc<Mutex<()>>>>,
+    tasks: TaskTracker,
+}
+
+/// How long a pod that the cache calls running may refuse programs: the cache is late, or it is being replaced.
+const STALE: Duration = Duration::from_secs(20);
+/// How long an API server may be away before a login gives up.
+const OUTAGE: Duration = Duration::from_secs(30);
+/// An API server that just started, or that another one's role binding has not reached, refuses for so long.
+const RIGHTS_HEARD: Duration = Duration::from_secs(2);
+/// The news of a pod's end take so long at most to reach the cache, by way of the operator.
+const PODS_END_HEARD: Duration = Duration::from_secs(1);
+
+impl Workspaces {
+    /// `tasks` is awaited by a drain: it holds what is still to be cleaned up in pods.
+    pub fn new(
+        client: kube::Client,
+        cache: Cache,
+        config: Config,
+        provisioning: provisioning::Config,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self { client, cache, config, provisioning, provisioning_of: Arc::default(), tasks }
+    }
+
+    /// Runs `command` in the workspace that `target` names, which is made or woken first.
+    /// `progress` is told, in words for the user, what it waits for.
+    pub async fn start(
+        &self,
+        identity: &Identity,
+        target: &Target,
+        command: &Command,
+        progress: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<Process, Error> {
+        let keepalive = Keepalive { data: self.config.exec_keepalive, ping: self.config.exec_ping };
+        let mut failing_since = None;
+        loop {
+            let workspace = self.ensure(identity, target, progress).await?;
+            let error = match process::start(&self.client, &workspace, command, keepalive, &self.tasks).await {
+                Ok(process) => return Ok(process),
+                Err(error) => error,
+            };
+            let (patience, words) = match &error {
+                error if error.pod_is_gone() => (STALE, "the pod is being replaced"),
+                error if error.is_outage() => (OUTAGE, "the cluster does not answer; trying again"),
+                Error::Refused { code: 403, .. } => (RIGHTS_HEARD, "the cluster learns of your rights"),
+                _ => return Err(error),
+            };
+            if failing_since.get_or_insert_with(Instant::now).elapsed() > patience {
+                return Err(error);
+            }
+            progress(words);
+            debug!(%error, pod = workspace.pod, "failed to start the program; trying again");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Why the pod behind `target` is gone, if it just went: a program's end is often heard of before its pod's.
+    pub async fn why_gone(&self, identity: &Identity, target: &Target) -> Option<String> {
+        let (user, name) = (identity.user(), self.name(target));
+        let mut changes = self.cache.changes();
+        let deadline = Instant::now() + PODS_END_HEARD;
+        while self.running(user, name).is_some() {
+            timeout_at(deadline, changes.changed()).await.ok()?.ok()?;
+        }
+        let status = self.cache.devserver(user, name).and_then(|server| server.status.clone());
+        let why = status.and_then(|status| status.message).unwrap_or_else(|| "it was deleted".to_owned());
+        Some(format!("the pod of your DevServer `{name}` is gone: {why}"))
+    }
+
+    fn name<'a>(&'a self, target: &'a Target) -> &'a str {
+        match target {
+            Target::Default => &self.config.default_devserver,
+            Target::Named(name) => name,
+        }
+    }
+
+    /// The ready workspace behind `target`. With the DevServer running this asks nothing of the API server.
+    async fn ensure(
+        &self,
+        identity: &Identity,
+        target: &Target,
+        progress: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<Workspace, Error> {
+        let (user, name) = (identity.user(), self.name(target));
+        loop {
+            if let Some(workspace) = self.running(user, name) {
+                return Ok(workspace);
+            }
+            if !self.exists(user, name).await? {
+                if *target != Target::Default {
+                    let existing = self.cache.devservers_of(user);
+                    return Err(Error::NoSuchDevServer { user: user.to_owned(), name: name.to_owned(), existing });
+                }
+                self.provision(user, name, progress).await?;
+            }
+            if let Some(workspace) = self.wait(user, name, progress).await? {
+                return Ok(workspace);
+            }
+        }
+    }
+
+    /// Whether there is a DevServer `name`; the cache may be a moment behind whoever made it.
+    async fn exists(&self, user: &str, name: &str) -> Result<bool, Error> {
+        if self.cache.devserver(user, name).is_some() {
+            return Ok(true);
+        }
+        if !names::is_devserver_name(name) {
+            return Ok(false);
+        }
+        Ok(self.devservers(user).get_opt(name).await.map_err(Error::Api)?.is_some())
+    }
+
+    fn running(&self, user: &str, name: &str) -> Option<Workspace> {
+        let server = self.cache.devserver(user, name)?;
+        let status = server.status.as_ref().filter(|status| status.phase == Phase::Running)?;
+        if server.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        Some(Workspace {
+            namespace: names::namespace(user),
+            pod: status.pod_name.clone()?,
+            service_account: names::service_account_username(user),
+        })
+    }
+
+    /// Makes all that a first login needs, the default DevServer `name` last.
+    async fn provision(&self, user: &str, name: &str, progress: &(dyn Fn(&str) + Send + Sync)) -> Result<(), Error> {
+        let began = Instant::now();
+        let provisioning = self.provisioning_of.entry(user.to_owned()).or_default().clone();
+        let _one_at_a_time = provisioning.lock().await;
+        if self.cache.devserver(user, name).is_some() {
+            return Ok(());
+        }
+        progress("setting up your namespace");
+        let object = match self.cache.user(user) {
+            Some(object) => object,
+            None => Arc::new(self.create_user(user).await?),
+        };
+        provisioning::ensure_user(&self.client, &object, &self.provisioning, progress).await?;
+        let server = provisioning::default_devserver(&object, name);
+        // Create, never overwrite: another replica may have made it, and its owner changed it.
+        match self.devservers(user).create(&PostParams::default(), &server).await {
+            Ok(_) => info!(user, devserver = name, elapsed = ?began.elapsed(), "provisioned"),
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => return Err(Error::Api(error)),
+        }
+        Ok(())
+    }
+
+    /// A user known only by a key file gets an object, so that the operator and administrators see her.
+    async fn create_user(&self, user: &str) -> Result<DevServerUser, Error> {
+        let object = DevServerUser {
+            metadata: ObjectMeta { name: Some(user.to_owned()), ..ObjectMeta::default() },
+            spec: DevServerUserSpec::default(),
+            status: None,
+        };
+        // An empty spec of our own: applying it takes nothing away from whoever fills it in meanwhile.
+        let users: Api<DevServerUser> = Api::all(self.client.clone());
+        users.patch(user, &PatchParams::apply(names::FIELD_MANAGER), &Patch::Apply(&object)).await.map_err(Error::Api)
+    }
+
+    /// Waits until DevServer `name` runs, telling what it waits for; `None` if it was deleted meanwhile.
+    async fn wait(
+        &self,
+        user: &str,
+        name: &str,
+        progress: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<Option<Workspace>, Error> {
+        let deadline = Instant::now() + self.config.start_timeout;
+        let mut changes = self.cache.changes();
+        let mut seen = false;
+        let mut message = "waiting for the operator".to_owned();
+        loop {
+            if let Some(workspace) = self.running(user, name) {
+                return Ok(Some(workspace));
+            }
+            let server = self.cache.devserver(user, name);
+            if seen && server.is_none() {
+                return Ok(None);
+            }
+            seen |= server.is_some();
+            let status = server.as_ref().and_then(|server| {
+                let status = server.status.as_ref()?;
+                (status.observed_generation == server.metadata.generation).then_some(status)
+            });
+            if let Some(status) = status {
+                message = status.message.clone().unwrap_or_else(|| format!("{:?}", status.phase).to_lowercase());
+                if status.phase == Phase::Failed {
+                    return Err(Error::Failed { name: name.to_owned(), message });
+                }
+            }
+            progress(&message);
+            match timeout_at(deadline, changes.changed()).await {
+                Ok(Ok(())) => {}
+                // The watches end with a shutdown only.
+                Ok(Err(_)) | Err(_) => return Err(Error::TimedOut { name: name.to_owned(), message }),
+            }
+        }
+    }
+
+    fn devservers(&self, user: &str) -> Api<DevServer> {
+        Api::namespaced(self.client.clone(), &names::namespace(user))
+    }
+}

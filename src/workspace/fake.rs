@@ -1,0 +1,64 @@
+//! Workspaces without a cluster: a task stands for each program. For tests of what lies above.
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use super::{Command, Output, Process, Program};
+
+/// Its programs echo stdin to stdout, but for the commands `exit N`, `stderr TEXT`, `stall` (never reads), `double`
+/// (writes twice what it reads) and `size` (prints the terminal's size at each change).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct EchoWorkspaces;
+
+impl EchoWorkspaces {
+    /// Starts the task that stands for `command`.
+    pub(crate) fn start(self, command: &Command) -> Process {
+        let (stdin, input) = mpsc::channel(8);
+        let (size, sizes) = watch::channel(None);
+        let (output, receiver) = mpsc::channel(8);
+        let line = match &command.program {
+            Program::Shell => String::new(),
+            Program::Command(line) => line.clone(),
+        };
+        tokio::spawn(async move {
+            let status = run(&line, input, sizes, &output).await;
+            let _ = output.send(Output::Exit(status)).await;
+        });
+        Process { stdin, size, output: receiver }
+    }
+}
+
+async fn run(
+    line: &str,
+    mut input: mpsc::Receiver<Bytes>,
+    mut sizes: watch::Receiver<Option<super::TerminalSize>>,
+    output: &mpsc::Sender<Output>,
+) -> u32 {
+    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+    match word {
+        "exit" => return rest.parse().unwrap_or(2),
+        "stderr" => {
+            let _ = output.send(Output::Stderr(Bytes::copy_from_slice(rest.as_bytes()))).await;
+            return 0;
+        }
+        "stall" => output.closed().await,
+        "size" => {
+            while sizes.changed().await.is_ok() {
+                let size = *sizes.borrow_and_update();
+                if let Some(size) = size {
+                    let text = format!("{}x{}\n", size.columns, size.rows);
+                    let _ = output.send(Output::Stdout(text.into())).await;
+                }
+            }
+        }
+        _ => {
+            while let Some(data) = input.recv().await {
+                let copies = if word == "double" { 2 } else { 1 };
+                for _ in 0..copies {
+                    let _ = output.send(Output::Stdout(data.clone())).await;
+                }
+            }
+        }
+    }
+    0
+}

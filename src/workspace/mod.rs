@@ -1,0 +1,110 @@
+//! Where do they go? [`Identity`](crate::identity::Identity) + [`Target`] → a ready [`Workspace`] → a [`Process`] in it.
+
+mod cache;
+mod ensure;
+mod exec;
+#[cfg(test)]
+mod fake;
+mod marker;
+mod process;
+mod script;
+mod target;
+
+pub use cache::Cache;
+pub use ensure::{Config, Workspace, Workspaces};
+#[cfg(test)]
+pub(crate) use fake::EchoWorkspaces;
+pub use process::{Command, Output, Process, Program, Terminal, TerminalSize};
+pub use target::Target;
+
+/// Why somebody is not in her workspace.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server could not be asked.
+    #[error("failed to reach the Kubernetes API")]
+    Api(#[source] kube::Error),
+    /// The API server refused an exec.
+    #[error("the API server refused the exec ({code}): {message}")]
+    Refused { code: u16, message: String },
+    /// The exec was made but its program did not start.
+    #[error("the program did not start: {0}")]
+    NotStarted(String),
+    /// The container's image has no shell that could run a command.
+    #[error("the image has no shell")]
+    NoShell,
+    /// The exec's connection broke before the program ended.
+    #[error("the connection to the pod was lost")]
+    Lost(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The other side speaks something else.
+    #[error("unexpected from the exec: {0}")]
+    Protocol(&'static str),
+    /// Longer than a kernel takes as one argument, or, on a terminal, than a request takes.
+    #[error("the command is too long")]
+    CommandTooLong,
+    /// The user's namespace or rights could not be made.
+    #[error("failed to provision the user")]
+    Provisioning(#[from] crate::provisioning::Error),
+    /// She has no DevServer of that name.
+    #[error("user {user} has no DevServer {name}")]
+    NoSuchDevServer { user: String, name: String, existing: Vec<String> },
+    /// The DevServer cannot run as it is.
+    #[error("DevServer {name} failed: {message}")]
+    Failed { name: String, message: String },
+    /// It did not become ready in time.
+    #[error("DevServer {name} was not ready in time: {message}")]
+    TimedOut { name: String, message: String },
+}
+
+impl Error {
+    /// What the person at the terminal should read: what is wrong and what to do.
+    pub fn user_message(&self) -> String {
+        match self {
+            Self::Api(_) => "the cluster does not answer; try again in a minute".to_owned(),
+            Self::Refused { code: 403, .. } => {
+                "the cluster refuses you this pod; ask your administrator (the log tells why)".to_owned()
+            }
+            Self::Refused { message, .. } => format!("the cluster cannot enter your pod: {message}"),
+            Self::NotStarted(message) => format!("your pod could not start the program: {message}"),
+            Self::NoShell => {
+                "this DevServer's image has no shell (sh), and a command needs one; use an image that has one"
+                    .to_owned()
+            }
+            Self::Lost(_) => "the connection to your pod was lost".to_owned(),
+            Self::Protocol(what) => format!("your pod's node sent something unexpected: {what}"),
+            Self::CommandTooLong => {
+                "the command is too long; put it into a file, or send it on stdin to `sh -s`".to_owned()
+            }
+            Self::Provisioning(error) => error.user_message(),
+            Self::NoSuchDevServer { name, existing, .. } if existing.is_empty() => {
+                format!(
+                    "you have no DevServer `{name}`, and no other; log in without `+{name}` to get your default one"
+                )
+            }
+            Self::NoSuchDevServer { name, existing, .. } => {
+                format!("you have no DevServer `{name}`; you have: {}", existing.join(", "))
+            }
+            Self::Failed { name, message } => format!("your DevServer `{name}` cannot run: {message}"),
+            Self::TimedOut { name, message } => {
+                format!("your DevServer `{name}` is not ready yet ({message}); it goes on starting, log in again later")
+            }
+        }
+    }
+
+    /// Whether the pod that the cache knew is not there (any more), so that waiting for the next one helps.
+    fn pod_is_gone(&self) -> bool {
+        match self {
+            Self::Refused { code: 404, .. } => true,
+            Self::Refused { message, .. } | Self::NotStarted(message) => {
+                ["container not found", "not running", "completed pod", "does not have a host", "not found in pod"]
+                    .iter()
+                    .any(|sign| message.contains(sign))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the API server or the node was away rather than unwilling.
+    fn is_outage(&self) -> bool {
+        matches!(self, Self::Api(_) | Self::Refused { code: 429 | 500.., .. } | Self::Lost(_))
+    }
+}

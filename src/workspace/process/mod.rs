@@ -1,0 +1,165 @@
+//! A program that runs in a pod: its stdio, the size of its terminal, how it ended.
+//!
+//! Two tasks serve each, one for each direction, so that neither waits for the other.
+
+mod downward;
+mod hangup;
+mod hello;
+mod upward;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::task::TaskTracker;
+
+use super::exec::{self, ExecRequest};
+use super::marker::Marker;
+use super::{Error, Workspace, script};
+use crate::api::names;
+use downward::Downward;
+use upward::Upward;
+
+/// What a session asks to run.
+#[derive(Clone, Debug)]
+pub struct Command {
+    pub program: Program,
+    /// The terminal to run it on; without one, stdin, stdout and stderr are apart.
+    pub terminal: Option<Terminal>,
+    /// Further variables of its environment.
+    pub environment: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Program {
+    /// The user's login shell.
+    Shell,
+    /// A command line for the user's shell.
+    Command(String),
+}
+
+#[derive(Clone, Debug)]
+pub struct Terminal {
+    /// Its type, for `TERM`.
+    pub term: String,
+    pub size: TerminalSize,
+}
+
+/// A terminal's size, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TerminalSize {
+    pub columns: u16,
+    pub rows: u16,
+}
+
+/// What comes from a process, in order within stdout and within stderr.
+#[derive(Debug)]
+pub enum Output {
+    Stdout(Bytes),
+    Stderr(Bytes),
+    /// Its exit code; 128 + n if signal n ended it. The last.
+    Exit(u32),
+    /// It may still run, but nobody will hear of it. The last.
+    Failed(Error),
+}
+
+/// A running program. Dropping it before its [`Output::Exit`] hangs up its process group: nothing is left in the pod.
+#[derive(Debug)]
+pub struct Process {
+    /// Its stdin, in any sizes; dropping the sender ends it.
+    pub stdin: mpsc::Sender<Bytes>,
+    /// The size of its terminal; the last value wins.
+    pub size: watch::Sender<Option<TerminalSize>>,
+    pub output: mpsc::Receiver<Output>,
+}
+
+/// How a stream is kept alive, and told from a dead one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keepalive {
+    /// Between pieces of data when there is nothing to say: API servers, kubelets and runtimes end a silent stream.
+    pub(super) data: Duration,
+    /// Between pings; three without an answer mean that the other side is gone.
+    pub(super) ping: Duration,
+}
+
+/// Chunks that wait between the stream and the session, each way: what is read ahead so that the other side, which
+/// serves all channels of an exec in one loop, is not held up.
+const CHUNKS: usize = 8;
+
+/// Starts `command` in `workspace` and returns once its shell runs. Nothing is left behind if the caller stops waiting.
+pub(super) async fn start(
+    client: &kube::Client,
+    workspace: &Workspace,
+    command: &Command,
+    keepalive: Keepalive,
+    tasks: &TaskTracker,
+) -> Result<Process, Error> {
+    // In a task of its own: an exec that was asked for runs, whoever waits for it, and must be heard to be hung up.
+    let starting = begin(client.clone(), workspace.clone(), command.clone(), keepalive, tasks.clone());
+    tasks.spawn(starting).await.map_err(|panic| Error::Lost(Box::new(panic)))?
+}
+
+async fn begin(
+    client: kube::Client,
+    workspace: Workspace,
+    command: Command,
+    keepalive: Keepalive,
+    tasks: TaskTracker,
+) -> Result<Process, Error> {
+    let run = script::run(&command)?;
+    let tty = command.terminal.is_some();
+    let argv: Vec<&str> = run.argv.iter().map(String::as_str).collect();
+    let stream = exec::open(&client, &request(&workspace, &argv, true, tty)).await?;
+    let (sink, mut stream) = stream.split();
+    let hello = hello::read(&mut stream, &run.nonce, tty).await?;
+
+    let (stdin, stdin_rx) = mpsc::channel(CHUNKS);
+    let (size, size_rx) = watch::channel(command.terminal.map(|terminal| terminal.size));
+    let (output_tx, output) = mpsc::channel(CHUNKS);
+    let state = Arc::new(State::default());
+    let upward = Upward { sink, stdin: stdin_rx, size: size_rx, state: state.clone(), keepalive };
+    let upward = tokio::spawn(upward.run(run.preamble.map(Bytes::from)));
+    let marker = (!tty).then(|| Marker::new(format!("{}\n", run.nonce).into_bytes()));
+    let downward = Downward { stream, output: output_tx, marker, state };
+    tasks.spawn(async move {
+        let ended = downward.run(hello.early).await;
+        upward.abort();
+        if !ended {
+            hangup::hang_up(&client, &workspace, &hello.pid, &hello.born).await;
+        }
+    });
+    Ok(Process { stdin, size, output })
+}
+
+fn request<'a>(workspace: &'a Workspace, command: &'a [&'a str], stdin: bool, tty: bool) -> ExecRequest<'a> {
+    ExecRequest {
+        namespace: &workspace.namespace,
+        pod: &workspace.pod,
+        container: names::CONTAINER,
+        impersonate: &workspace.service_account,
+        command,
+        stdin,
+        tty,
+    }
+}
+
+/// What the two directions know of each other.
+#[derive(Default)]
+struct State {
+    /// The program has ended: stdin is to be closed.
+    ended: Notify,
+    /// Something came since the last ping, and it was answered.
+    alive: AtomicBool,
+    ponged: AtomicBool,
+    /// The session does not take what came, so that a pong may wait unread.
+    held_up: AtomicBool,
+    /// The other side is gone.
+    lost: Notify,
+}
+
+fn closed() -> Error {
+    Error::Lost("the stream was closed before the program's status came".into())
+}

@@ -1,0 +1,96 @@
+//! The shell scripts that stand in for an sshd in the pod, and what they are called with.
+
+use std::sync::LazyLock;
+
+use rand::RngExt;
+
+use super::{Command, Error, Program};
+
+static RUN: LazyLock<String> = LazyLock::new(|| without_comments(include_str!("run.sh")));
+static HANGUP: LazyLock<String> = LazyLock::new(|| without_comments(include_str!("hangup.sh")));
+
+/// Linux takes no longer argument (MAX_ARG_STRLEN), and the pod's shell gets the command as one.
+const MAX_COMMAND: usize = 128 * 1024 - 1;
+/// A request's URI has at most 64 KiB, and a byte may take three of them; longer commands go through stdin.
+const MAX_ARGUMENTS: usize = 16 * 1024;
+
+/// A call of run.sh.
+pub(super) struct Run {
+    /// Begins run.sh's first line and is its last on stderr; nobody can guess it.
+    pub(super) nonce: String,
+    pub(super) argv: Vec<String>,
+    /// What run.sh reads from stdin before the program does.
+    pub(super) preamble: Option<Vec<u8>>,
+}
+
+/// The call that runs `command`.
+pub(super) fn run(command: &Command) -> Result<Run, Error> {
+    let nonce = format!("bastion-{:032x}", rand::rng().random::<u128>());
+    let (mode, rows, columns) = match &command.terminal {
+        Some(terminal) => ("tty", terminal.size.rows, terminal.size.columns),
+        None => ("pipe", 0, 0),
+    };
+    let mut argv: Vec<String> = ["sh", "-c", &RUN, "bastion", &nonce, mode].map(str::to_owned).into();
+    argv.extend([rows.to_string(), columns.to_string()]);
+    if let Some(terminal) = &command.terminal {
+        argv.push(format!("TERM={}", terminal.term));
+    }
+    argv.extend(command.environment.iter().map(|(name, value)| format!("{name}={value}")));
+    argv.push("--".to_owned());
+    let mut preamble = None;
+    if let Program::Command(text) = &command.program {
+        if text.len() > MAX_COMMAND || (text.len() > MAX_ARGUMENTS && command.terminal.is_some()) {
+            return Err(Error::CommandTooLong);
+        }
+        if text.len() > MAX_ARGUMENTS || text == "-" {
+            argv.push("-".to_owned());
+            preamble = Some(format!("{text}\n{nonce}\n").into_bytes());
+        } else {
+            argv.push(text.clone());
+        }
+    }
+    Ok(Run { nonce, argv, preamble })
+}
+
+/// The call that ends what run.sh started as process `pid`, which began at `born`.
+pub(super) fn hangup<'a>(pid: &'a str, born: &'a str) -> [&'a str; 6] {
+    ["sh", "-c", &HANGUP, "bastion", pid, born]
+}
+
+/// They travel with each exec and show in the pod's `ps`.
+fn without_comments(script: &str) -> String {
+    script.lines().filter(|line| !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Terminal, TerminalSize};
+    use super::*;
+
+    fn command(program: Program, terminal: Option<Terminal>) -> Command {
+        Command { program, terminal, environment: vec![("LANG".into(), "C".into())] }
+    }
+
+    #[test]
+    fn a_short_command_is_an_argument() {
+        let run = run(&command(Program::Command("ls -l".into()), None)).unwrap();
+        assert_eq!(run.argv[5..], ["pipe", "0", "0", "LANG=C", "--", "ls -l"]);
+        assert!(run.preamble.is_none());
+    }
+
+    #[test]
+    fn a_long_command_goes_through_stdin() {
+        let text = "#".repeat(100 * 1024);
+        let run = run(&command(Program::Command(text.clone()), None)).unwrap();
+        assert_eq!(run.argv.last().unwrap(), "-");
+        assert_eq!(run.preamble.unwrap(), format!("{text}\n{}\n", run.nonce).into_bytes());
+    }
+
+    #[test]
+    fn what_no_kernel_takes_is_refused() {
+        let terminal = Terminal { term: "xterm".into(), size: TerminalSize { columns: 80, rows: 24 } };
+        let long = |n| Program::Command("#".repeat(n));
+        assert!(matches!(run(&command(long(128 * 1024), None)), Err(Error::CommandTooLong)));
+        assert!(matches!(run(&command(long(17 * 1024), Some(terminal))), Err(Error::CommandTooLong)));
+    }
+}
