@@ -1,0 +1,46 @@
+//! What an administrator can set.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// The `[ssh]` section of the configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub listen: SocketAddr,
+    /// Where the host key comes from; `app` reads it.
+    pub host_key: HostKeySource,
+    /// What to encrypt with; the client's order decides.
+    #[serde(deserialize_with = "super::algorithms::ciphers")]
+    pub ciphers: Vec<russh::cipher::Name>,
+    /// Shown before the login.
+    pub banner: Option<String>,
+    #[serde(with = "crate::config::duration")]
+    pub login_grace_time: Duration,
+    pub max_startups: usize,
+    pub max_startups_per_source: usize,
+    pub max_key_offers: usize,
+    pub max_sessions: usize,
+    #[serde(with = "crate::config::duration")]
+    pub keepalive_interval: Duration,
+    pub keepalive_count_max: usize,
+    #[serde(with = "crate::config::duration")]
+    pub drain_timeout: Duration,
+    pub spool_directory: PathBuf,
+    pub spool_slow_above_mib: u64,
+    pub spool_limit_mib: u64,
+    pub spool_total_mib: u64,
+}
+
+/// Where the host key is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum HostKeySource {
+    /// In this file; made if missing.
+    File(PathBuf),
+    /// In this Secret of the bastion's own namespace; made if missing.
+    Secret(String),
+}

@@ -1,0 +1,206 @@
+//! One SSH connection: authenticates, and hands each session channel to a task of its own.
+//!
+//! russh calls these inside its session loop: they reply and spawn, and never wait for the network.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use russh::keys::PublicKey;
+use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session as Replies, VerifiedPublicKey};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, info};
+
+use super::context::Context;
+use super::session::{Session, accepts_variable};
+use super::throttle::Throttle;
+use crate::identity::Identity;
+use crate::telemetry::{LoginResult, metrics};
+use crate::workspace::Target;
+
+/// russh's view of one connection.
+pub(super) struct Connection {
+    context: Arc<Context>,
+    throttle: Arc<Throttle>,
+    began: Instant,
+    address: SocketAddr,
+    /// Keys offered so far, and how many of them were welcome; each of those should be followed by a good signature.
+    offered: u32,
+    welcomed: u32,
+    login: Option<(Identity, Target)>,
+    /// Cancelled once somebody is logged in.
+    logged_in: CancellationToken,
+    /// One permit for each session that may yet be opened.
+    sessions: Arc<Semaphore>,
+    /// Channels that run something; RFC 4254 §6.5 allows one program for each.
+    started: HashSet<ChannelId>,
+    span: Span,
+}
+
+/// A signature that fails is not told to us, but a key that is welcome again and again without a login is.
+const MAX_FAILED_SIGNATURES: u32 = 3;
+
+impl Connection {
+    pub(super) fn new(
+        context: Arc<Context>,
+        throttle: Arc<Throttle>,
+        address: SocketAddr,
+        logged_in: CancellationToken,
+        sessions: Arc<Semaphore>,
+    ) -> Self {
+        Self {
+            context,
+            throttle,
+            began: Instant::now(),
+            address,
+            offered: 0,
+            welcomed: 0,
+            login: None,
+            logged_in,
+            sessions,
+            started: HashSet::new(),
+            span: Span::current(),
+        }
+    }
+
+    fn welcomes(&mut self, user_name: &str, key: &PublicKey) -> bool {
+        let (login, _) = Target::parse(user_name);
+        let welcome = self.context.authenticate.welcomes(login, key);
+        self.offered += 1;
+        self.welcomed += u32::from(welcome);
+        welcome && self.welcomed <= MAX_FAILED_SIGNATURES
+    }
+
+    fn start(&mut self, channel: ChannelId, replies: &mut Replies) -> Result<(), russh::Error> {
+        match self.started.insert(channel) {
+            true => replies.channel_success(channel),
+            false => replies.channel_failure(channel),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.login.is_none() && self.offered > 0 {
+            metrics().login(LoginResult::Refused);
+            info!(parent: &self.span, keys = self.offered, "left without a login");
+        }
+    }
+}
+
+impl Handler for Connection {
+    type Error = russh::Error;
+
+    async fn authentication_banner(&mut self) -> Result<Option<String>, Self::Error> {
+        Ok(self.context.config.banner.clone())
+    }
+
+    async fn auth_publickey_offered(
+        &mut self,
+        user_name: &str,
+        offer: PublicKeyOffer<'_>,
+    ) -> Result<Auth, Self::Error> {
+        Ok(if self.welcomes(user_name, offer.public_key) { Auth::Accept } else { Auth::reject() })
+    }
+
+    async fn auth_publickey(&mut self, user_name: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
+        let (login, target) = Target::parse(user_name);
+        let Some(identity) = self.context.authenticate.resolve(login, key.public_key) else {
+            return Ok(Auth::reject());
+        };
+        info!(user = identity.user(), login, key = identity.fingerprint(), client = %self.address, "logged in");
+        self.login = Some((identity, target));
+        Ok(Auth::Accept)
+    }
+
+    async fn auth_succeeded(&mut self, _: &mut Replies) -> Result<(), Self::Error> {
+        metrics().login(LoginResult::Accepted);
+        metrics().login_duration.observe(self.began.elapsed().as_secs_f64());
+        self.logged_in.cancel();
+        Ok(())
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Replies,
+    ) -> Result<(), Self::Error> {
+        let Some((identity, target)) = self.login.clone() else {
+            return Ok(()); // Dropped, the handle refuses. russh asks of nobody who is not logged in.
+        };
+        let permit = self.sessions.clone().try_acquire_owned();
+        let session = Session { context: self.context.clone(), throttle: self.throttle.clone(), identity, target };
+        let serve = async move {
+            match permit {
+                Ok(_permit) => {
+                    reply.accept().await;
+                    session.run(channel).await;
+                }
+                Err(_) => reply.reject(ChannelOpenFailure::ResourceShortage).await,
+            }
+        };
+        self.context.tasks.spawn(serve.instrument(self.span.clone()));
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "russh's signature")]
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        _: &str,
+        _: u32,
+        _: u32,
+        _: u32,
+        _: u32,
+        _: &[(Pty, u32)],
+        replies: &mut Replies,
+    ) -> Result<(), Self::Error> {
+        replies.channel_success(channel)
+    }
+
+    async fn env_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        value: &str,
+        replies: &mut Replies,
+    ) -> Result<(), Self::Error> {
+        match accepts_variable(name, value) {
+            true => replies.channel_success(channel),
+            false => replies.channel_failure(channel),
+        }
+    }
+
+    async fn shell_request(&mut self, channel: ChannelId, replies: &mut Replies) -> Result<(), Self::Error> {
+        self.start(channel, replies)
+    }
+
+    async fn exec_request(&mut self, channel: ChannelId, _: &[u8], replies: &mut Replies) -> Result<(), Self::Error> {
+        self.start(channel, replies)
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        _: &str,
+        replies: &mut Replies,
+    ) -> Result<(), Self::Error> {
+        replies.channel_failure(channel)
+    }
+
+    async fn x11_request(
+        &mut self,
+        channel: ChannelId,
+        _: bool,
+        _: &str,
+        _: &str,
+        _: u32,
+        replies: &mut Replies,
+    ) -> Result<(), Self::Error> {
+        replies.channel_failure(channel)
+    }
+}

@@ -1,0 +1,129 @@
+//! Copies between a client and a process. The two directions are two tasks and end apart: the client's EOF ends the
+//! program's stdin and nothing else, and the exit status comes after the last byte of output.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, info};
+
+use super::context::Drain;
+use super::inbox::Inbox;
+use super::message;
+use super::writer::{Closed, Events, Writer};
+use crate::telemetry::metrics;
+use crate::workspace::{Output, Process, TerminalSize};
+
+const FAILURE: u32 = 255;
+
+/// The client's end.
+pub(super) struct Client<'a> {
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) sizes: watch::Receiver<Option<TerminalSize>>,
+    pub(super) writer: &'a Writer,
+    pub(super) events: &'a Events,
+    pub(super) terminal: bool,
+}
+
+/// How it ended, and how much was copied, in bytes.
+pub(super) struct Totals {
+    pub(super) status: u32,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+}
+
+impl Totals {
+    /// Nothing was copied.
+    pub(super) fn ended(status: u32) -> Self {
+        Self { status, bytes_in: 0, bytes_out: 0 }
+    }
+}
+
+/// Copies until the process has ended or the client has closed; then the process is dropped, which hangs it up.
+pub(super) async fn process(
+    process: Process,
+    client: Client<'_>,
+    drain: &Drain,
+    began: Instant,
+) -> Result<Totals, Closed> {
+    let Process { stdin, size, mut output } = process;
+    let Client { inbox, sizes, writer, events, terminal } = client;
+    let (count, bytes_in) = watch::channel(0);
+    let feed = async move { tokio::join!(feed_stdin(&inbox, stdin, count), feed_sizes(sizes, size)) };
+    let _feed = AbortOnDropHandle::new(tokio::spawn(feed.in_current_span()));
+    let mut bytes_out = 0;
+    let mut told_of_drain = false;
+    let status = loop {
+        let output = tokio::select! {
+            biased;
+            () = events.closed.cancelled() => return Err(Closed),
+            () = events.overflowed.cancelled() => {
+                let text = "the program does not read its input, and there is no room to keep more of it";
+                writer.stderr(message::line(text, terminal), terminal).await?;
+                break FAILURE;
+            }
+            output = output.recv() => output,
+            () = drain.begun(), if terminal && !told_of_drain => {
+                told_of_drain = true;
+                writer.stdout(message::line(&drain.notice(), true)).await?;
+                continue;
+            }
+        };
+        if bytes_out == 0 {
+            metrics().first_output.observe(began.elapsed().as_secs_f64());
+        }
+        match output {
+            Some(Output::Stdout(data)) => {
+                bytes_out += count_out(&data);
+                writer.stdout(data).await?;
+            }
+            Some(Output::Stderr(data)) => {
+                bytes_out += count_out(&data);
+                writer.stderr(data, terminal).await?;
+            }
+            Some(Output::Exit(status)) => break status,
+            Some(Output::Failed(error)) => {
+                info!(error = &error as &dyn std::error::Error, "the program was lost");
+                writer.stderr(message::line(&error.user_message(), terminal), terminal).await?;
+                break FAILURE;
+            }
+            None => break FAILURE,
+        }
+    };
+    let bytes_in = *bytes_in.borrow();
+    Ok(Totals { status, bytes_in, bytes_out })
+}
+
+/// Feeds what the client sent, and drops the sender at the client's EOF. A program that takes no more is no reason to
+/// let the inbox fill: the rest is thrown away.
+async fn feed_stdin(inbox: &Inbox, stdin: mpsc::Sender<Bytes>, count: watch::Sender<u64>) {
+    loop {
+        match inbox.take().await {
+            Ok(Some(data)) => {
+                metrics().bytes_in.inc_by(data.len() as u64);
+                count.send_modify(|n| *n += data.len() as u64);
+                let _ = stdin.send(data).await;
+            }
+            Ok(None) => return,
+            Err(error) => {
+                info!(%error, "failed to read back the client's input");
+                return;
+            }
+        }
+    }
+}
+
+/// Resizes pass even while stdin is held up.
+async fn feed_sizes(mut sizes: watch::Receiver<Option<TerminalSize>>, process: watch::Sender<Option<TerminalSize>>) {
+    while sizes.changed().await.is_ok() {
+        let size = *sizes.borrow_and_update();
+        process.send_replace(size);
+    }
+}
+
+fn count_out(data: &Bytes) -> u64 {
+    metrics().bytes_out.inc_by(data.len() as u64);
+    data.len() as u64
+}

@@ -1,0 +1,234 @@
+//! What a client sent to a channel and its program has not read yet: in memory, then in an unlinked file.
+//!
+//! russh awaits a bounded queue inside its session loop, so a channel that is not drained at once freezes all others
+//! of its connection. Putting into an inbox therefore never waits for the program.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::Notify;
+
+use super::throttle::Throttle;
+
+/// Bytes that one channel keeps in memory.
+const MEMORY: usize = 256 * 1024;
+/// The most that one [`Inbox::take`] returns, in bytes, unless the client's own packet was larger.
+const PIECE: usize = 32 * 1024;
+
+/// A byte queue with one writer and one reader.
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    changed: Notify,
+    throttle: Arc<Throttle>,
+    directory: PathBuf,
+}
+
+#[derive(Default)]
+struct State {
+    memory: VecDeque<Bytes>,
+    /// Bytes in `memory`.
+    held: usize,
+    spool: Option<Spool>,
+    eof: bool,
+}
+
+/// Bytes from `start` to `end` of the file wait, behind what is in memory.
+struct Spool {
+    file: Arc<File>,
+    start: u64,
+    end: u64,
+}
+
+impl Inbox {
+    /// `directory` is where the file goes once memory does not do.
+    pub(super) fn new(throttle: Arc<Throttle>, directory: PathBuf) -> Self {
+        Self { state: Mutex::default(), changed: Notify::new(), throttle, directory }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the lock")
+    }
+
+    /// Adds what came. Waits for the disk at most. An error means that it cannot be kept.
+    pub(super) async fn put(&self, data: Bytes) -> io::Result<()> {
+        let size = data.len();
+        if !self.throttle.add(size) {
+            self.throttle.remove(size);
+            return Err(io::Error::other("too much input waits for programs that do not read it"));
+        }
+        let kept = self.keep(data).await;
+        match kept {
+            Ok(()) => self.changed.notify_one(),
+            Err(_) => self.throttle.remove(size),
+        }
+        kept
+    }
+
+    async fn keep(&self, data: Bytes) -> io::Result<()> {
+        let spool = {
+            let mut state = self.state();
+            let waits = state.spool.as_ref().is_some_and(|spool| spool.start < spool.end);
+            if !waits && (state.held == 0 || state.held + data.len() <= MEMORY) {
+                state.held += data.len();
+                state.memory.push_back(data);
+                return Ok(());
+            }
+            state.spool.as_mut().map(|spool| {
+                if !waits {
+                    (spool.start, spool.end) = (0, 0); // Nobody reads it now: its space serves again.
+                }
+                (spool.file.clone(), spool.end)
+            })
+        };
+        let directory = self.directory.clone();
+        let size = data.len() as u64;
+        if !self.throttle.disk().take(size) {
+            return Err(io::Error::other("no room on disk for more input that programs do not read"));
+        }
+        let written = blocking(move || {
+            let (file, end) = match spool {
+                Some(spool) => spool,
+                None => (Arc::new(tempfile::tempfile_in(directory)?), 0),
+            };
+            file.write_all_at(&data, end)?;
+            Ok((file, end))
+        });
+        let (file, end) = written.await.inspect_err(|_| self.throttle.disk().give(size))?;
+        let mut state = self.state();
+        let spool = state.spool.get_or_insert(Spool { file, start: end, end });
+        spool.end = end + size;
+        Ok(())
+    }
+
+    /// No more will come.
+    pub(super) fn put_eof(&self) {
+        self.state().eof = true;
+        self.changed.notify_one();
+    }
+
+    /// The next bytes, small pieces as one; `None` at the end.
+    ///
+    /// Cancel safe until something is there, and then it does not wait for the client.
+    pub(super) async fn take(&self) -> io::Result<Option<Bytes>> {
+        loop {
+            let spool = {
+                let mut state = self.state();
+                if let Some(data) = state.take_memory() {
+                    drop(state);
+                    self.throttle.remove(data.len());
+                    return Ok(Some(data));
+                }
+                match &state.spool {
+                    Some(spool) if spool.start < spool.end => Some((spool.file.clone(), spool.start, spool.end)),
+                    _ if state.eof => return Ok(None),
+                    _ => None,
+                }
+            };
+            match spool {
+                Some(spool) => return self.take_spool(spool).await.map(Some),
+                None => self.changed.notified().await,
+            }
+        }
+    }
+
+    async fn take_spool(&self, (file, start, end): (Arc<File>, u64, u64)) -> io::Result<Bytes> {
+        let size = (end - start).min(PIECE as u64) as usize;
+        let data = blocking(move || {
+            let mut data = BytesMut::zeroed(size);
+            file.read_exact_at(&mut data, start)?;
+            Ok(data.freeze())
+        })
+        .await?;
+        let mut state = self.state();
+        if let Some(spool) = &mut state.spool {
+            spool.start += size as u64;
+        }
+        drop(state);
+        self.throttle.disk().give(size as u64);
+        self.throttle.remove(size);
+        Ok(data)
+    }
+}
+
+impl State {
+    fn take_memory(&mut self) -> Option<Bytes> {
+        let mut first = self.memory.pop_front()?;
+        if self.memory.front().is_some_and(|second| first.len() + second.len() <= PIECE) {
+            let mut joined = BytesMut::from(first);
+            while let Some(next) = self.memory.pop_front_if(|next| joined.len() + next.len() <= PIECE) {
+                joined.extend_from_slice(&next);
+            }
+            first = joined.freeze();
+        }
+        self.held -= first.len();
+        Some(first)
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        let state = self.state();
+        let spooled = state.spool.as_ref().map_or(0, |spool| spool.end - spool.start);
+        self.throttle.disk().give(spooled);
+        self.throttle.remove(state.held + spooled as usize);
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::throttle::Disk;
+    use super::*;
+
+    fn inbox(limit: u64) -> (Inbox, Arc<Throttle>) {
+        let throttle = Throttle::new(limit, limit, Disk::new(limit));
+        (Inbox::new(throttle.clone(), std::env::temp_dir()), throttle)
+    }
+
+    #[tokio::test]
+    async fn bytes_come_out_in_order_through_memory_and_file() {
+        let (inbox, throttle) = inbox(u64::MAX);
+        let sent: Vec<u8> = (0..3 * MEMORY as u32).flat_map(u32::to_le_bytes).collect();
+        let mut received = Vec::new();
+        for (n, piece) in sent.chunks(10_007).enumerate() {
+            inbox.put(Bytes::copy_from_slice(piece)).await.unwrap();
+            if n % 3 == 0 {
+                received.extend_from_slice(&inbox.take().await.unwrap().unwrap());
+            }
+        }
+        inbox.put_eof();
+        while let Some(data) = inbox.take().await.unwrap() {
+            received.extend_from_slice(&data);
+        }
+        assert!(sent == received);
+        assert!(throttle.add(0) && !throttle.is_slow());
+    }
+
+    #[tokio::test]
+    async fn small_pieces_are_taken_as_one() {
+        let (inbox, _) = inbox(u64::MAX);
+        for piece in ["a", "b", "c"] {
+            inbox.put(Bytes::from(piece)).await.unwrap();
+        }
+        assert_eq!(inbox.take().await.unwrap().unwrap(), "abc");
+    }
+
+    #[tokio::test]
+    async fn past_the_limit_nothing_is_kept() {
+        let (inbox, throttle) = inbox(10);
+        inbox.put(Bytes::from_static(b"0123456789")).await.unwrap();
+        assert!(inbox.put(Bytes::from_static(b"x")).await.is_err());
+        inbox.take().await.unwrap();
+        inbox.put(Bytes::from_static(b"x")).await.unwrap();
+        drop(inbox);
+        assert!(throttle.add(10), "a dropped inbox gives back what it held");
+    }
+}

@@ -1,0 +1,81 @@
+//! The SSH protocol (RFC 4251–4254). Knows no Kubernetes: what it needs of the rest are the traits below.
+
+mod algorithms;
+mod config;
+mod connection;
+mod context;
+mod copy;
+mod host_key;
+mod inbox;
+mod limits;
+mod message;
+mod progress;
+mod server;
+mod session;
+mod throttle;
+mod transport;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{Config, HostKeySource};
+pub use host_key::{
+    generate as generate_host_key, known_hosts_line, load_or_create as load_or_create_host_key, parse as parse_host_key,
+};
+pub use server::Server;
+
+use futures::future::BoxFuture;
+use russh::keys::PublicKey;
+
+use crate::identity::{Authenticator, Identity};
+use crate::workspace::{self, Command, Process, Target, Workspaces};
+
+/// Tells who somebody is.
+pub trait Authenticate: Send + Sync + 'static {
+    /// Whether `key` would be welcome for `login`. The client has proved nothing yet.
+    fn welcomes(&self, login: &str, key: &PublicKey) -> bool;
+    /// The person that `login` names, now that the client proved to hold `key`.
+    fn resolve(&self, login: &str, key: &PublicKey) -> Option<Identity>;
+}
+
+impl Authenticate for Authenticator {
+    fn welcomes(&self, login: &str, key: &PublicKey) -> bool {
+        Self::welcomes(self, login, key)
+    }
+
+    fn resolve(&self, login: &str, key: &PublicKey) -> Option<Identity> {
+        Self::resolve(self, login, key)
+    }
+}
+
+/// Runs programs where somebody belongs.
+pub trait Run: Send + Sync + 'static {
+    /// Starts `command` where `target` points, telling `progress` in words what it waits for.
+    fn start<'a>(
+        &'a self,
+        identity: &'a Identity,
+        target: &'a Target,
+        command: &'a Command,
+        progress: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> BoxFuture<'a, Result<Process, workspace::Error>>;
+
+    /// Why the place that `target` points to is gone, in words, if it just went.
+    fn why_gone<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, Option<String>>;
+}
+
+impl Run for Workspaces {
+    fn start<'a>(
+        &'a self,
+        identity: &'a Identity,
+        target: &'a Target,
+        command: &'a Command,
+        progress: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> BoxFuture<'a, Result<Process, workspace::Error>> {
+        Box::pin(Self::start(self, identity, target, command, progress))
+    }
+
+    fn why_gone<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, Option<String>> {
+        Box::pin(Self::why_gone(self, identity, target))
+    }
+}

@@ -1,0 +1,45 @@
+//! Tells the user what her login waits for: one line that changes in place on a terminal; without one, stderr, and
+//! only once it takes long enough to wonder.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::message;
+use super::writer::Writer;
+
+/// Without a terminal nothing is said of a wait as short as this.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Shows the last of `messages` until their sender is dropped; `columns` is the terminal's width, if there is one.
+/// Returns whether a line must be cleared from the terminal.
+pub(super) async fn show(mut messages: watch::Receiver<String>, writer: &Writer, columns: Option<u16>) -> bool {
+    let terminal = columns.is_some();
+    if !terminal {
+        let patience = Instant::now() + PATIENCE;
+        while Instant::now() < patience {
+            match tokio::time::timeout_at(patience, messages.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return false,
+                Err(_) => messages.mark_changed(),
+            }
+        }
+    }
+    let mut shown = String::new();
+    while messages.changed().await.is_ok() {
+        let text = messages.borrow_and_update().clone();
+        if text.is_empty() || text == shown {
+            continue;
+        }
+        let line = match columns {
+            Some(columns) => message::passing_line(&text, columns),
+            None => message::line(&text, false),
+        };
+        if writer.stderr(line, terminal).await.is_err() {
+            break;
+        }
+        shown = text;
+    }
+    terminal && !shown.is_empty()
+}

@@ -1,0 +1,250 @@
+//! One session channel (RFC 4254 §6): collects what the client asks for, then runs it.
+
+use std::sync::Arc;
+
+use russh::server::Msg;
+use russh::{Channel, ChannelMsg, ChannelReadHalf};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, debug, info, info_span};
+
+use super::context::Context;
+use super::inbox::Inbox;
+use super::throttle::Throttle;
+use super::writer::{Closed, Events, Writer};
+use super::{copy, message, progress};
+use crate::identity::Identity;
+use crate::telemetry::metrics;
+use crate::workspace::{Command, Process, Program, Target, Terminal, TerminalSize};
+
+/// The exit status that OpenSSH's client reports for its own failures; ours mean the same to scripts.
+const FAILURE: u32 = 255;
+/// What a shell reports for a program that Ctrl-C ended.
+const INTERRUPTED: u32 = 130;
+const CTRL_C: u8 = 3;
+
+/// A session channel whose client may still be asking.
+pub(super) struct Session {
+    pub(super) context: Arc<Context>,
+    pub(super) throttle: Arc<Throttle>,
+    pub(super) identity: Identity,
+    pub(super) target: Target,
+}
+
+impl Session {
+    /// Serves the channel to its end.
+    pub(super) async fn run(self, channel: Channel<Msg>) {
+        let number = u32::from(channel.id());
+        let (mut reader, half) = channel.split();
+        let Some(command) = request(&mut reader).await else { return };
+        let target = match &self.target {
+            Target::Default => "",
+            Target::Named(name) => name,
+        };
+        let span = info_span!("session", user = self.identity.user(), devserver = target, channel = number);
+        let events = Arc::new(Events::default());
+        let writer = Writer { half, events: events.clone() };
+        self.serve(command, reader, writer, &events).instrument(span).await;
+        events.closed.cancel();
+    }
+
+    async fn serve(&self, command: Command, reader: ChannelReadHalf, writer: Writer, events: &Arc<Events>) {
+        let began = Instant::now();
+        metrics().sessions.inc();
+        metrics().open_sessions.inc();
+        let terminal = command.terminal.is_some();
+        let kind = if matches!(command.program, Program::Shell) { "shell" } else { "exec" };
+        info!(kind, terminal, key = self.identity.fingerprint(), "session started");
+
+        let inbox = Arc::new(Inbox::new(self.throttle.clone(), self.context.config.spool_directory.clone()));
+        let (size, sizes) = watch::channel(None);
+        let receive = receive(reader, inbox.clone(), size, events.clone(), terminal);
+        let _receive = AbortOnDropHandle::new(tokio::spawn(receive.in_current_span()));
+        let result = match self.start(&command, &writer).await {
+            Ok(process) => {
+                let client = copy::Client { inbox, sizes, writer: &writer, events, terminal };
+                let ended = copy::process(process, client, &self.context.drain, began).await;
+                self.explain(ended, &writer, terminal).await
+            }
+            Err(status) => status.map(copy::Totals::ended),
+        };
+        match result {
+            Ok(totals) => {
+                // RFC 4254 §6.10: the exit status precedes the close, or OpenSSH reports 255.
+                let _ = writer.half.exit_status(totals.status).await;
+                let _ = writer.half.eof().await;
+                let _ = writer.half.close().await;
+                let copy::Totals { status, bytes_in, bytes_out } = totals;
+                info!(status, bytes_in, bytes_out, duration = ?began.elapsed(), "session ended");
+            }
+            Err(Closed) => info!(duration = ?began.elapsed(), "session ended by the client"),
+        }
+        metrics().open_sessions.dec();
+    }
+
+    /// A program that was killed may have gone with its pod, and its user should read why.
+    async fn explain(
+        &self,
+        ended: Result<copy::Totals, Closed>,
+        writer: &Writer,
+        terminal: bool,
+    ) -> Result<copy::Totals, Closed> {
+        const SIGNALLED: u32 = 128;
+        let totals = ended?;
+        if totals.status > SIGNALLED
+            && let Some(reason) = self.context.run.why_gone(&self.identity, &self.target).await
+        {
+            writer.stderr(message::line(&reason, terminal), terminal).await?;
+        }
+        Ok(totals)
+    }
+
+    /// Starts the program, showing what it waits for. Else returns the status that the session ends with.
+    async fn start(&self, command: &Command, writer: &Writer) -> Result<Process, Result<u32, Closed>> {
+        let columns = command.terminal.as_ref().map(|terminal| terminal.size.columns);
+        let terminal = columns.is_some();
+        let (said, messages) = watch::channel(String::new());
+        let start = async {
+            let say = move |text: &str| {
+                said.send_replace(text.to_owned());
+            };
+            self.context.run.start(&self.identity, &self.target, command, &say).await
+        };
+        let start = async { tokio::join!(start, progress::show(messages, writer, columns)) };
+        let interrupted = async {
+            match terminal {
+                true => writer.events.interrupted.notified().await,
+                false => std::future::pending().await,
+            }
+        };
+        let (started, clear) = tokio::select! {
+            started = start => started,
+            () = writer.events.closed.cancelled() => return Err(Err(Closed)),
+            () = interrupted => {
+                let _ = writer.stderr(message::line("interrupted", true), true).await;
+                return Err(Ok(INTERRUPTED));
+            }
+        };
+        if clear {
+            writer.stdout(message::CLEAR_LINE).await.map_err(Err)?;
+        }
+        match started {
+            Ok(process) => Ok(process),
+            Err(error) => {
+                info!(error = &error as &dyn std::error::Error, "failed to start the program");
+                writer.stderr(message::line(&error.user_message(), terminal), terminal).await.map_err(Err)?;
+                Err(Ok(FAILURE))
+            }
+        }
+    }
+}
+
+/// Whether a client may set this variable: locale and colours, as sshd's usual `AcceptEnv` has it.
+pub(super) fn accepts_variable(name: &str, value: &str) -> bool {
+    const MAX_VALUE: usize = 1024;
+    let known = matches!(name, "LANG" | "COLORTERM") || name.strip_prefix("LC_").is_some_and(|rest| !rest.is_empty());
+    let word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    known && word && name.len() <= 64 && value.len() <= MAX_VALUE && !value.contains('\0')
+}
+
+/// Reads up to the request to run something; `None` if the client closes before. Replies are the connection's part.
+async fn request(reader: &mut ChannelReadHalf) -> Option<Command> {
+    const MAX_VARIABLES: usize = 16;
+    let mut terminal = None;
+    let mut environment: Vec<(String, String)> = Vec::new();
+    let program = loop {
+        match reader.wait().await? {
+            ChannelMsg::RequestPty { term, col_width, row_height, .. } => {
+                terminal = Some(Terminal { term: terminal_type(&term), size: terminal_size(col_width, row_height) });
+            }
+            ChannelMsg::WindowChange { col_width, row_height, .. } => {
+                if let Some(terminal) = &mut terminal {
+                    terminal.size = terminal_size(col_width, row_height);
+                }
+            }
+            ChannelMsg::SetEnv { variable_name: name, variable_value: value, .. }
+                if accepts_variable(&name, &value) && environment.len() < MAX_VARIABLES =>
+            {
+                environment.push((name, value));
+            }
+            ChannelMsg::RequestShell { .. } => break Program::Shell,
+            ChannelMsg::Exec { command, .. } => break Program::Command(String::from_utf8_lossy(&command).into_owned()),
+            ChannelMsg::Close => return None,
+            other => debug!(?other, "ignored before a program runs"),
+        }
+    };
+    Some(Command { program, terminal, environment })
+}
+
+/// Takes what the client sends until it closes. Never waits for the program.
+async fn receive(
+    mut reader: ChannelReadHalf,
+    inbox: Arc<Inbox>,
+    size: watch::Sender<Option<TerminalSize>>,
+    events: Arc<Events>,
+    terminal: bool,
+) {
+    loop {
+        match reader.wait().await {
+            Some(ChannelMsg::Data { data }) => {
+                if terminal && data.contains(&CTRL_C) {
+                    events.interrupted.notify_one();
+                }
+                if let Err(error) = inbox.put(data).await {
+                    info!(%error, "the client's input cannot be kept");
+                    events.overflowed.cancel();
+                    return;
+                }
+            }
+            Some(ChannelMsg::Eof) => inbox.put_eof(),
+            Some(ChannelMsg::WindowChange { col_width, row_height, .. }) => {
+                size.send_replace(Some(terminal_size(col_width, row_height)));
+            }
+            Some(ChannelMsg::Close) | None => {
+                events.closed.cancel();
+                return;
+            }
+            Some(other) => debug!(?other, "ignored while a program runs"),
+        }
+    }
+}
+
+/// A name for `TERM` that no terminfo lookup can be led astray with.
+fn terminal_type(asked: &str) -> String {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || b"-+._".contains(&byte);
+    match !asked.is_empty() && asked.len() <= 64 && asked.bytes().all(word) {
+        true => asked.to_owned(),
+        false => "dumb".to_owned(),
+    }
+}
+
+/// RFC 4254 §6.2 counts in u32; no kernel does. Zero means unknown.
+fn terminal_size(columns: u32, rows: u32) -> TerminalSize {
+    let bounded = |n: u32, unknown: u16| if n == 0 { unknown } else { n.min(u16::MAX.into()) as u16 };
+    TerminalSize { columns: bounded(columns, 80), rows: bounded(rows, 24) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_harmless_variables_are_taken() {
+        assert!(accepts_variable("LANG", "C.UTF-8"));
+        assert!(accepts_variable("LC_ALL", "C.UTF-8"));
+        assert!(accepts_variable("COLORTERM", "truecolor"));
+        for (name, value) in [("LD_PRELOAD", "x"), ("LC_", "x"), ("LC_A=B", "x"), ("PATH", "/"), ("LC_X", "a\0b")] {
+            assert!(!accepts_variable(name, value), "{name}");
+        }
+        assert!(!accepts_variable("LC_X", &"x".repeat(1025)));
+    }
+
+    #[test]
+    fn terminals_are_what_a_kernel_can_have() {
+        assert_eq!(terminal_size(0, 0), TerminalSize { columns: 80, rows: 24 });
+        assert_eq!(terminal_size(u32::MAX, 7), TerminalSize { columns: u16::MAX, rows: 7 });
+        assert_eq!(terminal_type("xterm-256color"), "xterm-256color");
+        assert_eq!(terminal_type("../../etc"), "dumb");
+    }
+}

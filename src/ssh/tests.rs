@@ -1,0 +1,294 @@
+//! The server against russh's client on loopback, with tasks for programs.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use russh::client::{self, AuthResult, Handle, Msg};
+use russh::keys::{Algorithm, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
+use russh::{Channel, ChannelMsg};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{Authenticate, Config, HostKeySource, Run, Server};
+use crate::identity::Identity;
+use crate::workspace::{self, Command, EchoWorkspaces, Process, Target};
+
+/// Longer than anything here takes, and the end of what hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl Run for EchoWorkspaces {
+    fn start<'a>(
+        &'a self,
+        _: &'a Identity,
+        target: &'a Target,
+        command: &'a Command,
+        _: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> BoxFuture<'a, Result<Process, workspace::Error>> {
+        let missing = |name: &str| workspace::Error::NoSuchDevServer {
+            user: "alice".into(),
+            name: name.into(),
+            existing: vec!["dev".into(), "gpu".into()],
+        };
+        Box::pin(async move {
+            match target {
+                Target::Named(name) if name != "gpu" => Err(missing(name)),
+                _ => Ok(Self::start(*self, command)),
+            }
+        })
+    }
+
+    fn why_gone<'a>(&'a self, _: &'a Identity, _: &'a Target) -> BoxFuture<'a, Option<String>> {
+        Box::pin(std::future::ready(None))
+    }
+}
+
+/// Knows alice and her key.
+struct OneUser(PublicKey);
+
+impl Authenticate for OneUser {
+    fn welcomes(&self, login: &str, key: &PublicKey) -> bool {
+        login == "alice" && *key == self.0
+    }
+
+    fn resolve(&self, login: &str, key: &PublicKey) -> Option<Identity> {
+        self.welcomes(login, key).then(|| Identity::for_test("alice"))
+    }
+}
+
+struct TestServer {
+    address: SocketAddr,
+    key: Arc<PrivateKey>,
+    shutdown: CancellationToken,
+    run: JoinHandle<()>,
+}
+
+struct AnyHost;
+
+impl client::Handler for AnyHost {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, _: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
+        Ok(true)
+    }
+}
+
+fn new_key() -> PrivateKey {
+    PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap()
+}
+
+fn config() -> Config {
+    Config {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        host_key: HostKeySource::File("unused".into()),
+        ciphers: vec![russh::cipher::AES_256_GCM],
+        banner: None,
+        login_grace_time: PATIENCE,
+        max_startups: 100,
+        max_startups_per_source: 100,
+        max_key_offers: 20,
+        max_sessions: 10,
+        keepalive_interval: Duration::from_secs(30),
+        keepalive_count_max: 3,
+        drain_timeout: Duration::from_secs(1),
+        spool_directory: std::env::temp_dir(),
+        spool_slow_above_mib: 64,
+        spool_limit_mib: 128,
+        spool_total_mib: 128,
+    }
+}
+
+impl TestServer {
+    async fn start(config: Config) -> Self {
+        let listener = TcpListener::bind(config.listen).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let key = Arc::new(new_key());
+        let user = OneUser(key.public_key().clone());
+        let server = Server::new(config, new_key(), Arc::new(user), Arc::new(EchoWorkspaces));
+        let shutdown = CancellationToken::new();
+        let run = tokio::spawn(server.run(listener, shutdown.clone()));
+        Self { address, key, shutdown, run }
+    }
+
+    async fn connect(&self) -> Handle<AnyHost> {
+        client::connect(Arc::default(), self.address, AnyHost).await.unwrap()
+    }
+
+    async fn log_in(&self, name: &str) -> Handle<AnyHost> {
+        let mut connection = self.connect().await;
+        let key = PrivateKeyWithHashAlg::new(self.key.clone(), None);
+        assert!(connection.authenticate_publickey(name, key).await.unwrap().success());
+        connection
+    }
+}
+
+async fn exec(connection: &Handle<AnyHost>, command: &str) -> Channel<Msg> {
+    let channel = connection.channel_open_session().await.unwrap();
+    channel.exec(false, command).await.unwrap();
+    channel
+}
+
+/// What came until the close: stdout, stderr and the exit status.
+async fn ended(mut channel: Channel<Msg>) -> (Vec<u8>, String, Option<u32>) {
+    let (mut out, mut err, mut status) = (Vec::new(), Vec::new(), None);
+    let read = async {
+        while let Some(message) = channel.wait().await {
+            match message {
+                ChannelMsg::Data { data } => {
+                    assert!(status.is_none(), "output after the exit status");
+                    out.extend_from_slice(&data);
+                }
+                ChannelMsg::ExtendedData { data, .. } => err.extend_from_slice(&data),
+                ChannelMsg::ExitStatus { exit_status } => status = Some(exit_status),
+                _ => {}
+            }
+        }
+    };
+    timeout(PATIENCE, read).await.expect("the channel ends");
+    (out, String::from_utf8(err).unwrap(), status)
+}
+
+#[tokio::test]
+async fn exec_reports_output_and_exit_status() {
+    let server = TestServer::start(config()).await;
+    let alice = server.log_in("alice").await;
+    assert_eq!(ended(exec(&alice, "exit 7").await).await, (vec![], String::new(), Some(7)));
+    assert_eq!(ended(exec(&alice, "stderr oh").await).await, (vec![], "oh".into(), Some(0)));
+    let cat = exec(&alice, "cat").await;
+    cat.data(&b"hello"[..]).await.unwrap();
+    cat.eof().await.unwrap();
+    assert_eq!(ended(cat).await, (b"hello".to_vec(), String::new(), Some(0)));
+}
+
+#[tokio::test]
+async fn foreign_keys_and_unknown_users_are_refused_alike() {
+    let server = TestServer::start(config()).await;
+    let mut answers = Vec::new();
+    for (name, key) in [("alice", Arc::new(new_key())), ("mallory", server.key.clone())] {
+        let key = PrivateKeyWithHashAlg::new(key, None);
+        match server.connect().await.authenticate_publickey(name, key).await.unwrap() {
+            AuthResult::Failure { remaining_methods, .. } => answers.push(remaining_methods),
+            AuthResult::Success => panic!("{name} got in"),
+        }
+    }
+    assert_eq!(answers[0], answers[1]);
+}
+
+#[tokio::test]
+async fn a_missing_devserver_is_told_with_those_that_exist() {
+    let server = TestServer::start(config()).await;
+    let (out, err, status) = ended(exec(&server.log_in("alice+nope").await, "exit 0").await).await;
+    assert_eq!((out.as_slice(), status), (&b""[..], Some(255)));
+    assert_eq!(err, "bastion: you have no DevServer `nope`; you have: dev, gpu\n");
+    assert_eq!(ended(exec(&server.log_in("alice+gpu").await, "exit 0").await).await.2, Some(0));
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_read_holds_up_nobody() {
+    let server = TestServer::start(config()).await;
+    let alice = server.log_in("alice").await;
+    let stalled = exec(&alice, "stall").await;
+    for _ in 0..40 {
+        stalled.data_bytes(Bytes::from(vec![0; 1 << 20])).await.unwrap();
+    }
+    assert_eq!(ended(exec(&alice, "exit 3").await).await.2, Some(3));
+}
+
+#[tokio::test]
+async fn an_amplifier_ends() {
+    let server = TestServer::start(config()).await;
+    let alice = server.log_in("alice").await;
+    let channel = exec(&alice, "double").await;
+    let (mut read, write) = channel.split();
+    tokio::spawn(async move {
+        for _ in 0..20 {
+            write.data_bytes(Bytes::from(vec![1; 1 << 20])).await.unwrap();
+        }
+        write.eof().await.unwrap();
+    });
+    let mut received = 0;
+    while let Some(message) = timeout(PATIENCE, read.wait()).await.unwrap() {
+        if let ChannelMsg::Data { data } = message {
+            received += data.len();
+        }
+    }
+    assert_eq!(received, 40 << 20);
+}
+
+#[tokio::test]
+async fn too_much_unread_input_ends_its_session_only() {
+    let server = TestServer::start(Config { spool_slow_above_mib: 2, spool_limit_mib: 1, ..config() }).await;
+    let alice = server.log_in("alice").await;
+    let stalled = exec(&alice, "stall").await;
+    stalled.data_bytes(Bytes::from(vec![0; 2 << 20])).await.unwrap();
+    let (_, err, status) = ended(stalled).await;
+    assert!(err.contains("does not read its input"), "{err}");
+    assert_eq!(status, Some(255));
+    assert_eq!(ended(exec(&alice, "exit 0").await).await.2, Some(0));
+}
+
+#[tokio::test]
+async fn resizes_pass_while_input_is_held_up() {
+    let server = TestServer::start(config()).await;
+    let alice = server.log_in("alice").await;
+    let mut channel = alice.channel_open_session().await.unwrap();
+    channel.request_pty(false, "xterm", 80, 24, 0, 0, &[]).await.unwrap();
+    channel.exec(false, "size").await.unwrap();
+    channel.data_bytes(Bytes::from(vec![0; 1 << 20])).await.unwrap();
+    channel.window_change(132, 50, 0, 0).await.unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"132x50\n") {
+        if let Some(ChannelMsg::Data { data }) = timeout(PATIENCE, channel.wait()).await.unwrap() {
+            seen.extend_from_slice(&data);
+        }
+    }
+}
+
+#[tokio::test]
+async fn sessions_beyond_the_limit_are_refused() {
+    let server = TestServer::start(Config { max_sessions: 1, ..config() }).await;
+    let alice = server.log_in("alice").await;
+    let _first = exec(&alice, "stall").await;
+    assert!(alice.channel_open_session().await.is_err());
+}
+
+#[tokio::test]
+async fn who_does_not_log_in_is_cut_off() {
+    let server = TestServer::start(Config { login_grace_time: Duration::from_millis(50), ..config() }).await;
+    let mut silent = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let mut greeting = Vec::new();
+    let read = tokio::io::AsyncReadExt::read_to_end(&mut silent, &mut greeting);
+    timeout(PATIENCE, read).await.expect("the server closes").ok();
+    assert!(greeting.starts_with(b"SSH-2.0-bastion_"));
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_programs_and_tells_terminals() {
+    let server = TestServer::start(Config { drain_timeout: PATIENCE, ..config() }).await;
+    let alice = server.log_in("alice").await;
+    let mut shell = alice.channel_open_session().await.unwrap();
+    shell.request_pty(false, "xterm", 80, 24, 0, 0, &[]).await.unwrap();
+    shell.request_shell(false).await.unwrap();
+    shell.data(&b"x"[..]).await.unwrap();
+    let data = |message| match message {
+        Some(ChannelMsg::Data { data }) => data,
+        other => panic!("{other:?}"),
+    };
+    let next = async |shell: &mut Channel<Msg>| loop {
+        match timeout(PATIENCE, shell.wait()).await.unwrap() {
+            Some(ChannelMsg::WindowAdjusted { .. } | ChannelMsg::Success) => {}
+            other => break data(other),
+        }
+    };
+    assert_eq!(next(&mut shell).await, "x");
+    server.shutdown.cancel();
+    assert!(String::from_utf8_lossy(&next(&mut shell).await).contains("this server goes down"));
+    assert!(tokio::net::TcpStream::connect(server.address).await.is_err());
+    shell.eof().await.unwrap();
+    assert_eq!(ended(shell).await.2, Some(0));
+    timeout(PATIENCE, server.run).await.expect("the drain ends").unwrap();
+}

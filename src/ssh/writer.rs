@@ -1,0 +1,54 @@
+//! The client-bound half of a channel.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use russh::ChannelWriteHalf;
+use russh::server::Msg;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// The client closed the channel or is gone.
+#[derive(Debug)]
+pub(super) struct Closed;
+
+/// What the client's side of the channel does, apart from sending bytes.
+#[derive(Default)]
+pub(super) struct Events {
+    /// The client closed the channel or is gone, or the session has ended.
+    pub(super) closed: CancellationToken,
+    /// Ctrl-C was typed.
+    pub(super) interrupted: Notify,
+    /// The client's input could not be kept.
+    pub(super) overflowed: CancellationToken,
+}
+
+/// The client-bound half of a channel. Waits for the client's window, until the client closes the channel.
+pub(super) struct Writer {
+    pub(super) half: ChannelWriteHalf<Msg>,
+    pub(super) events: Arc<Events>,
+}
+
+impl Writer {
+    pub(super) async fn stdout(&self, data: Bytes) -> Result<(), Closed> {
+        self.until_closed(self.half.data_bytes(data)).await
+    }
+
+    /// Writes to stderr, or to the terminal, which has no other.
+    pub(super) async fn stderr(&self, data: Bytes, terminal: bool) -> Result<(), Closed> {
+        const STDERR: u32 = 1; // RFC 4254 §5.2
+        match terminal {
+            true => self.stdout(data).await,
+            false => self.until_closed(self.half.extended_data_bytes(STDERR, data)).await,
+        }
+    }
+
+    /// A write that waits for the client's window does not hear of the client's close by itself.
+    async fn until_closed(&self, write: impl Future<Output = Result<(), russh::Error>>) -> Result<(), Closed> {
+        tokio::select! {
+            biased;
+            result = write => result.map_err(|_| Closed),
+            () = self.events.closed.cancelled() => Err(Closed),
+        }
+    }
+}
