@@ -1,0 +1,18 @@
+//! bastion: the SSH front door, and the platform behind it, for people who do GPU work on Kubernetes.
+//!
+//! A login goes [`ssh`] (the protocol) → [`identity`] (who is this?) → [`workspace`] (where do they go?), which asks
+//! [`provisioning`] for what is missing and waits until the [`operator`] has made the pod. `ssh` and `operator` never
+//! call each other: they meet in the objects of [`api`]. [`app`] puts the parts together for each role of the binary.
+
+pub mod api;
+pub mod app;
+pub mod config;
+pub mod identity;
+#[cfg(feature = "embedded")]
+pub mod minik8s;
+pub mod operator;
+pub mod provisioning;
+pub mod shutdown;
+pub mod ssh;
+pub mod telemetry;
+pub mod workspace;
