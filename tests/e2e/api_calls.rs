@@ -1,0 +1,34 @@
+//! What a login costs the API server, and in whose name it is done.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::harness::{Product, eventually, is_real};
+
+#[tokio::test]
+async fn a_login_to_a_running_devserver_is_one_call_in_the_users_own_name() {
+    let product = Product::undisturbed().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    let before = product.audit_log().len();
+    alice.ssh("echo in").run().await.exits(0).prints("in\n");
+    let new = async || {
+        let log = product.audit_log();
+        log[before..].lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).collect::<Vec<_>>()
+    };
+    let is_exec = |event: &&Value| event["objectRef"]["subresource"] == "exec";
+    let exec = eventually("the exec in the audit log", async || new().await.iter().find(is_exec).cloned()).await;
+    let account = format!("system:serviceaccount:{}:{}", alice.namespace(), alice.name());
+    assert_eq!(exec["impersonatedUser"]["username"], account.as_str(), "{exec}");
+
+    let events = new().await;
+    // An event tells of a stage of a call.
+    let hers = events.iter().filter(|event| event["objectRef"]["namespace"] == alice.namespace().as_str());
+    let calls: BTreeSet<&str> = hers.filter_map(|event| event["auditID"].as_str()).collect();
+    assert_eq!(calls.len(), 1, "{events:#?}");
+    if !is_real() {
+        let lists: Vec<&Value> = events.iter().filter(|event| event["verb"] == "list").collect();
+        assert!(lists.is_empty(), "{lists:#?}");
+    }
+}

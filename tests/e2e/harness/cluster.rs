@@ -1,0 +1,173 @@
+//! The cluster under test: the embedded one, or the one of KUBECONFIG when `BASTION_TEST_CLUSTER=real`.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use bastion::api::DevServerFlavor;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::{Replica, Server};
+
+/// The flavor of the tests' users: so small that a node takes dozens of them.
+pub(super) const FLAVOR: &str = "e2e";
+
+/// A cluster with an operator at work. Dropped, all that was started ends.
+pub(super) struct Cluster {
+    pub(super) front: Replica,
+    /// `bastion dev`, or `bastion operator`.
+    _server: Server,
+    pub(super) kubeconfig: PathBuf,
+    pub(super) audit_log: PathBuf,
+    pub(super) run: String,
+    pub(super) folder: TempDir,
+    /// Where these bastions have their host key and their lease. After them, as they use it to the last.
+    pub(super) namespace: OwnNamespace,
+}
+
+pub(crate) fn is_real() -> bool {
+    std::env::var("BASTION_TEST_CLUSTER").is_ok_and(|cluster| cluster == "real")
+}
+
+impl Cluster {
+    pub(super) async fn start() -> Self {
+        let run = format!("{:04x}", rand::random::<u16>());
+        let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+        let cluster = match is_real() {
+            true => Self::real(run, folder).await,
+            false => Self::embedded(run, folder).await,
+        };
+        let client = open_client(&cluster.kubeconfig).await;
+        add_flavor(&client).await;
+        cluster
+    }
+
+    async fn embedded(run: String, folder: TempDir) -> Self {
+        let data = folder.path().join("data");
+        let key = super::keygen(folder.path(), "host", "ed25519");
+        let user = format!("host={}.pub", key.display());
+        let telemetry = free_port();
+        let arguments = ["dev", "--listen", "127.0.0.1:0", "--data", text(&data), "--user", &user];
+        let mut server = Server::start(&arguments, |command| {
+            command.env("BASTION_TELEMETRY__LISTEN", format!("127.0.0.1:{telemetry}"));
+        });
+        let ready = server.ready().await;
+        let words: Vec<&str> = ready.split_whitespace().collect();
+        let port = words.iter().position(|word| *word == "-p").and_then(|at| words[at + 1].parse().ok());
+        let front = Replica::within(port.expect("ssh is told the port"), telemetry, data.join("known_hosts"));
+        let kubeconfig = find(&data, "kubeconfig");
+        let namespace = OwnNamespace::add(&kubeconfig, &run).await;
+        let audit_log = find(&data, "audit.log");
+        Self { front, _server: server, kubeconfig, audit_log, run, folder, namespace }
+    }
+
+    async fn real(run: String, folder: TempDir) -> Self {
+        let kubeconfig = PathBuf::from(std::env::var_os("KUBECONFIG").expect("KUBECONFIG names the cluster"));
+        let crds = Command::new(env!("CARGO_BIN_EXE_bastion")).arg("crds").output().expect("the binary was built");
+        let crds = String::from_utf8(crds.stdout).expect("YAML is text");
+        kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &crds);
+        kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "-f", "-"], &crds);
+        kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &user_role());
+        let namespace = OwnNamespace::add(&kubeconfig, &run).await;
+        let telemetry = format!("127.0.0.1:{}", free_port());
+        let config = folder.path().join("operator.toml");
+        std::fs::write(&config, "[operator]\nimage = \"localhost/dev:1\"\n").expect("the folder is ours");
+        let mut server = Server::start(&["operator", "--config", text(&config)], |command| {
+            command.env("BASTION_TELEMETRY__LISTEN", &telemetry).env("POD_NAMESPACE", &namespace.name);
+        });
+        server.ready().await;
+        let front = Replica::start(&kubeconfig, &namespace.name, folder.path(), &[]).await;
+        let audit_log = std::env::var_os("BASTION_TEST_AUDIT_LOG").unwrap_or("/run/real-kube/log/audit.log".into());
+        Self { front, _server: server, kubeconfig, audit_log: audit_log.into(), run, folder, namespace }
+    }
+}
+
+/// The role that users are bound to, out of the manifests that are deployed.
+fn user_role() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("k8s/base");
+    let built = kubectl(&["kustomize", text(&folder)], "");
+    let wanted =
+        |object: &&str| object.contains("kind: ClusterRole\n") && object.lines().any(|line| line == "  name: dev-user");
+    built.split("\n---\n").find(wanted).expect("k8s/base has ClusterRole dev-user").to_owned()
+}
+
+async fn add_flavor(client: &Client) {
+    let flavor = json!({
+        "apiVersion": "devserver.io/v1",
+        "kind": "DevServerFlavor",
+        "metadata": {"name": FLAVOR},
+        "spec": {"resources": {
+            "requests": {"cpu": "5m", "memory": "16Mi"},
+            "limits": {"cpu": "2", "memory": "1Gi"},
+        }},
+    });
+    let flavors: Api<DevServerFlavor> = Api::all(client.clone());
+    let parameters = PatchParams::apply("bastion-e2e").force();
+    flavors.patch(FLAVOR, &parameters, &Patch::Apply(&flavor)).await.expect("flavors can be applied");
+}
+
+/// A namespace for one run. Dropped, it is deleted.
+pub(super) struct OwnNamespace {
+    pub(super) name: String,
+}
+
+impl OwnNamespace {
+    async fn add(kubeconfig: &Path, run: &str) -> Self {
+        let name = format!("bastion-e2e-{run}");
+        let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": name}})).expect("it is one");
+        let namespaces = Api::all(open_client(kubeconfig).await);
+        namespaces.create(&PostParams::default(), &namespace).await.expect("namespaces can be made");
+        Self { name }
+    }
+}
+
+impl Drop for OwnNamespace {
+    fn drop(&mut self) {
+        // The embedded cluster is gone already, with all that was in it.
+        if is_real() {
+            kubectl(&["delete", "namespace", &self.name, "--wait=false"], "");
+        }
+    }
+}
+
+/// A client as the administrator. It belongs to the test's own runtime, so each test has one.
+pub(crate) async fn open_client(kubeconfig: &Path) -> Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("the kubeconfig is there");
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    Client::try_from(config.expect("the kubeconfig is whole")).expect("TLS has a provider")
+}
+
+/// Runs kubectl on the real cluster.
+pub(crate) fn kubectl(arguments: &[&str], input: &str) -> String {
+    let mut command = Command::new("kubectl");
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("kubectl is on the PATH");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    std::io::Write::write_all(&mut stdin, input.as_bytes()).expect("kubectl reads all");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it is our child");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "kubectl {}: {stderr}", arguments.join(" "));
+    String::from_utf8(output.stdout).expect("kubectl writes text")
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// `name` in the data folder, wherever the embedded cluster has it.
+fn find(data: &Path, name: &str) -> PathBuf {
+    let places = [data.join(name), data.join("cluster").join(name)];
+    places.iter().find(|path| path.exists()).unwrap_or_else(|| panic!("no {name} in {}", data.display())).clone()
+}
+
+pub(super) fn text(path: &Path) -> &str {
+    path.to_str().expect("the tests' folders have plain names")
+}

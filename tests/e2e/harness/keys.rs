@@ -1,0 +1,54 @@
+//! Keys, and the agent that holds them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::wait::eventually;
+
+/// A new private key in `folder`; its public half lies beside it.
+pub(crate) fn keygen(folder: &Path, name: &str, kind: &str) -> PathBuf {
+    let path = folder.join(name);
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-t", kind, "-N", "", "-C", name, "-f"]).arg(&path).stdin(Stdio::null());
+    assert!(command.status().expect("OpenSSH is installed").success(), "ssh-keygen failed");
+    path
+}
+
+/// An `ssh-agent` of the test's own. Dropped, it ends.
+pub(crate) struct Agent {
+    socket: PathBuf,
+    child: Child,
+    _folder: TempDir,
+}
+
+impl Agent {
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+        let socket = folder.path().join("agent");
+        let mut command = Command::new("ssh-agent");
+        command.arg("-D").arg("-a").arg(&socket).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.spawn().expect("OpenSSH is installed");
+        eventually("the agent's socket", async || socket.exists().then_some(())).await;
+        Self { socket, child, _folder: folder }
+    }
+
+    /// Lets it hold the key in `file`.
+    pub(crate) fn add(&self, file: &Path) {
+        let mut command = Command::new("ssh-add");
+        command.arg("-q").arg(file).env("SSH_AUTH_SOCK", &self.socket).stdin(Stdio::null());
+        assert!(command.status().expect("OpenSSH is installed").success(), "ssh-add failed");
+    }
+
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,38 @@
+//! What the tests are written with: the product running somewhere, its users, and OpenSSH. Every wait has a deadline.
+
+mod cluster;
+mod flood;
+mod gateway;
+mod keys;
+mod output;
+mod product;
+mod replica;
+mod server;
+mod ssh;
+mod terminal;
+mod user;
+mod wait;
+
+pub(crate) use cluster::{free_port, is_real, kubectl};
+pub(crate) use flood::Flood;
+pub(crate) use gateway::Gateway;
+pub(crate) use keys::{Agent, keygen};
+pub(crate) use output::Finished;
+pub(crate) use product::Product;
+pub(crate) use replica::Replica;
+pub(crate) use server::{Server, processes_with_argument};
+pub(crate) use ssh::{Input, Master, Ssh};
+pub(crate) use terminal::Terminal;
+pub(crate) use user::User;
+pub(crate) use wait::{LIMIT, eventually, eventually_within, heavy, within};
+
+/// Ends the test with a printed reason where the cluster cannot show what it is about.
+macro_rules! skip_unless {
+    ($condition:expr, $reason:expr) => {
+        if !$condition {
+            eprintln!("skipped: {}", $reason);
+            return;
+        }
+    };
+}
+pub(crate) use skip_unless;

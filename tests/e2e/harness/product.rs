@@ -1,0 +1,128 @@
+//! The product, running: one for all tests that run at the same time, or one with settings of its own.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock, Weak};
+
+use bastion::api::user::DevServerDefaults;
+use bastion::api::{DevServerUser, DevServerUserSpec};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use tokio::sync::{Mutex, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+
+use super::cluster::{Cluster, FLAVOR, open_client};
+use super::{Replica, User, keygen};
+
+/// A test's hold on the product.
+#[derive(Clone)]
+pub(crate) struct Product {
+    cluster: Arc<Cluster>,
+    client: Client,
+    /// Dropped last: then the cluster is free.
+    _turn: Arc<Turn>,
+}
+
+/// Tests share the cluster, but for those that would disturb the others.
+enum Turn {
+    Shared(#[expect(dead_code, reason = "it is held")] OwnedRwLockReadGuard<()>),
+    Alone(#[expect(dead_code, reason = "it is held")] OwnedRwLockWriteGuard<()>),
+}
+
+fn cluster_in_use() -> Arc<RwLock<()>> {
+    static IN_USE: LazyLock<Arc<RwLock<()>>> = LazyLock::new(Arc::default);
+    Arc::clone(&IN_USE)
+}
+
+impl Product {
+    /// The product that tests share; it is started by the first and stopped by the last that holds it.
+    pub(crate) async fn shared() -> Self {
+        static SHARED: Mutex<Weak<Cluster>> = Mutex::const_new(Weak::new());
+        let turn = Turn::Shared(cluster_in_use().read_owned().await);
+        let mut shared = SHARED.lock().await;
+        let cluster = match shared.upgrade() {
+            Some(cluster) => cluster,
+            None => {
+                let cluster = Arc::new(Cluster::start().await);
+                *shared = Arc::downgrade(&cluster);
+                cluster
+            }
+        };
+        Self::on(cluster, turn).await
+    }
+
+    /// One on a cluster that no other test uses meanwhile.
+    pub(crate) async fn undisturbed() -> Self {
+        let turn = Turn::Alone(cluster_in_use().write_owned().await);
+        Self::on(Arc::new(Cluster::start().await), turn).await
+    }
+
+    async fn on(cluster: Arc<Cluster>, turn: Turn) -> Self {
+        let client = open_client(&cluster.kubeconfig).await;
+        Self { cluster, client, _turn: Arc::new(turn) }
+    }
+
+    /// A new user with a key, called something like `name`.
+    pub(crate) async fn user(&self, name: &str) -> User {
+        self.user_with(name, DevServerDefaults::default()).await
+    }
+
+    /// A new user whose DevServers have this image.
+    pub(crate) async fn user_with_image(&self, name: &str, image: &str) -> User {
+        self.user_with(name, DevServerDefaults { image: Some(image.to_owned()), ..Default::default() }).await
+    }
+
+    /// A new user whose default DevServer is made so.
+    pub(crate) async fn user_with(&self, name: &str, mut defaults: DevServerDefaults) -> User {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{name}-{}-{}", self.cluster.run, COUNT.fetch_add(1, Ordering::Relaxed));
+        let key = keygen(self.folder(), &name, "ed25519");
+        let public = std::fs::read_to_string(key.with_extension("pub")).expect("ssh-keygen wrote it");
+        defaults.flavor.get_or_insert(FLAVOR.to_owned());
+        let spec = DevServerUserSpec {
+            public_keys: vec![public.trim().to_owned()],
+            dev_server: Some(defaults),
+            ..DevServerUserSpec::default()
+        };
+        let users: Api<DevServerUser> = Api::all(self.client());
+        users.create(&PostParams::default(), &DevServerUser::new(&name, spec)).await.expect("users can be made");
+        let user = User::new(name, key, self.clone());
+        user.is_known_at(self.front()).await;
+        user
+    }
+
+    /// One more `bastion serve` on this cluster, with `settings` such as `ssh.max_sessions=2`.
+    pub(crate) async fn serve(&self, settings: &[&str]) -> Replica {
+        self.serve_through(self.kubeconfig(), settings).await
+    }
+
+    /// One more `bastion serve`, that finds the cluster by `kubeconfig`.
+    pub(crate) async fn serve_through(&self, kubeconfig: &Path, settings: &[&str]) -> Replica {
+        Replica::start(kubeconfig, self.namespace(), self.folder(), settings).await
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    pub(crate) fn front(&self) -> &Replica {
+        &self.cluster.front
+    }
+
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        &self.cluster.kubeconfig
+    }
+
+    /// Where its bastions have their host key and their lease.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.cluster.namespace.name
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.cluster.folder.path()
+    }
+
+    /// What the API server wrote of who did what.
+    pub(crate) fn audit_log(&self) -> String {
+        std::fs::read_to_string(&self.cluster.audit_log).expect("the audit log is readable")
+    }
+}

@@ -1,0 +1,159 @@
+//! A user of the product with a key, a namespace, and what is in it.
+
+use std::path::{Path, PathBuf};
+
+use bastion::api::{DevServer, DevServerUser, names};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::cluster::open_client;
+use super::wait::eventually;
+use super::{Product, Replica, Ssh};
+
+/// Dropped, she and her namespace are deleted.
+pub(crate) struct User {
+    name: String,
+    key: PathBuf,
+    product: Product,
+}
+
+impl User {
+    pub(super) fn new(name: String, key: PathBuf, product: Product) -> Self {
+        Self { name, key, product }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn key(&self) -> &Path {
+        &self.key
+    }
+
+    /// Runs `command` in her default DevServer.
+    pub(crate) fn ssh(&self, command: &str) -> Ssh {
+        self.shell().command(command)
+    }
+
+    /// Her login shell.
+    pub(crate) fn shell(&self) -> Ssh {
+        Ssh::new(self.product.front(), &self.name).key(&self.key)
+    }
+
+    /// Her login shell through another bastion.
+    pub(crate) fn shell_at(&self, replica: &Replica) -> Ssh {
+        Ssh::new(replica, &self.name).key(&self.key)
+    }
+
+    /// Runs `command` through another bastion.
+    pub(crate) fn ssh_at(&self, replica: &Replica, command: &str) -> Ssh {
+        self.shell_at(replica).command(command)
+    }
+
+    /// Waits until `replica` has heard of her. It opens no session, so nothing is made for her.
+    pub(crate) async fn is_known_at(&self, replica: &Replica) {
+        eventually("the bastion knows the user", async || {
+            let forward = self.shell_at(replica).argument("-W").argument("127.0.0.1:1").run().await;
+            (!forward.stderr().contains("Permission denied")).then_some(())
+        })
+        .await;
+    }
+
+    /// Logs in, so that what follows meets a pod that runs.
+    pub(crate) async fn is_running(&self) {
+        self.ssh("true").run().await.exits(0).prints("");
+    }
+
+    pub(crate) fn namespace(&self) -> String {
+        names::namespace(&self.name)
+    }
+
+    /// What is in her namespace.
+    pub(crate) fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.product.client(), &self.namespace())
+    }
+
+    /// An object of her namespace, as soon as it is there.
+    pub(crate) async fn has<K>(&self, name: &str) -> K
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let what = format!("{} {name} of {}", K::kind(&()), self.name);
+        eventually(&what, async || self.api::<K>().get_opt(name).await.expect("the API server answers")).await
+    }
+
+    /// Makes a further DevServer, as an administrator would.
+    pub(crate) async fn add_devserver(&self, name: &str) {
+        self.add_devserver_with(name, json!({})).await;
+    }
+
+    /// Makes a further DevServer with this spec.
+    pub(crate) async fn add_devserver_with(&self, name: &str, mut spec: Value) {
+        spec["flavor"] = super::cluster::FLAVOR.into();
+        let devserver = json!({
+            "apiVersion": "devserver.io/v1",
+            "kind": "DevServer",
+            "metadata": {"name": name},
+            "spec": spec,
+        });
+        let parameters = PatchParams::apply("bastion-e2e").force();
+        let made = self.api::<DevServer>().patch(name, &parameters, &Patch::Apply(&devserver)).await;
+        made.expect("DevServers can be made");
+    }
+
+    /// Deletes her object, and waits until nothing of her is left.
+    pub(crate) async fn is_forgotten(&self) {
+        let (users, namespaces) = (Api::<DevServerUser>::all(self.product.client()), Api::all(self.product.client()));
+        users.delete(&self.name, &DeleteParams::default()).await.expect("she is there");
+        eventually("she is gone", async || {
+            users.get_opt(&self.name).await.expect("the API server answers").is_none().then_some(())
+        })
+        .await;
+        let _ = Api::<Namespace>::delete(&namespaces, &self.namespace(), &DeleteParams::default()).await;
+        eventually("her namespace is gone", async || {
+            let namespace: Option<Namespace> =
+                namespaces.get_opt(&self.namespace()).await.expect("the API server answers");
+            namespace.is_none().then_some(())
+        })
+        .await;
+    }
+
+    /// Deletes the pod, as an eviction would.
+    pub(crate) async fn loses_pod(&self, name: &str) {
+        self.api::<Pod>().delete(name, &DeleteParams::default()).await.expect("the pod is there");
+    }
+
+    /// How many processes of her pod have `argument` among theirs.
+    pub(crate) async fn counts_processes(&self, argument: &str) -> usize {
+        // A line of its own is what no shell that merely mentions it has.
+        let count = format!("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -c '^{argument}$'");
+        let finished = self.ssh(&format!("{count}; true")).run().await;
+        finished.exits(0).text().trim().parse().expect("grep counts")
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let (name, namespace) = (self.name.clone(), self.namespace());
+        let kubeconfig = self.product.kubeconfig().to_owned();
+        // A thread, as a runtime cannot be entered from within another one's.
+        let clean = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime can be had").block_on(async {
+                let client = open_client(&kubeconfig).await;
+                let parameters = DeleteParams::background();
+                // What a test did not make, or deleted itself, is not missed.
+                let _ = Api::<DevServerUser>::all(client.clone()).delete(&name, &parameters).await;
+                let _ = Api::<Namespace>::all(client).delete(&namespace, &parameters).await;
+            });
+        });
+        let _ = clean.join();
+    }
+}

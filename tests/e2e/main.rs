@@ -1,0 +1,26 @@
+//! The product driven from outside, with OpenSSH's client: on the embedded cluster, or, with
+//! `BASTION_TEST_CLUSTER=real` and KUBECONFIG, on a real one. `scripts/test` runs it.
+
+// A test that cannot go on panics; that is how it fails.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+mod api_calls;
+mod cluster_rights;
+mod command_line;
+mod dev;
+mod exec;
+mod first_login;
+mod interactive;
+mod key_files;
+mod limits;
+mod logins;
+mod long_sessions;
+mod neighbours;
+mod operators;
+mod provisioning;
+mod replicas;
+mod resilience;
+mod telemetry;
+mod uploads;

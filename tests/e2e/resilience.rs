@@ -1,0 +1,138 @@
+//! What breaks, and what users notice of it.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tokio::net::TcpStream;
+
+use crate::harness::{Gateway, Input, Product, eventually, eventually_within, is_real, skip_unless};
+
+/// The API server goes away and comes back: seen from the bastion, which reaches it through a relay. That relay runs
+/// on while the test ends, hence the threads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_api_server_that_is_away_for_a_while_is_survived() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let mut gateway = Gateway::to(product.kubeconfig()).await;
+    let kubeconfig = product.folder().join(format!("gateway-{}", alice.name()));
+    std::fs::write(&kubeconfig, gateway.rewrite(product.kubeconfig())).expect("the folder is ours");
+    let mut replica = product.serve_through(&kubeconfig, &[]).await;
+    alice.ssh_at(&replica, "echo before").run().await.exits(0).prints("before\n");
+
+    let during = alice.ssh_at(&replica, "echo up; sleep 98220.1").start();
+    during.prints("up\n").await;
+    gateway.cut().await;
+    let broken = during.finish().await;
+    broken.fails().prints("up\n");
+    assert!(broken.stderr().contains("bastion: "), "a sentence tells: {}", broken.stderr());
+
+    // Between logins: who she is is known without the API server, and what is missing is said.
+    let without = alice.ssh_at(&replica, "echo without").limit(Duration::from_secs(90)).start();
+    assert!(replica.server().is_running());
+    gateway.mend().await;
+    let without = without.finish().await;
+    assert!(without.text() == "without\n" || without.stderr().contains("bastion: "), "{}", without.stderr());
+    eventually("logins work again", async || {
+        (alice.ssh_at(&replica, "echo after").run().await.text() == "after\n").then_some(())
+    })
+    .await;
+    // Its watches are back too.
+    let bob = product.user("bob").await;
+    eventually("a user made since then gets in", async || {
+        (bob.ssh_at(&replica, "echo in").run().await.text() == "in\n").then_some(())
+    })
+    .await;
+    eventually("the process of the broken session is gone", async || {
+        (alice.counts_processes("98220.1").await == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_restarted_api_server_is_survived() {
+    let script = std::env::var_os("BASTION_TEST_KUBE");
+    skip_unless!(is_real() && script.is_some(), "BASTION_TEST_KUBE names no script that may stop the API server");
+    let kube = |verb: &str| {
+        let mut command = Command::new(script.as_ref().expect("it was checked"));
+        assert!(command.args([verb, "kube-apiserver"]).status().expect("it is a script").success());
+    };
+    let product = Product::undisturbed().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    let during = alice.ssh("echo up; sleep 98220.2").start();
+    during.prints("up\n").await;
+    kube("stop");
+    during.finish().await.fails().says("bastion: ");
+    kube("start");
+    eventually("logins work again", async || (alice.ssh("echo after").run().await.text() == "after\n").then_some(()))
+        .await;
+    let bob = product.user("bob").await;
+    bob.ssh("echo in").run().await.exits(0).prints("in\n");
+}
+
+#[tokio::test]
+async fn a_session_whose_pod_is_deleted_ends_with_a_sentence() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let session = alice.ssh("echo up; sleep 98330").start();
+    session.prints("up\n").await;
+    alice.loses_pod("dev").await;
+    session.finish().await.fails().prints("up\n").says("bastion: ");
+}
+
+#[tokio::test]
+async fn a_terminal_whose_pod_is_deleted_ends_with_a_sentence() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let mut terminal = alice.shell().terminal(24, 80);
+    terminal.types("echo $((40+2))\r").await;
+    terminal.shows_row("42").await;
+    alice.loses_pod("dev").await;
+    terminal.shows("bastion: ").await;
+    terminal.ends().await;
+}
+
+#[tokio::test]
+async fn a_bastion_that_is_told_to_stop_lets_sessions_finish() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let mut replica = product.serve(&["ssh.drain_timeout=60s"]).await;
+    let mut command = alice.ssh_at(&replica, "echo up; read line; echo \"done $line\"").input(Input::Held).start();
+    let mut terminal = alice.shell_at(&replica).terminal(24, 80);
+    terminal.types("echo $((40+2))\r").await;
+    terminal.shows_row("42").await;
+    command.prints("up\n").await;
+
+    replica.server().signal(Signal::TERM);
+    terminal.shows("bastion: ").await;
+    let port = replica.port();
+    eventually("new connections are refused", async || {
+        TcpStream::connect(("127.0.0.1", port)).await.is_err().then_some(())
+    })
+    .await;
+    command.types("well\n").await;
+    command.finish().await.exits(0).prints("up\ndone well\n");
+    terminal.types("exit\r").await;
+    terminal.exits(0).await;
+    let status = replica.server().ends_within(Duration::from_secs(10)).await;
+    assert!(status.success(), "{status}");
+}
+
+#[tokio::test]
+async fn a_bastion_that_is_told_to_stop_does_not_wait_for_ever() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let mut replica = product.serve(&["ssh.drain_timeout=2s"]).await;
+    let session = alice.ssh_at(&replica, "echo up; sleep 98440").start();
+    session.prints("up\n").await;
+    let start = Instant::now();
+    replica.server().signal(Signal::TERM);
+    let status = replica.server().ends_within(Duration::from_secs(15)).await;
+    assert!(status.success() && start.elapsed() > Duration::from_secs(2), "{status} after {:?}", start.elapsed());
+    session.finish().await.fails();
+    eventually_within(Duration::from_secs(60), "no process left in the pod", async || {
+        (alice.counts_processes("98440").await == 0).then_some(())
+    })
+    .await;
+}
