@@ -2,7 +2,7 @@
 //! detach themselves; so all of a container, a pod or the cluster can be found and ended, also after a crash.
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, getpid, getsid, pidfd_open, pidfd_send_signal, set_child_subreaper, waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, pidfd_open, pidfd_send_signal, set_child_subreaper, waitpid,
 };
 use std::{
     collections::HashSet,
@@ -89,12 +89,12 @@ pub(super) async fn reap() {
 /// Orphans are told from children that others wait for by their session: ours all lead or inherit one of their own.
 fn bury_orphans() {
     let awaited = awaited();
-    let (Ok(session), me) = (getsid(None), getpid()) else {
+    let Some(me) = read(getpid()) else {
         return;
     };
     for process in processes() {
         let known = awaited.as_ref().is_some_and(|pids| pids.contains(&process.pid.as_raw_pid()));
-        if process.zombie && process.parent == me.as_raw_pid() && process.session != session.as_raw_pid() && !known {
+        if process.zombie && process.parent == me.pid.as_raw_pid() && process.session != me.session && !known {
             let _ = waitpid(Some(process.pid), WaitOptions::NOHANG);
         }
     }
@@ -144,7 +144,8 @@ fn signal_all(mark: &str, orphans: bool, signals: &[Signal]) -> usize {
 
 /// The living processes whose environment carries the mark, and their descendants.
 fn marked(mark: &str, orphans: bool) -> Vec<Entry> {
-    let (me, session) = (getpid().as_raw_pid(), getsid(None).map_or(0, Pid::as_raw_pid));
+    // From /proc, as those that it is compared with: a session led from outside of our PID namespace is 0, which getsid(2) cannot say.
+    let (me, session) = (getpid().as_raw_pid(), read(getpid()).map_or(0, |me| me.session));
     let (mut found, mut others): (Vec<Entry>, Vec<Entry>) =
         processes().into_iter().filter(|process| !process.zombie && process.pid.as_raw_pid() != me).partition(
             |process| has_mark(process.pid, mark) || orphans && process.parent == me && process.session != session,
