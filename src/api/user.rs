@@ -26,8 +26,9 @@ use super::Home;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DevServerUserSpec {
-    /// Public keys that may log in as this user, each a line as in OpenSSH's `authorized_keys`.
-    /// A key with options is refused until bastion honours them.
+    /// Public keys that may log in as this user, each a line as in OpenSSH's `authorized_keys`. Of the options there,
+    /// `from`, `expiry-time`, `command`, `restrict`, `pty`, `cert-authority`, `principals` and the `no-…` ones hold;
+    /// a key with any other is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 16384)))]
     pub public_keys: Vec<String>,

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::identity::{Authenticator, Registries};
+use crate::identity::Authenticator;
 use crate::workspace::{Cache, Workspaces};
 use crate::{operator, ssh, telemetry};
 
@@ -88,7 +88,7 @@ async fn serve_on(
         () = shutdown.cancelled() => return Ok(()),
     }
 
-    let authenticator = Authenticator::new(Registries::new(&config.identity, &cache));
+    let authenticator = Authenticator::new(&config.identity, &cache).context("identity: unusable key file")?;
     let workspaces = Workspaces::new(client, cache, config.workspace, config.provisioning, tasks.clone());
     let server = ssh::Server::new(config.ssh, key, Arc::new(authenticator), Arc::new(workspaces));
     ready(listener.local_addr()?);

@@ -2,16 +2,28 @@
 
 use russh::keys::{Algorithm, PublicKey};
 
-/// The key that `line` lets in, or why it lets none in. Comments and empty lines are `None`.
-pub(super) fn parse(line: &str) -> Option<Result<PublicKey, String>> {
-    let line = line.trim();
-    let first = line.split_whitespace().next().filter(|word| !word.starts_with('#'))?;
-    // Each option takes something from what a key may do (`from=`, `command=`, `restrict` …). One that is read over
-    // would let more in than its author meant.
-    if Algorithm::new(first).is_err() {
-        return Some(Err(format!("key options are not supported: {first} …")));
+use super::options::find_unquoted;
+
+/// A line that names a key.
+#[derive(Debug)]
+pub(super) struct AuthorizedKey<'a> {
+    pub(super) key: PublicKey,
+    /// What stands before the key, not looked at yet.
+    pub(super) options: &'a str,
+}
+
+impl<'a> AuthorizedKey<'a> {
+    /// Reads `line`. Comments and empty lines are `None`.
+    pub(super) fn parse(line: &'a str) -> Option<Result<Self, String>> {
+        let line = line.trim();
+        let first = line.split_whitespace().next().filter(|word| !word.starts_with('#'))?;
+        let (options, key) = match Algorithm::new(first) {
+            Ok(_) => ("", line),
+            Err(_) => line.split_at(find_unquoted(line, &[' ', '\t']).unwrap_or(line.len())),
+        };
+        let key = PublicKey::from_openssh(key.trim_start()).map_err(|error| format!("not a public key: {error}"));
+        Some(key.map(|key| Self { key, options }))
     }
-    Some(PublicKey::from_openssh(line).map_err(|error| format!("not a public key: {error}")))
 }
 
 #[cfg(test)]
@@ -20,24 +32,29 @@ mod tests {
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
 
-    #[test]
-    fn a_key_with_or_without_comment_is_taken() {
-        assert!(parse(KEY).unwrap().is_ok());
-        assert!(parse(&format!("  {KEY} alice of laptop two ")).unwrap().is_ok());
+    fn options(line: &str) -> &str {
+        AuthorizedKey::parse(line).unwrap().unwrap().options
     }
 
     #[test]
-    fn a_key_with_options_is_refused() {
-        for options in ["restrict", "from=\"10.0.0.0/8\"", "command=\"date -u\",no-pty"] {
-            let refused = parse(&format!("{options} {KEY}")).unwrap().unwrap_err();
-            assert!(refused.contains("not supported"), "{refused}");
-        }
+    fn a_key_with_or_without_comment_is_taken() {
+        assert_eq!(options(KEY), "");
+        assert_eq!(AuthorizedKey::parse(&format!("  {KEY} alice of laptop two ")).unwrap().unwrap().options, "");
+    }
+
+    #[test]
+    fn options_end_at_the_first_blank_outside_quotes() {
+        let given = r#"command="echo \"a b\" c",no-pty"#;
+        assert_eq!(options(&format!("{given} \t{KEY} alice")), given);
+        assert_eq!(options(&format!("restrict {KEY}")), "restrict");
     }
 
     #[test]
     fn comments_are_nothing_and_nonsense_is_an_error() {
-        assert!(parse("# nobody").is_none());
-        assert!(parse("  ").is_none());
-        assert!(parse("ssh-ed25519 nonsense").unwrap().is_err());
+        assert!(AuthorizedKey::parse("# nobody").is_none());
+        assert!(AuthorizedKey::parse("  ").is_none());
+        for line in ["ssh-ed25519 nonsense", "restrict", "command=\"never ends ", &format!("\"{KEY}")] {
+            assert!(AuthorizedKey::parse(line).unwrap().is_err(), "{line}");
+        }
     }
 }

@@ -6,18 +6,18 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use russh::keys::PublicKey;
+use russh::keys::{Certificate, HashAlg, PublicKey};
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session as Replies, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span, info};
+use tracing::{Instrument, Span, debug, info};
 
 use super::context::Context;
 use super::session::{Session, accepts_variable};
 use super::throttle::Throttle;
-use crate::identity::Identity;
+use crate::identity::{Credential, Identity};
 use crate::telemetry::{LoginResult, metrics};
 use crate::workspace::Target;
 
@@ -27,9 +27,9 @@ pub(super) struct Connection {
     throttle: Arc<Throttle>,
     began: Instant,
     address: SocketAddr,
-    /// Keys offered so far, and how many of them were welcome; each of those should be followed by a good signature.
+    /// Keys offered so far, and how many welcome ones were not followed by a good signature.
     offered: u32,
-    welcomed: u32,
+    unproven: u32,
     login: Option<(Identity, Target)>,
     /// Cancelled once somebody is logged in.
     logged_in: CancellationToken,
@@ -57,7 +57,7 @@ impl Connection {
             began: Instant::now(),
             address,
             offered: 0,
-            welcomed: 0,
+            unproven: 0,
             login: None,
             logged_in,
             sessions,
@@ -66,12 +66,44 @@ impl Connection {
         }
     }
 
-    fn welcomes(&mut self, user_name: &str, key: &PublicKey) -> bool {
+    fn welcome(&mut self, user_name: &str, key: &PublicKey) -> Auth {
         let (login, _) = Target::parse(user_name);
-        let welcome = self.context.authenticate.welcomes(login, key);
         self.offered += 1;
-        self.welcomed += u32::from(welcome);
-        welcome && self.welcomed <= MAX_FAILED_SIGNATURES
+        match self.context.authenticate.welcome(login, key, self.address.ip()) {
+            Ok(()) if self.unproven < MAX_FAILED_SIGNATURES => {
+                self.unproven += 1;
+                Auth::Accept
+            }
+            Ok(()) => {
+                debug!(login, "refused a key: too many were not followed by a good signature");
+                Auth::reject()
+            }
+            Err(reason) => {
+                debug!(login, key = %key.fingerprint(HashAlg::Sha256), %reason, "refused a key");
+                Auth::reject()
+            }
+        }
+    }
+
+    /// What the client proved to hold.
+    fn log_in(&mut self, user_name: &str, credential: Credential<'_>) -> Auth {
+        let (login, target) = Target::parse(user_name);
+        self.unproven = self.unproven.saturating_sub(1);
+        let identity = match self.context.authenticate.resolve(login, credential, self.address.ip()) {
+            Ok(identity) => identity,
+            Err(reason) => {
+                debug!(login, key = credential.fingerprint(), %reason, "refused a key");
+                return Auth::reject();
+            }
+        };
+        info!(user = identity.user(), login, key = identity.fingerprint(), client = %self.address, "logged in");
+        self.login = Some((identity, target));
+        Auth::Accept
+    }
+
+    /// Whether whoever logged in may have a terminal.
+    fn permits_pty(&self) -> bool {
+        self.login.as_ref().is_some_and(|(identity, _)| identity.permissions().pty)
     }
 
     fn start(&mut self, channel: ChannelId, replies: &mut Replies) -> Result<(), russh::Error> {
@@ -103,17 +135,19 @@ impl Handler for Connection {
         user_name: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, Self::Error> {
-        Ok(if self.welcomes(user_name, offer.public_key) { Auth::Accept } else { Auth::reject() })
+        Ok(self.welcome(user_name, offer.public_key))
     }
 
     async fn auth_publickey(&mut self, user_name: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
-        let (login, target) = Target::parse(user_name);
-        let Some(identity) = self.context.authenticate.resolve(login, key.public_key) else {
-            return Ok(Auth::reject());
-        };
-        info!(user = identity.user(), login, key = identity.fingerprint(), client = %self.address, "logged in");
-        self.login = Some((identity, target));
-        Ok(Auth::Accept)
+        Ok(self.log_in(user_name, Credential::Key(key.public_key)))
+    }
+
+    async fn auth_openssh_certificate(
+        &mut self,
+        user_name: &str,
+        certificate: &Certificate,
+    ) -> Result<Auth, Self::Error> {
+        Ok(self.log_in(user_name, Credential::Certificate(certificate)))
     }
 
     async fn auth_succeeded(&mut self, _: &mut Replies) -> Result<(), Self::Error> {
@@ -159,7 +193,10 @@ impl Handler for Connection {
         _: &[(Pty, u32)],
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        replies.channel_success(channel)
+        match self.permits_pty() {
+            true => replies.channel_success(channel),
+            false => replies.channel_failure(channel),
+        }
     }
 
     async fn env_request(

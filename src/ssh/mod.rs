@@ -25,27 +25,29 @@ pub use host_key::{
 };
 pub use server::Server;
 
+use std::net::IpAddr;
+
 use futures::future::BoxFuture;
 use russh::keys::PublicKey;
 
-use crate::identity::{Authenticator, Identity};
+use crate::identity::{Authenticator, Credential, Identity, Refusal};
 use crate::workspace::{self, Command, Process, Target, Workspaces};
 
 /// Tells who somebody is.
 pub trait Authenticate: Send + Sync + 'static {
-    /// Whether `key` would be welcome for `login`. The client has proved nothing yet.
-    fn welcomes(&self, login: &str, key: &PublicKey) -> bool;
-    /// The person that `login` names, now that the client proved to hold `key`.
-    fn resolve(&self, login: &str, key: &PublicKey) -> Option<Identity>;
+    /// Whether `login` should prove, from the address `from`, to hold `key`, or a certificate of it.
+    fn welcome(&self, login: &str, key: &PublicKey, from: IpAddr) -> Result<(), Refusal>;
+    /// The person that `login` names, now that the client at `from` proved to hold `credential`.
+    fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal>;
 }
 
 impl Authenticate for Authenticator {
-    fn welcomes(&self, login: &str, key: &PublicKey) -> bool {
-        Self::welcomes(self, login, key)
+    fn welcome(&self, login: &str, key: &PublicKey, from: IpAddr) -> Result<(), Refusal> {
+        Self::welcome(self, login, key, from)
     }
 
-    fn resolve(&self, login: &str, key: &PublicKey) -> Option<Identity> {
-        Self::resolve(self, login, key)
+    fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal> {
+        Self::resolve(self, login, credential, from)
     }
 }
 

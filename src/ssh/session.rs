@@ -14,7 +14,7 @@ use super::inbox::Inbox;
 use super::throttle::Throttle;
 use super::writer::{Closed, Events, Writer};
 use super::{copy, message, progress};
-use crate::identity::Identity;
+use crate::identity::{Identity, Permissions};
 use crate::telemetry::metrics;
 use crate::workspace::{Command, Process, Program, Target, Terminal, TerminalSize};
 
@@ -37,7 +37,7 @@ impl Session {
     pub(super) async fn run(self, channel: Channel<Msg>) {
         let number = u32::from(channel.id());
         let (mut reader, half) = channel.split();
-        let Some(command) = request(&mut reader).await else { return };
+        let Some(command) = request(&mut reader, self.identity.permissions()).await else { return };
         let target = match &self.target {
             Target::Default => "",
             Target::Named(name) => name,
@@ -149,13 +149,13 @@ pub(super) fn accepts_variable(name: &str, value: &str) -> bool {
 }
 
 /// Reads up to the request to run something; `None` if the client closes before. Replies are the connection's part.
-async fn request(reader: &mut ChannelReadHalf) -> Option<Command> {
+async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions) -> Option<Command> {
     const MAX_VARIABLES: usize = 16;
     let mut terminal = None;
     let mut environment: Vec<(String, String)> = Vec::new();
     let program = loop {
         match reader.wait().await? {
-            ChannelMsg::RequestPty { term, col_width, row_height, .. } => {
+            ChannelMsg::RequestPty { term, col_width, row_height, .. } if permissions.pty => {
                 terminal = Some(Terminal { term: terminal_type(&term), size: terminal_size(col_width, row_height) });
             }
             ChannelMsg::WindowChange { col_width, row_height, .. } => {
@@ -174,7 +174,17 @@ async fn request(reader: &mut ChannelReadHalf) -> Option<Command> {
             other => debug!(?other, "ignored before a program runs"),
         }
     };
+    let program = force(program, permissions, &mut environment);
     Some(Command { program, terminal, environment })
+}
+
+/// A forced command takes the place of `asked`, and may read in its environment what that was (sshd(8), `command`).
+fn force(asked: Program, permissions: &Permissions, environment: &mut Vec<(String, String)>) -> Program {
+    let Some(forced) = &permissions.forced_command else { return asked };
+    if let Program::Command(asked) = asked {
+        environment.push(("SSH_ORIGINAL_COMMAND".to_owned(), asked));
+    }
+    Program::Command(forced.clone())
 }
 
 /// Takes what the client sends until it closes. Never waits for the program.

@@ -1,6 +1,6 @@
 //! The server against russh's client on loopback, with tasks for programs.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Authenticate, Config, HostKeySource, Run, Server};
-use crate::identity::Identity;
+use crate::identity::{Credential, Identity, Permissions, Refusal};
 use crate::workspace::{self, Command, EchoWorkspaces, Process, Target};
 
 /// Longer than anything here takes, and the end of what hangs.
@@ -48,15 +48,17 @@ impl Run for EchoWorkspaces {
 }
 
 /// Knows alice and her key.
-struct OneUser(PublicKey);
+struct OneUser(PublicKey, Permissions);
 
 impl Authenticate for OneUser {
-    fn welcomes(&self, login: &str, key: &PublicKey) -> bool {
-        login == "alice" && *key == self.0
+    fn welcome(&self, login: &str, key: &PublicKey, _: IpAddr) -> Result<(), Refusal> {
+        if login == "alice" && *key == self.0 { Ok(()) } else { Err(Refusal::Unknown) }
     }
 
-    fn resolve(&self, login: &str, key: &PublicKey) -> Option<Identity> {
-        self.welcomes(login, key).then(|| Identity::for_test("alice"))
+    fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal> {
+        let Credential::Key(key) = credential else { return Err(Refusal::UntrustedAuthority) };
+        self.welcome(login, key, from)?;
+        Ok(Identity::for_test("alice", self.1.clone()))
     }
 }
 
@@ -104,10 +106,15 @@ fn config() -> Config {
 
 impl TestServer {
     async fn start(config: Config) -> Self {
+        Self::permitting(config, Permissions::ALL).await
+    }
+
+    /// Where alice may do only so much.
+    async fn permitting(config: Config, permissions: Permissions) -> Self {
         let listener = TcpListener::bind(config.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
         let key = Arc::new(new_key());
-        let user = OneUser(key.public_key().clone());
+        let user = OneUser(key.public_key().clone(), permissions);
         let server = Server::new(config, new_key(), Arc::new(user), Arc::new(EchoWorkspaces));
         let shutdown = CancellationToken::new();
         let run = tokio::spawn(server.run(listener, shutdown.clone()));
@@ -162,6 +169,27 @@ async fn exec_reports_output_and_exit_status() {
     cat.data(&b"hello"[..]).await.unwrap();
     cat.eof().await.unwrap();
     assert_eq!(ended(cat).await, (b"hello".to_vec(), String::new(), Some(0)));
+}
+
+#[tokio::test]
+async fn a_forced_command_runs_whatever_is_asked_for() {
+    let permissions = Permissions { forced_command: Some("exit 9".into()), pty: true };
+    let alice = TestServer::permitting(config(), permissions).await.log_in("alice").await;
+    assert_eq!(ended(exec(&alice, "exit 1").await).await.2, Some(9));
+    let shell = alice.channel_open_session().await.unwrap();
+    shell.request_shell(false).await.unwrap();
+    assert_eq!(ended(shell).await.2, Some(9));
+}
+
+#[tokio::test]
+async fn a_terminal_that_is_not_permitted_is_refused_and_the_session_goes_on() {
+    let permissions = Permissions { pty: false, ..Permissions::ALL };
+    let alice = TestServer::permitting(config(), permissions).await.log_in("alice").await;
+    let mut channel = alice.channel_open_session().await.unwrap();
+    channel.request_pty(true, "xterm", 80, 24, 0, 0, &[]).await.unwrap();
+    assert!(matches!(timeout(PATIENCE, channel.wait()).await.unwrap(), Some(ChannelMsg::Failure)));
+    channel.exec(false, "stderr apart").await.unwrap();
+    assert_eq!(ended(channel).await, (vec![], "apart".into(), Some(0)));
 }
 
 #[tokio::test]

@@ -35,6 +35,10 @@ pub(super) fn run(command: &Command) -> Result<Run, Error> {
     if let Some(terminal) = &command.terminal {
         argv.push(format!("TERM={}", terminal.term));
     }
+    // SSH_ORIGINAL_COMMAND is as long as its client likes.
+    if command.environment.iter().any(|(_, value)| value.len() > MAX_ARGUMENTS) {
+        return Err(Error::CommandTooLong);
+    }
     argv.extend(command.environment.iter().map(|(name, value)| format!("{name}={value}")));
     argv.push("--".to_owned());
     let mut preamble = None;
@@ -92,5 +96,8 @@ mod tests {
         let long = |n| Program::Command("#".repeat(n));
         assert!(matches!(run(&command(long(128 * 1024), None)), Err(Error::CommandTooLong)));
         assert!(matches!(run(&command(long(17 * 1024), Some(terminal))), Err(Error::CommandTooLong)));
+        let mut forced = command(Program::Command("date".into()), None);
+        forced.environment.push(("SSH_ORIGINAL_COMMAND".into(), "#".repeat(17 * 1024)));
+        assert!(matches!(run(&forced), Err(Error::CommandTooLong)));
     }
 }

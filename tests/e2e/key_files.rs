@@ -4,10 +4,9 @@ use std::path::Path;
 
 use bastion::api::DevServerUser;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
-use serde_json::json;
+use tempfile::TempDir;
 
-use crate::harness::{Product, Replica, Ssh, eventually, keygen};
+use crate::harness::{Product, Replica, Ssh, User, eventually, public};
 
 #[tokio::test]
 async fn a_user_of_a_key_file_gets_an_object_at_her_first_login() {
@@ -41,26 +40,65 @@ async fn replica_with_files(product: &Product, folder: &Path) -> Replica {
     product.serve(&[&format!("identity.registries=[{{ kind = \"user-objects\" }}, {files}]")]).await
 }
 
+/// What a line of an `authorized_keys` file lets its key do.
+struct Line {
+    alice: User,
+    folder: TempDir,
+    replica: Replica,
+}
+
+impl Line {
+    async fn of(product: &Product) -> Self {
+        let alice = product.user("alice").await;
+        let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+        let files = format!("{{ kind = \"files\", directory = \"{}\" }}", folder.path().display());
+        let replica = product.serve(&[&format!("identity.registries=[{files}]")]).await;
+        Self { alice, folder, replica }
+    }
+
+    /// Logs in with a key that has these options.
+    fn with(&self, options: &str) -> Ssh {
+        let line = format!("{options} {}", public(self.alice.key()));
+        std::fs::write(self.folder.path().join(self.alice.name()), line).expect("the folder is ours");
+        self.alice.shell_at(&self.replica)
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_let_in_as_its_options_say() {
+    let product = Product::shared().await;
+    let line = Line::of(&product).await;
+    let forced = line.with("command=\"echo \\\"forced, $SSH_ORIGINAL_COMMAND\\\"\"");
+    forced.command("echo in").run().await.exits(0).prints("forced, echo in\n");
+    let forced = line.with("command=\"echo ${SSH_ORIGINAL_COMMAND-a shell}\",no-pty");
+    forced.run().await.exits(0).prints("a shell\n");
+    for options in ["restrict", "no-pty"] {
+        let refused = line.with(options).argument("-tt").command("echo in").run().await;
+        refused.exits(255).prints("").says("PTY allocation request failed");
+        line.with(options).command("echo in").run().await.exits(0).prints("in\n");
+    }
+    line.with("restrict,pty").argument("-tt").command("test -t 0 && echo in").run().await.exits(0).prints("in\r\n");
+    let welcome = ["from=\"127.0.0.0/8\"", "from=\"10.*,127.0.0.?\"", "expiry-time=\"20991231\"", "no-port-forwarding"];
+    for options in welcome {
+        line.with(options).command("echo in").run().await.exits(0).prints("in\n");
+    }
+    for options in ["from=\"10.0.0.0/8\"", "from=\"*,!127.0.0.1\"", "expiry-time=\"20200101\""] {
+        line.with(options).command("echo in").run().await.exits(255).prints("");
+    }
+}
+
 /// A restriction that is read over would be a right that nobody gave.
 #[tokio::test]
-async fn a_key_with_options_is_refused_and_the_log_says_so() {
+async fn a_key_with_options_that_cannot_be_honoured_is_refused_and_the_log_says_so() {
     let product = Product::shared().await;
-    let alice = product.user("alice").await;
-    let mut replica = product.serve(&[]).await;
-    let free = keygen(product.folder(), &format!("{}-free", alice.name()), "ed25519");
-    let public = |key: &Path| std::fs::read_to_string(key.with_extension("pub")).expect("it was written");
-    let keys = [format!("from=\"10.0.0.0/8\" {}", public(alice.key())), public(&free)];
-    let patch = Patch::Merge(json!({"spec": {"publicKeys": keys.map(|key| key.trim().to_owned())}}));
-    let users: Api<DevServerUser> = Api::all(product.client());
-    users.patch(alice.name(), &PatchParams::default(), &patch).await.expect("users can be changed");
-    eventually("the free key is known", async || {
-        let ssh = Ssh::new(&replica, alice.name()).key(&free).command("echo in");
-        (ssh.run().await.text() == "in\n").then_some(())
-    })
-    .await;
-    alice.ssh_at(&replica, "echo in").run().await.exits(255).prints("");
-    let log = replica.server().log();
-    assert!(log.lines().any(|line| line.contains("WARN") && line.contains("from=")), "{log}");
+    let mut line = Line::of(&product).await;
+    for option in ["environment=\"A=b\"", "tunnel=\"1\"", "from=\"10.0.0.0/99\""] {
+        line.with(option).command("echo in").run().await.exits(255).prints("");
+        let log = line.replica.server().log();
+        let name = option.split('=').next().expect("it has one");
+        let what = if name == "from" { "10.0.0.0/99" } else { name };
+        assert!(log.lines().any(|line| line.contains("WARN") && line.contains(what)), "{what}: {log}");
+    }
 }
 
 #[tokio::test]

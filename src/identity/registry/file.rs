@@ -6,6 +6,7 @@ use tracing::warn;
 
 use super::{Found, KeyRegistry};
 use crate::api::names;
+use crate::identity::key_file::MAX_SIZE;
 
 pub(super) struct Files {
     directory: PathBuf,
@@ -16,9 +17,6 @@ impl Files {
         Self { directory }
     }
 }
-
-/// More than any list of one person's keys; what is beyond is not read.
-const MAX_SIZE: u64 = 1024 * 1024;
 
 impl KeyRegistry for Files {
     fn find(&self, login: &str) -> Option<Found> {
@@ -39,11 +37,7 @@ impl KeyRegistry for Files {
                 Err(_) => None,
             }
         })?;
-        Some(Found { user: login.to_owned(), lines: text.lines().map(str::to_owned).collect() })
-    }
-
-    fn name(&self) -> &'static str {
-        "files"
+        Some(Found { user: login.to_owned(), registry: "files", lines: text.lines().map(str::to_owned).collect() })
     }
 }
 

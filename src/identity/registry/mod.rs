@@ -6,22 +6,13 @@ mod user_object;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use russh::keys::PublicKey;
 use serde::Deserialize;
-use tracing::warn;
+use tracing::debug;
 
-use super::authorized_key;
+use super::authorized_key::AuthorizedKey;
 use crate::workspace::Cache;
 use file::Files;
 use user_object::UserObjects;
-
-/// The `[identity]` section of the configuration.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    /// The registries to ask, in this order; the first that knows the key for the login wins.
-    pub registries: Vec<RegistryConfig>,
-}
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -36,42 +27,44 @@ pub enum RegistryConfig {
 trait KeyRegistry: Send + Sync {
     /// The user whom `login` names here, and the lines of her `authorized_keys`. Answers at once.
     fn find(&self, login: &str) -> Option<Found>;
-    /// What to call it in the log.
-    fn name(&self) -> &'static str;
 }
 
-struct Found {
-    user: String,
+/// A user, as one registry knows her.
+pub(super) struct Found {
+    pub(super) user: String,
+    /// What to call the registry in the log.
+    pub(super) registry: &'static str,
     lines: Vec<String>,
+}
+
+impl Found {
+    /// Her keys.
+    pub(super) fn keys(&self) -> impl Iterator<Item = AuthorizedKey<'_>> {
+        self.lines.iter().filter_map(|line| {
+            let not_read =
+                |reason: &String| debug!(user = self.user, registry = self.registry, reason, "ignored a line");
+            AuthorizedKey::parse(line)?.inspect_err(not_read).ok()
+        })
+    }
 }
 
 /// All configured registries.
 #[derive(Clone)]
-pub struct Registries(Arc<[Box<dyn KeyRegistry>]>);
+pub(super) struct Registries(Arc<[Box<dyn KeyRegistry>]>);
 
 impl Registries {
-    pub fn new(config: &Config, cache: &Cache) -> Self {
+    pub(super) fn new(registries: &[RegistryConfig], cache: &Cache) -> Self {
         let registry = |config: &RegistryConfig| -> Box<dyn KeyRegistry> {
             match config {
                 RegistryConfig::UserObjects => Box::new(UserObjects::new(cache.clone())),
                 RegistryConfig::Files { directory } => Box::new(Files::new(directory.clone())),
             }
         };
-        Self(config.registries.iter().map(registry).collect())
+        Self(registries.iter().map(registry).collect())
     }
 
-    /// The user whom `login` names and who holds `key`.
-    pub(super) fn user_with_key(&self, login: &str, key: &PublicKey) -> Option<String> {
-        self.0.iter().find_map(|registry| {
-            let found = registry.find(login)?;
-            let holds = |line: &String| match authorized_key::parse(line)? {
-                Ok(own) => Some(own.key_data() == key.key_data()),
-                Err(reason) => {
-                    warn!(user = found.user, registry = registry.name(), reason, "refused a registered key");
-                    None
-                }
-            };
-            found.lines.iter().filter_map(holds).any(|same| same).then_some(found.user)
-        })
+    /// Whom `login` names, in the configured order.
+    pub(super) fn find(&self, login: &str) -> impl Iterator<Item = Found> {
+        self.0.iter().filter_map(move |registry| registry.find(login))
     }
 }

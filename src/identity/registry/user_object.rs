@@ -16,10 +16,7 @@ impl UserObjects {
 impl KeyRegistry for UserObjects {
     fn find(&self, login: &str) -> Option<Found> {
         let user = self.cache.user_of_login(login)?;
-        Some(Found { user: user.metadata.name.clone()?, lines: user.spec.public_keys.clone() })
-    }
-
-    fn name(&self) -> &'static str {
-        "user-objects"
+        let name = user.metadata.name.clone()?;
+        Some(Found { user: name, registry: "user-objects", lines: user.spec.public_keys.clone() })
     }
 }

@@ -16,6 +16,18 @@ pub(crate) fn keygen(folder: &Path, name: &str, kind: &str) -> PathBuf {
     path
 }
 
+/// The public half of the key in `file`.
+pub(crate) fn public(file: &Path) -> String {
+    std::fs::read_to_string(file.with_extension("pub")).expect("ssh-keygen wrote it")
+}
+
+/// Has the authority `ca` sign a certificate of `key`, which `ssh` offers with it. `arguments` are ssh-keygen's.
+pub(crate) fn certify(ca: &Path, key: &Path, arguments: &[&str]) {
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-I", "a certificate", "-s"]).arg(ca).args(arguments).arg(key.with_extension("pub"));
+    assert!(command.status().expect("OpenSSH is installed").success(), "ssh-keygen failed");
+}
+
 /// An `ssh-agent` of the test's own. Dropped, it ends.
 pub(crate) struct Agent {
     socket: PathBuf,

@@ -16,7 +16,7 @@ mod wait;
 pub(crate) use cluster::{free_port, is_real, kubectl};
 pub(crate) use flood::Flood;
 pub(crate) use gateway::Gateway;
-pub(crate) use keys::{Agent, keygen};
+pub(crate) use keys::{Agent, certify, keygen, public};
 pub(crate) use output::Finished;
 pub(crate) use product::Product;
 pub(crate) use replica::Replica;

@@ -1,0 +1,200 @@
+//! Knows whose keys are whose, and whose word to take for it.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Certificate, HashAlg, PublicKey};
+use tracing::{error, warn};
+
+use super::options::Options;
+use super::registry::Registries;
+use super::{Config, Permissions, Refusal, certificate, key_file};
+use crate::workspace::Cache;
+
+/// A person who proved who she is. Only [`Authenticator::resolve`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    user: String,
+    fingerprint: String,
+    permissions: Permissions,
+}
+
+impl Identity {
+    #[cfg(test)]
+    pub(crate) fn for_test(user: &str, permissions: Permissions) -> Self {
+        Self { user: user.to_owned(), fingerprint: String::new(), permissions }
+    }
+
+    /// The name of her user object, and what her namespace is named after.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The SHA-256 fingerprint of the key that proved it.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// What that key lets her do.
+    pub fn permissions(&self) -> &Permissions {
+        &self.permissions
+    }
+}
+
+/// What a client proves itself with.
+#[derive(Clone, Copy, Debug)]
+pub enum Credential<'a> {
+    Key(&'a PublicKey),
+    Certificate(&'a Certificate),
+}
+
+impl Credential<'_> {
+    fn key(&self) -> &KeyData {
+        match self {
+            Self::Key(key) => key.key_data(),
+            Self::Certificate(certificate) => certificate.public_key(),
+        }
+    }
+
+    /// The SHA-256 fingerprint of the key.
+    pub fn fingerprint(&self) -> String {
+        self.key().fingerprint(HashAlg::Sha256).to_string()
+    }
+}
+
+/// Knows whose keys are whose.
+#[derive(Clone)]
+pub struct Authenticator {
+    registries: Registries,
+    trusted_user_ca_keys: Arc<[PathBuf]>,
+    revoked_keys: Option<PathBuf>,
+}
+
+impl Authenticator {
+    /// Fails on files that could not be used at a login.
+    pub fn new(config: &Config, cache: &Cache) -> Result<Self, key_file::Error> {
+        for path in config.trusted_user_ca_keys.iter().chain(&config.revoked_keys) {
+            key_file::read(path)?;
+        }
+        Ok(Self {
+            registries: Registries::new(&config.registries, cache),
+            trusted_user_ca_keys: config.trusted_user_ca_keys.clone().into(),
+            revoked_keys: config.revoked_keys.clone(),
+        })
+    }
+
+    /// Whether `login` should prove, from the address `from`, to hold `key`. It may be within a certificate: the
+    /// protocol's implementation does not tell. Where certificates could let her in, any key is worth the proof; that
+    /// shows which logins have an authority of their own.
+    pub fn welcome(&self, login: &str, key: &PublicKey, from: IpAddr) -> Result<(), Refusal> {
+        if !self.trusted_user_ca_keys.is_empty() || self.has_authority(login) {
+            return Ok(());
+        }
+        self.resolve(login, Credential::Key(key), from).map(|_| ())
+    }
+
+    /// The person that `login` names, now that the client at `from` proved to hold `credential`.
+    pub fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal> {
+        let now = Timestamp::now();
+        let (user, permissions) = match credential {
+            Credential::Key(key) => self.resolve_key(login, key, from, now)?,
+            Credential::Certificate(certificate) => self.resolve_certificate(login, certificate, from, now)?,
+        };
+        self.check_revoked(credential.key())?;
+        Ok(Identity { user, fingerprint: credential.fingerprint(), permissions })
+    }
+
+    fn resolve_key(
+        &self,
+        login: &str,
+        key: &PublicKey,
+        from: IpAddr,
+        now: Timestamp,
+    ) -> Result<(String, Permissions), Refusal> {
+        self.first_line(login, key.key_data(), |_, options| match options.authority {
+            true => Err(Refusal::Authority),
+            false => options.admit(from, now),
+        })
+        .unwrap_or(Err(Refusal::Unknown))
+    }
+
+    fn resolve_certificate(
+        &self,
+        login: &str,
+        certificate: &Certificate,
+        from: IpAddr,
+        now: Timestamp,
+    ) -> Result<(String, Permissions), Refusal> {
+        let authority = certificate.signature_key();
+        self.check_revoked(authority)?;
+        // A certificate without principals is for nobody.
+        let names = |principal: &String| certificate.valid_principals().contains(principal);
+        let admit = || certificate::admit(certificate, from, now);
+        if self.trusts(authority) {
+            let user = self.registries.find(login).next().ok_or(Refusal::Unknown)?.user;
+            return if names(&user) { Ok((user, admit()?)) } else { Err(Refusal::Principal) };
+        }
+        self.first_line(login, authority, |user, options| {
+            let principals = options.principals.as_deref();
+            match principals.unwrap_or(std::slice::from_ref(user)).iter().any(names) {
+                _ if !options.authority => Err(Refusal::UntrustedAuthority),
+                false => Err(Refusal::Principal),
+                true => admit()?.and(options.admit(from, now)?),
+            }
+        })
+        .unwrap_or(Err(Refusal::UntrustedAuthority))
+    }
+
+    /// The first line of `login` with `key` that `admit`s; if there is none, why the last one does not.
+    fn first_line(
+        &self,
+        login: &str,
+        key: &KeyData,
+        admit: impl Fn(&String, Options) -> Result<Permissions, Refusal>,
+    ) -> Option<Result<(String, Permissions), Refusal>> {
+        let mut refusal = None;
+        for found in self.registries.find(login) {
+            for line in found.keys().filter(|line| line.key.key_data() == key) {
+                let options = Options::parse(line.options).inspect_err(|reason| {
+                    warn!(user = found.user, registry = found.registry, %reason, "refused a registered key");
+                });
+                match options.and_then(|options| admit(&found.user, options)) {
+                    Ok(permissions) => return Some(Ok((found.user.clone(), permissions))),
+                    Err(reason) => refusal = Some(Err(reason)),
+                }
+            }
+        }
+        refusal
+    }
+
+    /// Whether a line of `login` names an authority.
+    fn has_authority(&self, login: &str) -> bool {
+        let authority = |options: &str| Options::parse(options).is_ok_and(|options| options.authority);
+        self.registries.find(login).any(|found| found.keys().any(|line| authority(line.options)))
+    }
+
+    fn trusts(&self, authority: &KeyData) -> bool {
+        self.trusted_user_ca_keys.iter().any(|path| match key_file::read(path) {
+            Ok(keys) => keys.iter().any(|key| key.key_data() == authority),
+            Err(reason) => {
+                error!(error = &reason as &dyn std::error::Error, "the keys of trusted authorities are not known");
+                false
+            }
+        })
+    }
+
+    fn check_revoked(&self, key: &KeyData) -> Result<(), Refusal> {
+        let Some(path) = &self.revoked_keys else { return Ok(()) };
+        let revoked = key_file::read(path).map_err(|reason| {
+            error!(error = &reason as &dyn std::error::Error, "the revoked keys are not known; nobody is let in");
+            Refusal::RevokedUnknown(reason)
+        })?;
+        match revoked.iter().any(|revoked| revoked.key_data() == key) {
+            true => Err(Refusal::Revoked),
+            false => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What an administrator can set.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::registry::RegistryConfig;
+
+/// The `[identity]` section of the configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The registries to ask, in this order; the first that knows the key for the login wins.
+    pub registries: Vec<RegistryConfig>,
+    /// Files with the keys of certificate authorities (sshd_config(5), `TrustedUserCAKeys`).
+    pub trusted_user_ca_keys: Vec<PathBuf>,
+    /// A file with keys that let nobody in (sshd_config(5), `RevokedKeys`).
+    pub revoked_keys: Option<PathBuf>,
+}

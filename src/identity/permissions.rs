@@ -1,0 +1,44 @@
+//! What somebody who logged in may do.
+
+use super::Refusal;
+
+/// What a key's options or a certificate leave to its holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permissions {
+    /// Runs in place of whatever the client asks for (`command`, `force-command`).
+    pub forced_command: Option<String>,
+    /// Whether she may have a terminal (`pty`, `permit-pty`).
+    pub pty: bool,
+}
+
+impl Permissions {
+    /// All that there is.
+    pub(crate) const ALL: Self = Self { forced_command: None, pty: true };
+
+    /// What both allow.
+    pub(super) fn and(self, other: Self) -> Result<Self, Refusal> {
+        let forced_command = match (self.forced_command, other.forced_command) {
+            (Some(one), Some(other)) if one != other => return Err(Refusal::ForcedCommandsDiffer),
+            (one, other) => one.or(other),
+        };
+        Ok(Self { forced_command, pty: self.pty && other.pty })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_have_to_allow() {
+        let forced = |command: &str| Permissions { forced_command: Some(command.into()), pty: true };
+        let no_pty = Permissions { forced_command: None, pty: false };
+        assert_eq!(
+            forced("date").and(no_pty.clone()).unwrap(),
+            Permissions { forced_command: Some("date".into()), pty: false }
+        );
+        assert_eq!(forced("date").and(forced("date")).unwrap(), forced("date"));
+        assert!(matches!(forced("date").and(forced("id")), Err(Refusal::ForcedCommandsDiffer)));
+        assert_eq!(Permissions::ALL.and(no_pty.clone()).unwrap(), no_pty);
+    }
+}

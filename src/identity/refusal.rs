@@ -1,0 +1,38 @@
+//! Why a key is not let in. For the log: clients are told nothing.
+
+use super::key_file;
+
+/// Why a key or a certificate is not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("no such user, or not a key of hers")]
+    Unknown,
+    #[error("the key is revoked")]
+    Revoked,
+    #[error("the revoked keys are not known, so nobody is let in")]
+    RevokedUnknown(#[source] key_file::Error),
+    #[error("the key has options that cannot be honoured: {0}")]
+    Options(String),
+    #[error("the key is not for use from this address")]
+    Address,
+    #[error("the key has expired")]
+    Expired,
+    #[error("the key is a certificate authority's and lets in by certificate only")]
+    Authority,
+    #[error("it is no certificate of a user")]
+    CertificateKind,
+    #[error("the certificate's signature is not good")]
+    CertificateSignature,
+    #[error("the certificate is not valid yet")]
+    CertificateNotYetValid,
+    #[error("the certificate has expired")]
+    CertificateExpired,
+    #[error("the certificate has the critical option {0}, which cannot be honoured")]
+    CriticalOption(String),
+    #[error("the certificate authority is not trusted for this user")]
+    UntrustedAuthority,
+    #[error("the certificate names another principal")]
+    Principal,
+    #[error("certificate and key options force different commands")]
+    ForcedCommandsDiffer,
+}
