@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 /// The `[ssh]` section of the configuration.
@@ -11,6 +12,8 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub listen: SocketAddr,
+    /// Load balancers that begin each connection with a header of the PROXY protocol.
+    pub proxy_protocol_from: Vec<IpNet>,
     /// Where the host key comes from; `app` reads it.
     pub host_key: HostKeySource,
     /// What to encrypt with; the client's order decides.

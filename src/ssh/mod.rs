@@ -10,6 +10,7 @@ mod inbox;
 mod limits;
 mod message;
 mod progress;
+mod proxy_protocol;
 mod server;
 mod session;
 mod throttle;

@@ -22,7 +22,7 @@ use super::context::{Context, Drain};
 use super::limits::{Startup, Startups};
 use super::throttle::{Disk, Throttle};
 use super::transport::Transport;
-use super::{Authenticate, Config, Run};
+use super::{Authenticate, Config, Run, proxy_protocol};
 use crate::telemetry::{LoginResult, metrics};
 
 /// The SSH server.
@@ -36,6 +36,8 @@ pub struct Server {
 const MIB: u64 = 1024 * 1024;
 /// Between failed accepts: file descriptors run out for a while, and a busy loop would not free any.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// A load balancer sends its header at once.
+const PROXY_HEADER: Duration = Duration::from_secs(5);
 /// Between the last session's end, the farewell and the cut of a draining connection: for the last packets.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -76,10 +78,8 @@ impl Server {
                 () = shutdown.cancelled() => break,
             };
             match accepted {
-                Ok((stream, address)) => {
-                    let span = info_span!("connection", client.addr = %address);
-                    let serve = server.clone().admit(stream, address, cut.child_token());
-                    connections.spawn(serve.instrument(span));
+                Ok((stream, peer)) => {
+                    connections.spawn(server.clone().greet(stream, peer, cut.child_token()));
                 }
                 Err(error) => {
                     warn!(%error, "failed to accept a connection");
@@ -101,7 +101,22 @@ impl Server {
         server.context.tasks.wait().await;
     }
 
-    async fn admit(self: Arc<Self>, mut stream: TcpStream, address: SocketAddr, cut: CancellationToken) {
+    /// Learns whose connection it is.
+    async fn greet(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr, cut: CancellationToken) {
+        let trusted = &self.context.config.proxy_protocol_from;
+        let address = match trusted.iter().any(|network| network.contains(&peer.ip().to_canonical())) {
+            false => peer,
+            true => match timeout(PROXY_HEADER, proxy_protocol::read_client(&mut stream)).await {
+                Ok(Ok(client)) => client.unwrap_or(peer),
+                Ok(Err(error)) => return info!(%peer, %error, "refused a connection without a good PROXY header"),
+                Err(_) => return info!(%peer, "refused a connection whose PROXY header did not come"),
+            },
+        };
+        let span = info_span!("connection", client.addr = %address);
+        self.admit(stream, address, cut).instrument(span).await;
+    }
+
+    async fn admit(&self, mut stream: TcpStream, address: SocketAddr, cut: CancellationToken) {
         match self.startups.admit(address.ip()) {
             Ok(startup) => self.serve(stream, address, startup, cut).await,
             Err(limit) => {

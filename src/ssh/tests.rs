@@ -86,6 +86,7 @@ fn new_key() -> PrivateKey {
 fn config() -> Config {
     Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        proxy_protocol_from: vec![],
         host_key: HostKeySource::File("unused".into()),
         ciphers: vec![russh::cipher::AES_256_GCM],
         banner: None,

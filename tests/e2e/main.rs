@@ -23,5 +23,6 @@ mod operators;
 mod provisioning;
 mod replicas;
 mod resilience;
+mod sources;
 mod telemetry;
 mod uploads;

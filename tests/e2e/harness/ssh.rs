@@ -38,6 +38,12 @@ impl Ssh {
         Self::to(&replica.port().to_string(), &replica.known_hosts().display().to_string(), login)
     }
 
+    /// Logs in to `replica` by another port of this machine, that leads there.
+    pub(super) fn through(port: u16, replica: &Replica, login: &str) -> Self {
+        let ssh = Self::to(&port.to_string(), &replica.known_hosts().display().to_string(), login);
+        ssh.option(&format!("HostKeyAlias=[127.0.0.1]:{}", replica.port()))
+    }
+
     /// Logs in to the `bastion dev` that printed this line.
     pub(crate) fn to_dev(ready: &str, login: &str) -> Self {
         let words: Vec<&str> = ready.split_whitespace().collect();
