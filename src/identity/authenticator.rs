@@ -63,6 +63,13 @@ impl Credential<'_> {
     pub fn fingerprint(&self) -> String {
         self.key().fingerprint(HashAlg::Sha256).to_string()
     }
+
+    /// The certificate's key id, serial number and authority.
+    pub fn certificate(&self) -> Option<String> {
+        let Self::Certificate(certificate) = self else { return None };
+        let authority = certificate.signature_key().fingerprint(HashAlg::Sha256);
+        Some(format!("{:?} (serial {}) of {authority}", certificate.key_id(), certificate.serial()))
+    }
 }
 
 /// Knows whose keys are whose.

@@ -25,6 +25,7 @@ pub struct Config {
     pub login_grace_time: Duration,
     pub max_startups: usize,
     pub max_startups_per_source: usize,
+    pub penalties: PenaltiesConfig,
     pub max_key_offers: usize,
     pub max_sessions: usize,
     #[serde(with = "crate::config::duration")]
@@ -36,6 +37,24 @@ pub struct Config {
     pub spool_slow_above_mib: u64,
     pub spool_limit_mib: u64,
     pub spool_total_mib: u64,
+}
+
+/// The `[ssh.penalties]` section: what each connection without a login adds to the time that its source is refused.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PenaltiesConfig {
+    #[serde(with = "crate::config::duration")]
+    pub auth_failed: Duration,
+    #[serde(with = "crate::config::duration")]
+    pub no_auth: Duration,
+    #[serde(with = "crate::config::duration")]
+    pub grace_exceeded: Duration,
+    #[serde(with = "crate::config::duration")]
+    pub min: Duration,
+    #[serde(with = "crate::config::duration")]
+    pub max: Duration,
+    pub max_sources: usize,
+    pub exempt: Vec<IpNet>,
 }
 
 /// Where the host key is.

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use russh::keys::{Certificate, HashAlg, PublicKey};
+use russh::keys::{Certificate, PublicKey};
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session as Replies, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
 use tokio::sync::Semaphore;
@@ -15,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, debug, info};
 
 use super::context::Context;
+use super::penalties::Offence;
 use super::session::{Session, accepts_variable};
 use super::throttle::Throttle;
-use crate::identity::{Credential, Identity};
+use crate::identity::{Credential, Identity, Refusal};
 use crate::telemetry::{LoginResult, metrics};
 use crate::workspace::Target;
 
@@ -30,6 +31,8 @@ pub(super) struct Connection {
     /// Keys offered so far, and how many welcome ones were not followed by a good signature.
     offered: u32,
     unproven: u32,
+    /// The last login name and why it was refused.
+    refused: Option<(String, Refusal)>,
     login: Option<(Identity, Target)>,
     /// Cancelled once somebody is logged in.
     logged_in: CancellationToken,
@@ -42,6 +45,8 @@ pub(super) struct Connection {
 
 /// A signature that fails is not told to us, but a key that is welcome again and again without a login is.
 const MAX_FAILED_SIGNATURES: u32 = 3;
+/// Longer than any login name is, shorter than what a client may send.
+const MAX_LOGGED_LOGIN: usize = 128;
 
 impl Connection {
     pub(super) fn new(
@@ -58,6 +63,7 @@ impl Connection {
             address,
             offered: 0,
             unproven: 0,
+            refused: None,
             login: None,
             logged_in,
             sessions,
@@ -78,10 +84,7 @@ impl Connection {
                 debug!(login, "refused a key: too many were not followed by a good signature");
                 Auth::reject()
             }
-            Err(reason) => {
-                debug!(login, key = %key.fingerprint(HashAlg::Sha256), %reason, "refused a key");
-                Auth::reject()
-            }
+            Err(reason) => self.refuse(login, Credential::Key(key), reason),
         }
     }
 
@@ -91,14 +94,19 @@ impl Connection {
         self.unproven = self.unproven.saturating_sub(1);
         let identity = match self.context.authenticate.resolve(login, credential, self.address.ip()) {
             Ok(identity) => identity,
-            Err(reason) => {
-                debug!(login, key = credential.fingerprint(), %reason, "refused a key");
-                return Auth::reject();
-            }
+            Err(reason) => return self.refuse(login, credential, reason),
         };
-        info!(user = identity.user(), login, key = identity.fingerprint(), client = %self.address, "logged in");
+        let (user, key) = (identity.user(), identity.fingerprint());
+        info!(user, login, key, certificate = credential.certificate(), client = %self.address, "logged in");
         self.login = Some((identity, target));
         Auth::Accept
+    }
+
+    fn refuse(&mut self, login: &str, credential: Credential<'_>, reason: Refusal) -> Auth {
+        let (key, certificate) = (credential.fingerprint(), credential.certificate());
+        debug!(login, key, certificate, %reason, "refused a key");
+        self.refused = Some((login.chars().take(MAX_LOGGED_LOGIN).collect(), reason));
+        Auth::reject()
     }
 
     /// Whether whoever logged in may have a terminal.
@@ -115,11 +123,29 @@ impl Connection {
 }
 
 impl Drop for Connection {
+    /// Tells how it went, if nobody logged in.
     fn drop(&mut self) {
-        if self.login.is_none() && self.offered > 0 {
-            metrics().login(LoginResult::Refused);
-            info!(parent: &self.span, keys = self.offered, "left without a login");
+        if self.login.is_some() {
+            return;
         }
+        let _in_connection = self.span.enter();
+        let (login, reason) =
+            self.refused.as_ref().map(|(login, reason)| (login, tracing::field::display(reason))).unzip();
+        let keys = self.offered;
+        let offence = if self.began.elapsed() >= self.context.config.login_grace_time {
+            metrics().login(LoginResult::TimedOut);
+            info!(login, keys, reason, "no login within login_grace_time");
+            Offence::GraceExceeded
+        } else if self.offered > 0 {
+            metrics().login(LoginResult::Refused);
+            info!(login, keys, reason, "left without a login");
+            Offence::AuthFailed
+        } else {
+            // Scanners and load balancers' health checks.
+            debug!("left without trying to log in");
+            Offence::NoAuth
+        };
+        self.context.penalties.add(self.address.ip(), offence, Instant::now());
     }
 }
 

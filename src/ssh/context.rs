@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::penalties::Penalties;
 use super::{Authenticate, Config, Run};
 
 /// What all connections share.
@@ -13,6 +14,7 @@ pub(super) struct Context {
     pub(super) config: Config,
     pub(super) authenticate: Arc<dyn Authenticate>,
     pub(super) run: Arc<dyn Run>,
+    pub(super) penalties: Penalties,
     pub(super) drain: Drain,
     /// Sessions of all connections.
     pub(super) tasks: TaskTracker,

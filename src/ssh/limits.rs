@@ -30,11 +30,7 @@ impl Startups {
 
     /// Lets a connection from `source` in, or tells which limit it is over.
     pub(super) fn admit(&self, source: IpAddr) -> Result<Startup, &'static str> {
-        // One subscriber has a whole /64 of IPv6.
-        let source = match source.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
-            v4 => v4,
-        };
+        let source = source_of(source);
         // Counted first and given back by the drop if it was one too many.
         let startup = Startup { counts: self.0.clone(), source };
         let all = self.0.all.fetch_add(1, Ordering::Relaxed) + 1;
@@ -46,6 +42,14 @@ impl Startups {
             return Err("max_startups_per_source");
         }
         Ok(startup)
+    }
+}
+
+/// What counts as one source: one subscriber has a whole /64 of IPv6.
+pub(super) fn source_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+        v4 => v4,
     }
 }
 

@@ -9,6 +9,7 @@ mod host_key;
 mod inbox;
 mod limits;
 mod message;
+mod penalties;
 mod progress;
 mod proxy_protocol;
 mod server;

@@ -11,7 +11,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, info_span, warn};
@@ -20,6 +20,7 @@ use super::algorithms;
 use super::connection::Connection;
 use super::context::{Context, Drain};
 use super::limits::{Startup, Startups};
+use super::penalties::Penalties;
 use super::throttle::{Disk, Throttle};
 use super::transport::Transport;
 use super::{Authenticate, Config, Run, proxy_protocol};
@@ -62,7 +63,8 @@ impl Server {
         };
         let startups = Startups::new(config.max_startups, config.max_startups_per_source);
         let disk = Disk::new(config.spool_total_mib * MIB);
-        let context = Arc::new(Context { config, authenticate, run, drain, tasks: TaskTracker::new() });
+        let penalties = Penalties::new(config.penalties.clone());
+        let context = Arc::new(Context { config, authenticate, run, penalties, drain, tasks: TaskTracker::new() });
         Self { context, russh: Arc::new(russh), startups, disk }
     }
 
@@ -117,6 +119,12 @@ impl Server {
     }
 
     async fn admit(&self, mut stream: TcpStream, address: SocketAddr, cut: CancellationToken) {
+        if self.context.penalties.refuse(address.ip(), Instant::now()) {
+            metrics().login(LoginResult::Throttled);
+            info!("refused a connection from a penalised source");
+            let _ = stream.write_all(b"Not allowed at this time\r\n").await;
+            return;
+        }
         match self.startups.admit(address.ip()) {
             Ok(startup) => self.serve(stream, address, startup, cut).await,
             Err(limit) => {
@@ -164,8 +172,7 @@ impl Server {
         };
         let deadline = async {
             if timeout(config.login_grace_time, logged_in.cancelled()).await.is_err() {
-                info!("no login within login_grace_time; cutting the connection");
-                metrics().login(LoginResult::TimedOut);
+                debug!("no login within login_grace_time; cutting the connection");
                 cut.cancel();
             }
             drop(startup);

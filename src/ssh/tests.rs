@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::config::PenaltiesConfig;
 use super::{Authenticate, Config, HostKeySource, Run, Server};
 use crate::identity::{Credential, Identity, Permissions, Refusal};
 use crate::workspace::{self, Command, EchoWorkspaces, Process, Target};
@@ -93,6 +94,15 @@ fn config() -> Config {
         login_grace_time: PATIENCE,
         max_startups: 100,
         max_startups_per_source: 100,
+        penalties: PenaltiesConfig {
+            auth_failed: Duration::from_secs(5),
+            no_auth: Duration::ZERO,
+            grace_exceeded: Duration::from_secs(10),
+            min: Duration::from_secs(15),
+            max: Duration::from_secs(600),
+            max_sources: 100,
+            exempt: vec![],
+        },
         max_key_offers: 20,
         max_sessions: 10,
         keepalive_interval: Duration::from_secs(30),

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::harness::{LoadBalancer, Product, public};
+use crate::harness::{LoadBalancer, Product, Ssh, eventually, keygen, public};
 
 const BALANCER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const V1: &[u8] = b"PROXY TCP4 192.0.2.7 192.0.2.1 5022 22\r\n";
@@ -37,4 +37,36 @@ async fn a_load_balancer_tells_the_clients_address() {
         ssh.run().await.exits(255).prints("");
     }
     alice.ssh_at(&replica, "echo in").run().await.exits(0).prints("in\n");
+}
+
+#[tokio::test]
+async fn a_source_that_fails_to_log_in_is_refused_for_a_while() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let penalties = ["exempt=[]", "no_auth=0s", "auth_failed=1m", "min=10s", "max=10s"];
+    let settings = penalties.map(|setting| format!("ssh.penalties.{setting}"));
+    let mut replica = product.serve(&settings.each_ref().map(String::as_str)).await;
+    alice.ssh_at(&replica, "echo in").run().await.exits(0).prints("in\n");
+
+    let wrong = keygen(product.folder(), &format!("{}-wrong", alice.name()), "ed25519");
+    Ssh::new(&replica, alice.name()).key(&wrong).command("echo in").run().await.exits(255).prints("");
+    let log = eventually("the penalty is told", async || {
+        Some(replica.server().log()).filter(|log| log.contains("penalised"))
+    })
+    .await;
+    let outcome = log.lines().find(|line| line.contains("left without a login")).expect("it is told");
+    assert!(
+        outcome.contains("INFO") && outcome.contains(alice.name()) && outcome.contains("not a key of hers"),
+        "{log}"
+    );
+
+    let refused = alice.ssh_at(&replica, "echo in").argument("-v").run().await;
+    refused.exits(255).prints("").says("Not allowed at this time");
+    let elsewhere = LoadBalancer::start(&replica, Ipv4Addr::new(127, 0, 0, 4), b"").await;
+    let ssh = elsewhere.ssh(&replica, alice.name()).key(alice.key()).command("echo in");
+    ssh.run().await.exits(0).prints("in\n");
+    eventually("the penalty is over", async || {
+        (alice.ssh_at(&replica, "echo in").run().await.text() == "in\n").then_some(())
+    })
+    .await;
 }
