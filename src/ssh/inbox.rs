@@ -185,7 +185,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 
 #[cfg(test)]
 mod tests {
-    use super::super::throttle::Disk;
+    use super::super::throttle::{Disk, Pace};
     use super::*;
 
     fn inbox(limit: u64) -> (Inbox, Arc<Throttle>) {
@@ -209,7 +209,7 @@ mod tests {
             received.extend_from_slice(&data);
         }
         assert!(sent == received);
-        assert!(throttle.add(0) && !throttle.is_slow());
+        assert!(throttle.add(0) && throttle.pace() == Pace::Free);
     }
 
     #[tokio::test]

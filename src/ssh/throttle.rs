@@ -1,22 +1,44 @@
 //! Bounds what one connection may have waiting for programs that do not read.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 /// What waits in all inboxes of one connection, in bytes.
 ///
-/// russh tells the client on receipt that there is room for more, so a client never stops by itself. Past
-/// `slow_above` its socket is read only as fast as programs read, or at a trickle where none does.
+/// russh tells the client on receipt that there is room for more, so a client never stops by itself. While programs
+/// read, its socket is read as fast as they do and what waits fits in memory. Where none reads, what came so far goes to
+/// disk so that its neighbours are not held up; past `slow_above` the socket is read at a trickle.
 #[derive(Debug)]
 pub(super) struct Throttle {
     waiting: AtomicU64,
+    /// Nothing was drained for a while.
+    stalled: AtomicBool,
     slow_above: u64,
     limit: u64,
     drained: Notify,
     disk: Arc<Disk>,
 }
+
+/// How fast the socket is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    Free,
+    /// As programs read.
+    Follow,
+    Trickle,
+}
+
+/// Bytes that may wait before the socket is read no faster than programs read: less than one inbox keeps in memory.
+const FOLLOW_ABOVE: u64 = 128 * 1024;
+/// Programs that read nothing for so long are not waited for.
+const STALL: Duration = Duration::from_millis(50);
+/// Between two reads of a slow connection whose programs read nothing. It is read all the same: window adjustments and
+/// keystrokes for others come in the same stream.
+const TRICKLE: Duration = Duration::from_millis(250);
 
 /// What all connections together have on disk, in bytes.
 #[derive(Debug)]
@@ -46,7 +68,8 @@ impl Disk {
 
 impl Throttle {
     pub(super) fn new(slow_above: u64, limit: u64, disk: Arc<Disk>) -> Arc<Self> {
-        Arc::new(Self { waiting: AtomicU64::new(0), slow_above, limit, drained: Notify::new(), disk })
+        let stalled = AtomicBool::new(false);
+        Arc::new(Self { waiting: AtomicU64::new(0), stalled, slow_above, limit, drained: Notify::new(), disk })
     }
 
     pub(super) fn disk(&self) -> &Disk {
@@ -61,15 +84,27 @@ impl Throttle {
     /// Counts `bytes` out.
     pub(super) fn remove(&self, bytes: usize) {
         self.waiting.fetch_sub(bytes as u64, Ordering::Relaxed);
+        self.stalled.store(false, Ordering::Relaxed);
         self.drained.notify_one();
     }
 
-    pub(super) fn is_slow(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > self.slow_above
+    pub(super) fn pace(&self) -> Pace {
+        match self.waiting.load(Ordering::Relaxed) {
+            waiting if waiting > self.slow_above => Pace::Trickle,
+            waiting if waiting > FOLLOW_ABOVE && !self.stalled.load(Ordering::Relaxed) => Pace::Follow,
+            _ => Pace::Free,
+        }
     }
 
-    /// Returns when something was drained.
-    pub(super) async fn drained(self: Arc<Self>) {
-        self.drained.notified().await;
+    /// Returns when the socket may be read again.
+    pub(super) async fn wait(self: Arc<Self>, pace: Pace) {
+        let patience = match pace {
+            Pace::Free => return,
+            Pace::Follow => STALL,
+            Pace::Trickle => TRICKLE,
+        };
+        if timeout(patience, self.drained.notified()).await.is_err() {
+            self.stalled.store(true, Ordering::Relaxed);
+        }
     }
 }

@@ -5,14 +5,13 @@ use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use futures::future::BoxFuture;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::throttle::Throttle;
+use super::throttle::{Pace, Throttle};
 
 /// Wraps the stream that russh gets. russh cannot be told to stop while it exchanges keys or waits for a socket that
 /// nobody reads; a stream that fails stops it always.
@@ -20,13 +19,10 @@ pub(super) struct Transport<S> {
     stream: BufReader<S>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     throttle: Arc<Throttle>,
-    /// While slow: the wait before the next read.
+    /// The wait before the next read.
     wait: Option<BoxFuture<'static, ()>>,
 }
 
-/// Between two reads of a slow connection whose programs read nothing. It is read all the same: window adjustments and
-/// keystrokes for others come in the same stream.
-const TRICKLE: Duration = Duration::from_millis(250);
 /// russh reads each packet in two pieces; this makes fewer system calls of them. Also the most that one read of a slow
 /// connection gets.
 const BUFFER: usize = 16 * 1024;
@@ -49,22 +45,21 @@ impl<S: AsyncRead> Transport<S> {
 impl<S: AsyncRead + AsFd + Unpin> AsyncRead for Transport<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.check(cx)?;
-        if !self.throttle.is_slow() {
+        let pace = self.throttle.pace();
+        if pace == Pace::Free {
             self.wait = None;
             return Pin::new(&mut self.stream).poll_read(cx, buf);
         }
-        let throttle = self.throttle.clone();
-        let wait = self.wait.get_or_insert_with(|| {
-            Box::pin(async move {
-                let _ = tokio::time::timeout(TRICKLE, throttle.drained()).await;
-            })
-        });
-        ready!(wait.as_mut().poll(cx));
-        self.wait = None;
-        // What the client sent before it left might take minutes to read at this speed, and nobody waits for it.
-        if hung_up(self.stream.get_ref())? {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        if self.stream.buffer().is_empty() {
+            let throttle = self.throttle.clone();
+            let wait = self.wait.get_or_insert_with(|| Box::pin(throttle.wait(pace)));
+            ready!(wait.as_mut().poll(cx));
+            // What the client sent before it left might take minutes to read at this speed, and nobody waits for it.
+            if pace == Pace::Trickle && hung_up(self.stream.get_ref())? {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
         }
+        self.wait = None;
         let data = ready!(Pin::new(&mut self.stream).poll_fill_buf(cx))?;
         let read = data.len().min(buf.remaining());
         buf.put_slice(&data[..read]);

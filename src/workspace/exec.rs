@@ -49,10 +49,10 @@ pub(super) async fn open(client: &kube::Client, request: &ExecRequest<'_>) -> Re
         return Err(Error::Protocol("the API server does not speak v5.channel.k8s.io (Kubernetes 1.30 or later does)"));
     }
     let upgraded = hyper::upgrade::on(response).await.map_err(|e| Error::Lost(Box::new(e)))?;
-    // tungstenite's defaults keep 128 KiB of read buffer for each stream, and batch writes.
+    // tungstenite's defaults keep 128 KiB of read buffer for each stream. Its write buffer grows only when frames are fed.
     let config = WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
-        .write_buffer_size(0)
+        .write_buffer_size(64 * 1024)
         .max_write_buffer_size(256 * 1024)
         .max_frame_size(Some(1024 * 1024))
         .max_message_size(Some(1024 * 1024));

@@ -33,7 +33,8 @@ impl Upward {
     async fn serve(&mut self, preamble: Option<Bytes>) -> Result<(), tungstenite::Error> {
         self.send_size().await?; // run.sh's stty may be missing in the image.
         if let Some(preamble) = preamble {
-            self.send_stdin(&preamble).await?;
+            self.feed_stdin(&preamble).await?;
+            self.sink.flush().await?;
         }
         let mut open = true;
         let mut resizable = true;
@@ -54,7 +55,12 @@ impl Upward {
                 data = self.stdin.recv(), if open => match data {
                     Some(data) => {
                         (unread, sent_since_ping) = (true, true);
-                        self.send_stdin(&data).await?;
+                        self.feed_stdin(&data).await?;
+                        // What came meanwhile goes with it: fewer and larger writes.
+                        while let Ok(more) = self.stdin.try_recv() {
+                            self.feed_stdin(&more).await?;
+                        }
+                        self.sink.flush().await?;
                         no_op.reset();
                     }
                     None => {
@@ -87,9 +93,10 @@ impl Upward {
         }
     }
 
-    async fn send_stdin(&mut self, data: &[u8]) -> Result<(), tungstenite::Error> {
+    /// Needs a flush after.
+    async fn feed_stdin(&mut self, data: &[u8]) -> Result<(), tungstenite::Error> {
         for payload in data.chunks(MAX_PAYLOAD) {
-            self.sink.send(exec::stdin(payload)).await?;
+            self.sink.feed(exec::stdin(payload)).await?;
         }
         Ok(())
     }
