@@ -1,0 +1,210 @@
+//! What travels: frames of `u32 length | u8 kind | u32 stream | payload`, big endian; the length counts what follows it.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+
+/// Largest payload of a [`Message::Data`] or [`Message::Stderr`], in bytes; what is longer is cut.
+pub(super) const MAX_DATA: usize = 32 * 1024;
+/// Largest frame that is taken, in bytes.
+const MAX_FRAME: usize = 256 * 1024;
+const HEADER: usize = 9;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Frame {
+    /// Odd for the bastion's streams, even for the agent's, 0 for the carrier itself.
+    pub(super) stream: u32,
+    pub(super) body: Body,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Body {
+    /// The first frame each way.
+    Hello(Hello),
+    /// Asks for an acknowledgement of everything, and proves life.
+    Ping,
+    Pong,
+    Acknowledge(Acknowledgement),
+    Message(Message),
+}
+
+/// What each side says first on a new link.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub(super) struct Hello {
+    pub(super) version: u32,
+    /// The carrier that this link continues or begins.
+    pub(super) carrier: String,
+    /// How many messages of each stream have arrived, so that the other side repeats the rest.
+    pub(super) received: Vec<(u32, u64)>,
+}
+
+/// Counts from the beginning of the stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Acknowledgement {
+    /// Messages that arrived; they need not be kept any longer.
+    pub(super) messages: u64,
+    /// Bytes of data that were taken; so many more may be sent.
+    pub(super) bytes: u64,
+}
+
+/// What one side of a stream tells the other: in order, exactly once, across broken links.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message {
+    /// The first message of each stream, in the words of whoever uses the carrier.
+    Open(Bytes),
+    Data(Bytes),
+    /// A second, separate lane for a program's stderr.
+    Stderr(Bytes),
+    /// No more data follows.
+    Eof,
+    /// A small message that no window holds up, in the words of whoever uses the carrier.
+    Control(Bytes),
+    /// This side neither sends nor reads any more.
+    End,
+}
+
+impl Message {
+    /// A control message.
+    pub fn control(value: &impl Serialize) -> Self {
+        Self::Control(json(value))
+    }
+
+    /// Bytes that count against the window.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Data(data) | Self::Stderr(data) => data.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// `value` as a payload.
+pub(super) fn json(value: &impl Serialize) -> Bytes {
+    serde_json::to_vec(value).expect("our own messages serialise").into()
+}
+
+/// Reads a payload that the other side wrote as JSON.
+pub fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(payload).map_err(|_| Error::Protocol("a payload that is not what it should be"))
+}
+
+impl Frame {
+    pub(super) fn encode(&self, buffer: &mut BytesMut) {
+        let hello;
+        let acknowledged;
+        let (kind, payload): (u8, &[u8]) = match &self.body {
+            Body::Hello(value) => {
+                hello = json(value);
+                (0, &hello)
+            }
+            Body::Ping => (1, &[]),
+            Body::Pong => (2, &[]),
+            Body::Acknowledge(Acknowledgement { messages, bytes }) => {
+                acknowledged = ((u128::from(*messages) << 64) | u128::from(*bytes)).to_be_bytes();
+                (3, &acknowledged)
+            }
+            Body::Message(Message::Open(payload)) => (4, payload),
+            Body::Message(Message::Data(payload)) => (5, payload),
+            Body::Message(Message::Stderr(payload)) => (6, payload),
+            Body::Message(Message::Eof) => (7, &[]),
+            Body::Message(Message::Control(payload)) => (8, payload),
+            Body::Message(Message::End) => (9, &[]),
+        };
+        buffer.reserve(HEADER + payload.len());
+        buffer.put_u32((HEADER - 4 + payload.len()) as u32);
+        buffer.put_u8(kind);
+        buffer.put_u32(self.stream);
+        buffer.extend_from_slice(payload);
+    }
+
+    /// The next whole frame at the front of `buffer`, without copying its payload.
+    pub(super) fn decode(buffer: &mut BytesMut) -> Result<Option<Self>, Error> {
+        let Some(length) = buffer.first_chunk().map(|length| u32::from_be_bytes(*length) as usize) else {
+            return Ok(None);
+        };
+        if !(HEADER - 4..=MAX_FRAME).contains(&length) {
+            return Err(Error::Protocol("a frame of an impossible length"));
+        }
+        if buffer.len() < 4 + length {
+            return Ok(None);
+        }
+        let mut frame = buffer.split_to(4 + length).freeze();
+        frame.advance(4);
+        let kind = frame.get_u8();
+        let stream = frame.get_u32();
+        let payload = frame;
+        let body = match kind {
+            0 => Body::Hello(parse(&payload)?),
+            1 => Body::Ping,
+            2 => Body::Pong,
+            3 => {
+                let counts = payload[..].try_into().map_err(|_| Error::Protocol("an acknowledgement of nothing"))?;
+                let counts = u128::from_be_bytes(counts);
+                Body::Acknowledge(Acknowledgement { messages: (counts >> 64) as u64, bytes: counts as u64 })
+            }
+            4 => Body::Message(Message::Open(payload)),
+            5 => Body::Message(Message::Data(payload)),
+            6 => Body::Message(Message::Stderr(payload)),
+            7 => Body::Message(Message::Eof),
+            8 => Body::Message(Message::Control(payload)),
+            9 => Body::Message(Message::End),
+            _ => return Err(Error::Protocol("a frame of an unknown kind")),
+        };
+        Ok(Some(Self { stream, body }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Vec<Frame> {
+        let data = Bytes::from_static(b"data");
+        let hello = Hello { version: 1, carrier: "c".into(), received: vec![(1, 2)] };
+        let mut bodies = vec![Body::Hello(hello), Body::Ping, Body::Pong];
+        bodies.push(Body::Acknowledge(Acknowledgement { messages: u64::MAX, bytes: 7 }));
+        let open = Message::Open(data.clone());
+        let control = Message::Control(Bytes::new());
+        bodies.extend(
+            [open, Message::Data(data.clone()), Message::Stderr(data), Message::Eof, control, Message::End]
+                .map(Body::Message),
+        );
+        bodies.into_iter().enumerate().map(|(stream, body)| Frame { stream: stream as u32, body }).collect()
+    }
+
+    #[test]
+    fn frames_come_back_from_any_pieces() {
+        let mut wire = BytesMut::new();
+        for frame in all() {
+            frame.encode(&mut wire);
+        }
+        let (mut buffer, mut seen) = (BytesMut::new(), Vec::new());
+        for byte in wire {
+            buffer.put_u8(byte);
+            seen.extend(Frame::decode(&mut buffer).unwrap());
+        }
+        assert_eq!(seen, all());
+        assert!(buffer.is_empty());
+    }
+
+    #[test]
+    fn garbage_is_an_error_and_never_a_panic() {
+        for frame in all() {
+            let mut wire = BytesMut::new();
+            frame.encode(&mut wire);
+            for at in 0..wire.len() {
+                for value in [0, 1, 127, 128, 255] {
+                    let mut broken = wire.clone();
+                    broken[at] = value;
+                    while let Ok(Some(_)) = Frame::decode(&mut broken) {}
+                }
+            }
+        }
+        let mut huge = BytesMut::from(&u32::MAX.to_be_bytes()[..]);
+        assert!(Frame::decode(&mut huge).is_err());
+        let mut unknown = BytesMut::from(&[0, 0, 0, 5, 77, 0, 0, 0, 0][..]);
+        assert!(Frame::decode(&mut unknown).is_err());
+    }
+}

@@ -1,0 +1,130 @@
+//! Many streams over one link that may break: what the bastion and the agent in a pod say to each other.
+//!
+//! A stream carries [`Message`]s both ways, in order and exactly once. Each side keeps what it sent until the other has
+//! it, which the stream's window bounds; when a link breaks, the next one goes on where it was. No stream waits for
+//! another: the reader never waits for anybody, and streams write in turn, a frame each.
+//! Knows neither SSH nor Kubernetes.
+
+mod frame;
+mod link;
+mod state;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use frame::{Message, parse};
+pub use link::{Accepted, Keepalive, Link, accept};
+pub use stream::{Credit, Ended, Receiver, Sender, Stream};
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use state::State;
+
+/// Of the protocol. A side that does not speak the other's ends the link with [`Error::Version`].
+pub const VERSION: u32 = 1;
+
+/// One end of a carrier. Cheap to clone.
+#[derive(Clone)]
+pub struct Carrier(Arc<Shared>);
+
+/// What the other side asks, and the stream that it opened for it.
+pub type Opened = (Bytes, Stream);
+
+pub type Incoming = mpsc::UnboundedReceiver<Opened>;
+
+struct Shared {
+    /// The same on both sides; nobody else can guess it.
+    name: String,
+    state: Mutex<State>,
+    opened: mpsc::UnboundedSender<Opened>,
+    /// Something is to be written.
+    changed: Notify,
+    /// Ends the link in use.
+    unlink: Mutex<CancellationToken>,
+    /// Held by the link in use.
+    linked: tokio::sync::Mutex<()>,
+}
+
+/// Who opens streams of which numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Bastion,
+    Agent,
+}
+
+/// Why a link ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the link was closed")]
+    Closed,
+    #[error("the link broke")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("nothing was heard for too long")]
+    Silent,
+    #[error("unexpected from the other side: {0}")]
+    Protocol(&'static str),
+    #[error("the other side speaks version {0} of the protocol, this one {VERSION}")]
+    Version(u32),
+    /// It has no memory of this carrier: it is not the process that it was.
+    #[error("the other side does not know this carrier any more")]
+    Forgotten,
+    /// Another link serves the carrier now.
+    #[error("another link took over")]
+    Replaced,
+}
+
+impl Carrier {
+    pub fn new(side: Side, name: String) -> (Self, Incoming) {
+        let (opened, incoming) = mpsc::unbounded_channel();
+        let shared = Shared {
+            name,
+            state: Mutex::new(State::new(side)),
+            opened,
+            changed: Notify::new(),
+            unlink: Mutex::default(),
+            linked: tokio::sync::Mutex::default(),
+        };
+        (Self(Arc::new(shared)), incoming)
+    }
+
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Opens a stream that asks `request` of the other side. Works without a link: it is asked once there is one.
+    pub fn open(&self, request: Bytes) -> Stream {
+        let stream = self.0.state().open(&self.0, request);
+        self.0.changed.notify_one();
+        stream
+    }
+
+    /// Streams that neither side has ended.
+    pub fn streams(&self) -> usize {
+        self.0.state().streams.len()
+    }
+
+    /// Whether a link serves it, or is about to.
+    pub fn is_linked(&self) -> bool {
+        self.0.linked.try_lock().is_err()
+    }
+
+    /// Ends all streams: nothing can go on.
+    pub fn close(&self) {
+        self.0.state().close();
+        self.0.unlink().cancel();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the lock")
+    }
+
+    fn unlink(&self) -> MutexGuard<'_, CancellationToken> {
+        self.unlink.lock().expect("nothing panics while it holds the lock")
+    }
+}

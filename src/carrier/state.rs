@@ -1,0 +1,308 @@
+//! What one end knows of its streams. Pure: no waiting, no input or output.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::frame::{Acknowledgement, Body, Frame, Message};
+use super::stream::Stream;
+use super::{Error, Opened, Shared, Side};
+
+/// Bytes of data that may be under way on each stream, each way: also what each side keeps of it in memory.
+pub(super) const WINDOW: usize = 256 * 1024;
+/// Arrived messages that need not be told of at once.
+const UNTOLD_MESSAGES: u64 = 64;
+const UNTOLD_BYTES: u64 = WINDOW as u64 / 4;
+/// Streams that the other side may have open.
+const MAX_STREAMS: usize = 16 * 1024;
+/// Messages without weight that may wait for their reader.
+const MAX_WAITING: u64 = 4096;
+/// Says of a stream that it is over and forgotten.
+const GONE: Acknowledgement = Acknowledgement { messages: u64::MAX, bytes: u64::MAX };
+
+pub(super) struct State {
+    pub(super) streams: HashMap<u32, Entry>,
+    /// Streams with something to write, in turn.
+    ready: VecDeque<u32>,
+    /// What is to be written before anything else.
+    urgent: VecDeque<Frame>,
+    next: u32,
+    /// The newest stream that the other side opened.
+    newest: u32,
+    closed: bool,
+}
+
+pub(super) struct Entry {
+    /// Sent and not acknowledged; the first `written` of them went out on this link.
+    outgoing: VecDeque<Message>,
+    written: usize,
+    /// What the other side has told.
+    acknowledged: Acknowledgement,
+    sent: u64,
+    /// A permit for each byte that may be sent.
+    pub(super) window: Arc<Semaphore>,
+    /// Towards the reader; none once either side has ended.
+    inbound: Option<mpsc::UnboundedSender<Message>>,
+    /// What came, and how much of it was taken.
+    arrived: Acknowledgement,
+    arrived_bytes: u64,
+    taken_messages: u64,
+    told: Acknowledgement,
+    is_ready: bool,
+    ended_here: bool,
+    ended_there: bool,
+}
+
+impl State {
+    pub(super) fn new(side: Side) -> Self {
+        let next = if side == Side::Bastion { 1 } else { 2 };
+        let (streams, ready, urgent) = Default::default();
+        Self { streams, ready, urgent, next, newest: 0, closed: false }
+    }
+
+    pub(super) fn open(&mut self, shared: &Arc<Shared>, request: Bytes) -> Stream {
+        let id = self.next;
+        self.next += 2;
+        let stream = self.insert(shared, id, 0);
+        self.send(id, Message::Open(request));
+        stream
+    }
+
+    fn insert(&mut self, shared: &Arc<Shared>, id: u32, arrived: u64) -> Stream {
+        let (inbound, messages) = mpsc::unbounded_channel();
+        let window = Arc::new(Semaphore::new(WINDOW));
+        if self.closed {
+            window.close();
+            return Stream::new(shared.clone(), id, window, messages);
+        }
+        let entry = Entry {
+            outgoing: VecDeque::new(),
+            written: 0,
+            acknowledged: Acknowledgement::default(),
+            sent: 0,
+            window: window.clone(),
+            inbound: Some(inbound),
+            arrived: Acknowledgement { messages: arrived, bytes: 0 },
+            arrived_bytes: 0,
+            taken_messages: arrived,
+            told: Acknowledgement::default(),
+            is_ready: false,
+            ended_here: false,
+            ended_there: false,
+        };
+        self.streams.insert(id, entry);
+        Stream::new(shared.clone(), id, window, messages)
+    }
+
+    /// Queues a message; false if the stream is over.
+    pub(super) fn send(&mut self, id: u32, message: Message) -> bool {
+        let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.ended_here) else { return false };
+        if message == Message::End {
+            entry.ended_here = true;
+            entry.inbound = None;
+        } else if entry.ended_there {
+            return false;
+        }
+        entry.sent += message.weight() as u64;
+        entry.outgoing.push_back(message);
+        self.make_ready(id);
+        true
+    }
+
+    /// The reader of stream `id` took a message of that weight.
+    pub(super) fn taken(&mut self, id: u32, weight: usize) -> bool {
+        let Some(entry) = self.streams.get_mut(&id) else { return false };
+        entry.arrived.bytes += weight as u64;
+        entry.taken_messages += 1;
+        let due = entry.is_due();
+        if due {
+            self.make_ready(id);
+        }
+        due
+    }
+
+    fn make_ready(&mut self, id: u32) {
+        if let Some(entry) = self.streams.get_mut(&id)
+            && !std::mem::replace(&mut entry.is_ready, true)
+        {
+            self.ready.push_back(id);
+        }
+    }
+
+    /// What is to be known of all streams when a link begins.
+    pub(super) fn received(&mut self) -> Vec<(u32, u64)> {
+        let mut received: Vec<_> = self.streams.iter().map(|(&id, entry)| (id, entry.arrived.messages)).collect();
+        received.sort_unstable();
+        received
+    }
+
+    /// A link begins: what the other side did not receive is to be written again.
+    pub(super) fn relink(&mut self, received: &[(u32, u64)]) -> Result<(), Error> {
+        let received: HashMap<u32, u64> = received.iter().copied().collect();
+        self.ready.clear();
+        self.urgent.clear();
+        let mut ids: Vec<u32> = self.streams.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            let Some(entry) = self.streams.get_mut(&id) else { continue };
+            (entry.written, entry.is_ready, entry.told) = (0, false, Acknowledgement::default());
+            match received.get(&id) {
+                Some(&messages) => entry.acknowledge(Acknowledgement { messages, ..entry.acknowledged })?,
+                // It has never heard of it: Open is still to come.
+                None if entry.acknowledged.messages == 0 && entry.arrived.messages == 0 => {}
+                None => {
+                    self.forget(id);
+                    continue;
+                }
+            }
+            self.make_ready(id);
+        }
+        Ok(())
+    }
+
+    /// Takes a frame that came; returns the stream that it opens.
+    pub(super) fn receive(&mut self, shared: &Arc<Shared>, frame: Frame) -> Result<Option<Opened>, Error> {
+        let Frame { stream: id, body } = frame;
+        match body {
+            Body::Hello(_) => return Err(Error::Protocol("a second hello")),
+            Body::Ping => {
+                let ids: Vec<u32> = self.streams.keys().copied().collect();
+                for id in ids {
+                    self.make_ready(id);
+                }
+                self.urgent.push_back(Frame { stream: 0, body: Body::Pong });
+            }
+            Body::Pong => {}
+            Body::Acknowledge(told) => {
+                if told == GONE {
+                    self.forget(id);
+                } else if let Some(entry) = self.streams.get_mut(&id) {
+                    entry.acknowledge(told)?;
+                    self.forget_if_over(id);
+                }
+            }
+            Body::Message(Message::Open(request)) => {
+                let theirs = id % 2 != self.next % 2 && id != 0;
+                if !theirs {
+                    return Err(Error::Protocol("a stream with a number of ours"));
+                }
+                if id <= self.newest {
+                    self.tell_gone(id); // A repetition: the stream has come and gone.
+                    return Ok(None);
+                }
+                if self.streams.len() >= MAX_STREAMS {
+                    return Err(Error::Protocol("too many streams"));
+                }
+                self.newest = id;
+                return Ok(Some((request, self.insert(shared, id, 1))));
+            }
+            Body::Message(message) => self.deliver(id, message)?,
+        }
+        Ok(None)
+    }
+
+    fn deliver(&mut self, id: u32, message: Message) -> Result<(), Error> {
+        let Some(entry) = self.streams.get_mut(&id) else {
+            self.tell_gone(id);
+            return Ok(());
+        };
+        let weight = message.weight() as u64;
+        entry.arrived.messages += 1;
+        entry.arrived_bytes += weight;
+        if entry.arrived_bytes - entry.arrived.bytes > WINDOW as u64 {
+            return Err(Error::Protocol("more data than the window allows"));
+        }
+        if entry.arrived.messages - entry.taken_messages > MAX_WAITING + WINDOW as u64 {
+            return Err(Error::Protocol("more messages than anybody reads"));
+        }
+        if message == Message::End {
+            entry.ended_there = true;
+            entry.inbound = None;
+            entry.window.close();
+        } else if entry.inbound.as_ref().is_none_or(|inbound| inbound.send(message).is_err()) {
+            entry.arrived.bytes += weight; // Nobody reads it.
+            entry.taken_messages += 1;
+        }
+        if entry.is_due() {
+            self.make_ready(id);
+        }
+        Ok(())
+    }
+
+    /// Moves what is to be written into `buffer`, until it holds `enough` bytes.
+    pub(super) fn write(&mut self, buffer: &mut BytesMut, enough: usize) {
+        while let Some(frame) = self.urgent.pop_front() {
+            frame.encode(buffer);
+        }
+        while buffer.len() < enough
+            && let Some(id) = self.ready.pop_front()
+        {
+            let Some(entry) = self.streams.get_mut(&id) else { continue };
+            entry.is_ready = false;
+            if entry.arrived != entry.told {
+                entry.told = entry.arrived;
+                Frame { stream: id, body: Body::Acknowledge(entry.arrived) }.encode(buffer);
+            }
+            if let Some(message) = entry.outgoing.get(entry.written) {
+                entry.written += 1;
+                Frame { stream: id, body: Body::Message(message.clone()) }.encode(buffer);
+            }
+            if entry.written < entry.outgoing.len() {
+                self.make_ready(id);
+            }
+            self.forget_if_over(id);
+        }
+    }
+
+    fn tell_gone(&mut self, id: u32) {
+        self.urgent.push_back(Frame { stream: id, body: Body::Acknowledge(GONE) });
+    }
+
+    fn forget_if_over(&mut self, id: u32) {
+        let over = self.streams.get(&id).is_some_and(|entry| {
+            entry.ended_here && entry.ended_there && entry.outgoing.is_empty() && entry.told == entry.arrived
+        });
+        if over {
+            self.forget(id);
+        }
+    }
+
+    fn forget(&mut self, id: u32) {
+        if let Some(entry) = self.streams.remove(&id) {
+            entry.window.close();
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        for (_, entry) in self.streams.drain() {
+            entry.window.close();
+        }
+    }
+}
+
+impl Entry {
+    /// Whether the other side should hear now of what came.
+    fn is_due(&self) -> bool {
+        self.arrived.messages - self.told.messages >= UNTOLD_MESSAGES
+            || self.arrived.bytes - self.told.bytes >= UNTOLD_BYTES
+            || (self.ended_there && self.told != self.arrived)
+    }
+
+    fn acknowledge(&mut self, told: Acknowledgement) -> Result<(), Error> {
+        let news = told.messages.checked_sub(self.acknowledged.messages);
+        let taken = told.bytes.checked_sub(self.acknowledged.bytes);
+        match (news, taken) {
+            (Some(news), Some(taken)) if news <= self.outgoing.len() as u64 && told.bytes <= self.sent => {
+                self.outgoing.drain(..news as usize);
+                self.written = self.written.saturating_sub(news as usize);
+                self.window.add_permits(taken as usize);
+                self.acknowledged = told;
+                Ok(())
+            }
+            _ => Err(Error::Protocol("an acknowledgement of what was never sent")),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! One stream, as its user holds it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::Shared;
+use super::frame::{MAX_DATA, Message};
+
+/// Both halves of a stream. Once both are dropped it ends, and the other side hears of it.
+pub struct Stream {
+    pub sender: Sender,
+    pub receiver: Receiver,
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Sender {
+    stream: Arc<Handle>,
+    window: Arc<Semaphore>,
+}
+
+pub struct Receiver {
+    stream: Arc<Handle>,
+    messages: mpsc::UnboundedReceiver<Message>,
+}
+
+/// The room that a message takes up. Dropped, the other side may send as much again.
+pub struct Credit {
+    stream: Arc<Handle>,
+    weight: usize,
+}
+
+/// The other side has ended the stream, or can never be reached again.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream has ended")]
+pub struct Ended;
+
+struct Handle {
+    shared: Arc<Shared>,
+    id: u32,
+}
+
+impl Stream {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        id: u32,
+        window: Arc<Semaphore>,
+        messages: mpsc::UnboundedReceiver<Message>,
+    ) -> Self {
+        let stream = Arc::new(Handle { shared, id });
+        Self { sender: Sender { stream: stream.clone(), window }, receiver: Receiver { stream, messages } }
+    }
+}
+
+impl Sender {
+    /// Sends data, once the other side has room for it.
+    ///
+    /// Cancel safe between pieces of 32 KiB only: a caller that gives up has to give up the stream.
+    pub async fn data(&self, data: Bytes) -> Result<(), Ended> {
+        self.weighty(data, Message::Data).await
+    }
+
+    /// Sends data on the lane of stderr.
+    pub async fn stderr(&self, data: Bytes) -> Result<(), Ended> {
+        self.weighty(data, Message::Stderr).await
+    }
+
+    async fn weighty(&self, mut data: Bytes, message: fn(Bytes) -> Message) -> Result<(), Ended> {
+        while !data.is_empty() {
+            let piece = data.split_to(data.len().min(MAX_DATA));
+            let permits = self.window.acquire_many(piece.len() as u32).await.map_err(|_| Ended)?;
+            permits.forget();
+            self.send(message(piece))?;
+        }
+        Ok(())
+    }
+
+    /// Sends what has no weight, at once.
+    pub fn send(&self, message: Message) -> Result<(), Ended> {
+        let Handle { shared, id } = &*self.stream;
+        let sent = shared.state().send(*id, message);
+        shared.changed.notify_one();
+        if sent { Ok(()) } else { Err(Ended) }
+    }
+}
+
+impl Receiver {
+    /// The next message; none once the other side has ended the stream. Cancel safe.
+    pub async fn receive(&mut self) -> Option<(Message, Credit)> {
+        let message = self.messages.recv().await?;
+        let credit = Credit { stream: self.stream.clone(), weight: message.weight() };
+        Some((message, credit))
+    }
+}
+
+impl Drop for Credit {
+    fn drop(&mut self) {
+        let Handle { shared, id } = &*self.stream;
+        let due = shared.state().taken(*id, self.weight);
+        if due {
+            shared.changed.notify_one();
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.state().send(self.id, Message::End);
+        self.shared.changed.notify_one();
+    }
+}

@@ -1,0 +1,141 @@
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::channel::mpsc;
+use tokio::task::JoinHandle;
+
+use super::*;
+
+const KEEPALIVE: Keepalive = Keepalive { ping: Duration::from_secs(5), patience: 3 };
+
+struct Pair {
+    bastion: Carrier,
+    agent: Carrier,
+    opened: Incoming,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let (bastion, _) = Carrier::new(Side::Bastion, "one".into());
+        let (agent, opened) = Carrier::new(Side::Agent, "one".into());
+        Self { bastion, agent, opened }
+    }
+
+    /// Links both sides; aborted, the link breaks with whatever is under way in it.
+    fn link(&self) -> JoinHandle<()> {
+        let (bastion, agent) = (self.bastion.clone(), self.agent.clone());
+        tokio::spawn(async move {
+            let (to_agent, from_bastion) = mpsc::channel::<Bytes>(2);
+            let (to_bastion, from_agent) = mpsc::channel::<Bytes>(2);
+            let mut source = from_bastion.map(Ok::<_, Infallible>);
+            let accept = async move {
+                let accepted = accept(&mut source).await.unwrap();
+                agent.accepted(Link { source, sink: to_bastion }, accepted).await
+            };
+            let link = Link { source: from_agent.map(Ok::<_, Infallible>), sink: to_agent };
+            let _ = tokio::join!(bastion.link(link, KEEPALIVE, || {}), accept);
+        })
+    }
+}
+
+/// Sends back what comes, and an end after the end.
+async fn echo(stream: Stream) {
+    let Stream { sender, mut receiver } = stream;
+    while let Some((message, _credit)) = receiver.receive().await {
+        match message {
+            Message::Data(data) => {
+                let _ = sender.data(data).await;
+            }
+            other => {
+                let _ = sender.send(other);
+            }
+        }
+    }
+}
+
+async fn collect(receiver: &mut Receiver) -> Vec<u8> {
+    let mut all = Vec::new();
+    while let Some((message, _credit)) = receiver.receive().await {
+        match message {
+            Message::Data(data) => all.extend_from_slice(&data),
+            Message::Eof => break,
+            _ => {}
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn bytes_survive_broken_links() {
+    let Pair { bastion, agent, mut opened } = Pair::new();
+    tokio::spawn(async move {
+        while let Some((_, stream)) = opened.recv().await {
+            tokio::spawn(echo(stream));
+        }
+    });
+    let pair = Pair { bastion, agent, opened: tokio::sync::mpsc::unbounded_channel().1 };
+    let sent: Vec<u8> = (0..500_000_u32).flat_map(u32::to_le_bytes).collect();
+    let Stream { sender, mut receiver } = pair.bastion.open(Bytes::from_static(b"echo"));
+    let bytes = Bytes::from(sent.clone());
+    let send = tokio::spawn(async move {
+        sender.data(bytes).await.unwrap();
+        sender.send(Message::Eof).unwrap();
+    });
+    let breaking = async {
+        for yields in 0.. {
+            let link = pair.link();
+            for _ in 0..yields * 7 {
+                tokio::task::yield_now().await;
+            }
+            link.abort();
+        }
+    };
+    let received = tokio::select! {
+        received = collect(&mut receiver) => received,
+        () = breaking => unreachable!("it never ends"),
+    };
+    assert!(received == sent, "{} of {} bytes", received.len(), sent.len());
+    send.await.unwrap();
+    drop(receiver);
+    let _link = pair.link();
+    while pair.bastion.streams() + pair.agent.streams() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stalled_stream_delays_no_other() {
+    let mut pair = Pair::new();
+    let _link = pair.link();
+    let stalled = pair.bastion.open(Bytes::from_static(b"stalled"));
+    let (_, never_read) = pair.opened.recv().await.unwrap();
+    let flood = tokio::spawn(async move { stalled.sender.data(vec![0; 10 << 20].into()).await });
+    let Stream { sender, mut receiver } = pair.bastion.open(Bytes::from_static(b"echo"));
+    let (request, stream) = pair.opened.recv().await.unwrap();
+    assert_eq!(request, "echo");
+    tokio::spawn(echo(stream));
+    sender.data(Bytes::from_static(b"hello")).await.unwrap();
+    sender.send(Message::Eof).unwrap();
+    assert_eq!(collect(&mut receiver).await, b"hello");
+    assert!(!flood.is_finished());
+    drop(never_read); // The end of a stream ends who waits for its window.
+    assert!(flood.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn another_process_than_before_is_told_from_it() {
+    let pair = Pair::new();
+    let link = pair.link();
+    let mut stream = pair.bastion.open(Bytes::from_static(b"x"));
+    while pair.agent.streams() == 0 {
+        tokio::task::yield_now().await;
+    }
+    stream.sender.data(Bytes::from_static(b"y")).await.unwrap();
+    link.abort();
+    let other = Pair { agent: Carrier::new(Side::Agent, "another".into()).0, ..pair };
+    other.link().await.unwrap();
+    other.bastion.close();
+    assert!(stream.receiver.receive().await.is_none());
+}
