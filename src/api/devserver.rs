@@ -88,6 +88,9 @@ pub struct DevServerStatus {
     /// The pod that sessions enter; set while the phase is Running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_name: Option<String>,
+    /// Whether bastion-agent runs in that pod. Without it sessions are plain execs: no sftp, no forwards.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub agent: bool,
     /// The spec's generation that this status tells about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,

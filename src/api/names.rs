@@ -12,6 +12,10 @@ pub const DEVSERVER_LABEL: &str = "devserver.io/devserver";
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY_LABEL`].
 pub const MANAGED_BY: &str = "bastion";
+/// The agent, in pods that have one.
+pub const AGENT: &str = "/.bastion/bastion-agent";
+/// Where the volume with the agent is mounted.
+pub const AGENT_FOLDER: &str = "/.bastion";
 /// The container of a DevServer's pod that sessions run in.
 pub const CONTAINER: &str = "devserver";
 /// The ClusterRole that each user's service account is bound to in her namespace.

@@ -19,7 +19,7 @@ use super::host_key;
 use crate::api::{DevServerUser, DevServerUserSpec, names};
 use crate::config::Config;
 use crate::minik8s;
-use crate::{api, operator, ssh};
+use crate::{agent, api, operator, ssh};
 
 /// What the command line asks for.
 pub struct Options {
@@ -42,7 +42,14 @@ impl Options {
         let telemetry = Table::from_iter([("listen".to_owned(), "127.0.0.1:0".into())]);
         // There is one operator only, and a lease would outlive a kill.
         let lease = Table::from_iter([("enabled".to_owned(), false.into())]);
-        let operator = Table::from_iter([("lease".to_owned(), lease.into())]);
+        let mut operator = Table::from_iter([("lease".to_owned(), lease.into())]);
+        // Where this program was built or installed with it.
+        let agent = std::env::current_exe().ok().map(|program| program.with_file_name(agent::PROGRAM));
+        if let Some(path) = agent.filter(|path| path.exists()) {
+            let image = ("image".to_owned(), "bastion".into());
+            let agent = Table::from_iter([image, ("path".to_owned(), path.display().to_string().into())]);
+            operator.insert("agent".to_owned(), agent.into());
+        }
         let sections = [("ssh", ssh), ("telemetry", telemetry), ("operator", operator)];
         sections.into_iter().map(|(name, section)| (name.to_owned(), section.into())).collect()
     }

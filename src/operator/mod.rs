@@ -22,6 +22,8 @@ use crate::provisioning;
 pub struct Config {
     /// Image of DevServers that name none.
     pub image: String,
+    /// What brings the agent into pods.
+    pub agent: AgentConfig,
     /// Size of homes that name none.
     pub home_size: Quantity,
     /// Where homes that say nothing are mounted.
@@ -42,6 +44,16 @@ pub struct Config {
     pub resync: Duration,
     /// Who of several operators works.
     pub lease: LeaseConfig,
+}
+
+/// The `[operator.agent]` section of the configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentConfig {
+    /// The image that has it; empty for pods without an agent.
+    pub image: String,
+    /// Where it is in that image.
+    pub path: String,
 }
 
 /// The `[operator.lease]` section of the configuration.

@@ -13,7 +13,8 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
-use super::process::{self, Keepalive};
+use super::carriers::Carriers;
+use super::process::{self, Keepalive, carried};
 use super::{Cache, Command, Error, Process, Target};
 use crate::api::{DevServer, DevServerUser, DevServerUserSpec, Phase, names};
 use crate::identity::Identity;
@@ -34,15 +35,20 @@ pub struct Config {
     /// How often an exec stream is pinged.
     #[serde(with = "crate::config::duration")]
     pub exec_ping: Duration,
+    /// How long the exec to a pod's agent is kept after its last session.
+    #[serde(with = "crate::config::duration")]
+    pub carrier_linger: Duration,
 }
 
 /// The pod behind a DevServer, ready for programs. Only [`Workspaces`] makes one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Workspace {
     pub(super) namespace: String,
     pub(super) pod: String,
     /// The account that acts in it for its owner.
     pub(super) service_account: String,
+    /// Whether an agent in it runs what sessions ask for.
+    pub(super) agent: bool,
 }
 
 /// Everybody's workspaces.
@@ -50,6 +56,7 @@ pub struct Workspace {
 pub struct Workspaces {
     client: kube::Client,
     cache: Cache,
+    carriers: Carriers,
     config: Config,
     provisioning: provisioning::Config,
     /// One login at a time provisions for a user; the others find it done.
@@ -75,7 +82,8 @@ impl Workspaces {
         provisioning: provisioning::Config,
         tasks: TaskTracker,
     ) -> Self {
-        Self { client, cache, config, provisioning, provisioning_of: Arc::default(), tasks }
+        let carriers = Carriers::new(client.clone(), config.exec_ping, config.carrier_linger);
+        Self { client, cache, carriers, config, provisioning, provisioning_of: Arc::default(), tasks }
     }
 
     /// Runs `command` in the workspace that `target` names, which is made or woken first.
@@ -91,7 +99,11 @@ impl Workspaces {
         let mut failing_since = None;
         loop {
             let workspace = self.ensure(identity, target, progress).await?;
-            let error = match process::start(&self.client, &workspace, command, keepalive, &self.tasks).await {
+            let started = match workspace.agent {
+                true => self.start_carried(&workspace, command).await,
+                false => process::start(&self.client, &workspace, command, keepalive, &self.tasks).await,
+            };
+            let error = match started {
                 Ok(process) => return Ok(process),
                 Err(error) => error,
             };
@@ -108,6 +120,10 @@ impl Workspaces {
             debug!(%error, pod = workspace.pod, "failed to start the program; trying again");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    async fn start_carried(&self, workspace: &Workspace, command: &Command) -> Result<Process, Error> {
+        carried::start(&self.carriers.of(workspace).await?, command).await
     }
 
     /// Why the pod behind `target` is gone, if it just went: a program's end is often heard of before its pod's.
@@ -176,6 +192,7 @@ impl Workspaces {
             namespace: names::namespace(user),
             pod: status.pod_name.clone()?,
             service_account: names::service_account_username(user),
+            agent: status.agent,
         })
     }
 

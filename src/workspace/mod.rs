@@ -1,6 +1,7 @@
 //! Where do they go? [`Identity`](crate::identity::Identity) + [`Target`] → a ready [`Workspace`] → a [`Process`] in it.
 
 mod cache;
+mod carriers;
 mod ensure;
 mod exec;
 #[cfg(test)]
@@ -38,6 +39,9 @@ pub enum Error {
     /// The other side speaks something else.
     #[error("unexpected from the exec: {0}")]
     Protocol(&'static str),
+    /// The carrier to the pod's agent ended.
+    #[error("the carrier ended")]
+    Carrier(#[source] crate::carrier::Error),
     /// Longer than a kernel takes as one argument, or, on a terminal, than a request takes.
     #[error("the command is too long")]
     CommandTooLong,
@@ -69,7 +73,7 @@ impl Error {
                 "this DevServer's image has no shell (sh), and a command needs one; use an image that has one"
                     .to_owned()
             }
-            Self::Lost(_) => "the connection to your pod was lost".to_owned(),
+            Self::Lost(_) | Self::Carrier(_) => "the connection to your pod was lost".to_owned(),
             Self::Protocol(what) => format!("your pod's node sent something unexpected: {what}"),
             Self::CommandTooLong => {
                 "the command is too long; put it into a file, or send it on stdin to `sh -s`".to_owned()

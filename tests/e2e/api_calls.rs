@@ -11,8 +11,13 @@ async fn a_login_to_a_running_devserver_is_one_call_in_the_users_own_name() {
     let product = Product::undisturbed().await;
     let alice = product.user("alice").await;
     alice.is_running().await;
+    // A replica that has not met her yet: where sessions share an exec, only the first opens it.
+    let replica = product.serve(&[]).await;
+    alice.is_known_at(&replica).await;
     let before = product.audit_log().len();
-    alice.ssh("echo in").run().await.exits(0).prints("in\n");
+    for _ in 0..2 {
+        alice.ssh_at(&replica, "echo in").run().await.exits(0).prints("in\n");
+    }
     let new = async || {
         let log = product.audit_log();
         log[before..].lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).collect::<Vec<_>>()
@@ -26,7 +31,8 @@ async fn a_login_to_a_running_devserver_is_one_call_in_the_users_own_name() {
     // An event tells of a stage of a call.
     let hers = events.iter().filter(|event| event["objectRef"]["namespace"] == alice.namespace().as_str());
     let calls: BTreeSet<&str> = hers.filter_map(|event| event["auditID"].as_str()).collect();
-    assert_eq!(calls.len(), 1, "{events:#?}");
+    // The agent's carrier takes the second login too; on the real cluster pods have no agent yet.
+    assert_eq!(calls.len(), if is_real() { 2 } else { 1 }, "{events:#?}");
     if !is_real() {
         let lists: Vec<&Value> = events.iter().filter(|event| event["verb"] == "list").collect();
         assert!(lists.is_empty(), "{lists:#?}");

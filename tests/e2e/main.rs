@@ -7,6 +7,7 @@
 mod harness;
 
 mod api_calls;
+mod carrier;
 mod certificates;
 mod cluster_rights;
 mod command_line;

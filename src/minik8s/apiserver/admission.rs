@@ -98,10 +98,6 @@ pub(super) fn admit(resource: &Resource, new: &Value, objects: &Objects) -> Resu
             if object::list(&new["spec"]["containers"]).is_empty() {
                 return Err(Refusal::invalid(resource, name, "spec.containers", "Required value"));
             }
-            if !object::list(&new["spec"]["initContainers"]).is_empty() {
-                let why = "the embedded cluster runs no init containers";
-                return Err(Refusal::invalid(resource, name, "spec.initContainers", why));
-            }
             if let Err(error) = serde_json::from_value::<Pod>(new.clone()) {
                 return Err(Refusal::bad_request(format!("the pod cannot be decoded: {error}")));
             }

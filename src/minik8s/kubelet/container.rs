@@ -218,7 +218,7 @@ impl Supervisor {
     }
 }
 
-fn spawn(launch: &Launch) -> std::io::Result<tokio::process::Child> {
+pub(super) fn spawn(launch: &Launch) -> std::io::Result<tokio::process::Child> {
     let mut command = launch.command();
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     tokio::process::Command::from(command).spawn()

@@ -1,8 +1,9 @@
 //! The scheduler and the kubelet of the one node: runs pods as local processes of the user who runs the cluster.
-//! No isolation of any kind; probes and init containers are not run.
+//! No isolation of any kind; probes are not run.
 
 mod container;
 mod exec;
+mod init;
 mod log;
 mod pod;
 mod process;

@@ -63,6 +63,10 @@ pub(super) async fn run(store: Arc<Store>, sandbox: Arc<Sandbox>, mut observed: 
 
 /// Runs the containers until they are over, or ended because the pod is.
 async fn run_containers(store: &Store, key: &Key, first: &Value, sandbox: &Arc<Sandbox>, observed: &mut Observed) {
+    tokio::select! {
+        () = super::init::run(sandbox) => {}
+        _ = ending_other_than(observed, None) => return,
+    }
     let before = &first["status"]["containerStatuses"];
     let containers: Vec<Value> = object::list(&first["spec"]["containers"])
         .iter()

@@ -1,5 +1,5 @@
 //! What a pod's processes run in. There is no isolation: its volumes are folders, and where a path would be mounted,
-//! the environment names the folder instead (so `HOME=/home/dev` becomes a home of the pod's own).
+//! the environment and arguments name the folder instead (so `HOME=/home/dev` becomes a home of the pod's own).
 
 use super::process::{MARK, Process};
 use k8s_openapi::api::core::v1::{Container, Pod, Volume};
@@ -97,7 +97,7 @@ impl Sandbox {
         let path = path.map_or(DEFAULT_PATH, |(_, path)| path.as_str());
         Ok(Launch {
             program: find_program(&self.localize(container, program), program, path, &folder)?,
-            arguments: arguments.to_vec(),
+            arguments: arguments.iter().map(|argument| self.localize(container, argument)).collect(),
             environment,
             folder,
         })

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 
 use crate::api::{DevServer, DevServerFlavor, DevServerSpec, names};
-use crate::operator::Config;
+use crate::operator::{AgentConfig, Config};
 
 /// What a DevServer comes to, with nothing left open.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub(super) struct Resolved {
     pub(super) owner: OwnerReference,
     pub(super) image: String,
     pub(super) command: Option<Vec<String>>,
+    /// What brings the agent.
+    pub(super) agent: Option<AgentConfig>,
     pub(super) home: ResolvedHome,
     pub(super) flavor: ResolvedFlavor,
     /// What of the spec shapes the pod, as its owner wrote it.
@@ -112,6 +114,7 @@ pub(super) fn resolve(
         owner: server.controller_owner_ref(&()).unwrap_or_default(),
         image: image.unwrap_or_else(|| config.image.clone()),
         command,
+        agent: Some(config.agent.clone()).filter(|agent| !agent.image.is_empty()),
         home: ResolvedHome {
             size: home.size.unwrap_or_else(|| config.home_size.clone()),
             storage_class: home.storage_class,
@@ -148,7 +151,7 @@ fn can_mount(path: &str) -> bool {
     let Some(relative) = path.strip_prefix('/') else { return false };
     let parts = || relative.split('/');
     parts().all(|part| !matches!(part, "" | "." | "..") && !part.contains(':'))
-        && !matches!(parts().next(), Some("proc" | "sys" | "dev"))
+        && !matches!(parts().next(), Some("proc" | "sys" | "dev" | ".bastion"))
 }
 
 fn offered(existing: &[String]) -> String {

@@ -1,8 +1,10 @@
 //! The pod of a DevServer, and when a pod that exists is no longer the one that is wanted.
 
+use std::iter;
+
 use k8s_openapi::api::core::v1::{
-    Container, EnvVar, PersistentVolumeClaimVolumeSource, Pod, PodSecurityContext, PodSpec, SeccompProfile, Volume,
-    VolumeMount,
+    Container, EmptyDirVolumeSource, EnvVar, PersistentVolumeClaimVolumeSource, Pod, PodSecurityContext, PodSpec,
+    SeccompProfile, Volume, VolumeMount,
 };
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
@@ -11,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::labels;
 use crate::api::names;
+use crate::operator::AgentConfig;
 use crate::operator::devserver::resolve::Resolved;
 
 pub(in super::super) fn build_pod(wanted: &Resolved) -> Pod {
@@ -45,7 +48,7 @@ pub(in super::super) fn is_same_template(pod: &Pod, wanted: &Pod) -> bool {
 fn build_spec(wanted: &Resolved) -> PodSpec {
     let home = &wanted.home;
     let flavor = &wanted.flavor;
-    let command = wanted.command.clone().unwrap_or_else(|| ["sh", "-c", WAIT_AND_REAP].map(str::to_owned).into());
+    let agent = wanted.agent.as_ref();
     PodSpec {
         hostname: Some(wanted.name.clone()),
         service_account_name: Some(names::service_account(&wanted.user).to_owned()),
@@ -69,26 +72,67 @@ fn build_spec(wanted: &Resolved) -> PodSpec {
         containers: vec![Container {
             name: names::CONTAINER.to_owned(),
             image: Some(wanted.image.clone()),
-            command: Some(command),
+            command: Some(command(wanted)),
             working_dir: Some(home.mount_path.clone()),
             env: Some(vec![EnvVar { name: "HOME".to_owned(), value: Some(home.mount_path.clone()), value_from: None }]),
             resources: Some(flavor.resources.clone()),
-            volume_mounts: Some(vec![VolumeMount {
-                name: "home".to_owned(),
-                mount_path: home.mount_path.clone(),
-                ..VolumeMount::default()
-            }]),
+            volume_mounts: Some(
+                iter::once(mount("home", &home.mount_path)).chain(agent.map(|_| agent_mount())).collect(),
+            ),
             ..Container::default()
         }],
-        volumes: Some(vec![Volume {
-            name: "home".to_owned(),
-            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-                claim_name: names::home_claim(&wanted.name),
-                read_only: None,
-            }),
-            ..Volume::default()
-        }]),
+        init_containers: agent.map(|agent| vec![install_agent(agent)]),
+        volumes: Some(iter::once(home_volume(wanted)).chain(agent.map(|_| agent_volume())).collect()),
         ..PodSpec::default()
+    }
+}
+
+/// The agent is the first process where there is one, and runs what the owner wants to run; she may want nothing.
+fn command(wanted: &Resolved) -> Vec<String> {
+    let own = wanted.command.clone();
+    match wanted.agent {
+        Some(_) => [names::AGENT, "run", "--"].map(str::to_owned).into_iter().chain(own.unwrap_or_default()).collect(),
+        None => own.unwrap_or_else(|| ["sh", "-c", WAIT_AND_REAP].map(str::to_owned).into()),
+    }
+}
+
+/// Brings the agent into the pod.
+fn install_agent(agent: &AgentConfig) -> Container {
+    Container {
+        name: INSTALL_AGENT.to_owned(),
+        image: Some(agent.image.clone()),
+        command: Some(vec![agent.path.clone(), "install".to_owned(), names::AGENT_FOLDER.to_owned()]),
+        volume_mounts: Some(vec![agent_mount()]),
+        ..Container::default()
+    }
+}
+
+/// Whether an agent was put into `pod`.
+pub(in super::super) fn has_agent(pod: &Pod) -> bool {
+    let containers = pod.spec.as_ref().and_then(|spec| spec.init_containers.as_ref());
+    containers.is_some_and(|all| all.iter().any(|container| container.name == INSTALL_AGENT))
+}
+
+fn agent_mount() -> VolumeMount {
+    mount("agent", names::AGENT_FOLDER)
+}
+
+fn mount(volume: &str, path: &str) -> VolumeMount {
+    VolumeMount { name: volume.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
+}
+
+fn agent_volume() -> Volume {
+    Volume { name: "agent".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() }
+}
+
+fn home_volume(wanted: &Resolved) -> Volume {
+    Volume {
+        name: "home".to_owned(),
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name: names::home_claim(&wanted.name),
+            read_only: None,
+        }),
+        ..Volume::default()
     }
 }
 
@@ -106,6 +150,7 @@ fn hash(what: &impl Serialize) -> String {
     Sha256::digest(json)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+const INSTALL_AGENT: &str = "install-agent";
 const WISHES_HASH: &str = "devserver.io/spec-hash";
 const TEMPLATE_HASH: &str = "devserver.io/template-hash";
 
@@ -134,6 +179,21 @@ pub(super) mod tests {
         }))
         .unwrap();
         pod
+    }
+
+    #[test]
+    fn an_agent_is_the_first_process_and_runs_what_the_owner_wants() {
+        let mut config = config();
+        config.agent.image = "bastion:1".to_owned();
+        let spec = DevServerSpec { command: Some(vec!["jupyter".to_owned()]), ..DevServerSpec::default() };
+        let pod = build_pod(&resolve(&server(spec), &[], &config).unwrap());
+        assert!(has_agent(&pod));
+        let spec = pod.spec.unwrap();
+        let install = &spec.init_containers.unwrap()[0];
+        assert_eq!(install.image.as_deref(), Some("bastion:1"));
+        assert_eq!(install.command.as_ref().unwrap(), &["/bastion-agent", "install", "/.bastion"]);
+        assert_eq!(spec.containers[0].command.as_ref().unwrap(), &["/.bastion/bastion-agent", "run", "--", "jupyter"]);
+        assert!(!has_agent(&super::tests::pod(DevServerSpec::default())));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::apply::Done;
+use super::build::has_agent;
 use super::events::Note;
 use super::refusal::RefusalKind;
 use super::resolve::Invalid;
@@ -47,6 +48,7 @@ pub(super) fn status(server: &DevServer, invalid: Option<&Invalid>, done: &Done,
         phase,
         message,
         pod_name: (phase == Phase::Running).then(|| server.name_any()),
+        agent: phase == Phase::Running && done.pod.as_deref().is_some_and(has_agent),
         observed_generation: generation,
         conditions,
     }

@@ -1,0 +1,61 @@
+//! `bastion-agent run`: the pod's first process. Starts the server and the pod's own command, buries orphans, passes
+//! signals on.
+
+use std::io;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Between a server that died and the next.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Runs until the pod is to end; returns its exit code. Without a command the pod lasts until it is told to end.
+pub async fn init(command: &[String]) -> io::Result<i32> {
+    let mut died = signal(SignalKind::child())?;
+    let mut ended = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut server = start_server()?;
+    let main = match command {
+        [] => None,
+        [program, arguments @ ..] => Some(Command::new(program).args(arguments).spawn()?),
+    };
+    let mut ending = None;
+    loop {
+        tokio::select! {
+            _ = died.recv() => {}
+            _ = ended.recv() => ending = Some(Signal::TERM),
+            _ = interrupted.recv() => ending = Some(Signal::INT),
+        }
+        if let Some(signal) = ending.take() {
+            for child in [Some(&server), main.as_ref()].into_iter().flatten() {
+                let _ = kill_process(pid(child)?, signal);
+            }
+            if main.is_none() {
+                let _ = waitpid(Some(pid(&server)?), WaitOptions::empty());
+                return Ok(0);
+            }
+        }
+        while let Ok(Some((dead, status))) = waitpid(None, WaitOptions::NOHANG) {
+            if Some(dead) == main.as_ref().map(pid).transpose()? {
+                let signalled = status.terminating_signal().map(|signal| 128 + signal);
+                return Ok(status.exit_status().or(signalled).unwrap_or(255));
+            }
+            if dead == pid(&server)? {
+                eprintln!("bastion-agent: the server ended ({status:?}); starting it again");
+                tokio::time::sleep(PAUSE).await;
+                server = start_server()?;
+            }
+        }
+    }
+}
+
+fn start_server() -> io::Result<Child> {
+    Command::new(std::env::current_exe()?).arg("serve").spawn()
+}
+
+fn pid(child: &Child) -> io::Result<Pid> {
+    let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    id.ok_or_else(|| io::Error::other("a process without a number"))
+}

@@ -1,0 +1,16 @@
+//! The pod's side of the carrier: runs what sessions ask for. Knows neither SSH nor Kubernetes, and has no power that the
+//! container's user lacks.
+
+mod account;
+mod connect;
+mod init;
+mod install;
+mod program;
+pub mod request;
+mod server;
+mod socket;
+
+pub use connect::connect;
+pub use init::init;
+pub use install::{PROGRAM, install};
+pub use server::serve;

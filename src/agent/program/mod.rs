@@ -1,0 +1,80 @@
+//! A session's program: started as sshd would, copied to and from its stream, hung up with it.
+
+mod input;
+mod output;
+mod start;
+
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::termios::tcgetpgrp;
+use tokio::process::Child;
+use tokio::time::{Instant, sleep};
+
+use super::account::Account;
+use super::request::{Exit, News, ProgramRequest};
+use crate::carrier::{Message, Stream};
+
+/// What a program that was hung up may do before it is told more firmly.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Runs the program that `request` asks for, to its end or its session's.
+pub(super) async fn run(request: ProgramRequest, account: &Account, stream: Stream) {
+    let Stream { sender, receiver } = stream;
+    let started = match start::start(&request, account) {
+        Ok(started) => started,
+        Err(why) => {
+            let _ = sender.send(Message::control(&News::NotStarted(why)));
+            return;
+        }
+    };
+    let start::Started { mut child, group, stdin, output, terminal } = started;
+    if sender.send(Message::control(&News::Started)).is_err() {
+        return hang_up(child, vec![group]).await;
+    }
+    let foreground = terminal.as_ref().map(|terminal| terminal.as_fd());
+    let mut input = Box::pin(input::feed(receiver, stdin, terminal.is_some(), group));
+    let status = tokio::select! {
+        status = output::copy(output, &mut child, &sender) => status,
+        () = &mut input => None, // The session is over.
+    };
+    match status {
+        Some(status) => {
+            let _ = sender.send(Message::control(&News::Exited(exit(status))));
+        }
+        None => {
+            // What runs in the foreground of a terminal leads a group of its own.
+            let foreground = foreground.and_then(|terminal| tcgetpgrp(terminal).ok());
+            drop((input, terminal));
+            hang_up(child, foreground.into_iter().chain([group]).collect()).await;
+        }
+    }
+}
+
+fn exit(status: ExitStatus) -> Exit {
+    match status.signal() {
+        Some(number) => Exit::Signal { number: number.unsigned_abs(), core_dumped: status.core_dumped() },
+        None => Exit::Code(status.code().unwrap_or(255).unsigned_abs()),
+    }
+}
+
+/// Ends what the session started, with growing firmness.
+async fn hang_up(mut child: Child, groups: Vec<Pid>) {
+    for signals in [&[Signal::HUP, Signal::CONT][..], &[Signal::TERM], &[Signal::KILL]] {
+        for (&group, &signal) in groups.iter().flat_map(|group| signals.iter().map(move |signal| (group, signal))) {
+            let _ = kill_process_group(group, signal);
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            let _ = child.try_wait(); // Or it stays in its group, dead.
+            if groups.iter().all(|&group| test_kill_process_group(group).is_err()) {
+                return;
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+}

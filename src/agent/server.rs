@@ -1,0 +1,129 @@
+//! The server in the pod: takes carriers' links, and runs what their streams ask for.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::sink;
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::{UnixStream, unix::pipe};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::io::ReaderStream;
+use tokio_util::task::TaskTracker;
+
+use super::account::Account;
+use super::request::Request;
+use super::{program, socket};
+use crate::carrier::{self, Carrier, Incoming, Link, Side, Stream};
+
+/// How long programs wait for the next link after theirs broke.
+const GRACE: Duration = Duration::from_secs(60);
+/// What is read from a link at once, in bytes.
+const READ: usize = 64 * 1024;
+
+/// Serves until it is told to end.
+pub async fn serve() -> io::Result<()> {
+    let listener = socket::listen(&socket::path()?)?;
+    let server = Server { account: Account::own().into(), carriers: Arc::default(), programs: TaskTracker::new() };
+    let mut ended = signal(SignalKind::terminate())?;
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted?.0,
+            _ = ended.recv() => break,
+        };
+        if socket::is_own_users(&stream) {
+            tokio::spawn(server.clone().link(stream));
+        }
+    }
+    for carrier in server.carriers().values() {
+        carrier.close();
+    }
+    server.programs.close();
+    server.programs.wait().await;
+    Ok(())
+}
+
+#[derive(Clone)]
+struct Server {
+    account: Arc<Account>,
+    carriers: Arc<Mutex<HashMap<String, Carrier>>>,
+    programs: TaskTracker,
+}
+
+impl Server {
+    /// Serves one link. The socket stays open for as long: the other end waits for it.
+    async fn link(self, socket: UnixStream) {
+        if let Err(error) = self.try_link(&socket).await {
+            eprintln!("bastion-agent: {error}");
+        }
+    }
+
+    async fn try_link(&self, socket: &UnixStream) -> Result<(), carrier::Error> {
+        let broken = |error: io::Error| carrier::Error::Broken(error.into());
+        let files = socket.async_io(Interest::READABLE, || socket::receive_files(socket)).await.map_err(broken)?;
+        let (mut source, sink) = pipes(files).map_err(broken)?;
+        let accepted = carrier::accept(&mut source).await?;
+        let carrier = self.carrier(&accepted);
+        let linked = carrier.accepted(Link { source, sink: Box::pin(sink) }, accepted).await;
+        if !matches!(linked, Err(carrier::Error::Replaced)) {
+            tokio::spawn(self.clone().expire(carrier));
+        }
+        linked
+    }
+
+    /// The carrier that a link continues, or a new one; to one that was forgotten, a nameless one says so.
+    fn carrier(&self, accepted: &carrier::Accepted) -> Carrier {
+        let mut carriers = self.carriers();
+        if let Some(carrier) = carriers.get(accepted.carrier()) {
+            return carrier.clone();
+        }
+        if !accepted.is_new() {
+            return Carrier::new(Side::Agent, String::new()).0;
+        }
+        let (carrier, incoming) = Carrier::new(Side::Agent, accepted.carrier().to_owned());
+        carriers.insert(carrier.name().to_owned(), carrier.clone());
+        tokio::spawn(self.clone().accept(incoming));
+        carrier
+    }
+
+    async fn accept(self, mut incoming: Incoming) {
+        while let Some((request, stream)) = incoming.recv().await {
+            let server = self.clone();
+            self.programs.spawn(async move { server.run(&request, stream).await });
+        }
+    }
+
+    async fn run(&self, request: &[u8], stream: Stream) {
+        match carrier::parse(request) {
+            Ok(Request::Program(request)) => program::run(request, &self.account, stream).await,
+            Err(_) => {} // A younger bastion's: the dropped stream says no.
+        }
+    }
+
+    /// Ends a carrier that nobody links to again.
+    async fn expire(self, carrier: Carrier) {
+        tokio::time::sleep(GRACE).await;
+        if !carrier.is_linked() {
+            self.carriers().remove(carrier.name());
+            carrier.close();
+        }
+    }
+
+    fn carriers(&self) -> MutexGuard<'_, HashMap<String, Carrier>> {
+        self.carriers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn pipes(
+    [source, sink]: [OwnedFd; 2],
+) -> io::Result<(ReaderStream<pipe::Receiver>, impl futures::Sink<Bytes, Error = io::Error>)> {
+    let source = ReaderStream::with_capacity(pipe::Receiver::from_owned_fd(source)?, READ);
+    let sink = sink::unfold(pipe::Sender::from_owned_fd(sink)?, |mut pipe, bytes: Bytes| async move {
+        pipe.write_all(&bytes).await?;
+        Ok(pipe)
+    });
+    Ok((source, sink))
+}

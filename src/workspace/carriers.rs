@@ -1,0 +1,179 @@
+//! One carrier to each pod that has an agent: opened at the first login, linked anew when its exec breaks, kept for a
+//! while after the last session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dashmap::DashMap;
+use futures::{SinkExt, StreamExt, stream};
+use tokio::sync::{OnceCell, oneshot};
+use tokio::time::{Instant, sleep};
+use tokio_tungstenite::tungstenite::{self, Message};
+use tracing::{debug, info};
+
+use super::exec::{self, ExecRequest, Frame, MAX_PAYLOAD};
+use super::{Error, Workspace};
+use crate::api::names;
+use crate::carrier::{self, Carrier, Keepalive, Link, Side};
+
+/// The carriers of this process.
+#[derive(Clone)]
+pub(super) struct Carriers {
+    client: kube::Client,
+    keepalive: Keepalive,
+    linger: Duration,
+    of_pods: Arc<DashMap<Workspace, Arc<OnceCell<Carrier>>>>,
+}
+
+/// How long an exec that broke is opened again before its streams are given up. The agent waits as long.
+const GRACE: Duration = Duration::from_secs(60);
+/// Between two tries to link.
+const PAUSE: Duration = Duration::from_millis(200);
+
+impl Carriers {
+    pub(super) fn new(client: kube::Client, ping: Duration, linger: Duration) -> Self {
+        let keepalive = Keepalive { ping, patience: 3 };
+        Self { client, keepalive, linger, of_pods: Arc::default() }
+    }
+
+    /// The carrier to the workspace's agent, which is linked when this returns.
+    pub(super) async fn of(&self, workspace: &Workspace) -> Result<Carrier, Error> {
+        let cell = self.of_pods.entry(workspace.clone()).or_default().clone();
+        let opened = cell.get_or_try_init(|| self.open(workspace)).await;
+        if opened.is_err() {
+            self.of_pods.remove_if(workspace, |_, known| known.get().is_none());
+        }
+        opened.cloned()
+    }
+
+    async fn open(&self, workspace: &Workspace) -> Result<Carrier, Error> {
+        let name = format!("{:032x}", rand::random::<u128>());
+        let (carrier, _) = Carrier::new(Side::Bastion, name);
+        let (linked, is_linked) = oneshot::channel();
+        let keeper = Keeper { carriers: self.clone(), workspace: workspace.clone(), carrier: carrier.clone() };
+        tokio::spawn(keeper.run(linked));
+        match is_linked.await {
+            Ok(Ok(())) => Ok(carrier),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::Lost("the carrier was dropped".into())),
+        }
+    }
+}
+
+/// Keeps one carrier linked.
+struct Keeper {
+    carriers: Carriers,
+    workspace: Workspace,
+    carrier: Carrier,
+}
+
+impl Keeper {
+    async fn run(self, first: oneshot::Sender<Result<(), Error>>) {
+        let mut first = Some(first);
+        let mut broken_since = Instant::now();
+        loop {
+            let (linked, error) = self.link(&mut first).await;
+            if linked {
+                broken_since = Instant::now();
+            }
+            let hopeless = match &error {
+                Error::Carrier(carrier::Error::Forgotten | carrier::Error::Version(_)) => true,
+                error => error.pod_is_gone() || !error.is_outage(),
+            };
+            let unused = self.carrier.streams() == 0;
+            if let Some(first) = first.take() {
+                let _ = first.send(Err(error));
+                break;
+            }
+            if unused || hopeless || broken_since.elapsed() > GRACE {
+                info!(pod = self.workspace.pod, namespace = self.workspace.namespace, %error, "the carrier ended");
+                break;
+            }
+            debug!(%error, pod = self.workspace.pod, "the carrier broke; linking it again");
+            if !linked {
+                sleep(PAUSE).await;
+            }
+        }
+        self.carriers.of_pods.remove(&self.workspace);
+        self.carrier.close();
+    }
+
+    /// Serves one exec, until it breaks or nobody has needed it for a while. Returns whether it was linked, and why it is
+    /// no more.
+    async fn link(&self, first: &mut Option<oneshot::Sender<Result<(), Error>>>) -> (bool, Error) {
+        let command = [names::AGENT, "connect"];
+        let request = ExecRequest {
+            namespace: &self.workspace.namespace,
+            pod: &self.workspace.pod,
+            container: names::CONTAINER,
+            impersonate: &self.workspace.service_account,
+            command: &command,
+            stdin: true,
+            tty: false,
+        };
+        let exec = match exec::open(&self.carriers.client, &request).await {
+            Ok(exec) => exec,
+            Err(error) => return (false, error),
+        };
+        let (sink, source) = exec.split();
+        let sink = Box::pin(sink.with_flat_map(|bytes: Bytes| {
+            let pieces: Vec<Result<Message, tungstenite::Error>> =
+                bytes.chunks(MAX_PAYLOAD).map(|piece| Ok(exec::stdin(piece))).collect();
+            stream::iter(pieces)
+        }));
+        let source = source.filter_map(|message| std::future::ready(read(message))).boxed();
+        let mut linked = false;
+        let on_link = || {
+            linked = true;
+            if let Some(first) = first.take() {
+                let _ = first.send(Ok(()));
+            }
+        };
+        let served = self.carrier.link(Link { source, sink }, self.carriers.keepalive, on_link);
+        let error = tokio::select! {
+            served = served => match served {
+                Ok(()) | Err(carrier::Error::Closed) => Error::Lost("the exec was closed".into()),
+                Err(carrier::Error::Broken(source)) => match source.downcast::<Error>() {
+                    Ok(error) => *error,
+                    Err(source) => Error::Lost(source),
+                },
+                Err(error) => Error::Carrier(error),
+            },
+            () = self.unused() => Error::Lost("nobody has needed it for a while".into()),
+        };
+        (linked, error)
+    }
+
+    /// Returns once there has been no stream for a while.
+    async fn unused(&self) {
+        let mut since = Instant::now();
+        while since.elapsed() < self.carriers.linger {
+            sleep(self.carriers.linger / 8).await;
+            if self.carrier.streams() > 0 {
+                since = Instant::now();
+            }
+        }
+    }
+}
+
+/// What of a message is the agent's.
+fn read(message: Result<Message, tungstenite::Error>) -> Option<Result<Bytes, Error>> {
+    let frame = match message {
+        Ok(message) => Frame::parse(message),
+        Err(error) => Err(Error::Lost(Box::new(error))),
+    };
+    match frame {
+        Ok(Frame::Stdout(bytes)) => Some(Ok(bytes)),
+        Ok(Frame::Stderr(bytes)) => {
+            debug!(said = %String::from_utf8_lossy(&bytes).trim(), "the agent complains");
+            None
+        }
+        Ok(Frame::Status(status)) => Some(Err(match exec::exit_code(&status) {
+            Ok(code) => Error::Lost(format!("the agent's end of the carrier ended with status {code}").into()),
+            Err(error) => error,
+        })),
+        Ok(Frame::Pong | Frame::Other) => None,
+        Err(error) => Some(Err(error)),
+    }
+}

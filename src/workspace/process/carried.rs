@@ -1,0 +1,102 @@
+//! A program that the pod's agent runs, on a stream of the carrier.
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::super::Error;
+use super::{CHUNKS, Command, Output, Process, Program, TerminalSize};
+use crate::agent::request::{Exit, News, Order, ProgramRequest, Request, Size, Terminal};
+use crate::carrier::{Carrier, Message, Receiver, Sender, Stream, parse};
+
+/// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up.
+pub(in super::super) async fn start(carrier: &Carrier, command: &Command) -> Result<Process, Error> {
+    let request = Request::Program(ProgramRequest {
+        command: match &command.program {
+            Program::Shell => None,
+            Program::Command(line) => Some(line.clone()),
+        },
+        terminal: command
+            .terminal
+            .as_ref()
+            .map(|terminal| Terminal { term: terminal.term.clone(), size: size(terminal.size) }),
+        environment: command.environment.clone(),
+    });
+    let request = serde_json::to_vec(&request).expect("our own request serialises");
+    let Stream { sender, mut receiver } = carrier.open(request.into());
+    match receiver.receive().await.map(|(message, _)| message) {
+        Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
+            News::Started => {}
+            News::NotStarted(why) => return Err(Error::NotStarted(why)),
+            News::Exited(_) => return Err(Error::Protocol("a program that ended before it began")),
+        },
+        Some(_) => return Err(Error::Protocol("a program that speaks before it began")),
+        None => return Err(Error::Lost("the pod's agent does not run it".into())),
+    }
+    let (stdin, data) = mpsc::channel(CHUNKS);
+    let (size, sizes) = watch::channel(None);
+    let (output, outputs) = mpsc::channel(CHUNKS);
+    let upward = AbortOnDropHandle::new(tokio::spawn(upward(sender, data, sizes)));
+    tokio::spawn(async move {
+        downward(receiver, &output).await;
+        drop(upward);
+    });
+    Ok(Process { stdin, size, output: outputs })
+}
+
+async fn upward(sender: Sender, mut stdin: mpsc::Receiver<Bytes>, mut sizes: watch::Receiver<Option<TerminalSize>>) {
+    let feed = async {
+        while let Some(data) = stdin.recv().await {
+            if sender.data(data).await.is_err() {
+                return;
+            }
+        }
+        let _ = sender.send(Message::Eof);
+    };
+    let resize = async {
+        while sizes.changed().await.is_ok() {
+            let new = *sizes.borrow_and_update();
+            if let Some(new) = new {
+                let _ = sender.send(Message::control(&Order::Resize(size(new))));
+            }
+        }
+    };
+    tokio::join!(feed, resize);
+    std::future::pending::<()>().await; // The stream lasts as long as the program.
+}
+
+/// Returns when the program has ended, or nobody listens any more.
+async fn downward(mut receiver: Receiver, output: &mpsc::Sender<Output>) {
+    loop {
+        let received = tokio::select! {
+            received = receiver.receive() => received,
+            () = output.closed() => return,
+        };
+        let Some((message, _credit)) = received else {
+            let error = Error::Lost("the pod's agent is gone, or could not be reached again".into());
+            let _ = output.send(Output::Failed(error)).await;
+            return;
+        };
+        let passed = match message {
+            Message::Data(data) => output.send(Output::Stdout(data)).await,
+            Message::Stderr(data) => output.send(Output::Stderr(data)).await,
+            Message::Control(news) => {
+                let end = match parse(&news) {
+                    Ok(News::Exited(Exit::Code(code))) => Output::Exit(code),
+                    Ok(News::Exited(Exit::Signal { number, .. })) => Output::Exit(128 + number),
+                    _ => Output::Failed(Error::Protocol("news of a program that cannot be")),
+                };
+                let _ = output.send(end).await;
+                return;
+            }
+            _ => Ok(()),
+        };
+        if passed.is_err() {
+            return;
+        }
+    }
+}
+
+fn size(size: TerminalSize) -> Size {
+    Size { columns: size.columns, rows: size.rows }
+}

@@ -1,0 +1,34 @@
+//! One exec stream carries all sessions of a pod, and may break.
+
+use crate::harness::{Input, Product, eventually, is_real};
+
+#[tokio::test]
+async fn a_session_goes_on_when_its_exec_breaks() {
+    if is_real() {
+        return; // Its pods have no agent yet.
+    }
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let broken =
+        r#"agent=$(readlink /proc/$PPID/exe); seq 100000; pkill -f "^$agent connect"; seq 100000; cat; exit 3"#;
+    let lines: String = (1..=100_000).map(|n| format!("{n}\n")).collect();
+    let input = "to the end\n";
+    let finished = alice.ssh(broken).input(Input::Bytes(input.into())).run().await;
+    finished.exits(3).prints(&format!("{lines}{lines}{input}"));
+}
+
+#[tokio::test]
+async fn a_session_whose_agent_dies_ends_with_a_sentence_and_the_next_finds_another() {
+    if is_real() {
+        return;
+    }
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let killed = alice.ssh("kill -9 $PPID; sleep 100").run().await;
+    killed.exits(255).prints("").says("lost");
+    eventually("a session", async || {
+        let next = alice.ssh("echo again").run().await;
+        (next.text() == "again\n").then_some(())
+    })
+    .await;
+}
