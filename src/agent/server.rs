@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::sink;
+use rustix::pipe::fcntl_setpipe_size;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::{UnixStream, unix::pipe};
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,6 +24,8 @@ use crate::carrier::{self, Carrier, Incoming, Link, Side, Stream};
 const GRACE: Duration = Duration::from_secs(60);
 /// What is read from a link at once, in bytes.
 const READ: usize = 64 * 1024;
+/// What a link's pipes hold, in bytes.
+const PIPE: usize = 256 * 1024;
 
 /// Serves until it is told to end.
 pub async fn serve() -> io::Result<()> {
@@ -120,6 +123,9 @@ impl Server {
 fn pipes(
     [source, sink]: [OwnedFd; 2],
 ) -> io::Result<(ReaderStream<pipe::Receiver>, impl futures::Sink<Bytes, Error = io::Error>)> {
+    for pipe in [&source, &sink] {
+        let _ = fcntl_setpipe_size(pipe, PIPE); // Refused above the user's limit for pipes; then it holds the usual 64 KiB.
+    }
     let source = ReaderStream::with_capacity(pipe::Receiver::from_owned_fd(source)?, READ);
     let sink = sink::unfold(pipe::Sender::from_owned_fd(sink)?, |mut pipe, bytes: Bytes| async move {
         pipe.write_all(&bytes).await?;

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::frame::{Body, Frame, Hello};
 use super::{Carrier, Error, VERSION};
 
-/// Bytes of frames that are written as one.
-const BATCH: usize = 32 * 1024;
+/// Bytes of frames, but for the last of them, that are written as one: few and large writes, for all that lies between
+/// takes its time for each.
+const BATCH: usize = 96 * 1024;
 /// What a side that said nothing yet may need to say hello.
 const HELLO: Duration = Duration::from_secs(10);
 

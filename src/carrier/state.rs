@@ -10,11 +10,12 @@ use super::frame::{Acknowledgement, Body, Frame, Message};
 use super::stream::Stream;
 use super::{Error, Opened, Shared, Side};
 
-/// Bytes of data that may be under way on each stream, each way: also what each side keeps of it in memory.
-pub(super) const WINDOW: usize = 256 * 1024;
+/// Bytes of data that may be under way on each stream, each way: also the most that each side keeps of it in memory. The
+/// way through API server, kubelet and runtime holds so much that 256 KiB slow an upload to a third.
+pub(super) const WINDOW: usize = 1024 * 1024;
 /// Arrived messages that need not be told of at once.
 const UNTOLD_MESSAGES: u64 = 64;
-const UNTOLD_BYTES: u64 = WINDOW as u64 / 4;
+const UNTOLD_BYTES: u64 = WINDOW as u64 / 8;
 /// Streams that the other side may have open.
 const MAX_STREAMS: usize = 16 * 1024;
 /// Messages without weight that may wait for their reader.

@@ -16,7 +16,7 @@ use tracing::{Instrument, Span, debug, info};
 
 use super::context::Context;
 use super::penalties::Offence;
-use super::session::{Session, accepts_variable};
+use super::session::{SFTP, Session, accepts_variable};
 use super::throttle::Throttle;
 use crate::identity::{Credential, Identity, Refusal};
 use crate::telemetry::{LoginResult, metrics};
@@ -249,10 +249,13 @@ impl Handler for Connection {
     async fn subsystem_request(
         &mut self,
         channel: ChannelId,
-        _: &str,
+        name: &str,
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        replies.channel_failure(channel)
+        match name {
+            SFTP => self.start(channel, replies),
+            _ => replies.channel_failure(channel),
+        }
     }
 
     async fn x11_request(

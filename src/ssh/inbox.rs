@@ -16,9 +16,11 @@ use tokio::sync::Notify;
 use super::throttle::Throttle;
 
 /// Bytes that one channel keeps in memory.
-const MEMORY: usize = 256 * 1024;
-/// The most that one [`Inbox::take`] returns, in bytes, unless the client's own packet was larger.
+const MEMORY: usize = 1024 * 1024;
+/// The most that [`Inbox::take`] joins of what is in memory, in bytes.
 const PIECE: usize = 32 * 1024;
+/// The most that it reads from the file, in bytes: each read is a trip to another thread.
+const SPOOL_PIECE: usize = 256 * 1024;
 
 /// A byte queue with one writer and one reader.
 pub(super) struct Inbox {
@@ -137,7 +139,7 @@ impl Inbox {
     }
 
     async fn take_spool(&self, (file, start, end): (Arc<File>, u64, u64)) -> io::Result<Bytes> {
-        let size = (end - start).min(PIECE as u64) as usize;
+        let size = (end - start).min(SPOOL_PIECE as u64) as usize;
         let data = blocking(move || {
             let mut data = BytesMut::zeroed(size);
             file.read_exact_at(&mut data, start)?;

@@ -23,6 +23,8 @@ const FAILURE: u32 = 255;
 /// What a shell reports for a program that Ctrl-C ended.
 const INTERRUPTED: u32 = 130;
 const CTRL_C: u8 = 3;
+/// The one subsystem there is.
+pub(super) const SFTP: &str = "sftp";
 
 /// A session channel whose client may still be asking.
 pub(super) struct Session {
@@ -54,7 +56,11 @@ impl Session {
         metrics().sessions.inc();
         metrics().open_sessions.inc();
         let terminal = command.terminal.is_some();
-        let kind = if matches!(command.program, Program::Shell) { "shell" } else { "exec" };
+        let kind = match command.program {
+            Program::Shell => "shell",
+            Program::Command(_) => "exec",
+            Program::Sftp => SFTP,
+        };
         info!(kind, terminal, key = self.identity.fingerprint(), "session started");
 
         let inbox = Arc::new(Inbox::new(self.throttle.clone(), self.context.config.spool_directory.clone()));
@@ -169,6 +175,8 @@ async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions) -> Opt
                 environment.push((name, value));
             }
             ChannelMsg::RequestShell { .. } => break Program::Shell,
+            // The connection lets no other in.
+            ChannelMsg::RequestSubsystem { .. } => break Program::Sftp,
             ChannelMsg::Exec { command, .. } => break Program::Command(String::from_utf8_lossy(&command).into_owned()),
             ChannelMsg::Close => return None,
             other => debug!(?other, "ignored before a program runs"),
@@ -181,9 +189,12 @@ async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions) -> Opt
 /// A forced command takes the place of `asked`, and may read in its environment what that was (sshd(8), `command`).
 fn force(asked: Program, permissions: &Permissions, environment: &mut Vec<(String, String)>) -> Program {
     let Some(forced) = &permissions.forced_command else { return asked };
-    if let Program::Command(asked) = asked {
-        environment.push(("SSH_ORIGINAL_COMMAND".to_owned(), asked));
-    }
+    let asked = match asked {
+        Program::Shell => None,
+        Program::Command(asked) => Some(asked),
+        Program::Sftp => Some(SFTP.to_owned()),
+    };
+    environment.extend(asked.map(|asked| ("SSH_ORIGINAL_COMMAND".to_owned(), asked)));
     Program::Command(forced.clone())
 }
 

@@ -1,7 +1,7 @@
 //! Bounds what one connection may have waiting for programs that do not read.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -15,8 +15,8 @@ use tokio::time::timeout;
 #[derive(Debug)]
 pub(super) struct Throttle {
     waiting: AtomicU64,
-    /// Nothing was drained for a while.
-    stalled: AtomicBool,
+    /// Waits in a row that ended with nothing drained.
+    in_vain: AtomicU32,
     slow_above: u64,
     limit: u64,
     drained: Notify,
@@ -34,8 +34,10 @@ pub(super) enum Pace {
 
 /// Bytes that may wait before the socket is read no faster than programs read: less than one inbox keeps in memory.
 const FOLLOW_ABOVE: u64 = 128 * 1024;
-/// Programs that read nothing for so long are not waited for.
-const STALL: Duration = Duration::from_millis(50);
+/// After so many waits in vain programs are not waited for, until one reads again.
+const STALL: u32 = 25;
+/// The longest wait for a program that reads, so that its neighbours are not held up by one that reads slowly.
+const FOLLOW: Duration = Duration::from_millis(2);
 /// Between two reads of a slow connection whose programs read nothing. It is read all the same: window adjustments and
 /// keystrokes for others come in the same stream.
 const TRICKLE: Duration = Duration::from_millis(250);
@@ -68,8 +70,8 @@ impl Disk {
 
 impl Throttle {
     pub(super) fn new(slow_above: u64, limit: u64, disk: Arc<Disk>) -> Arc<Self> {
-        let stalled = AtomicBool::new(false);
-        Arc::new(Self { waiting: AtomicU64::new(0), stalled, slow_above, limit, drained: Notify::new(), disk })
+        let in_vain = AtomicU32::new(0);
+        Arc::new(Self { waiting: AtomicU64::new(0), in_vain, slow_above, limit, drained: Notify::new(), disk })
     }
 
     pub(super) fn disk(&self) -> &Disk {
@@ -84,14 +86,14 @@ impl Throttle {
     /// Counts `bytes` out.
     pub(super) fn remove(&self, bytes: usize) {
         self.waiting.fetch_sub(bytes as u64, Ordering::Relaxed);
-        self.stalled.store(false, Ordering::Relaxed);
+        self.in_vain.store(0, Ordering::Relaxed);
         self.drained.notify_one();
     }
 
     pub(super) fn pace(&self) -> Pace {
         match self.waiting.load(Ordering::Relaxed) {
             waiting if waiting > self.slow_above => Pace::Trickle,
-            waiting if waiting > FOLLOW_ABOVE && !self.stalled.load(Ordering::Relaxed) => Pace::Follow,
+            waiting if waiting > FOLLOW_ABOVE && self.in_vain.load(Ordering::Relaxed) < STALL => Pace::Follow,
             _ => Pace::Free,
         }
     }
@@ -100,11 +102,11 @@ impl Throttle {
     pub(super) async fn wait(self: Arc<Self>, pace: Pace) {
         let patience = match pace {
             Pace::Free => return,
-            Pace::Follow => STALL,
+            Pace::Follow => FOLLOW,
             Pace::Trickle => TRICKLE,
         };
         if timeout(patience, self.drained.notified()).await.is_err() {
-            self.stalled.store(true, Ordering::Relaxed);
+            self.in_vain.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dashmap::DashMap;
-use futures::{SinkExt, StreamExt, stream};
+use futures::{SinkExt, StreamExt};
 use tokio::sync::{OnceCell, oneshot};
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::{debug, info};
 
-use super::exec::{self, ExecRequest, Frame, MAX_PAYLOAD};
+use super::exec::{self, ExecRequest, Frame};
 use super::{Error, Workspace};
 use crate::api::names;
 use crate::carrier::{self, Carrier, Keepalive, Link, Side};
@@ -117,11 +117,7 @@ impl Keeper {
             Err(error) => return (false, error),
         };
         let (sink, source) = exec.split();
-        let sink = Box::pin(sink.with_flat_map(|bytes: Bytes| {
-            let pieces: Vec<Result<Message, tungstenite::Error>> =
-                bytes.chunks(MAX_PAYLOAD).map(|piece| Ok(exec::stdin(piece))).collect();
-            stream::iter(pieces)
-        }));
+        let sink = Box::pin(sink.with(async |bytes: Bytes| Ok::<_, tungstenite::Error>(exec::stdin(&bytes))));
         let source = source.filter_map(|message| std::future::ready(read(message))).boxed();
         let mut linked = false;
         let on_link = || {

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
 use super::{Error, TerminalSize};
 
-/// Largest payload of one frame, in bytes. The API server reads a message whole before it passes it on.
+/// Largest payload of a frame of stdin that a plain exec sends, in bytes.
 pub(super) const MAX_PAYLOAD: usize = 32 * 1024;
 
 const PROTOCOL: &str = "v5.channel.k8s.io";
@@ -138,9 +138,8 @@ impl Frame {
     }
 }
 
-/// A frame of stdin. At most [`MAX_PAYLOAD`] bytes: the caller cuts.
+/// A frame of stdin. The caller cuts: the API server reads a frame whole.
 pub(super) fn stdin(payload: &[u8]) -> Message {
-    debug_assert!(payload.len() <= MAX_PAYLOAD);
     let mut frame = BytesMut::with_capacity(1 + payload.len());
     frame.put_u8(0);
     frame.extend_from_slice(payload);
