@@ -8,9 +8,11 @@ mod install;
 mod program;
 pub mod request;
 mod server;
+mod sftp;
 mod socket;
 
 pub use connect::connect;
 pub use init::init;
 pub use install::{PROGRAM, install};
 pub use server::serve;
+pub use sftp::serve as sftp;

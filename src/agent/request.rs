@@ -11,11 +11,20 @@ pub enum Request {
 /// A program to run as a session's.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct ProgramRequest {
-    /// For the user's shell; without one, her login shell.
-    pub command: Option<String>,
+    pub program: Program,
     /// The terminal to run it on; without one stdin, stdout and stderr are apart.
     pub terminal: Option<Terminal>,
     pub environment: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub enum Program {
+    /// The user's login shell.
+    Shell,
+    /// A command line for the user's shell.
+    Command(String),
+    /// The agent's own SFTP server.
+    Sftp,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

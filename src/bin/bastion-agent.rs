@@ -26,6 +26,8 @@ enum Role {
     Serve,
     /// Hand this process's stdin and stdout to the server
     Connect,
+    /// Serve SFTP on stdin and stdout
+    Sftp,
     /// Copy this program into a folder
     Install { folder: PathBuf },
 }
@@ -47,6 +49,7 @@ fn run(role: Role) -> io::Result<u8> {
         }
         Role::Serve => runtime()?.block_on(agent::serve()).map(|()| 0),
         Role::Connect => agent::connect().map(|()| 0),
+        Role::Sftp => agent::sftp(io::stdin().lock(), io::stdout().lock()).map(|()| 0),
         Role::Install { folder } => agent::install(&folder).map(|()| 0),
     }
 }

@@ -17,7 +17,7 @@ impl EchoWorkspaces {
         let (size, sizes) = watch::channel(None);
         let (output, receiver) = mpsc::channel(8);
         let line = match &command.program {
-            Program::Shell => String::new(),
+            Program::Shell | Program::Sftp => String::new(),
             Program::Command(line) => line.clone(),
         };
         tokio::spawn(async move {

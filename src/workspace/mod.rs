@@ -33,6 +33,9 @@ pub enum Error {
     /// The container's image has no shell that could run a command.
     #[error("the image has no shell")]
     NoShell,
+    /// What is asked for needs the agent, and the pod has none.
+    #[error("the pod has no agent")]
+    NoAgent,
     /// The exec's connection broke before the program ended.
     #[error("the connection to the pod was lost")]
     Lost(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -71,6 +74,11 @@ impl Error {
             Self::NotStarted(message) => format!("your pod could not start the program: {message}"),
             Self::NoShell => {
                 "this DevServer's image has no shell (sh), and a command needs one; use an image that has one"
+                    .to_owned()
+            }
+            Self::NoAgent => {
+                "this DevServer's pod has no agent, and sftp needs it; scp -O works where the image has scp, or ask \
+                 your administrator to set operator.agent and restart the DevServer"
                     .to_owned()
             }
             Self::Lost(_) | Self::Carrier(_) => "the connection to your pod was lost".to_owned(),

@@ -41,6 +41,9 @@ pub(super) fn run(command: &Command) -> Result<Run, Error> {
     }
     argv.extend(command.environment.iter().map(|(name, value)| format!("{name}={value}")));
     argv.push("--".to_owned());
+    if matches!(command.program, Program::Sftp) {
+        return Err(Error::NoAgent);
+    }
     let mut preamble = None;
     if let Program::Command(text) = &command.program {
         if text.len() > MAX_COMMAND || (text.len() > MAX_ARGUMENTS && command.terminal.is_some()) {

@@ -13,6 +13,7 @@ mod cluster_rights;
 mod command_line;
 mod dev;
 mod exec;
+mod files;
 mod first_login;
 mod interactive;
 mod key_files;

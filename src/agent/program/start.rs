@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use pty_process::{OwnedReadPty, OwnedWritePty};
@@ -12,7 +12,7 @@ use tokio::io::AsyncWrite;
 use tokio::process::{Child, ChildStderr, ChildStdout};
 
 use super::super::account::Account;
-use super::super::request::{ProgramRequest, Size};
+use super::super::request::{Program, ProgramRequest, Size};
 
 pub(super) struct Started {
     pub(super) child: Child,
@@ -34,25 +34,53 @@ pub(super) enum Output {
     Terminal(OwnedReadPty),
 }
 
+/// What is executed, and how it is called.
+struct Invocation {
+    path: PathBuf,
+    argument_0: String,
+    arguments: Vec<String>,
+}
+
 /// Starts what is asked for, or says in words why not.
 pub(super) fn start(request: &ProgramRequest, account: &Account) -> Result<Started, String> {
-    let Some(shell) = &account.shell else {
-        return Err(
-            "this DevServer's image has no shell, and a command needs one; use an image that has one".to_owned()
-        );
-    };
-    let explain = |error: io::Error| format!("failed to start {}: {error}", shell.display());
+    let invocation = invocation(&request.program, account)?;
+    let explain = |error: io::Error| format!("failed to start {}: {error}", invocation.path.display());
     match &request.terminal {
-        Some(terminal) => on_terminal(request, account, shell, terminal.size).map_err(explain),
-        None => on_pipes(request, account, shell).map_err(explain),
+        Some(terminal) => on_terminal(request, account, &invocation, terminal.size).map_err(explain),
+        None => on_pipes(request, account, &invocation).map_err(explain),
     }
 }
 
-fn on_pipes(request: &ProgramRequest, account: &Account, shell: &Path) -> io::Result<Started> {
-    let mut command = tokio::process::Command::new(shell);
+fn invocation(program: &Program, account: &Account) -> Result<Invocation, String> {
+    let shell = || {
+        account
+            .shell
+            .clone()
+            .ok_or("this DevServer's image has no shell, and a command needs one; use an image that has one".to_owned())
+    };
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(match program {
+        // A login shell knows itself by the dash.
+        Program::Shell => {
+            let path = shell()?;
+            Invocation { argument_0: format!("-{}", name(&path)), path, arguments: Vec::new() }
+        }
+        Program::Command(command) => {
+            let path = shell()?;
+            Invocation { argument_0: name(&path), path, arguments: vec!["-c".to_owned(), command.clone()] }
+        }
+        Program::Sftp => {
+            let path = std::env::current_exe().map_err(|error| format!("the agent's own file is gone: {error}"))?;
+            Invocation { argument_0: name(&path), path, arguments: vec!["sftp".to_owned()] }
+        }
+    })
+}
+
+fn on_pipes(request: &ProgramRequest, account: &Account, invocation: &Invocation) -> io::Result<Started> {
+    let mut command = tokio::process::Command::new(&invocation.path);
     command
-        .arg0(argument_0(request, shell))
-        .args(arguments(request))
+        .arg0(&invocation.argument_0)
+        .args(&invocation.arguments)
         .envs(environment(request, account))
         .current_dir(folder(account))
         .process_group(0)
@@ -69,7 +97,12 @@ fn on_pipes(request: &ProgramRequest, account: &Account, shell: &Path) -> io::Re
     Ok(Started { child, group, stdin, output: Output::Pipes(stdout, stderr), terminal: None })
 }
 
-fn on_terminal(request: &ProgramRequest, account: &Account, shell: &Path, size: Size) -> io::Result<Started> {
+fn on_terminal(
+    request: &ProgramRequest,
+    account: &Account,
+    invocation: &Invocation,
+    size: Size,
+) -> io::Result<Started> {
     let (pty, pts) = pty_process::open().map_err(io::Error::other)?;
     pty.resize(pty_process::Size::new(size.rows, size.columns)).map_err(io::Error::other)?;
     // The terminal erases whole characters, as clients that say UTF-8 expect.
@@ -77,9 +110,9 @@ fn on_terminal(request: &ProgramRequest, account: &Account, shell: &Path, size: 
         modes.input_modes |= InputModes::IUTF8;
         let _ = tcsetattr(&pty, OptionalActions::Now, &modes);
     }
-    let child = pty_process::Command::new(shell)
-        .arg0(argument_0(request, shell))
-        .args(arguments(request))
+    let child = pty_process::Command::new(&invocation.path)
+        .arg0(&invocation.argument_0)
+        .args(&invocation.arguments)
         .envs(environment(request, account))
         .current_dir(folder(account))
         .spawn(pts)
@@ -93,16 +126,6 @@ fn on_terminal(request: &ProgramRequest, account: &Account, shell: &Path, size: 
 fn group(child: &Child) -> io::Result<Pid> {
     let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     id.ok_or_else(|| io::Error::other("it ended at once"))
-}
-
-/// A login shell knows itself by the dash.
-fn argument_0(request: &ProgramRequest, shell: &Path) -> String {
-    let name = shell.file_name().unwrap_or_default().to_string_lossy();
-    if request.command.is_none() { format!("-{name}") } else { name.into_owned() }
-}
-
-fn arguments(request: &ProgramRequest) -> Vec<&str> {
-    request.command.as_deref().map_or_else(Vec::new, |command| vec!["-c", command])
 }
 
 fn environment(request: &ProgramRequest, account: &Account) -> Vec<(String, String)> {

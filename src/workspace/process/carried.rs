@@ -6,15 +6,16 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::super::Error;
 use super::{CHUNKS, Command, Output, Process, Program, TerminalSize};
-use crate::agent::request::{Exit, News, Order, ProgramRequest, Request, Size, Terminal};
+use crate::agent::request::{self, Exit, News, Order, ProgramRequest, Request, Size, Terminal};
 use crate::carrier::{Carrier, Message, Receiver, Sender, Stream, parse};
 
 /// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up.
 pub(in super::super) async fn start(carrier: &Carrier, command: &Command) -> Result<Process, Error> {
     let request = Request::Program(ProgramRequest {
-        command: match &command.program {
-            Program::Shell => None,
-            Program::Command(line) => Some(line.clone()),
+        program: match &command.program {
+            Program::Shell => request::Program::Shell,
+            Program::Command(line) => request::Program::Command(line.clone()),
+            Program::Sftp => request::Program::Sftp,
         },
         terminal: command
             .terminal

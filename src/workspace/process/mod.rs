@@ -40,6 +40,8 @@ pub enum Program {
     Shell,
     /// A command line for the user's shell.
     Command(String),
+    /// An SFTP server.
+    Sftp,
 }
 
 #[derive(Clone, Debug)]

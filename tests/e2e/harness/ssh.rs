@@ -25,6 +25,8 @@ pub(crate) struct Ssh {
     login: String,
     host: String,
     command: Option<OsString>,
+    /// For scp: which file, and where to.
+    copy: Option<(PathBuf, String)>,
     environment: Vec<(String, String)>,
     pub(super) input: Input,
     pub(super) hashed: bool,
@@ -54,17 +56,19 @@ impl Ssh {
 
     fn to(port: &str, known_hosts: &str, login: &str) -> Self {
         let ssh = Self {
-            arguments: vec!["-F".into(), "none".into(), "-p".into(), port.into()],
+            arguments: vec!["-F".into(), "none".into()],
             login: login.to_owned(),
             host: "127.0.0.1".to_owned(),
             command: None,
+            copy: None,
             environment: Vec::new(),
             input: Input::Nothing,
             hashed: false,
             reads_later: false,
             limit: super::LIMIT,
         };
-        ssh.option(&format!("UserKnownHostsFile={known_hosts}"))
+        ssh.option(&format!("Port={port}"))
+            .option(&format!("UserKnownHostsFile={known_hosts}"))
             .option("StrictHostKeyChecking=yes")
             .option("BatchMode=yes")
             .option("ControlPath=none")
@@ -93,6 +97,12 @@ impl Ssh {
 
     pub(crate) fn command(mut self, command: impl Into<OsString>) -> Self {
         self.command = Some(command.into());
+        self
+    }
+
+    /// Copies `file` to `to` by scp, rather than run something.
+    pub(crate) fn copy(mut self, file: &Path, to: &str) -> Self {
+        self.copy = Some((file.to_owned(), to.to_owned()));
         self
     }
 
@@ -131,7 +141,7 @@ impl Ssh {
     }
 
     pub(crate) fn start(mut self) -> Session {
-        let mut command = tokio::process::Command::new("ssh");
+        let mut command = tokio::process::Command::new(if self.copy.is_some() { "scp" } else { "ssh" });
         command.args(self.take_arguments()).envs(self.environment.drain(..));
         command.env_remove("SSH_AUTH_SOCK").kill_on_drop(true);
         command.stdin(if matches!(self.input, Input::Nothing) { Stdio::null() } else { Stdio::piped() });
@@ -156,7 +166,12 @@ impl Ssh {
 
     fn take_arguments(&mut self) -> Vec<OsString> {
         let mut arguments = std::mem::take(&mut self.arguments);
-        arguments.push(format!("{}@{}", self.login, self.host).into());
+        let host = format!("{}@{}", self.login, self.host);
+        if let Some((file, to)) = self.copy.take() {
+            arguments.extend([file.into(), format!("{host}:{to}").into()]);
+            return arguments;
+        }
+        arguments.push(host.into());
         // No `--`: what follows the host is the command, dashes or not.
         arguments.extend(self.command.take());
         arguments
@@ -191,6 +206,7 @@ impl Master {
             arguments,
             login: "shared".to_owned(),
             host: "connection".to_owned(),
+            copy: None,
             command: Some(command.into()),
             environment: Vec::new(),
             input: Input::Nothing,

@@ -1,0 +1,143 @@
+//! What requests do to files.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, StatVfs, Timespec, Timestamps, Uid, chmod, chownat, fchmod, fchown,
+    fstatvfs, futimens, openat, renameat_with, statvfs, utimensat,
+};
+use rustix::io::Errno;
+
+use super::wire::Attributes;
+
+/// What is copied at once, in bytes.
+const PIECE: usize = 256 * 1024;
+
+/// The flags of an open request (§6.3).
+pub(super) fn open(path: &Path, flags: u32, attributes: &Attributes) -> io::Result<File> {
+    let has = |flag: u32| flags & flag != 0;
+    let (read, write) = (has(1), has(2));
+    let mut open = match (read, write) {
+        (true, true) => OFlags::RDWR,
+        (false, true) => OFlags::WRONLY,
+        _ => OFlags::RDONLY,
+    };
+    for (flag, means) in [(4, OFlags::APPEND), (8, OFlags::CREATE), (16, OFlags::TRUNC), (32, OFlags::EXCL)] {
+        if has(flag) {
+            open |= means;
+        }
+    }
+    let mode = Mode::from_raw_mode(attributes.permissions.unwrap_or(0o666) & 0o7777);
+    Ok(openat(CWD, path, open | OFlags::CLOEXEC | OFlags::NOCTTY, mode)?.into())
+}
+
+pub(super) fn attributes(metadata: &Metadata) -> Attributes {
+    let seconds = |time: i64| u32::try_from(time.max(0)).unwrap_or(u32::MAX);
+    Attributes {
+        size: Some(metadata.size()),
+        owner: Some((metadata.uid(), metadata.gid())),
+        permissions: Some(metadata.mode()),
+        times: Some((seconds(metadata.atime()), seconds(metadata.mtime()))),
+    }
+}
+
+/// `follow`: what a symbolic link points to, else the link itself.
+pub(super) fn set(path: &Path, attributes: &Attributes, follow: bool) -> io::Result<()> {
+    let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+    if let (Some(size), true) = (attributes.size, follow) {
+        File::options().write(true).open(path)?.set_len(size)?;
+    }
+    if let Some((uid, gid)) = attributes.owner {
+        chownat(CWD, path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), flags)?;
+    }
+    if let Some(mode) = attributes.permissions
+        && (follow || !fs::symlink_metadata(path)?.is_symlink())
+    {
+        chmod(path, Mode::from_raw_mode(mode & 0o7777))?;
+    }
+    if let Some(times) = attributes.times {
+        utimensat(CWD, path, &timestamps(times), flags)?;
+    }
+    Ok(())
+}
+
+pub(super) fn set_open(file: &File, attributes: &Attributes) -> io::Result<()> {
+    if let Some(size) = attributes.size {
+        file.set_len(size)?;
+    }
+    if let Some((uid, gid)) = attributes.owner {
+        fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    }
+    if let Some(mode) = attributes.permissions {
+        fchmod(file, Mode::from_raw_mode(mode & 0o7777))?;
+    }
+    if let Some(times) = attributes.times {
+        futimens(file, &timestamps(times))?;
+    }
+    Ok(())
+}
+
+fn timestamps((accessed, changed): (u32, u32)) -> Timestamps {
+    let at = |seconds: u32| Timespec { tv_sec: seconds.into(), tv_nsec: 0 };
+    Timestamps { last_access: at(accessed), last_modification: at(changed) }
+}
+
+/// Never over something that exists; file systems that cannot promise that get a link and an unlink.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS) if fs::symlink_metadata(from)?.is_file() => {
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
+        }
+        Err(Errno::INVAL | Errno::NOSYS) if fs::symlink_metadata(to).is_err() => fs::rename(from, to),
+        Err(Errno::INVAL | Errno::NOSYS) => Err(io::ErrorKind::AlreadyExists.into()),
+        renamed => Ok(renamed?),
+    }
+}
+
+/// The absolute path without links; the last part need not exist.
+pub(super) fn real_path(path: &Path) -> io::Result<PathBuf> {
+    match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(error) };
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            Ok(fs::canonicalize(parent)?.join(name))
+        }
+        found => found,
+    }
+}
+
+/// Copies within the pod; a length of 0 is to the end.
+pub(super) fn copy(from: &File, mut offset: u64, length: u64, to: &File, mut at: u64) -> io::Result<()> {
+    let mut left = if length == 0 { u64::MAX } else { length };
+    let mut buffer = vec![0; PIECE];
+    while left > 0 {
+        let piece = PIECE.min(usize::try_from(left).unwrap_or(PIECE));
+        let read = from.read_at(&mut buffer[..piece], offset)?;
+        if read == 0 {
+            break;
+        }
+        to.write_all_at(&buffer[..read], at)?;
+        (offset, at, left) = (offset + read as u64, at + read as u64, left - read as u64);
+    }
+    Ok(())
+}
+
+/// The eleven fields of statvfs@openssh.com (OpenSSH PROTOCOL §4.4).
+pub(super) fn file_system(path: &Path) -> io::Result<[u64; 11]> {
+    Ok(fields(&statvfs(path)?))
+}
+
+/// The same for fstatvfs@openssh.com.
+pub(super) fn file_system_of(file: &File) -> io::Result<[u64; 11]> {
+    Ok(fields(&fstatvfs(file)?))
+}
+
+fn fields(found: &StatVfs) -> [u64; 11] {
+    let blocks = [found.f_bsize, found.f_frsize, found.f_blocks, found.f_bfree, found.f_bavail];
+    let rest = [found.f_files, found.f_ffree, found.f_favail, found.f_fsid, found.f_flag.bits() & 3, found.f_namemax];
+    std::array::from_fn(|n| *blocks.iter().chain(&rest).nth(n).expect("eleven in all"))
+}

@@ -1,0 +1,373 @@
+//! An SFTP server, version 3 (draft-ietf-secsh-filexfer-02) with OpenSSH's extensions (OpenSSH PROTOCOL §4), on stdin and
+//! stdout. Answers in order, as fast as requests come; replies are written together while more requests wait.
+
+mod extension;
+mod files;
+mod handles;
+mod long_name;
+mod wire;
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use handles::{Handle, Handles};
+use long_name::Names;
+use wire::{Fields, Malformed, Replies};
+
+/// Largest packet that is taken or sent, in bytes, as OpenSSH's.
+const MAX_PACKET: usize = 256 * 1024;
+/// Largest piece of a file in one packet, in bytes.
+const MAX_DATA: usize = MAX_PACKET - 1024;
+/// Entries of a folder in one reply.
+const ENTRIES: usize = 100;
+/// Replies that wait are written at the latest when they are so many bytes.
+const ENOUGH: usize = 256 * 1024;
+
+/// Serves until the client closes stdin. Relative paths begin in the folder it is started in.
+pub fn serve(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
+    let mut server = Server { handles: Handles::default(), names: Names::load(), replies: Replies::default() };
+    let mut buffer = vec![0; MAX_PACKET + 4];
+    let mut filled = 0;
+    loop {
+        let mut start = 0;
+        while let Some(packet) = packet(&buffer[start..filled])? {
+            start += 4 + packet.len();
+            server.answer(packet)?;
+            if server.replies.0.len() >= ENOUGH {
+                write(&mut output, &mut server.replies)?;
+            }
+        }
+        buffer.copy_within(start..filled, 0);
+        filled -= start;
+        write(&mut output, &mut server.replies)?;
+        match input.read(&mut buffer[filled..])? {
+            0 => return Ok(()),
+            read => filled += read,
+        }
+    }
+}
+
+fn write(output: &mut impl Write, replies: &mut Replies) -> io::Result<()> {
+    output.write_all(&replies.0)?;
+    replies.0.clear();
+    output.flush()
+}
+
+/// The first whole packet, without its length.
+fn packet(bytes: &[u8]) -> io::Result<Option<&[u8]>> {
+    let Some(size) = bytes.first_chunk().map(|size| u32::from_be_bytes(*size) as usize) else { return Ok(None) };
+    if !(1..=MAX_PACKET).contains(&size) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a packet of an impossible size"));
+    }
+    Ok(bytes.get(4..4 + size))
+}
+
+struct Server {
+    handles: Handles,
+    names: Names,
+    replies: Replies,
+}
+
+/// What a request comes to.
+enum Reply {
+    Done,
+    Handle([u8; 4]),
+    Data(Vec<u8>),
+    Names(Vec<Name>),
+    Attributes(wire::Attributes),
+    /// The fields of an extended reply.
+    Numbers(Vec<u64>),
+}
+
+struct Name {
+    name: Vec<u8>,
+    long: String,
+    attributes: wire::Attributes,
+}
+
+/// Why a request is refused.
+#[derive(Debug)]
+enum Refusal {
+    Eof,
+    Unsupported,
+    /// No such handle, or one of another kind.
+    Handle,
+    TooManyHandles,
+    Malformed,
+    Io(io::Error),
+}
+
+impl From<Malformed> for Refusal {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Server {
+    /// Adds the reply to a packet. An error ends the session: nothing that follows could be understood.
+    fn answer(&mut self, packet: &[u8]) -> io::Result<()> {
+        const INIT: u8 = 1;
+        let mut fields = Fields(packet);
+        let begun = fields.byte().and_then(|kind| Ok((kind, fields.u32()?)));
+        let (kind, id) = begun.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a packet without a request"))?;
+        if kind == INIT {
+            extension::greet(&mut self.replies);
+            return Ok(());
+        }
+        let result = self.serve(kind, &mut fields);
+        self.reply(id, result);
+        Ok(())
+    }
+
+    fn serve(&mut self, kind: u8, fields: &mut Fields<'_>) -> Result<Reply, Refusal> {
+        match kind {
+            3 => {
+                let (path, flags, attributes) = (fields.path()?, fields.u32()?, fields.attributes()?);
+                self.keep(Handle::File(files::open(&path, flags, &attributes)?))
+            }
+            4 => self.handles.remove(fields.string()?).map(|_| Reply::Done).ok_or(Refusal::Handle),
+            5 => {
+                let (handle, offset, size) = (fields.string()?, fields.u64()?, fields.u32()?);
+                read(self.file(handle)?, offset, size)
+            }
+            6 => {
+                let (handle, offset, data) = (fields.string()?, fields.u64()?, fields.string()?);
+                done(self.file(handle)?.write_all_at(data, offset))
+            }
+            7 => Ok(Reply::Attributes(files::attributes(&fs::symlink_metadata(fields.path()?)?))),
+            8 => Ok(Reply::Attributes(files::attributes(&self.metadata(fields.string()?)?))),
+            9 => {
+                let (path, attributes) = (fields.path()?, fields.attributes()?);
+                done(files::set(&path, &attributes, true))
+            }
+            10 => {
+                let (handle, attributes) = (fields.string()?, fields.attributes()?);
+                done(files::set_open(self.file(handle)?, &attributes))
+            }
+            11 => {
+                let path = fields.path()?;
+                let entries = fs::read_dir(&path)?;
+                self.keep(Handle::Folder { path, dots: vec!["..", "."], entries })
+            }
+            12 => self.read_folder(fields.string()?),
+            13 => done(fs::remove_file(fields.path()?)),
+            14 => {
+                let (path, attributes) = (fields.path()?, fields.attributes()?);
+                let mode = attributes.permissions.unwrap_or(0o777) & 0o7777;
+                done(fs::DirBuilder::new().create(&path))?;
+                done(match attributes.permissions {
+                    Some(_) => {
+                        files::set(&path, &wire::Attributes { permissions: Some(mode), ..Default::default() }, true)
+                    }
+                    None => Ok(()),
+                })
+            }
+            15 => done(fs::remove_dir(fields.path()?)),
+            16 => Ok(one_name(&files::real_path(&fields.path()?)?)),
+            17 => Ok(Reply::Attributes(files::attributes(&fs::metadata(fields.path()?)?))),
+            18 => {
+                let (from, to) = (fields.path()?, fields.path()?);
+                done(files::rename(&from, &to))
+            }
+            19 => Ok(one_name(&fs::read_link(fields.path()?)?)),
+            20 => {
+                // OpenSSH's order, which all clients have taken over: the target, then the link.
+                let (target, link) = (fields.path()?, fields.path()?);
+                done(std::os::unix::fs::symlink(target, link))
+            }
+            200 => extension::serve(self, fields),
+            _ => Err(Refusal::Unsupported),
+        }
+    }
+
+    fn keep(&mut self, handle: Handle) -> Result<Reply, Refusal> {
+        self.handles.insert(handle).map(Reply::Handle).ok_or(Refusal::TooManyHandles)
+    }
+
+    fn file(&self, handle: &[u8]) -> Result<&File, Refusal> {
+        self.handles.file(handle).ok_or(Refusal::Handle)
+    }
+
+    fn metadata(&mut self, handle: &[u8]) -> Result<Metadata, Refusal> {
+        match self.handles.get(handle).ok_or(Refusal::Handle)? {
+            Handle::File(file) => Ok(file.metadata()?),
+            Handle::Folder { path, .. } => Ok(fs::metadata(path)?),
+        }
+    }
+
+    fn read_folder(&mut self, handle: &[u8]) -> Result<Reply, Refusal> {
+        let Some(Handle::Folder { path, dots, entries }) = self.handles.get(handle) else {
+            return Err(Refusal::Handle);
+        };
+        let mut names = Vec::new();
+        while names.len() < ENTRIES {
+            let name = match dots.pop() {
+                Some(dot) => dot.into(),
+                None => match entries.next() {
+                    Some(entry) => entry?.file_name(),
+                    None => break,
+                },
+            };
+            // One that is gone by now is not told of.
+            let Ok(metadata) = fs::symlink_metadata(path.join(&name)) else { continue };
+            let long = self.names.line(&name.to_string_lossy(), &metadata);
+            names.push(Name { name: name.as_bytes().to_vec(), long, attributes: files::attributes(&metadata) });
+        }
+        if names.is_empty() { Err(Refusal::Eof) } else { Ok(Reply::Names(names)) }
+    }
+
+    fn reply(&mut self, id: u32, result: Result<Reply, Refusal>) {
+        let (kind, reply) = match result {
+            Ok(Reply::Done) => return self.status(id, 0, "Success"),
+            Err(refusal) => {
+                let (code, words) = status(&refusal);
+                return self.status(id, code, &words);
+            }
+            Ok(Reply::Handle(_)) => (102, result),
+            Ok(Reply::Data(_)) => (103, result),
+            Ok(Reply::Names(_)) => (104, result),
+            Ok(Reply::Attributes(_)) => (105, result),
+            Ok(Reply::Numbers(_)) => (201, result),
+        };
+        self.replies.packet(kind, |packet| {
+            packet.u32(id);
+            match reply {
+                Ok(Reply::Handle(handle)) => packet.string(&handle),
+                Ok(Reply::Data(data)) => packet.string(&data),
+                Ok(Reply::Names(names)) => {
+                    packet.u32(names.len() as u32);
+                    for Name { name, long, attributes } in names {
+                        packet.string(&name);
+                        packet.string(long.as_bytes());
+                        packet.attributes(&attributes);
+                    }
+                }
+                Ok(Reply::Attributes(attributes)) => packet.attributes(&attributes),
+                Ok(Reply::Numbers(numbers)) => numbers.into_iter().for_each(|number| packet.u64(number)),
+                Ok(Reply::Done) | Err(_) => {}
+            }
+        });
+    }
+
+    fn status(&mut self, id: u32, code: u32, words: &str) {
+        self.replies.packet(101, |packet| {
+            packet.u32(id);
+            packet.u32(code);
+            packet.string(words.as_bytes());
+            packet.string(b"");
+        });
+    }
+}
+
+fn read(file: &File, offset: u64, size: u32) -> Result<Reply, Refusal> {
+    let mut data = vec![0; (size as usize).min(MAX_DATA)];
+    let mut filled = 0;
+    while filled < data.len() {
+        match file.read_at(&mut data[filled..], offset + filled as u64)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    data.truncate(filled);
+    if data.is_empty() && size > 0 { Err(Refusal::Eof) } else { Ok(Reply::Data(data)) }
+}
+
+fn done(result: io::Result<()>) -> Result<Reply, Refusal> {
+    Ok(result.map(|()| Reply::Done)?)
+}
+
+fn one_name(path: &Path) -> Reply {
+    let name = path.as_os_str().as_bytes().to_vec();
+    Reply::Names(vec![Name {
+        long: path.to_string_lossy().into_owned(),
+        name,
+        attributes: wire::Attributes::default(),
+    }])
+}
+
+/// The status code (§7) and the words.
+fn status(refusal: &Refusal) -> (u32, String) {
+    let words = match refusal {
+        Refusal::Eof => return (1, "End of file".to_owned()),
+        Refusal::Malformed => return (5, "Bad message".to_owned()),
+        Refusal::Unsupported => return (8, "Operation unsupported".to_owned()),
+        Refusal::Handle => return (4, "No such handle".to_owned()),
+        Refusal::TooManyHandles => return (4, "Too many open files".to_owned()),
+        Refusal::Io(error) => error.to_string(),
+    };
+    let Refusal::Io(error) = refusal else { return (4, words) };
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => (2, "No such file or directory".to_owned()),
+        io::ErrorKind::PermissionDenied => (3, "Permission denied".to_owned()),
+        _ => (4, words),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(kind: u8, fill: impl FnOnce(&mut Replies)) -> Vec<u8> {
+        let mut packet = Replies::default();
+        packet.packet(kind, fill);
+        packet.0
+    }
+
+    fn exchange(requests: &[u8]) -> Vec<u8> {
+        let mut output = Vec::new();
+        serve(requests, &mut output).unwrap();
+        output
+    }
+
+    #[test]
+    fn a_version_comes_with_its_extensions() {
+        let greeting = exchange(&request(1, |packet| packet.u32(3)));
+        assert_eq!(greeting[4..9], [2, 0, 0, 0, 3]);
+        assert!(greeting.windows(27).any(|part| part == b"posix-rename@openssh.com\0\0\0"));
+    }
+
+    #[test]
+    fn every_prefix_of_a_request_is_refused_and_none_panics() {
+        let whole = request(3, |packet| {
+            packet.u32(7);
+            packet.string(b"/nowhere/at/all");
+            packet.u32(1);
+            packet.attributes(&wire::Attributes { size: Some(1), times: Some((1, 2)), ..Default::default() });
+        });
+        for end in 9..whole.len() {
+            let mut cut = whole[..end].to_vec();
+            let size = (end - 4) as u32;
+            cut[..4].copy_from_slice(&size.to_be_bytes());
+            let reply = exchange(&cut);
+            assert_eq!(reply[4..13], [101, 0, 0, 0, 7, 0, 0, 0, 5], "{end}");
+        }
+        assert_eq!(exchange(&whole)[4..13], [101, 0, 0, 0, 7, 0, 0, 0, 2]);
+    }
+
+    #[test]
+    fn garbage_ends_the_session_with_an_error() {
+        for garbage in [&[0; 8][..], &[255; 64], &[0, 0, 0, 1, 3]] {
+            assert!(serve(garbage, Vec::new()).is_err());
+        }
+    }
+
+    #[test]
+    fn unknown_handles_and_requests_are_answered() {
+        for (kind, code) in [(4, 4), (5, 5), (12, 4), (77, 8)] {
+            let reply = exchange(&request(kind, |packet| {
+                packet.u32(1);
+                packet.string(b"none");
+            }));
+            assert_eq!(reply[4..13], [101, 0, 0, 0, 1, 0, 0, 0, code], "{kind}");
+        }
+    }
+}
