@@ -22,6 +22,8 @@ use crate::carrier::{self, Carrier, Incoming, Link, Side, Stream};
 
 /// How long programs wait for the next link after theirs broke.
 const GRACE: Duration = Duration::from_secs(60);
+/// After a failure to accept.
+const PAUSE: Duration = Duration::from_millis(100);
 /// What is read from a link at once, in bytes.
 const READ: usize = 64 * 1024;
 /// What a link's pipes hold, in bytes.
@@ -33,12 +35,20 @@ pub async fn serve() -> io::Result<()> {
     let server = Server { account: Account::own().into(), carriers: Arc::default(), programs: TaskTracker::new() };
     let mut ended = signal(SignalKind::terminate())?;
     loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => accepted?.0,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             _ = ended.recv() => break,
         };
-        if socket::is_own_users(&stream) {
-            tokio::spawn(server.clone().link(stream));
+        match accepted {
+            Ok((stream, _)) if socket::is_own_users(&stream) => {
+                tokio::spawn(server.clone().link(stream));
+            }
+            Ok(_) => {}
+            // No files left, say: those who are in go on.
+            Err(error) => {
+                eprintln!("bastion-agent: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
     for carrier in server.carriers().values() {
