@@ -85,7 +85,7 @@ async fn serve(
     cluster: &minik8s::Cluster,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let client = kube::Client::try_from(cluster.client_config())?;
+    let client = super::client::new(&cluster.client_config())?;
     let (users, identity_file) = users(options).await?;
     for (name, keys) in &users {
         add_user(&client, name, keys).await?;

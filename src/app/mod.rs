@@ -1,6 +1,7 @@
 //! The composition root: the only place that sees every module. One function for each role of the binary.
 
 mod access;
+mod client;
 #[cfg(feature = "embedded")]
 mod dev;
 mod host_key;
@@ -54,7 +55,7 @@ const CLEANUP: Duration = Duration::from_secs(10);
 async fn connect() -> Result<kube::Client> {
     let config = kube::Config::infer().await.context("no cluster: set KUBECONFIG, or run inside one")?;
     info!(url = %config.cluster_url, "using cluster");
-    kube::Client::try_from(config).context("failed to set up the cluster's client")
+    client::new(&config)
 }
 
 async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener> {
