@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 
-/// Largest payload of a [`Message::Data`] or [`Message::Stderr`], in bytes; what is longer is cut.
-pub(super) const MAX_DATA: usize = 32 * 1024;
+/// Largest payload of a [`Message::Data`] or [`Message::Stderr`], in bytes; what is longer is cut. With its header it
+/// fills the 32 KiB buffers through which API server, kubelet and runtime copy: a few bytes more would double their reads.
+pub const MAX_DATA: usize = 32 * 1024 - HEADER;
 /// Largest frame that is taken, in bytes.
 const MAX_FRAME: usize = 256 * 1024;
 const HEADER: usize = 9;

@@ -57,7 +57,7 @@ impl Stream {
 impl Sender {
     /// Sends data, once the other side has room for it.
     ///
-    /// Cancel safe between pieces of 32 KiB only: a caller that gives up has to give up the stream.
+    /// Cancel safe between pieces of [`MAX_DATA`] only: a caller that gives up has to give up the stream.
     pub async fn data(&self, data: Bytes) -> Result<(), Ended> {
         self.weighty(data, Message::Data).await
     }

@@ -105,7 +105,18 @@ impl Throttle {
             Pace::Follow => FOLLOW,
             Pace::Trickle => TRICKLE,
         };
-        if timeout(patience, self.drained.notified()).await.is_err() {
+        let mut in_vain = true;
+        let drained = async {
+            loop {
+                self.drained.notified().await;
+                in_vain = false;
+                // What waits has to shrink, not just to stay, or what once went to disk would stay there to the end.
+                if pace != Pace::Follow || self.pace() != Pace::Follow {
+                    return;
+                }
+            }
+        };
+        if timeout(patience, drained).await.is_err() && in_vain {
             self.in_vain.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -9,10 +9,8 @@ use tokio::process::Child;
 use tokio::time::timeout;
 
 use super::start::Output;
-use crate::carrier::{Ended, Sender};
+use crate::carrier::{Ended, MAX_DATA, Sender};
 
-/// The most that is read at once, in bytes: one message of the carrier.
-const PIECE: usize = 32 * 1024;
 /// What a terminal whose program has ended may still hold shows up at once; what its background jobs write later is not
 /// waited for.
 const LAST_WORDS: Duration = Duration::from_millis(20);
@@ -63,7 +61,7 @@ async fn pump(source: &mut (impl AsyncRead + Unpin), sender: &Sender, stderr: bo
 }
 
 async fn read(source: &mut (impl AsyncRead + Unpin)) -> std::io::Result<BytesMut> {
-    let mut data = BytesMut::with_capacity(PIECE);
+    let mut data = BytesMut::with_capacity(MAX_DATA);
     source.read_buf(&mut data).await?;
     Ok(data)
 }

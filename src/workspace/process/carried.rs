@@ -1,13 +1,13 @@
 //! A program that the pod's agent runs, on a stream of the carrier.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::Error;
 use super::{CHUNKS, Command, Output, Process, Program, TerminalSize};
 use crate::agent::request::{self, Exit, News, Order, ProgramRequest, Request, Size, Terminal};
-use crate::carrier::{Carrier, Message, Receiver, Sender, Stream, parse};
+use crate::carrier::{Carrier, MAX_DATA, Message, Receiver, Sender, Stream, parse};
 
 /// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up.
 pub(in super::super) async fn start(carrier: &Carrier, command: &Command) -> Result<Process, Error> {
@@ -47,9 +47,19 @@ pub(in super::super) async fn start(carrier: &Carrier, command: &Command) -> Res
 
 async fn upward(sender: Sender, mut stdin: mpsc::Receiver<Bytes>, mut sizes: watch::Receiver<Option<TerminalSize>>) {
     let feed = async {
-        while let Some(data) = stdin.recv().await {
-            if sender.data(data).await.is_err() {
-                return;
+        while let Some(first) = stdin.recv().await {
+            let mut data = BytesMut::from(first);
+            while !data.is_empty() {
+                // What came meanwhile goes with it: messages that are full.
+                while data.len() < MAX_DATA
+                    && let Ok(next) = stdin.try_recv()
+                {
+                    data.extend_from_slice(&next);
+                }
+                let piece = data.split_to(data.len().min(MAX_DATA));
+                if sender.data(piece.freeze()).await.is_err() {
+                    return;
+                }
             }
         }
         let _ = sender.send(Message::Eof);
