@@ -1,11 +1,13 @@
 //! The pod of a DevServer, and when a pod that exists is no longer the one that is wanted.
 
+use std::collections::BTreeMap;
 use std::iter;
 
 use k8s_openapi::api::core::v1::{
     Container, EmptyDirVolumeSource, EnvVar, PersistentVolumeClaimVolumeSource, Pod, PodSecurityContext, PodSpec,
-    SeccompProfile, Volume, VolumeMount,
+    ResourceRequirements, SeccompProfile, Volume, VolumeMount,
 };
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use serde::Serialize;
@@ -81,7 +83,7 @@ fn build_spec(wanted: &Resolved) -> PodSpec {
             ),
             ..Container::default()
         }],
-        init_containers: agent.map(|agent| vec![install_agent(agent)]),
+        init_containers: agent.map(|agent| vec![install_agent(agent, &flavor.resources)]),
         volumes: Some(iter::once(home_volume(wanted)).chain(agent.map(|_| agent_volume())).collect()),
         ..PodSpec::default()
     }
@@ -96,9 +98,17 @@ fn command(wanted: &Resolved) -> Vec<String> {
     }
 }
 
-/// Brings the agent into the pod.
-fn install_agent(agent: &AgentConfig) -> Container {
+/// Brings the agent into the pod. A pod asks for the most that any of its containers does: with what the namespace gives
+/// to those that say nothing, a small pod would not be small, nor a guaranteed one guaranteed.
+fn install_agent(agent: &AgentConfig, resources: &ResourceRequirements) -> Container {
+    let own = |quantities: &Option<BTreeMap<String, Quantity>>| {
+        let mut own = quantities.clone()?;
+        own.retain(|name, _| matches!(name.as_str(), "cpu" | "memory")); // And no GPU, say.
+        Some(own)
+    };
+    let (requests, limits) = (own(&resources.requests), own(&resources.limits));
     Container {
+        resources: Some(ResourceRequirements { requests, limits, claims: None }),
         name: INSTALL_AGENT.to_owned(),
         image: Some(agent.image.clone()),
         command: Some(vec![agent.path.clone(), "install".to_owned(), names::AGENT_FOLDER.to_owned()]),
@@ -186,12 +196,13 @@ pub(super) mod tests {
         let mut config = config();
         config.agent.image = "bastion:1".to_owned();
         let spec = DevServerSpec { command: Some(vec!["jupyter".to_owned()]), ..DevServerSpec::default() };
-        let pod = build_pod(&resolve(&server(spec), &[], &config).unwrap());
+        let pod = build_pod(&resolve(&server(spec), &[flavor("small", true)], &config).unwrap());
         assert!(has_agent(&pod));
         let spec = pod.spec.unwrap();
         let install = &spec.init_containers.unwrap()[0];
         assert_eq!(install.image.as_deref(), Some("bastion:1"));
         assert_eq!(install.command.as_ref().unwrap(), &["/bastion-agent", "install", "/.bastion"]);
+        assert_eq!(install.resources, spec.containers[0].resources, "the pod asks for no more");
         assert_eq!(spec.containers[0].command.as_ref().unwrap(), &["/.bastion/bastion-agent", "run", "--", "jupyter"]);
         assert!(!has_agent(&super::tests::pod(DevServerSpec::default())));
     }
