@@ -3,6 +3,7 @@
 
 mod account;
 mod connect;
+mod forward;
 mod init;
 mod install;
 mod program;

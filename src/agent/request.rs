@@ -2,10 +2,44 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The first message of a stream.
+/// The first message of a stream that the bastion opens. What it asks for is answered with [`News`].
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub enum Request {
     Program(ProgramRequest),
+    /// A connection to make, from within the pod; then the stream's data is the connection's.
+    Connect(Address),
+    /// To listen in the pod for as long as the stream lasts.
+    Listen(Listen),
+}
+
+/// The first message of a stream that the agent opens: a listener has accepted a connection, whose data is the stream's.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Accepted {
+    pub listener: u64,
+    pub origin: Origin,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Listen {
+    pub address: Address,
+    /// Its number, unique within the carrier.
+    pub listener: u64,
+}
+
+/// Where in the pod, or from there.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash, Serialize)]
+pub enum Address {
+    /// A name is resolved in the pod. To listen, as in RFC 4254 §7.1: an empty host are all interfaces, port 0 is any.
+    Tcp { host: String, port: u16 },
+    /// The path of a socket.
+    Unix(String),
+}
+
+/// Who connected: an address and a port; empty and 0 for a socket in the file system.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Origin {
+    pub host: String,
+    pub port: u16,
 }
 
 /// A program to run as a session's.
@@ -15,6 +49,9 @@ pub struct ProgramRequest {
     /// The terminal to run it on; without one stdin, stdout and stderr are apart.
     pub terminal: Option<Terminal>,
     pub environment: Vec<(String, String)>,
+    /// The number of a listener that stands for the user's ssh-agent, if she forwards hers.
+    #[serde(default)]
+    pub ssh_agent: Option<u64>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -49,18 +86,21 @@ pub enum Order {
     Signal(String),
 }
 
-/// What the agent tells of a program.
+/// What the agent tells of what was asked.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub enum News {
+    /// The program runs, or the connection is made.
     Started,
+    /// The port that it listens on; 0 for a socket in the file system.
+    Listening(u16),
     /// In words for the user. The last.
     NotStarted(String),
-    /// The last.
+    /// How the program ended. The last.
     Exited(Exit),
 }
 
 /// How a program ended.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub enum Exit {
     Code(u32),
     /// A signal's number, and whether the kernel wrote a core file.

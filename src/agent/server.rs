@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::account::Account;
 use super::request::Request;
-use super::{program, socket};
+use super::{forward, program, socket};
 use crate::carrier::{self, Carrier, Incoming, Link, Side, Stream};
 
 /// How long programs wait for the next link after theirs broke.
@@ -32,7 +32,7 @@ const PIPE: usize = 256 * 1024;
 /// Serves until it is told to end.
 pub async fn serve() -> io::Result<()> {
     let listener = socket::listen(&socket::path()?)?;
-    let server = Server { account: Account::own().into(), carriers: Arc::default(), programs: TaskTracker::new() };
+    let server = Server { account: Account::own().into(), carriers: Arc::default(), tasks: TaskTracker::new() };
     let mut ended = signal(SignalKind::terminate())?;
     loop {
         let accepted = tokio::select! {
@@ -54,8 +54,8 @@ pub async fn serve() -> io::Result<()> {
     for carrier in server.carriers().values() {
         carrier.close();
     }
-    server.programs.close();
-    server.programs.wait().await;
+    server.tasks.close();
+    server.tasks.wait().await;
     Ok(())
 }
 
@@ -63,7 +63,7 @@ pub async fn serve() -> io::Result<()> {
 struct Server {
     account: Arc<Account>,
     carriers: Arc<Mutex<HashMap<String, Carrier>>>,
-    programs: TaskTracker,
+    tasks: TaskTracker,
 }
 
 impl Server {
@@ -98,20 +98,23 @@ impl Server {
         }
         let (carrier, incoming) = Carrier::new(Side::Agent, accepted.carrier().to_owned());
         carriers.insert(carrier.name().to_owned(), carrier.clone());
-        tokio::spawn(self.clone().accept(incoming));
+        tokio::spawn(self.clone().accept(carrier.clone(), incoming));
         carrier
     }
 
-    async fn accept(self, mut incoming: Incoming) {
+    async fn accept(self, carrier: Carrier, mut incoming: Incoming) {
         while let Some((request, stream)) = incoming.recv().await {
-            let server = self.clone();
-            self.programs.spawn(async move { server.run(&request, stream).await });
+            let (server, carrier) = (self.clone(), carrier.clone());
+            let serve = async move { server.serve(&request, &carrier, stream).await };
+            self.tasks.spawn(serve);
         }
     }
 
-    async fn run(&self, request: &[u8], stream: Stream) {
+    async fn serve(&self, request: &[u8], carrier: &Carrier, stream: Stream) {
         match carrier::parse(request) {
-            Ok(Request::Program(request)) => program::run(request, &self.account, stream).await,
+            Ok(Request::Program(request)) => program::run(request, &self.account, carrier, stream).await,
+            Ok(Request::Connect(address)) => forward::connect(address, stream).await,
+            Ok(Request::Listen(request)) => forward::listen(request, carrier, stream).await,
             Err(_) => {} // A younger bastion's: the dropped stream says no.
         }
     }

@@ -36,7 +36,7 @@ async fn from_secret(name: &str, secrets: Api<Secret>) -> Result<PrivateKey> {
     let secret = match secrets.get_opt(name).await? {
         Some(secret) => secret,
         None => {
-            let (_, text) = ssh::generate_host_key()?;
+            let text = ssh::generate_host_key()?;
             let secret = Secret {
                 metadata: ObjectMeta {
                     name: Some(name.to_owned()),

@@ -27,8 +27,13 @@ pub(super) fn admit(certificate: &Certificate, from: IpAddr, now: Timestamp) -> 
     if sha1 || certificate.validate_at(now, [&authority]).is_err() {
         return Err(Refusal::CertificateSignature);
     }
-    let mut permissions =
-        Permissions { forced_command: None, pty: certificate.extensions().contains_key("permit-pty") };
+    let permits = |name: &str| certificate.extensions().contains_key(name);
+    let mut permissions = Permissions {
+        forced_command: None,
+        pty: permits("permit-pty"),
+        port_forwarding: permits("permit-port-forwarding"),
+        agent_forwarding: permits("permit-agent-forwarding"),
+    };
     for (name, value) in certificate.critical_options().iter() {
         match name.as_str() {
             "force-command" => permissions.forced_command = Some(value.clone()),
@@ -76,13 +81,15 @@ mod tests {
 
     #[test]
     fn nothing_is_permitted_that_it_does_not_name() {
-        assert!(!admit_now(&valid(|_| {})).unwrap().pty);
+        assert_eq!(admit_now(&valid(|_| {})).unwrap(), Permissions::RESTRICTED);
         let certificate = valid(|builder| {
             builder.extension("permit-pty", "").unwrap();
+            builder.extension("permit-port-forwarding", "").unwrap();
             builder.critical_option("force-command", "date").unwrap();
             builder.critical_option("source-address", "192.0.2.1,10.0.0.0/8").unwrap();
         });
-        let permissions = Permissions { forced_command: Some("date".into()), pty: true };
+        let forced_command = Some("date".into());
+        let permissions = Permissions { forced_command, agent_forwarding: false, ..Permissions::ALL };
         assert_eq!(admit_now(&certificate).unwrap(), permissions);
     }
 

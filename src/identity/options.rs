@@ -43,21 +43,19 @@ impl Options {
         };
         let name = name.to_ascii_lowercase();
         match (name.as_str(), value) {
-            ("restrict" | "no-pty", None) => self.permissions.pty = false,
+            ("restrict", None) => {
+                let forced_command = self.permissions.forced_command.take();
+                self.permissions = Permissions { forced_command, ..Permissions::RESTRICTED };
+            }
             ("pty", None) => self.permissions.pty = true,
+            ("no-pty", None) => self.permissions.pty = false,
+            ("port-forwarding", None) => self.permissions.port_forwarding = true,
+            ("no-port-forwarding", None) => self.permissions.port_forwarding = false,
+            ("agent-forwarding", None) => self.permissions.agent_forwarding = true,
+            ("no-agent-forwarding", None) => self.permissions.agent_forwarding = false,
             ("cert-authority", None) => self.authority = true,
             // Nothing of this is offered to anybody.
-            (
-                "port-forwarding"
-                | "no-port-forwarding"
-                | "agent-forwarding"
-                | "no-agent-forwarding"
-                | "x11-forwarding"
-                | "no-x11-forwarding"
-                | "user-rc"
-                | "no-user-rc",
-                None,
-            ) => {}
+            ("x11-forwarding" | "no-x11-forwarding" | "user-rc" | "no-user-rc", None) => {}
             ("command", Some(value)) => set(&mut self.permissions.forced_command, &name, value)?,
             ("from", Some(value)) => set(&mut self.from, &name, AddressPatterns::parse(&value)?)?,
             ("expiry-time", Some(value)) => set(&mut self.expiry_time, &name, expiry_time(&value)?)?,
@@ -144,8 +142,11 @@ mod tests {
     #[test]
     fn restrictions_hold_in_the_order_given() {
         assert!(!admit("restrict").unwrap().pty);
-        assert!(!admit("No-PTY,no-port-forwarding,no-agent-forwarding,no-X11-forwarding,no-user-rc").unwrap().pty);
-        assert!(admit("restrict,pty").unwrap().pty);
+        let all = "No-PTY,no-port-forwarding,no-agent-forwarding,no-X11-forwarding,no-user-rc";
+        assert_eq!(admit(all).unwrap(), Permissions::RESTRICTED);
+        assert_eq!(admit("restrict,pty").unwrap(), Permissions { pty: true, ..Permissions::RESTRICTED });
+        let allowed = Permissions { port_forwarding: true, agent_forwarding: true, ..Permissions::RESTRICTED };
+        assert_eq!(admit("restrict,port-forwarding,agent-forwarding").unwrap(), allowed);
         assert!(!admit("pty,restrict").unwrap().pty);
     }
 
@@ -153,7 +154,7 @@ mod tests {
     fn a_command_may_have_quotes_commas_and_blanks() {
         let permissions = admit(r#"command="echo \"a, b\" c",no-pty"#).unwrap();
         let command = Some(r#"echo "a, b" c"#.to_owned());
-        assert_eq!(permissions, Permissions { forced_command: command, pty: false });
+        assert_eq!(permissions, Permissions { forced_command: command, pty: false, ..Permissions::ALL });
     }
 
     #[test]

@@ -9,11 +9,19 @@ pub struct Permissions {
     pub forced_command: Option<String>,
     /// Whether she may have a terminal (`pty`, `permit-pty`).
     pub pty: bool,
+    /// Whether connections may be forwarded, either way (`port-forwarding`, `permit-port-forwarding`).
+    pub port_forwarding: bool,
+    /// Whether programs may use her ssh-agent (`agent-forwarding`, `permit-agent-forwarding`).
+    pub agent_forwarding: bool,
 }
 
 impl Permissions {
     /// All that there is.
-    pub(crate) const ALL: Self = Self { forced_command: None, pty: true };
+    pub(crate) const ALL: Self =
+        Self { forced_command: None, pty: true, port_forwarding: true, agent_forwarding: true };
+    /// All that `restrict` takes away.
+    pub(super) const RESTRICTED: Self =
+        Self { forced_command: None, pty: false, port_forwarding: false, agent_forwarding: false };
 
     /// What both allow.
     pub(super) fn and(self, other: Self) -> Result<Self, Refusal> {
@@ -21,7 +29,12 @@ impl Permissions {
             (Some(one), Some(other)) if one != other => return Err(Refusal::ForcedCommandsDiffer),
             (one, other) => one.or(other),
         };
-        Ok(Self { forced_command, pty: self.pty && other.pty })
+        Ok(Self {
+            forced_command,
+            pty: self.pty && other.pty,
+            port_forwarding: self.port_forwarding && other.port_forwarding,
+            agent_forwarding: self.agent_forwarding && other.agent_forwarding,
+        })
     }
 }
 
@@ -31,12 +44,10 @@ mod tests {
 
     #[test]
     fn both_have_to_allow() {
-        let forced = |command: &str| Permissions { forced_command: Some(command.into()), pty: true };
-        let no_pty = Permissions { forced_command: None, pty: false };
-        assert_eq!(
-            forced("date").and(no_pty.clone()).unwrap(),
-            Permissions { forced_command: Some("date".into()), pty: false }
-        );
+        let forced = |command: &str| Permissions { forced_command: Some(command.into()), ..Permissions::ALL };
+        let no_pty = Permissions { pty: false, ..Permissions::ALL };
+        assert_eq!(forced("date").and(no_pty.clone()).unwrap(), Permissions { pty: false, ..forced("date") });
+        assert_eq!(Permissions::ALL.and(Permissions::RESTRICTED).unwrap(), Permissions::RESTRICTED);
         assert_eq!(forced("date").and(forced("date")).unwrap(), forced("date"));
         assert!(matches!(forced("date").and(forced("id")), Err(Refusal::ForcedCommandsDiffer)));
         assert_eq!(Permissions::ALL.and(no_pty.clone()).unwrap(), no_pty);

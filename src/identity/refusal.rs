@@ -33,6 +33,9 @@ pub enum Refusal {
     UntrustedAuthority,
     #[error("the certificate names another principal")]
     Principal,
+    /// Within her connection somebody else logs in.
+    #[error("it is another user's")]
+    AnotherUser,
     #[error("certificate and key options force different commands")]
     ForcedCommandsDiffer,
 }

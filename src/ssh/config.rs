@@ -28,6 +28,9 @@ pub struct Config {
     pub penalties: PenaltiesConfig,
     pub max_key_offers: usize,
     pub max_sessions: usize,
+    pub allow_port_forwarding: bool,
+    pub allow_agent_forwarding: bool,
+    pub max_forwards: usize,
     #[serde(with = "crate::config::duration")]
     pub keepalive_interval: Duration,
     pub keepalive_count_max: usize,

@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::authority::Authority;
 use super::penalties::Penalties;
+use super::throttle::Disk;
 use super::{Authenticate, Config, Run};
 
 /// What all connections share.
@@ -14,7 +16,9 @@ pub(super) struct Context {
     pub(super) config: Config,
     pub(super) authenticate: Arc<dyn Authenticate>,
     pub(super) run: Arc<dyn Run>,
+    pub(super) authority: Authority,
     pub(super) penalties: Penalties,
+    pub(super) disk: Arc<Disk>,
     pub(super) drain: Drain,
     /// Sessions of all connections.
     pub(super) tasks: TaskTracker,

@@ -14,7 +14,7 @@ use super::inbox::Inbox;
 use super::message;
 use super::writer::{Closed, Events, Writer};
 use crate::telemetry::metrics;
-use crate::workspace::{Output, Process, TerminalSize};
+use crate::workspace::{Exit, Output, Process, TerminalSize};
 
 const FAILURE: u32 = 255;
 
@@ -22,6 +22,7 @@ const FAILURE: u32 = 255;
 pub(super) struct Client<'a> {
     pub(super) inbox: Arc<Inbox>,
     pub(super) sizes: watch::Receiver<Option<TerminalSize>>,
+    pub(super) signals: mpsc::Receiver<String>,
     pub(super) writer: &'a Writer,
     pub(super) events: &'a Events,
     pub(super) terminal: bool,
@@ -29,7 +30,7 @@ pub(super) struct Client<'a> {
 
 /// How it ended, and how much was copied, in bytes.
 pub(super) struct Totals {
-    pub(super) status: u32,
+    pub(super) exit: Exit,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
 }
@@ -37,7 +38,7 @@ pub(super) struct Totals {
 impl Totals {
     /// Nothing was copied.
     pub(super) fn ended(status: u32) -> Self {
-        Self { status, bytes_in: 0, bytes_out: 0 }
+        Self { exit: Exit::Code(status), bytes_in: 0, bytes_out: 0 }
     }
 }
 
@@ -48,21 +49,23 @@ pub(super) async fn process(
     drain: &Drain,
     began: Instant,
 ) -> Result<Totals, Closed> {
-    let Process { stdin, size, mut output } = process;
-    let Client { inbox, sizes, writer, events, terminal } = client;
+    let Process { stdin, size, mut output, signals: kill, .. } = process;
+    let Client { inbox, sizes, signals, writer, events, terminal } = client;
     let (count, bytes_in) = watch::channel(0);
-    let feed = async move { tokio::join!(feed_stdin(&inbox, stdin, count), feed_sizes(sizes, size)) };
+    let feed = async move {
+        tokio::join!(feed_stdin(&inbox, stdin, count), feed_sizes(sizes, size), feed_signals(signals, kill))
+    };
     let _feed = AbortOnDropHandle::new(tokio::spawn(feed.in_current_span()));
     let mut bytes_out = 0;
     let mut told_of_drain = false;
-    let status = loop {
+    let exit = loop {
         let output = tokio::select! {
             biased;
             () = events.closed.cancelled() => return Err(Closed),
             () = events.overflowed.cancelled() => {
                 let text = "the program does not read its input, and there is no room to keep more of it";
                 writer.stderr(message::line(text, terminal), terminal).await?;
-                break FAILURE;
+                break Exit::Code(FAILURE);
             }
             output = output.recv() => output,
             () = drain.begun(), if terminal && !told_of_drain => {
@@ -83,17 +86,17 @@ pub(super) async fn process(
                 bytes_out += count_out(&data);
                 writer.stderr(data, terminal).await?;
             }
-            Some(Output::Exit(status)) => break status,
+            Some(Output::Exit(exit)) => break exit,
             Some(Output::Failed(error)) => {
                 info!(error = &error as &dyn std::error::Error, "the program was lost");
                 writer.stderr(message::line(&error.user_message(), terminal), terminal).await?;
-                break FAILURE;
+                break Exit::Code(FAILURE);
             }
-            None => break FAILURE,
+            None => break Exit::Code(FAILURE),
         }
     };
     let bytes_in = *bytes_in.borrow();
-    Ok(Totals { status, bytes_in, bytes_out })
+    Ok(Totals { exit, bytes_in, bytes_out })
 }
 
 /// Feeds what the client sent, and drops the sender at the client's EOF. A program that takes no more is no reason to
@@ -120,6 +123,12 @@ async fn feed_sizes(mut sizes: watch::Receiver<Option<TerminalSize>>, process: w
     while sizes.changed().await.is_ok() {
         let size = *sizes.borrow_and_update();
         process.send_replace(size);
+    }
+}
+
+async fn feed_signals(mut signals: mpsc::Receiver<String>, process: mpsc::Sender<String>) {
+    while let Some(name) = signals.recv().await {
+        let _ = process.send(name).await;
     }
 }
 

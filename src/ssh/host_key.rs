@@ -13,21 +13,20 @@ pub fn load_or_create(path: &Path) -> Result<PrivateKey, Error> {
     match std::fs::read_to_string(path) {
         Ok(text) => parse(&text),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let (key, text) = generate()?;
+            let text = generate()?;
             let mut file =
                 std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
             std::io::Write::write_all(&mut file, text.as_bytes()).map_err(failed)?;
-            Ok(key)
+            parse(&text)
         }
         Err(error) => Err(failed(error)),
     }
 }
 
-/// A new key, and its text in OpenSSH's format. Ed25519: small, fast, and understood by every client of this decade.
-pub fn generate() -> Result<(PrivateKey, String), Error> {
+/// A new key, in OpenSSH's format. Ed25519: small, fast, and understood by every client of this decade.
+pub fn generate() -> Result<String, Error> {
     let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519)?;
-    let text = key.to_openssh(LineEnding::LF)?.to_string();
-    Ok((key, text))
+    Ok(key.to_openssh(LineEnding::LF)?.to_string())
 }
 
 /// Reads a key from OpenSSH's format.

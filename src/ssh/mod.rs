@@ -1,19 +1,24 @@
 //! The SSH protocol (RFC 4251–4254). Knows no Kubernetes: what it needs of the rest are the traits below.
 
 mod algorithms;
+mod authority;
 mod config;
 mod connection;
 mod context;
 mod copy;
+mod forward;
 mod host_key;
 mod inbox;
+mod jump;
 mod limits;
 mod message;
 mod penalties;
 mod progress;
 mod proxy_protocol;
+mod serve;
 mod server;
 mod session;
+mod signal;
 mod throttle;
 mod transport;
 mod writer;
@@ -21,6 +26,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use authority::Authority;
 pub use config::{Config, HostKeySource};
 pub use host_key::{
     generate as generate_host_key, known_hosts_line, load_or_create as load_or_create_host_key, parse as parse_host_key,
@@ -32,8 +38,9 @@ use std::net::IpAddr;
 use futures::future::BoxFuture;
 use russh::keys::PublicKey;
 
+use crate::carrier::Stream;
 use crate::identity::{Authenticator, Credential, Identity, Refusal};
-use crate::workspace::{self, Command, Process, Target, Workspaces};
+use crate::workspace::{self, Address, Command, Listener, Process, Target, Workspaces};
 
 /// Tells who somebody is.
 pub trait Authenticate: Send + Sync + 'static {
@@ -64,6 +71,28 @@ pub trait Run: Send + Sync + 'static {
         progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> BoxFuture<'a, Result<Process, workspace::Error>>;
 
+    /// Connects to `address`, as seen from where `target` points.
+    fn connect<'a>(
+        &'a self,
+        identity: &'a Identity,
+        target: &'a Target,
+        address: &'a Address,
+    ) -> BoxFuture<'a, Result<Stream, workspace::Error>>;
+
+    /// Listens at `address` where `target` points.
+    fn listen<'a>(
+        &'a self,
+        identity: &'a Identity,
+        target: &'a Target,
+        address: &'a Address,
+    ) -> BoxFuture<'a, Result<Listener, workspace::Error>>;
+
+    /// The name of the DevServer that `target` means.
+    fn devserver(&self, target: &Target) -> String;
+
+    /// Whether there is a DevServer of hers with that name.
+    fn has(&self, identity: &Identity, name: &str) -> bool;
+
     /// Why the place that `target` points to is gone, in words, if it just went.
     fn why_gone<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, Option<String>>;
 }
@@ -81,5 +110,31 @@ impl Run for Workspaces {
 
     fn why_gone<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, Option<String>> {
         Box::pin(Self::why_gone(self, identity, target))
+    }
+
+    fn connect<'a>(
+        &'a self,
+        identity: &'a Identity,
+        target: &'a Target,
+        address: &'a Address,
+    ) -> BoxFuture<'a, Result<Stream, workspace::Error>> {
+        Box::pin(Self::connect(self, identity, target, address))
+    }
+
+    fn listen<'a>(
+        &'a self,
+        identity: &'a Identity,
+        target: &'a Target,
+        address: &'a Address,
+    ) -> BoxFuture<'a, Result<Listener, workspace::Error>> {
+        Box::pin(Self::listen(self, identity, target, address))
+    }
+
+    fn devserver(&self, target: &Target) -> String {
+        self.name(target).to_owned()
+    }
+
+    fn has(&self, identity: &Identity, name: &str) -> bool {
+        Self::has(self, identity, name)
     }
 }

@@ -6,32 +6,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use russh::keys::PrivateKey;
-use russh::{Disconnect, MethodKind, MethodSet, SshId};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, info_span, warn};
 
-use super::algorithms;
-use super::connection::Connection;
+use super::authority::Authority;
 use super::context::{Context, Drain};
 use super::limits::{Startup, Startups};
 use super::penalties::Penalties;
-use super::throttle::{Disk, Throttle};
-use super::transport::Transport;
-use super::{Authenticate, Config, Run, proxy_protocol};
+use super::throttle::Disk;
+use super::{Authenticate, Config, Run, proxy_protocol, serve};
 use crate::telemetry::{LoginResult, metrics};
 
 /// The SSH server.
 pub struct Server {
     context: Arc<Context>,
-    russh: Arc<russh::server::Config>,
+    protocol: Arc<russh::server::Config>,
     startups: Startups,
-    disk: Arc<Disk>,
 }
 
 const MIB: u64 = 1024 * 1024;
@@ -39,33 +34,23 @@ const MIB: u64 = 1024 * 1024;
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// A load balancer sends its header at once.
 const PROXY_HEADER: Duration = Duration::from_secs(5);
-/// Between the last session's end, the farewell and the cut of a draining connection: for the last packets.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Server {
     pub fn new(config: Config, host_key: PrivateKey, authenticate: Arc<dyn Authenticate>, run: Arc<dyn Run>) -> Self {
-        let drain = Drain::new(config.drain_timeout);
-        let russh = russh::server::Config {
-            server_id: SshId::Standard(concat!("SSH-2.0-bastion_", env!("CARGO_PKG_VERSION")).into()),
-            methods: MethodSet::from(&[MethodKind::PublicKey][..]),
-            keys: vec![host_key],
-            preferred: algorithms::preferred(&config.ciphers),
-            // Refusals that count: the first question for `none`, the offers, and what may fail after.
-            max_auth_attempts: 1 + config.max_key_offers + 3,
-            // Slept through for each refused key; enough to hide how long the look-up took.
-            auth_rejection_time: Duration::from_millis(20),
-            auth_rejection_time_initial: Some(Duration::ZERO),
-            inactivity_timeout: None,
-            keepalive_interval: Some(config.keepalive_interval),
-            keepalive_max: config.keepalive_count_max,
-            event_buffer_size: 32,
-            ..russh::server::Config::default()
-        };
+        let authority = Authority::new(&host_key).expect("a key that was read can be written");
+        let protocol = serve::protocol(&config, host_key, vec![]);
         let startups = Startups::new(config.max_startups, config.max_startups_per_source);
-        let disk = Disk::new(config.spool_total_mib * MIB);
-        let penalties = Penalties::new(config.penalties.clone());
-        let context = Arc::new(Context { config, authenticate, run, penalties, drain, tasks: TaskTracker::new() });
-        Self { context, russh: Arc::new(russh), startups, disk }
+        let context = Arc::new(Context {
+            drain: Drain::new(config.drain_timeout),
+            disk: Disk::new(config.spool_total_mib * MIB),
+            penalties: Penalties::new(config.penalties.clone()),
+            config,
+            authenticate,
+            run,
+            authority,
+            tasks: TaskTracker::new(),
+        });
+        Self { context, protocol: Arc::new(protocol), startups }
     }
 
     /// Serves `listener` until `shutdown`, then drains: no new connections, a line to every terminal, and a deadline
@@ -142,51 +127,9 @@ impl Server {
         }
         metrics().connections.inc();
         metrics().open_connections.inc();
-        let config = &self.context.config;
-        let throttle =
-            Throttle::new(config.spool_slow_above_mib * MIB, config.spool_limit_mib * MIB, self.disk.clone());
-        let logged_in = CancellationToken::new();
-        let sessions = Arc::new(Semaphore::new(config.max_sessions));
-        let handler =
-            Connection::new(self.context.clone(), throttle.clone(), address, logged_in.clone(), sessions.clone());
-        let transport = Transport::new(stream, cut.clone(), throttle);
-        let connection = async {
-            let running = russh::server::run_stream(self.russh.clone(), transport, handler).await?;
-            let handle = running.handle();
-            let leave = async {
-                // A drain ends connections that run nothing, now or later.
-                self.context.drain.begun().await;
-                let _ = sessions.acquire_many(config.max_sessions as u32).await;
-                // OpenSSH reports 255 if it reads our good-bye together with an exit status. Left alone it goes by itself.
-                sleep(LAST_WORDS).await;
-                let bye = handle.disconnect(Disconnect::ByApplication, "the server goes down".into(), "en".into());
-                let _ = timeout(LAST_WORDS, bye).await;
-                sleep(LAST_WORDS).await;
-                cut.cancel();
-                std::future::pending::<()>().await;
-            };
-            tokio::select! {
-                ended = running => ended,
-                () = leave => Ok(()),
-            }
-        };
-        let deadline = async {
-            if timeout(config.login_grace_time, logged_in.cancelled()).await.is_err() {
-                debug!("no login within login_grace_time; cutting the connection");
-                cut.cancel();
-            }
-            drop(startup);
-        };
-        tokio::pin!(connection, deadline);
-        let ended = tokio::select! {
-            ended = &mut connection => ended,
-            () = &mut deadline => connection.await,
-        };
-        cut.cancel();
-        match ended {
-            Ok(()) => debug!("connection ended"),
-            Err(error) => debug!(%error, "connection ended"),
-        }
+        let server = stream.local_addr().unwrap_or(self.context.config.listen);
+        let client = serve::Client { address, server, outer: None };
+        serve::connection(self.context.clone(), self.protocol.clone(), stream, client, Some(startup), cut).await;
         metrics().open_connections.dec();
     }
 }

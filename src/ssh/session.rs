@@ -1,37 +1,42 @@
 //! One session channel (RFC 4254 §6): collects what the client asks for, then runs it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use russh::server::Msg;
+use bytes::Bytes;
+use russh::server::{Handle, Msg};
 use russh::{Channel, ChannelMsg, ChannelReadHalf};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug, info, info_span};
 
-use super::context::Context;
+use super::forward::{self, Forwarder};
 use super::inbox::Inbox;
-use super::throttle::Throttle;
 use super::writer::{Closed, Events, Writer};
-use super::{copy, message, progress};
-use crate::identity::{Identity, Permissions};
+use super::{copy, message, progress, signal};
+use crate::identity::Permissions;
 use crate::telemetry::metrics;
-use crate::workspace::{Command, Process, Program, Target, Terminal, TerminalSize};
+use crate::workspace::{Command, Exit, Process, Program, Target, Terminal, TerminalSize};
 
 /// The exit status that OpenSSH's client reports for its own failures; ours mean the same to scripts.
 const FAILURE: u32 = 255;
 /// What a shell reports for a program that Ctrl-C ended.
 const INTERRUPTED: u32 = 130;
 const CTRL_C: u8 = 3;
+/// Signals that may wait to be sent on.
+const MAX_SIGNALS: usize = 8;
 /// The one subsystem there is.
 pub(super) const SFTP: &str = "sftp";
 
 /// A session channel whose client may still be asking.
 pub(super) struct Session {
-    pub(super) context: Arc<Context>,
-    pub(super) throttle: Arc<Throttle>,
-    pub(super) identity: Identity,
-    pub(super) target: Target,
+    /// Whose session it is; forwards what belongs to it.
+    pub(super) forwarder: Forwarder,
+    pub(super) client: Handle,
+    pub(super) address: SocketAddr,
+    /// Where the client reached us.
+    pub(super) server: SocketAddr,
 }
 
 impl Session {
@@ -39,16 +44,42 @@ impl Session {
     pub(super) async fn run(self, channel: Channel<Msg>) {
         let number = u32::from(channel.id());
         let (mut reader, half) = channel.split();
-        let Some(command) = request(&mut reader, self.identity.permissions()).await else { return };
-        let target = match &self.target {
+        let Forwarder { context, identity, target, .. } = &self.forwarder;
+        let Some(mut command) = request(&mut reader, identity.permissions()).await else { return };
+        command.environment.extend(self.variables());
+        command.ssh_agent &= context.config.allow_agent_forwarding;
+        let target = match target {
             Target::Default => "",
             Target::Named(name) => name,
         };
-        let span = info_span!("session", user = self.identity.user(), devserver = target, channel = number);
+        let span = info_span!("session", user = identity.user(), devserver = target, channel = number);
         let events = Arc::new(Events::default());
         let writer = Writer { half, events: events.clone() };
         self.serve(command, reader, writer, &events).instrument(span).await;
         events.closed.cancel();
+    }
+
+    /// Where she comes from (ssh(1), ENVIRONMENT).
+    fn variables(&self) -> [(String, String); 2] {
+        let (client, server) = (self.address, self.server);
+        let (ip, port) = (client.ip().to_canonical(), client.port());
+        let connection = format!("{ip} {port} {} {}", server.ip().to_canonical(), server.port());
+        [("SSH_CLIENT", format!("{ip} {port} {}", server.port())), ("SSH_CONNECTION", connection)]
+            .map(|(name, value)| (name.to_owned(), value))
+    }
+
+    /// Tells how else her DevServer is reached, and what its host key is known by.
+    fn introduction(&self) -> Bytes {
+        let Forwarder { context, identity, target, .. } = &self.forwarder;
+        let (user, devserver) = (identity.user(), context.run.devserver(target));
+        let text = format!("`ssh -J {user}@THIS-SERVER {devserver}` leads here too, as do scp, rsync and your editor;");
+        let line = context.authority.known_hosts_line(&format!("{devserver},*.{user}"));
+        let lines = [
+            message::line(&text, true),
+            message::line("so that ssh knows it, put this line into ~/.ssh/known_hosts:", true),
+            format!("{line}\r\n").into(),
+        ];
+        lines.concat().into()
     }
 
     async fn serve(&self, command: Command, reader: ChannelReadHalf, writer: Writer, events: &Arc<Events>) {
@@ -61,28 +92,42 @@ impl Session {
             Program::Command(_) => "exec",
             Program::Sftp => SFTP,
         };
-        info!(kind, terminal, key = self.identity.fingerprint(), "session started");
+        let context = &self.forwarder.context;
+        info!(kind, terminal, key = self.forwarder.identity.fingerprint(), "session started");
 
-        let inbox = Arc::new(Inbox::new(self.throttle.clone(), self.context.config.spool_directory.clone()));
+        let inbox = Arc::new(self.forwarder.inbox());
         let (size, sizes) = watch::channel(None);
-        let receive = receive(reader, inbox.clone(), size, events.clone(), terminal);
+        let (signal, signals) = mpsc::channel(MAX_SIGNALS);
+        let to_program = ToProgram { inbox: inbox.clone(), size, signal };
+        let receive = receive(reader, to_program, events.clone(), terminal);
         let _receive = AbortOnDropHandle::new(tokio::spawn(receive.in_current_span()));
         let result = match self.start(&command, &writer).await {
-            Ok(process) => {
-                let client = copy::Client { inbox, sizes, writer: &writer, events, terminal };
-                let ended = copy::process(process, client, &self.context.drain, began).await;
+            Ok(mut process) => {
+                let _ssh_agent = process.ssh_agent.take().map(|connections| {
+                    let serve = forward::serve_ssh_agent(connections, self.forwarder.clone(), self.client.clone());
+                    AbortOnDropHandle::new(tokio::spawn(serve.in_current_span()))
+                });
+                let client = copy::Client { inbox, sizes, signals, writer: &writer, events, terminal };
+                let ended = copy::process(process, client, &context.drain, began).await;
                 self.explain(ended, &writer, terminal).await
             }
             Err(status) => status.map(copy::Totals::ended),
         };
         match result {
             Ok(totals) => {
-                // RFC 4254 §6.10: the exit status precedes the close, or OpenSSH reports 255.
-                let _ = writer.half.exit_status(totals.status).await;
+                let copy::Totals { exit, bytes_in, bytes_out } = totals;
+                // RFC 4254 §6.10: how it ended precedes the close, or OpenSSH reports 255.
+                match exit {
+                    Exit::Code(status) => drop(writer.half.exit_status(status).await),
+                    Exit::Signal { number, core_dumped } => {
+                        let (id, name) = (writer.half.id(), signal::name(number));
+                        let _ =
+                            self.client.exit_signal_request(id, name, core_dumped, String::new(), String::new()).await;
+                    }
+                }
                 let _ = writer.half.eof().await;
                 let _ = writer.half.close().await;
-                let copy::Totals { status, bytes_in, bytes_out } = totals;
-                info!(status, bytes_in, bytes_out, duration = ?began.elapsed(), "session ended");
+                info!(?exit, bytes_in, bytes_out, duration = ?began.elapsed(), "session ended");
             }
             Err(Closed) => info!(duration = ?began.elapsed(), "session ended by the client"),
         }
@@ -96,10 +141,10 @@ impl Session {
         writer: &Writer,
         terminal: bool,
     ) -> Result<copy::Totals, Closed> {
-        const SIGNALLED: u32 = 128;
+        let Forwarder { context, identity, target, .. } = &self.forwarder;
         let totals = ended?;
-        if totals.status > SIGNALLED
-            && let Some(reason) = self.context.run.why_gone(&self.identity, &self.target).await
+        if signal::ended(totals.exit)
+            && let Some(reason) = context.run.why_gone(identity, target).await
         {
             writer.stderr(message::line(&reason, terminal), terminal).await?;
         }
@@ -115,7 +160,8 @@ impl Session {
             let say = move |text: &str| {
                 said.send_replace(text.to_owned());
             };
-            self.context.run.start(&self.identity, &self.target, command, &say).await
+            let Forwarder { context, identity, target, .. } = &self.forwarder;
+            context.run.start(identity, target, command, &say).await
         };
         let start = async { tokio::join!(start, progress::show(messages, writer, columns)) };
         let interrupted = async {
@@ -136,7 +182,13 @@ impl Session {
             writer.stdout(message::CLEAR_LINE).await.map_err(Err)?;
         }
         match started {
-            Ok(process) => Ok(process),
+            Ok(process) => {
+                // Whoever had to wait may be new here.
+                if clear && self.forwarder.permitted() {
+                    writer.stdout(self.introduction()).await.map_err(Err)?;
+                }
+                Ok(process)
+            }
             Err(error) => {
                 info!(error = &error as &dyn std::error::Error, "failed to start the program");
                 writer.stderr(message::line(&error.user_message(), terminal), terminal).await.map_err(Err)?;
@@ -154,10 +206,18 @@ pub(super) fn accepts_variable(name: &str, value: &str) -> bool {
     known && word && name.len() <= 64 && value.len() <= MAX_VALUE && !value.contains('\0')
 }
 
+/// What a client has for its program.
+struct ToProgram {
+    inbox: Arc<Inbox>,
+    size: watch::Sender<Option<TerminalSize>>,
+    signal: mpsc::Sender<String>,
+}
+
 /// Reads up to the request to run something; `None` if the client closes before. Replies are the connection's part.
 async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions) -> Option<Command> {
     const MAX_VARIABLES: usize = 16;
     let mut terminal = None;
+    let mut ssh_agent = false;
     let mut environment: Vec<(String, String)> = Vec::new();
     let program = loop {
         match reader.wait().await? {
@@ -174,16 +234,16 @@ async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions) -> Opt
             {
                 environment.push((name, value));
             }
+            ChannelMsg::AgentForward { .. } if permissions.agent_forwarding => ssh_agent = true,
             ChannelMsg::RequestShell { .. } => break Program::Shell,
-            // The connection lets no other in.
-            ChannelMsg::RequestSubsystem { .. } => break Program::Sftp,
+            ChannelMsg::RequestSubsystem { name, .. } if name == SFTP => break Program::Sftp,
             ChannelMsg::Exec { command, .. } => break Program::Command(String::from_utf8_lossy(&command).into_owned()),
             ChannelMsg::Close => return None,
             other => debug!(?other, "ignored before a program runs"),
         }
     };
     let program = force(program, permissions, &mut environment);
-    Some(Command { program, terminal, environment })
+    Some(Command { program, terminal, environment, ssh_agent })
 }
 
 /// A forced command takes the place of `asked`, and may read in its environment what that was (sshd(8), `command`).
@@ -199,13 +259,8 @@ fn force(asked: Program, permissions: &Permissions, environment: &mut Vec<(Strin
 }
 
 /// Takes what the client sends until it closes. Never waits for the program.
-async fn receive(
-    mut reader: ChannelReadHalf,
-    inbox: Arc<Inbox>,
-    size: watch::Sender<Option<TerminalSize>>,
-    events: Arc<Events>,
-    terminal: bool,
-) {
+async fn receive(mut reader: ChannelReadHalf, program: ToProgram, events: Arc<Events>, terminal: bool) {
+    let ToProgram { inbox, size, signal } = program;
     loop {
         match reader.wait().await {
             Some(ChannelMsg::Data { data }) => {
@@ -222,6 +277,8 @@ async fn receive(
             Some(ChannelMsg::WindowChange { col_width, row_height, .. }) => {
                 size.send_replace(Some(terminal_size(col_width, row_height)));
             }
+            // What the program has not been told yet is enough.
+            Some(ChannelMsg::Signal { signal: name }) => drop(signal.try_send(signal::text(name))),
             Some(ChannelMsg::Close) | None => {
                 events.closed.cancel();
                 return;

@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::PenaltiesConfig;
 use super::{Authenticate, Config, HostKeySource, Run, Server};
+use crate::carrier::Stream;
 use crate::identity::{Credential, Identity, Permissions, Refusal};
-use crate::workspace::{self, Command, EchoWorkspaces, Process, Target};
+use crate::workspace::{self, Address, Command, EchoWorkspaces, Listener, Process, Target};
 
 /// Longer than anything here takes, and the end of what hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -41,6 +42,35 @@ impl Run for EchoWorkspaces {
                 _ => Ok(Self::start(*self, command)),
             }
         })
+    }
+
+    fn connect<'a>(
+        &'a self,
+        _: &'a Identity,
+        _: &'a Target,
+        _: &'a Address,
+    ) -> BoxFuture<'a, Result<Stream, workspace::Error>> {
+        Box::pin(std::future::ready(Err(workspace::Error::NoAgent)))
+    }
+
+    fn listen<'a>(
+        &'a self,
+        _: &'a Identity,
+        _: &'a Target,
+        _: &'a Address,
+    ) -> BoxFuture<'a, Result<Listener, workspace::Error>> {
+        Box::pin(std::future::ready(Err(workspace::Error::NoAgent)))
+    }
+
+    fn devserver(&self, target: &Target) -> String {
+        match target {
+            Target::Default => "dev".to_owned(),
+            Target::Named(name) => name.clone(),
+        }
+    }
+
+    fn has(&self, _: &Identity, name: &str) -> bool {
+        name == "gpu"
     }
 
     fn why_gone<'a>(&'a self, _: &'a Identity, _: &'a Target) -> BoxFuture<'a, Option<String>> {
@@ -105,6 +135,9 @@ fn config() -> Config {
         },
         max_key_offers: 20,
         max_sessions: 10,
+        allow_port_forwarding: true,
+        allow_agent_forwarding: true,
+        max_forwards: 10,
         keepalive_interval: Duration::from_secs(30),
         keepalive_count_max: 3,
         drain_timeout: Duration::from_secs(1),
@@ -183,8 +216,26 @@ async fn exec_reports_output_and_exit_status() {
 }
 
 #[tokio::test]
+async fn a_signal_reaches_the_program_and_its_end_is_told_as_one() {
+    let server = TestServer::start(config()).await;
+    let mut cat = exec(&server.log_in("alice").await, "cat").await;
+    cat.signal(russh::Sig::TERM).await.unwrap();
+    let told = async {
+        loop {
+            match cat.wait().await.expect("it is told before the close") {
+                ChannelMsg::ExitSignal { signal_name, core_dumped, .. } => return (signal_name, core_dumped),
+                ChannelMsg::ExitStatus { .. } => panic!("a signal is no exit status"),
+                _ => {}
+            }
+        }
+    };
+    let (name, core_dumped) = timeout(PATIENCE, told).await.expect("it ends");
+    assert!(matches!(name, russh::Sig::TERM) && !core_dumped);
+}
+
+#[tokio::test]
 async fn a_forced_command_runs_whatever_is_asked_for() {
-    let permissions = Permissions { forced_command: Some("exit 9".into()), pty: true };
+    let permissions = Permissions { forced_command: Some("exit 9".into()), ..Permissions::ALL };
     let alice = TestServer::permitting(config(), permissions).await.log_in("alice").await;
     assert_eq!(ended(exec(&alice, "exit 1").await).await.2, Some(9));
     let shell = alice.channel_open_session().await.unwrap();

@@ -1,7 +1,6 @@
 //! The byte stream under a connection: it can be cut off at any time, and is read more slowly on demand.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -9,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use futures::future::BoxFuture;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, ReadBuf};
+use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::throttle::{Pace, Throttle};
@@ -42,7 +42,7 @@ impl<S: AsyncRead> Transport<S> {
     }
 }
 
-impl<S: AsyncRead + AsFd + Unpin> AsyncRead for Transport<S> {
+impl<S: AsyncRead + Peer + Unpin> AsyncRead for Transport<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.check(cx)?;
         let pace = self.throttle.pace();
@@ -55,7 +55,7 @@ impl<S: AsyncRead + AsFd + Unpin> AsyncRead for Transport<S> {
             let wait = self.wait.get_or_insert_with(|| Box::pin(throttle.wait(pace)));
             ready!(wait.as_mut().poll(cx));
             // What the client sent before it left might take minutes to read at this speed, and nobody waits for it.
-            if pace == Pace::Trickle && hung_up(self.stream.get_ref())? {
+            if pace == Pace::Trickle && self.stream.get_ref().hung_up()? {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
             }
         }
@@ -84,9 +84,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<S> {
     }
 }
 
-/// Whether the peer will send no more.
-fn hung_up(socket: &impl AsFd) -> io::Result<bool> {
-    let mut polled = [PollFd::new(socket, PollFlags::RDHUP)];
-    poll(&mut polled, Some(&Timespec::default()))?;
-    Ok(polled[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR))
+/// Who is at the other end.
+pub(super) trait Peer {
+    /// Whether the peer will send no more.
+    fn hung_up(&self) -> io::Result<bool>;
+}
+
+impl Peer for TcpStream {
+    fn hung_up(&self) -> io::Result<bool> {
+        let mut polled = [PollFd::new(self, PollFlags::RDHUP)];
+        poll(&mut polled, Some(&Timespec::default()))?;
+        Ok(polled[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR))
+    }
 }

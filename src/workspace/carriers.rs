@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::{debug, info};
 
 use super::exec::{self, ExecRequest, Frame};
+use super::listeners::Listeners;
 use super::{Error, Workspace};
 use crate::api::names;
 use crate::carrier::{self, Carrier, Keepalive, Link, Side};
@@ -23,7 +24,14 @@ pub(super) struct Carriers {
     client: kube::Client,
     keepalive: Keepalive,
     linger: Duration,
-    of_pods: Arc<DashMap<Workspace, Arc<OnceCell<Carrier>>>>,
+    of_pods: Arc<DashMap<Workspace, Arc<OnceCell<Agent>>>>,
+}
+
+/// A pod's agent.
+#[derive(Clone)]
+pub(super) struct Agent {
+    pub(super) carrier: Carrier,
+    pub(super) listeners: Listeners,
 }
 
 /// How long an exec that broke is opened again before its streams are given up. The agent waits as long.
@@ -37,8 +45,8 @@ impl Carriers {
         Self { client, keepalive, linger, of_pods: Arc::default() }
     }
 
-    /// The carrier to the workspace's agent, which is linked when this returns.
-    pub(super) async fn of(&self, workspace: &Workspace) -> Result<Carrier, Error> {
+    /// The workspace's agent, to which there is a link when this returns.
+    pub(super) async fn of(&self, workspace: &Workspace) -> Result<Agent, Error> {
         let cell = self.of_pods.entry(workspace.clone()).or_default().clone();
         let opened = cell.get_or_try_init(|| self.open(workspace)).await;
         if opened.is_err() {
@@ -47,14 +55,14 @@ impl Carriers {
         opened.cloned()
     }
 
-    async fn open(&self, workspace: &Workspace) -> Result<Carrier, Error> {
+    async fn open(&self, workspace: &Workspace) -> Result<Agent, Error> {
         let name = format!("{:032x}", rand::random::<u128>());
-        let (carrier, _) = Carrier::new(Side::Bastion, name);
+        let (carrier, incoming) = Carrier::new(Side::Bastion, name);
         let (linked, is_linked) = oneshot::channel();
         let keeper = Keeper { carriers: self.clone(), workspace: workspace.clone(), carrier: carrier.clone() };
         tokio::spawn(keeper.run(linked));
         match is_linked.await {
-            Ok(Ok(())) => Ok(carrier),
+            Ok(Ok(())) => Ok(Agent { carrier, listeners: Listeners::serve(incoming) }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::Lost("the carrier was dropped".into())),
         }

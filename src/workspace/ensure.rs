@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::DashMap;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -13,10 +15,12 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
-use super::carriers::Carriers;
+use super::carriers::{Agent, Carriers};
+use super::listeners::Listener;
 use super::process::{self, Keepalive, carried};
-use super::{Cache, Command, Error, Process, Target};
+use super::{Address, Cache, Command, Error, Process, Target};
 use crate::api::{DevServer, DevServerUser, DevServerUserSpec, Phase, names};
+use crate::carrier::Stream;
 use crate::identity::Identity;
 use crate::provisioning;
 
@@ -96,15 +100,48 @@ impl Workspaces {
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Process, Error> {
         let keepalive = Keepalive { data: self.config.exec_keepalive, ping: self.config.exec_ping };
+        let start = |workspace: Workspace| {
+            let start = async move {
+                match workspace.agent {
+                    true => carried::start(&self.carriers.of(&workspace).await?, command).await,
+                    false => process::start(&self.client, &workspace, command, keepalive, &self.tasks).await,
+                }
+            };
+            start.boxed()
+        };
+        self.enter(identity, target, progress, start).await
+    }
+
+    /// Connects to `address` from within the workspace that `target` names, which is made or woken first.
+    pub async fn connect(&self, identity: &Identity, target: &Target, address: &Address) -> Result<Stream, Error> {
+        let connect = |workspace| async move { self.agent(&workspace).await?.connect(address).await }.boxed();
+        self.enter(identity, target, &|_| {}, connect).await
+    }
+
+    /// Listens at `address` within the workspace that `target` names, which is made or woken first.
+    pub async fn listen(&self, identity: &Identity, target: &Target, address: &Address) -> Result<Listener, Error> {
+        let listen = |workspace| async move { self.agent(&workspace).await?.listen(address).await }.boxed();
+        self.enter(identity, target, &|_| {}, listen).await
+    }
+
+    async fn agent(&self, workspace: &Workspace) -> Result<Agent, Error> {
+        if workspace.agent { self.carriers.of(workspace).await } else { Err(Error::NoAgent) }
+    }
+
+    /// Does `work` in a workspace that is ready, again while its pod is being replaced or the cluster is away.
+    async fn enter<'a, T>(
+        &self,
+        identity: &Identity,
+        target: &Target,
+        progress: &(dyn Fn(&str) + Send + Sync),
+        work: impl Fn(Workspace) -> BoxFuture<'a, Result<T, Error>>,
+    ) -> Result<T, Error> {
         let mut failing_since = None;
         loop {
             let workspace = self.ensure(identity, target, progress).await?;
-            let started = match workspace.agent {
-                true => self.start_carried(&workspace, command).await,
-                false => process::start(&self.client, &workspace, command, keepalive, &self.tasks).await,
-            };
-            let error = match started {
-                Ok(process) => return Ok(process),
+            let pod = workspace.pod.clone();
+            let error = match work(workspace).await {
+                Ok(done) => return Ok(done),
                 Err(error) => error,
             };
             let (patience, words) = match &error {
@@ -117,13 +154,9 @@ impl Workspaces {
                 return Err(error);
             }
             progress(words);
-            debug!(%error, pod = workspace.pod, "failed to start the program; trying again");
+            debug!(%error, pod, "failed to enter the pod; trying again");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-    }
-
-    async fn start_carried(&self, workspace: &Workspace, command: &Command) -> Result<Process, Error> {
-        carried::start(&self.carriers.of(workspace).await?, command).await
     }
 
     /// Why the pod behind `target` is gone, if it just went: a program's end is often heard of before its pod's.
@@ -139,7 +172,13 @@ impl Workspaces {
         Some(format!("the pod of your DevServer `{name}` is gone: {why}"))
     }
 
-    fn name<'a>(&'a self, target: &'a Target) -> &'a str {
+    /// Whether there is a DevServer of hers with that name.
+    pub fn has(&self, identity: &Identity, name: &str) -> bool {
+        self.cache.devserver(identity.user(), name).is_some()
+    }
+
+    /// The name of the DevServer that `target` means.
+    pub fn name<'a>(&'a self, target: &'a Target) -> &'a str {
         match target {
             Target::Default => &self.config.default_devserver,
             Target::Named(name) => name,
@@ -159,7 +198,7 @@ impl Workspaces {
                 return Ok(workspace);
             }
             if !self.exists(user, name).await? {
-                if *target != Target::Default {
+                if name != self.config.default_devserver {
                     let existing = self.cache.devservers_of(user);
                     return Err(Error::NoSuchDevServer { user: user.to_owned(), name: name.to_owned(), existing });
                 }

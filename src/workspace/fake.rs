@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
-use super::{Command, Output, Process, Program};
+use super::{Command, Exit, Output, Process, Program};
 
 /// Its programs echo stdin to stdout, but for the commands `exit N`, `stderr TEXT`, `stall` (never reads), `double`
-/// (writes twice what it reads) and `size` (prints the terminal's size at each change).
+/// (writes twice what it reads) and `size` (prints the terminal's size at each change). Any signal
+/// ends them as SIGTERM.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct EchoWorkspaces;
 
@@ -15,16 +16,20 @@ impl EchoWorkspaces {
     pub(crate) fn start(self, command: &Command) -> Process {
         let (stdin, input) = mpsc::channel(8);
         let (size, sizes) = watch::channel(None);
+        let (signals, mut sent) = mpsc::channel(8);
         let (output, receiver) = mpsc::channel(8);
         let line = match &command.program {
             Program::Shell | Program::Sftp => String::new(),
             Program::Command(line) => line.clone(),
         };
         tokio::spawn(async move {
-            let status = run(&line, input, sizes, &output).await;
-            let _ = output.send(Output::Exit(status)).await;
+            let exit = tokio::select! {
+                status = run(&line, input, sizes, &output) => Exit::Code(status),
+                Some(_) = sent.recv() => Exit::Signal { number: 15, core_dumped: false },
+            };
+            let _ = output.send(Output::Exit(exit)).await;
         });
-        Process { stdin, size, output: receiver }
+        Process { stdin, size, output: receiver, signals, ssh_agent: None }
     }
 }
 

@@ -6,15 +6,19 @@ mod ensure;
 mod exec;
 #[cfg(test)]
 mod fake;
+mod forward;
+mod listeners;
 mod marker;
 mod process;
 mod script;
 mod target;
 
+pub use crate::agent::request::{Address, Exit, Origin};
 pub use cache::Cache;
 pub use ensure::{Config, Workspace, Workspaces};
 #[cfg(test)]
 pub(crate) use fake::EchoWorkspaces;
+pub use listeners::{Connections, Listener};
 pub use process::{Command, Output, Process, Program, Terminal, TerminalSize};
 pub use target::Target;
 
@@ -36,6 +40,9 @@ pub enum Error {
     /// What is asked for needs the agent, and the pod has none.
     #[error("the pod has no agent")]
     NoAgent,
+    /// The connection was not made, or nothing listens.
+    #[error("the pod could not: {0}")]
+    Unreachable(String),
     /// The exec's connection broke before the program ended.
     #[error("the connection to the pod was lost")]
     Lost(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -72,13 +79,14 @@ impl Error {
             }
             Self::Refused { message, .. } => format!("the cluster cannot enter your pod: {message}"),
             Self::NotStarted(message) => format!("your pod could not start the program: {message}"),
+            Self::Unreachable(why) => format!("your pod cannot: {why}"),
             Self::NoShell => {
                 "this DevServer's image has no shell (sh), and a command needs one; use an image that has one"
                     .to_owned()
             }
             Self::NoAgent => {
-                "this DevServer's pod has no agent, and sftp needs it; scp -O works where the image has scp, or ask \
-                 your administrator to set operator.agent and restart the DevServer"
+                "this DevServer's pod has no agent, which sftp and forwards need; scp -O works where the image has \
+                 scp, or ask your administrator to set operator.agent and restart the DevServer"
                     .to_owned()
             }
             Self::Lost(_) | Self::Carrier(_) => "the connection to your pod was lost".to_owned(),

@@ -5,7 +5,7 @@
 pub enum Target {
     /// Her default one, made at her first login.
     Default,
-    /// The one of that name; it must exist.
+    /// The one of that name; it must exist, or be the default one.
     Named(String),
 }
 

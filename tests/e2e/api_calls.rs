@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::harness::{Product, eventually, is_real};
+use crate::harness::{Product, eventually, has_agents, is_real};
 
 #[tokio::test]
 async fn a_login_to_a_running_devserver_is_one_call_in_the_users_own_name() {
@@ -31,8 +31,8 @@ async fn a_login_to_a_running_devserver_is_one_call_in_the_users_own_name() {
     // An event tells of a stage of a call.
     let hers = events.iter().filter(|event| event["objectRef"]["namespace"] == alice.namespace().as_str());
     let calls: BTreeSet<&str> = hers.filter_map(|event| event["auditID"].as_str()).collect();
-    // The agent's carrier takes the second login too; on the real cluster pods have no agent yet.
-    assert_eq!(calls.len(), if is_real() { 2 } else { 1 }, "{events:#?}");
+    // The agent's carrier takes the second login too.
+    assert_eq!(calls.len(), if has_agents() { 1 } else { 2 }, "{events:#?}");
     if !is_real() {
         let lists: Vec<&Value> = events.iter().filter(|event| event["verb"] == "list").collect();
         assert!(lists.is_empty(), "{lists:#?}");

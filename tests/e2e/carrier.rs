@@ -1,11 +1,11 @@
 //! One exec stream carries all sessions of a pod, and may break.
 
-use crate::harness::{Input, Product, eventually, is_real};
+use crate::harness::{Input, Product, eventually, has_agents};
 
 #[tokio::test]
 async fn a_session_goes_on_when_its_exec_breaks() {
-    if is_real() {
-        return; // Its pods have no agent yet.
+    if !has_agents() {
+        return;
     }
     let product = Product::shared().await;
     let alice = product.user("alice").await;
@@ -19,7 +19,7 @@ async fn a_session_goes_on_when_its_exec_breaks() {
 
 #[tokio::test]
 async fn a_session_whose_agent_dies_ends_with_a_sentence_and_the_next_finds_another() {
-    if is_real() {
+    if !has_agents() {
         return;
     }
     let product = Product::shared().await;

@@ -81,7 +81,7 @@ async fn a_terminal_is_told_why_it_waits_and_gets_its_shell_when_there_is_room()
     terminal.types("echo $((40+2))\r").await;
     terminal.shows_row("42").await;
     let shown = terminal.rows().join("\n");
-    assert!(!shown.contains("bastion: "), "what is over is not shown any more:\n{}", shown.trim_end());
+    assert!(!shown.contains("no node fits"), "what is over is not shown any more:\n{}", shown.trim_end());
     terminal.types("exit 3\r").await;
     terminal.exits(3).await;
 }

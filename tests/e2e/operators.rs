@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::{Product, Server, free_port, is_real};
+use crate::harness::{Product, Server, free_port, is_real, pod_settings};
 
 fn operator(product: &Product, lease: &str) -> Server {
     let config = product.folder().join(format!("{lease}.toml"));
     // The product's own operator works beside these: with other defaults they would replace each other's pods.
-    let image = if is_real() { "image = \"localhost/dev:1\"\n" } else { "" };
+    let image = if is_real() { pod_settings() } else { String::new() };
     let text = format!("[operator]\n{image}[operator.lease]\nname = \"{lease}\"\nduration = \"4s\"\nretry = \"1s\"\n");
     std::fs::write(&config, text).expect("the folder is ours");
     let port = free_port();

@@ -15,16 +15,22 @@ use tokio::process::Child;
 use tokio::time::{Instant, sleep};
 
 use super::account::Account;
+use super::forward::SshAgent;
 use super::request::{Exit, News, ProgramRequest};
-use crate::carrier::{Message, Stream};
+use crate::carrier::{Carrier, Message, Stream};
 
 /// What a program that was hung up may do before it is told more firmly.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Runs the program that `request` asks for, to its end or its session's.
-pub(super) async fn run(request: ProgramRequest, account: &Account, stream: Stream) {
+pub(super) async fn run(mut request: ProgramRequest, account: &Account, carrier: &Carrier, stream: Stream) {
     let Stream { sender, receiver } = stream;
+    // Where there is no place for its socket the program runs without it, as with sshd.
+    let ssh_agent = request.ssh_agent.and_then(|listener| SshAgent::listen(listener, carrier).ok());
+    if let Some(ssh_agent) = &ssh_agent {
+        request.environment.push(("SSH_AUTH_SOCK".to_owned(), ssh_agent.socket().to_string_lossy().into_owned()));
+    }
     let started = match start::start(&request, account) {
         Ok(started) => started,
         Err(why) => {

@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use pty_process::{OwnedReadPty, OwnedWritePty};
 use rustix::process::Pid;
+use rustix::pty::ptsname;
 use rustix::termios::{InputModes, OptionalActions, tcgetattr, tcsetattr};
 use tokio::io::AsyncWrite;
 use tokio::process::{Child, ChildStderr, ChildStdout};
@@ -110,10 +111,12 @@ fn on_terminal(
         modes.input_modes |= InputModes::IUTF8;
         let _ = tcsetattr(&pty, OptionalActions::Now, &modes);
     }
+    let tty = ptsname(&pty, Vec::new()).ok().map(|path| ("SSH_TTY", path.to_string_lossy().into_owned()));
     let child = pty_process::Command::new(&invocation.path)
         .arg0(&invocation.argument_0)
         .args(&invocation.arguments)
         .envs(environment(request, account))
+        .envs(tty)
         .current_dir(folder(account))
         .spawn(pts)
         .map_err(io::Error::other)?;

@@ -4,13 +4,15 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::super::Error;
+use super::super::carriers::Agent;
+use super::super::{Connections, Error};
 use super::{CHUNKS, Command, Output, Process, Program, TerminalSize};
-use crate::agent::request::{self, Exit, News, Order, ProgramRequest, Request, Size, Terminal};
-use crate::carrier::{Carrier, MAX_DATA, Message, Receiver, Sender, Stream, parse};
+use crate::agent::request::{self, News, Order, ProgramRequest, Request, Size, Terminal};
+use crate::carrier::{MAX_DATA, Message, Receiver, Sender, Stream, parse};
 
 /// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up.
-pub(in super::super) async fn start(carrier: &Carrier, command: &Command) -> Result<Process, Error> {
+pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<Process, Error> {
+    let ssh_agent = command.ssh_agent.then(|| agent.listeners.register());
     let request = Request::Program(ProgramRequest {
         program: match &command.program {
             Program::Shell => request::Program::Shell,
@@ -22,30 +24,39 @@ pub(in super::super) async fn start(carrier: &Carrier, command: &Command) -> Res
             .as_ref()
             .map(|terminal| Terminal { term: terminal.term.clone(), size: size(terminal.size) }),
         environment: command.environment.clone(),
+        ssh_agent: ssh_agent.as_ref().map(Connections::listener),
     });
     let request = serde_json::to_vec(&request).expect("our own request serialises");
-    let Stream { sender, mut receiver } = carrier.open(request.into());
+    let Stream { sender, mut receiver } = agent.carrier.open(request.into());
     match receiver.receive().await.map(|(message, _)| message) {
         Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
             News::Started => {}
             News::NotStarted(why) => return Err(Error::NotStarted(why)),
-            News::Exited(_) => return Err(Error::Protocol("a program that ended before it began")),
+            News::Exited(_) | News::Listening(_) => {
+                return Err(Error::Protocol("a program that ended before it began"));
+            }
         },
         Some(_) => return Err(Error::Protocol("a program that speaks before it began")),
         None => return Err(Error::Lost("the pod's agent does not run it".into())),
     }
     let (stdin, data) = mpsc::channel(CHUNKS);
     let (size, sizes) = watch::channel(None);
+    let (signals, sent) = mpsc::channel(CHUNKS);
     let (output, outputs) = mpsc::channel(CHUNKS);
-    let upward = AbortOnDropHandle::new(tokio::spawn(upward(sender, data, sizes)));
+    let upward = AbortOnDropHandle::new(tokio::spawn(upward(sender, data, sizes, sent)));
     tokio::spawn(async move {
         downward(receiver, &output).await;
         drop(upward);
     });
-    Ok(Process { stdin, size, output: outputs })
+    Ok(Process { stdin, size, output: outputs, signals, ssh_agent })
 }
 
-async fn upward(sender: Sender, mut stdin: mpsc::Receiver<Bytes>, mut sizes: watch::Receiver<Option<TerminalSize>>) {
+async fn upward(
+    sender: Sender,
+    mut stdin: mpsc::Receiver<Bytes>,
+    mut sizes: watch::Receiver<Option<TerminalSize>>,
+    mut signals: mpsc::Receiver<String>,
+) {
     let feed = async {
         while let Some(first) = stdin.recv().await {
             let mut data = BytesMut::from(first);
@@ -72,7 +83,12 @@ async fn upward(sender: Sender, mut stdin: mpsc::Receiver<Bytes>, mut sizes: wat
             }
         }
     };
-    tokio::join!(feed, resize);
+    let signal = async {
+        while let Some(name) = signals.recv().await {
+            let _ = sender.send(Message::control(&Order::Signal(name)));
+        }
+    };
+    tokio::join!(feed, resize, signal);
     std::future::pending::<()>().await; // The stream lasts as long as the program.
 }
 
@@ -93,8 +109,7 @@ async fn downward(mut receiver: Receiver, output: &mpsc::Sender<Output>) {
             Message::Stderr(data) => output.send(Output::Stderr(data)).await,
             Message::Control(news) => {
                 let end = match parse(&news) {
-                    Ok(News::Exited(Exit::Code(code))) => Output::Exit(code),
-                    Ok(News::Exited(Exit::Signal { number, .. })) => Output::Exit(128 + number),
+                    Ok(News::Exited(exit)) => Output::Exit(exit),
                     _ => Output::Failed(Error::Protocol("news of a program that cannot be")),
                 };
                 let _ = output.send(end).await;

@@ -7,9 +7,9 @@ use futures::StreamExt;
 use futures::stream::SplitStream;
 use tokio::sync::mpsc;
 
-use super::super::Error;
 use super::super::exec::{self, ExecStream, Frame};
 use super::super::marker::Marker;
+use super::super::{Error, Exit};
 use super::{Output, State, closed};
 
 pub(super) struct Downward {
@@ -50,7 +50,10 @@ impl Downward {
                 Ok(Frame::Status(status)) => {
                     let rest = self.marker.as_mut().map(Marker::rest).unwrap_or_default();
                     self.pass(Output::Stderr(rest)).await;
-                    let exit = exec::exit_code(&status).map_or_else(Output::Failed, Output::Exit);
+                    let exit = match exec::exit_code(&status) {
+                        Ok(code) => Output::Exit(Exit::Code(code)),
+                        Err(error) => Output::Failed(error),
+                    };
                     let _ = self.output.send(exit).await;
                     return true;
                 }

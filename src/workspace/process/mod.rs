@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::exec::{self, ExecRequest};
 use super::marker::Marker;
-use super::{Error, Workspace, script};
+use super::{Connections, Error, Exit, Workspace, script};
 use crate::api::names;
 use downward::Downward;
 use upward::Upward;
@@ -32,6 +32,8 @@ pub struct Command {
     pub terminal: Option<Terminal>,
     /// Further variables of its environment.
     pub environment: Vec<(String, String)>,
+    /// Whether it is to find the user's ssh-agent.
+    pub ssh_agent: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -63,8 +65,8 @@ pub struct TerminalSize {
 pub enum Output {
     Stdout(Bytes),
     Stderr(Bytes),
-    /// Its exit code; 128 + n if signal n ended it. The last.
-    Exit(u32),
+    /// How it ended; without an agent, code 128 + n if signal n ended it. The last.
+    Exit(Exit),
     /// It may still run, but nobody will hear of it. The last.
     Failed(Error),
 }
@@ -77,6 +79,10 @@ pub struct Process {
     /// The size of its terminal; the last value wins.
     pub size: watch::Sender<Option<TerminalSize>>,
     pub output: mpsc::Receiver<Output>,
+    /// Signals for it, by their names without SIG. Without an agent nobody hears of them.
+    pub signals: mpsc::Sender<String>,
+    /// Who in the pod asks for the user's ssh-agent.
+    pub ssh_agent: Option<Connections>,
 }
 
 /// How a stream is kept alive, and told from a dead one.
@@ -134,7 +140,8 @@ async fn begin(
             hangup::hang_up(&client, &workspace, &hello.pid, &hello.born).await;
         }
     });
-    Ok(Process { stdin, size, output })
+    let (signals, _) = mpsc::channel(1);
+    Ok(Process { stdin, size, output, signals, ssh_agent: None })
 }
 
 fn request<'a>(workspace: &'a Workspace, command: &'a [&'a str], stdin: bool, tty: bool) -> ExecRequest<'a> {

@@ -34,6 +34,21 @@ pub(crate) fn is_real() -> bool {
     std::env::var("BASTION_TEST_CLUSTER").is_ok_and(|cluster| cluster == "real")
 }
 
+/// The image that brings the agent into pods of a real cluster; without it they have none.
+fn agent_image() -> Option<String> {
+    std::env::var("BASTION_TEST_AGENT_IMAGE").ok()
+}
+
+/// How an operator on a real cluster makes pods, as the lines of its `[operator]`.
+pub(crate) fn pod_settings() -> String {
+    format!("image = \"localhost/dev:1\"\nagent.image = \"{}\"\n", agent_image().unwrap_or_default())
+}
+
+/// Whether pods have an agent.
+pub(crate) fn has_agents() -> bool {
+    !is_real() || agent_image().is_some()
+}
+
 impl Cluster {
     pub(super) async fn start() -> Self {
         let run = format!("{:04x}", rand::random::<u16>());
@@ -76,7 +91,7 @@ impl Cluster {
         let namespace = OwnNamespace::add(&kubeconfig, &run).await;
         let telemetry = format!("127.0.0.1:{}", free_port());
         let config = folder.path().join("operator.toml");
-        std::fs::write(&config, "[operator]\nimage = \"localhost/dev:1\"\n").expect("the folder is ours");
+        std::fs::write(&config, format!("[operator]\n{}", pod_settings())).expect("the folder is ours");
         let mut server = Server::start(&["operator", "--config", text(&config)], |command| {
             command.env("BASTION_TELEMETRY__LISTEN", &telemetry).env("POD_NAMESPACE", &namespace.name);
         });

@@ -14,12 +14,12 @@ mod terminal;
 mod user;
 mod wait;
 
-pub(crate) use cluster::{free_port, is_real, kubectl};
+pub(crate) use cluster::{free_port, has_agents, is_real, kubectl, pod_settings};
 pub(crate) use flood::Flood;
 pub(crate) use gateway::Gateway;
 pub(crate) use keys::{Agent, certify, keygen, public};
 pub(crate) use load_balancer::LoadBalancer;
-pub(crate) use output::Finished;
+pub(crate) use output::{Finished, Session};
 pub(crate) use product::Product;
 pub(crate) use replica::Replica;
 pub(crate) use server::{Server, processes_with_argument};

@@ -86,6 +86,23 @@ impl Ssh {
         self.option("IdentityFile=none").option(&format!("IdentityAgent={}", socket.display()))
     }
 
+    /// Goes on from here, as `ssh -J` does, to what the server calls `host`, with the key in `key`. What host keys it
+    /// meets is in `known_hosts`, or is added there.
+    pub(crate) fn jump(mut self, host: &str, key: &Path, known_hosts: &Path) -> Self {
+        let mut proxy = vec!["ssh".to_owned()];
+        proxy.extend(self.arguments.drain(..).map(|word| word.to_string_lossy().into_owned()));
+        proxy.extend(["-W".to_owned(), "%h:22".to_owned(), format!("{}@{}", self.login, self.host)]);
+        self.arguments = vec!["-F".into(), "none".into()];
+        // OpenSSH sends the name of whoever sits at the laptop.
+        (self.host, self.login) = (host.to_owned(), "somebody".to_owned());
+        self.option(&format!("ProxyCommand={}", proxy.join(" ")))
+            .option(&format!("UserKnownHostsFile={}", known_hosts.display()))
+            .option("StrictHostKeyChecking=accept-new")
+            .option("BatchMode=yes")
+            .option("ControlPath=none")
+            .key(key)
+    }
+
     pub(crate) fn option(self, option: &str) -> Self {
         self.argument("-o").argument(option)
     }

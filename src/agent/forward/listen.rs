@@ -1,0 +1,151 @@
+//! Sockets that listen in the pod for somebody at the other end of the carrier.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, Protocol, SockAddr, Type};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Socket, resolve};
+use crate::agent::request::{Accepted, Address, Listen, News, Origin};
+use crate::carrier::{Carrier, Message, Stream};
+
+const BACKLOG: i32 = 128;
+/// After a failure to accept: no files left, say.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Listens until the other side ends `stream`. Each connection becomes a stream of `carrier`.
+pub(in crate::agent) async fn listen(request: Listen, carrier: &Carrier, stream: Stream) {
+    let Stream { sender, mut receiver } = stream;
+    let bound = match &request.address {
+        Address::Tcp { host, port } => bind_tcp(host, *port).await,
+        Address::Unix(path) => bind_unix(Path::new(path)).map(|listener| (vec![listener], 0)),
+    };
+    let (listeners, port) = match bound {
+        Ok(bound) => bound,
+        Err(error) => {
+            let _ = sender.send(Message::control(&News::NotStarted(error.to_string())));
+            return;
+        }
+    };
+    let _accepting: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| AbortOnDropHandle::new(tokio::spawn(accept(listener, request.listener, carrier.clone()))))
+        .collect();
+    let _ = sender.send(Message::control(&News::Listening(port)));
+    while receiver.receive().await.is_some() {}
+}
+
+/// The socket that stands for a user's ssh-agent, for as long as this lasts.
+pub(in crate::agent) struct SshAgent {
+    folder: PathBuf,
+    _accepting: AbortOnDropHandle<()>,
+}
+
+impl SshAgent {
+    /// Listens in a folder of its own that nobody else can enter.
+    pub(in crate::agent) fn listen(listener: u64, carrier: &Carrier) -> io::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("ssh-{:016x}", rand::random::<u64>()));
+        fs::DirBuilder::new().mode(0o700).create(&folder)?;
+        let accepting = bind_unix(&folder.join(Self::SOCKET))
+            .map(|socket| AbortOnDropHandle::new(tokio::spawn(accept(socket, listener, carrier.clone()))))
+            .inspect_err(|_| drop(fs::remove_dir(&folder)))?;
+        Ok(Self { folder, _accepting: accepting })
+    }
+
+    const SOCKET: &str = "agent";
+
+    /// For `SSH_AUTH_SOCK`.
+    pub(in crate::agent) fn socket(&self) -> PathBuf {
+        self.folder.join(Self::SOCKET)
+    }
+}
+
+impl Drop for SshAgent {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix { listener: UnixListener, _file: RemoveFile },
+}
+
+/// Removes a socket's file.
+struct RemoveFile(PathBuf);
+
+impl Drop for RemoveFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+async fn accept(listener: Listener, number: u64, carrier: Carrier) {
+    loop {
+        let accepted = match &listener {
+            Listener::Tcp(listener) => listener.accept().await.map(|(socket, peer)| {
+                let _ = socket.set_nodelay(true);
+                (Socket::Tcp(socket), Origin { host: peer.ip().to_canonical().to_string(), port: peer.port() })
+            }),
+            Listener::Unix { listener, .. } => {
+                listener.accept().await.map(|(socket, _)| (Socket::Unix(socket), Origin::default()))
+            }
+        };
+        match accepted {
+            Ok((socket, origin)) => {
+                let request = serde_json::to_vec(&Accepted { listener: number, origin });
+                let stream = carrier.open(request.expect("our own request serialises").into());
+                // Beyond the listener's end: as with sshd, what was connected stays so.
+                tokio::spawn(socket.copy(stream));
+            }
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+/// Binds the port on each address that `host` means; one of them has to work.
+async fn bind_tcp(host: &str, port: u16) -> io::Result<(Vec<Listener>, u16)> {
+    let addresses: Vec<IpAddr> = match host {
+        "" | "*" => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+        host => resolve::addresses(host).await?,
+    };
+    let (mut listeners, mut port) = (Vec::new(), port);
+    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match bind(SocketAddr::new(address, port)) {
+            Ok(listener) => {
+                port = listener.local_addr()?.port(); // The same for the other family.
+                listeners.push(Listener::Tcp(listener));
+            }
+            // A pod without IPv6, for one; but a port in use is in use.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+            Err(error) => failed = error,
+        }
+    }
+    if listeners.is_empty() { Err(failed) } else { Ok((listeners, port)) }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// As sshd does, nothing that is there is replaced, and nobody else may connect.
+fn bind_unix(path: &Path) -> io::Result<Listener> {
+    let listener = UnixListener::bind(path)?;
+    let file = RemoveFile(path.to_owned());
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(Listener::Unix { listener, _file: file })
+}

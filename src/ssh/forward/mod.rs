@@ -1,0 +1,94 @@
+//! Forwarded connections (RFC 4254 §7; OpenSSH PROTOCOL §2.4): channels copied to and from connections in the pod.
+
+mod accept;
+mod forwarder;
+
+pub(super) use accept::{Listening, serve_ssh_agent};
+pub(super) use forwarder::Forwarder;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::server::Msg;
+use russh::{Channel, ChannelMsg, ChannelReadHalf};
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, debug, info};
+
+use super::inbox::Inbox;
+use super::writer::{Closed, Events, Writer};
+use crate::carrier::{self, Message, Receiver, Stream};
+use crate::telemetry::metrics;
+
+/// What a client sent before it closed is given so long to reach whoever should read it.
+const LINGER: Duration = Duration::from_secs(60);
+
+/// Copies both ways, each to its own end, until both are done or either side is gone.
+async fn copy(channel: Channel<Msg>, stream: Stream, inbox: Inbox) {
+    let (reader, half) = channel.split();
+    let (events, inbox) = (Arc::new(Events::default()), Arc::new(inbox));
+    let receive = receive(reader, inbox.clone(), events.clone());
+    let _receive = AbortOnDropHandle::new(tokio::spawn(receive.in_current_span()));
+    let writer = Writer { half, events: events.clone() };
+    let Stream { sender, receiver } = stream;
+    let both = async { tokio::try_join!(up(&inbox, &sender), down(receiver, &writer)) };
+    let closed_long_ago = async {
+        events.closed.cancelled().await;
+        sleep(LINGER).await;
+    };
+    tokio::select! {
+        _ = both => {}
+        () = closed_long_ago => {}
+        () = events.overflowed.cancelled() => {}
+    }
+    events.closed.cancel();
+    let _ = writer.half.close().await;
+}
+
+/// Takes what the client sends until it closes. Never waits for the pod.
+pub(super) async fn receive(mut reader: ChannelReadHalf, inbox: Arc<Inbox>, events: Arc<Events>) {
+    loop {
+        match reader.wait().await {
+            Some(ChannelMsg::Data { data }) => {
+                if let Err(error) = inbox.put(data).await {
+                    info!(%error, "what the client sends to a forwarded connection cannot be kept");
+                    return events.overflowed.cancel();
+                }
+            }
+            Some(ChannelMsg::Eof) => inbox.put_eof(),
+            Some(ChannelMsg::Close) | None => {
+                inbox.put_eof();
+                return events.closed.cancel();
+            }
+            Some(other) => debug!(?other, "ignored on a forwarded connection"),
+        }
+    }
+}
+
+async fn up(inbox: &Inbox, sender: &carrier::Sender) -> Result<(), Closed> {
+    while let Some(data) = inbox.take().await.map_err(|_| Closed)? {
+        metrics().bytes_in.inc_by(data.len() as u64);
+        sender.data(data).await.map_err(|_| Closed)?;
+    }
+    sender.send(Message::Eof).map_err(|_| Closed)
+}
+
+/// Fails once the pod's side has ended everything. A client that closed only reads no more.
+async fn down(mut receiver: Receiver, writer: &Writer) -> Result<(), Closed> {
+    loop {
+        let received = tokio::select! {
+            received = receiver.receive() => received,
+            () = writer.events.closed.cancelled() => return Ok(()),
+        };
+        match received.ok_or(Closed)? {
+            (Message::Data(data), _credit) => {
+                metrics().bytes_out.inc_by(data.len() as u64);
+                if writer.stdout(data).await.is_err() {
+                    return Ok(());
+                }
+            }
+            (Message::Eof, _) => return writer.half.eof().await.map_err(|_| Closed),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! `ssh -J alice@bastion mydev`: what the client takes for the sshd of her DevServer is a server over a channel of her
+//! connection to the bastion. There she proves once more who she is.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use russh::server::{ChannelOpenHandle, Msg};
+use russh::{Channel, ChannelOpenFailure};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::StreamReader;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, info, info_span, warn};
+
+use super::connection::Outer;
+use super::forward::{Forwarder, receive};
+use super::inbox::Inbox;
+use super::serve;
+use super::transport::Peer;
+use super::writer::Events;
+use crate::workspace::{Address, Target};
+
+/// Where sshd would listen.
+const SSH: u16 = 22;
+/// Servers within servers.
+const MAX_DEPTH: usize = 4;
+
+/// What a client means by a host and a port.
+pub(super) enum Destination {
+    /// The server of a DevServer of hers, which the client calls by a name.
+    Server(Target),
+    /// Anything else, as seen from the pod of a DevServer.
+    Address(Target, Address),
+}
+
+impl Destination {
+    /// `here` is the DevServer that she is logged in to; `is_hers` tells the names of others.
+    pub(super) fn of(host: &str, port: u16, user: &str, here: &Target, is_hers: impl Fn(&str) -> bool) -> Self {
+        let local = |target| Self::Address(target, Address::Tcp { host: "localhost".to_owned(), port });
+        let name = host.strip_suffix(user).and_then(|rest| rest.strip_suffix('.')).unwrap_or(host);
+        match host {
+            "localhost" | "127.0.0.1" | "::1" if port == SSH => Self::Server(here.clone()),
+            _ if is_hers(name) && port == SSH => Self::Server(Target::Named(name.to_owned())),
+            _ if is_hers(name) => local(Target::Named(name.to_owned())),
+            // No host has such a name: let her read which DevServers she has.
+            _ if port == SSH && (name != host || !host.contains(['.', ':'])) => {
+                Self::Server(Target::Named(name.to_owned()))
+            }
+            _ => Self::Address(here.clone(), Address::Tcp { host: host.to_owned(), port }),
+        }
+    }
+}
+
+/// A connection within a connection.
+pub(super) struct Jump {
+    pub(super) forwarder: Forwarder,
+    pub(super) target: Target,
+    pub(super) address: SocketAddr,
+    pub(super) server: SocketAddr,
+    pub(super) depth: usize,
+}
+
+impl Jump {
+    pub(super) async fn serve(self, channel: Channel<Msg>, reply: ChannelOpenHandle) {
+        let Self { forwarder, target, address, server, depth } = self;
+        if !forwarder.permitted() || depth >= MAX_DEPTH {
+            return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        }
+        let Some(_slot) = forwarder.slot() else {
+            return reply.reject(ChannelOpenFailure::ResourceShortage).await;
+        };
+        let (context, user) = (forwarder.context.clone(), forwarder.identity.user().to_owned());
+        let devserver = context.run.devserver(&target);
+        let names = [devserver.clone(), format!("{devserver}.{user}"), "localhost".to_owned()];
+        let protocol = match context.authority.host_key(&user, &devserver, &names) {
+            Ok((key, certificate)) => serve::protocol(&context.config, key, vec![certificate]),
+            Err(error) => {
+                warn!(%error, "failed to make a DevServer's host key");
+                return reply.reject(ChannelOpenFailure::ConnectFailed).await;
+            }
+        };
+        reply.accept().await;
+        let (stream, _receiving) = ChannelStream::new(channel, forwarder.inbox());
+        let cut = stream.events.closed.clone();
+        let half_closed = cut.child_token();
+        let outer = Outer { user, target, depth: depth + 1 };
+        let client = serve::Client { address, server, outer: Some(outer) };
+        info!(devserver, "jumped to a DevServer");
+        let connection = serve::connection(context, Arc::new(protocol), stream, client, None, half_closed);
+        connection.instrument(info_span!("jump", devserver)).await;
+        cut.cancel();
+    }
+}
+
+/// A channel as a byte stream. What comes is taken at once, whether it is read or not.
+struct ChannelStream {
+    source: StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>,
+    sink: Pin<Box<dyn AsyncWrite + Send>>,
+    events: Arc<Events>,
+}
+
+impl ChannelStream {
+    fn new(channel: Channel<Msg>, inbox: Inbox) -> (Self, AbortOnDropHandle<()>) {
+        let (reader, half) = channel.split();
+        let (events, inbox) = (Arc::new(Events::default()), Arc::new(inbox));
+        let receiving = receive(reader, inbox.clone(), events.clone());
+        let receiving = AbortOnDropHandle::new(tokio::spawn(receiving.in_current_span()));
+        let source =
+            stream::try_unfold(inbox, async |inbox: Arc<Inbox>| Ok(inbox.take().await?.map(|data| (data, inbox))));
+        let stream = Self { source: StreamReader::new(Box::pin(source)), sink: Box::pin(half.make_writer()), events };
+        (stream, receiving)
+    }
+}
+
+impl Peer for ChannelStream {
+    fn hung_up(&self) -> io::Result<bool> {
+        Ok(self.events.closed.is_cancelled())
+    }
+}
+
+impl AsyncRead for ChannelStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.source).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for ChannelStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.sink.as_mut().poll_write(cx, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        self.sink.as_mut().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        self.sink.as_mut().poll_shutdown(cx)
+    }
+}

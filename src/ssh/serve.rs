@@ -1,0 +1,119 @@
+//! Serves one SSH connection over any byte stream, from its first byte to its last.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::keys::{Certificate, PrivateKey};
+use russh::{Disconnect, MethodKind, MethodSet, SshId};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::connection::{Connection, Outer};
+use super::context::Context;
+use super::limits::Startup;
+use super::throttle::Throttle;
+use super::transport::{Peer, Transport};
+use super::{Config, algorithms};
+
+const MIB: u64 = 1024 * 1024;
+/// Between the last session's end, the farewell and the cut of a draining connection: for the last packets.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Whose connection it is.
+pub(super) struct Client {
+    pub(super) address: SocketAddr,
+    /// Where it reached us.
+    pub(super) server: SocketAddr,
+    /// The connection that this one is within.
+    pub(super) outer: Option<Outer>,
+}
+
+/// What one connection may yet have open.
+#[derive(Clone)]
+pub(super) struct Slots {
+    pub(super) sessions: Arc<Semaphore>,
+    pub(super) forwards: Arc<Semaphore>,
+}
+
+/// How a server with that host key speaks.
+pub(super) fn protocol(config: &Config, host_key: PrivateKey, certificates: Vec<Certificate>) -> russh::server::Config {
+    russh::server::Config {
+        server_id: SshId::Standard(concat!("SSH-2.0-bastion_", env!("CARGO_PKG_VERSION")).into()),
+        methods: MethodSet::from(&[MethodKind::PublicKey][..]),
+        keys: vec![host_key],
+        certificates,
+        preferred: algorithms::preferred(&config.ciphers),
+        // Refusals that count: the first question for `none`, the offers, and what may fail after.
+        max_auth_attempts: 1 + config.max_key_offers + 3,
+        // Slept through for each refused key; enough to hide how long the look-up took.
+        auth_rejection_time: Duration::from_millis(20),
+        auth_rejection_time_initial: Some(Duration::ZERO),
+        inactivity_timeout: None,
+        keepalive_interval: Some(config.keepalive_interval),
+        keepalive_max: config.keepalive_count_max,
+        event_buffer_size: 32,
+        ..russh::server::Config::default()
+    }
+}
+
+/// Serves `stream` to its end, which `cut` brings about at once. `startup` counts until somebody is logged in.
+pub(super) async fn connection(
+    context: Arc<Context>,
+    protocol: Arc<russh::server::Config>,
+    stream: impl AsyncRead + AsyncWrite + Peer + Send + Unpin + 'static,
+    client: Client,
+    startup: Option<Startup>,
+    cut: CancellationToken,
+) {
+    let config = &context.config;
+    let throttle = Throttle::new(config.spool_slow_above_mib * MIB, config.spool_limit_mib * MIB, context.disk.clone());
+    let logged_in = CancellationToken::new();
+    let slots = Slots {
+        sessions: Arc::new(Semaphore::new(config.max_sessions)),
+        forwards: Arc::new(Semaphore::new(config.max_forwards)),
+    };
+    let handler = Connection::new(context.clone(), throttle.clone(), client, logged_in.clone(), slots.clone());
+    let transport = Transport::new(stream, cut.clone(), throttle);
+    let connection = async {
+        let running = russh::server::run_stream(protocol, transport, handler).await?;
+        let handle = running.handle();
+        let leave = async {
+            // A drain ends connections that run nothing, now or later.
+            context.drain.begun().await;
+            let _ = slots.sessions.acquire_many(config.max_sessions as u32).await;
+            let _ = slots.forwards.acquire_many(config.max_forwards as u32).await;
+            // OpenSSH reports 255 if it reads our good-bye together with an exit status. Left alone it goes by itself.
+            sleep(LAST_WORDS).await;
+            let bye = handle.disconnect(Disconnect::ByApplication, "the server goes down".into(), "en".into());
+            let _ = timeout(LAST_WORDS, bye).await;
+            sleep(LAST_WORDS).await;
+            cut.cancel();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            ended = running => ended,
+            () = leave => Ok(()),
+        }
+    };
+    let deadline = async {
+        if timeout(config.login_grace_time, logged_in.cancelled()).await.is_err() {
+            debug!("no login within login_grace_time; cutting the connection");
+            cut.cancel();
+        }
+        drop(startup);
+    };
+    tokio::pin!(connection, deadline);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = &mut deadline => connection.await,
+    };
+    cut.cancel();
+    match ended {
+        Ok(()) => debug!("connection ended"),
+        Err(error) => debug!(%error, "connection ended"),
+    }
+}
