@@ -87,7 +87,8 @@ impl Keeper {
             }
             let hopeless = match &error {
                 Error::Carrier(carrier::Error::Forgotten | carrier::Error::Version(_)) => true,
-                error => error.pod_is_gone() || !error.is_outage(),
+                // An API server that just started refuses what it will allow in a moment.
+                error => error.pod_is_gone(),
             };
             let unused = self.carrier.streams() == 0;
             if let Some(first) = first.take() {
