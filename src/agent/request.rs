@@ -1,5 +1,7 @@
 //! The words between the bastion and the agent: what a stream asks for, and what is said on it besides data.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// The first message of a stream that the bastion opens. What it asks for is answered with [`News`].
@@ -52,6 +54,19 @@ pub struct ProgramRequest {
     /// The number of a listener that stands for the user's ssh-agent, if she forwards hers.
     #[serde(default)]
     pub ssh_agent: Option<u64>,
+    /// For how many seconds a shell on a terminal goes on when nobody looks at it; none if it ends with its session.
+    #[serde(default)]
+    pub detached: Option<u64>,
+}
+
+impl ProgramRequest {
+    /// The terminal and the patience of a shell that outlives its session.
+    pub(super) fn lasting_shell(&self) -> Option<(Terminal, Duration)> {
+        match (&self.program, &self.terminal, self.detached) {
+            (Program::Shell, Some(terminal), Some(seconds)) => Some((terminal.clone(), Duration::from_secs(seconds))),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

@@ -32,7 +32,12 @@ const PIPE: usize = 256 * 1024;
 /// Serves until it is told to end.
 pub async fn serve() -> io::Result<()> {
     let listener = socket::listen(&socket::path()?)?;
-    let server = Server { account: Account::own().into(), carriers: Arc::default(), tasks: TaskTracker::new() };
+    let server = Server {
+        account: Account::own().into(),
+        carriers: Arc::default(),
+        shells: Default::default(),
+        tasks: TaskTracker::new(),
+    };
     let mut ended = signal(SignalKind::terminate())?;
     loop {
         let accepted = tokio::select! {
@@ -63,6 +68,7 @@ pub async fn serve() -> io::Result<()> {
 struct Server {
     account: Arc<Account>,
     carriers: Arc<Mutex<HashMap<String, Carrier>>>,
+    shells: program::Shells,
     tasks: TaskTracker,
 }
 
@@ -112,7 +118,12 @@ impl Server {
 
     async fn serve(&self, request: &[u8], carrier: &Carrier, stream: Stream) {
         match carrier::parse(request) {
-            Ok(Request::Program(request)) => program::run(request, &self.account, carrier, stream).await,
+            Ok(Request::Program(request)) => match request.lasting_shell() {
+                Some((terminal, patience)) => {
+                    self.shells.enter(request, &terminal, patience, &self.account, carrier, stream).await;
+                }
+                None => program::run(request, &self.account, carrier, stream).await,
+            },
             Ok(Request::Connect(address)) => forward::connect(address, stream).await,
             Ok(Request::Listen(request)) => forward::listen(request, carrier, stream).await,
             Err(_) => {} // A younger bastion's: the dropped stream says no.

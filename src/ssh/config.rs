@@ -32,6 +32,8 @@ pub struct Config {
     pub allow_agent_forwarding: bool,
     pub max_forwards: usize,
     #[serde(with = "crate::config::duration")]
+    pub detached_shell_timeout: Duration,
+    #[serde(with = "crate::config::duration")]
     pub keepalive_interval: Duration,
     pub keepalive_count_max: usize,
     #[serde(with = "crate::config::duration")]

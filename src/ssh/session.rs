@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use russh::server::{Handle, Msg};
@@ -24,6 +25,8 @@ const FAILURE: u32 = 255;
 /// What a shell reports for a program that Ctrl-C ended.
 const INTERRUPTED: u32 = 130;
 const CTRL_C: u8 = 3;
+/// Set to 0, the shell ends with its connection.
+const PERSIST: &str = "BASTION_PERSIST";
 /// Signals that may wait to be sent on.
 const MAX_SIGNALS: usize = 8;
 /// The one subsystem there is.
@@ -45,7 +48,11 @@ impl Session {
         let number = u32::from(channel.id());
         let (mut reader, half) = channel.split();
         let Forwarder { context, identity, target, .. } = &self.forwarder;
-        let Some(mut command) = request(&mut reader, identity.permissions()).await else { return };
+        let Some(mut command) =
+            request(&mut reader, identity.permissions(), context.config.detached_shell_timeout).await
+        else {
+            return;
+        };
         command.environment.extend(self.variables());
         command.ssh_agent &= context.config.allow_agent_forwarding;
         let target = match target {
@@ -201,7 +208,8 @@ impl Session {
 /// Whether a client may set this variable: locale and colours, as sshd's usual `AcceptEnv` has it.
 pub(super) fn accepts_variable(name: &str, value: &str) -> bool {
     const MAX_VALUE: usize = 1024;
-    let known = matches!(name, "LANG" | "COLORTERM") || name.strip_prefix("LC_").is_some_and(|rest| !rest.is_empty());
+    let known =
+        matches!(name, "LANG" | "COLORTERM" | PERSIST) || name.strip_prefix("LC_").is_some_and(|rest| !rest.is_empty());
     let word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     known && word && name.len() <= 64 && value.len() <= MAX_VALUE && !value.contains('\0')
 }
@@ -214,10 +222,11 @@ struct ToProgram {
 }
 
 /// Reads up to the request to run something; `None` if the client closes before. Replies are the connection's part.
-async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions) -> Option<Command> {
+async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions, detached: Duration) -> Option<Command> {
     const MAX_VARIABLES: usize = 16;
     let mut terminal = None;
     let mut ssh_agent = false;
+    let mut detached = Some(detached).filter(|detached| !detached.is_zero());
     let mut environment: Vec<(String, String)> = Vec::new();
     let program = loop {
         match reader.wait().await? {
@@ -228,6 +237,9 @@ async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions) -> Opt
                 if let Some(terminal) = &mut terminal {
                     terminal.size = terminal_size(col_width, row_height);
                 }
+            }
+            ChannelMsg::SetEnv { variable_name: name, variable_value: value, .. } if name == PERSIST => {
+                detached = detached.filter(|_| value != "0");
             }
             ChannelMsg::SetEnv { variable_name: name, variable_value: value, .. }
                 if accepts_variable(&name, &value) && environment.len() < MAX_VARIABLES =>
@@ -243,7 +255,7 @@ async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions) -> Opt
         }
     };
     let program = force(program, permissions, &mut environment);
-    Some(Command { program, terminal, environment, ssh_agent })
+    Some(Command { program, terminal, environment, ssh_agent, detached })
 }
 
 /// A forced command takes the place of `asked`, and may read in its environment what that was (sshd(8), `command`).

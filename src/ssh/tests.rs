@@ -138,6 +138,7 @@ fn config() -> Config {
         allow_port_forwarding: true,
         allow_agent_forwarding: true,
         max_forwards: 10,
+        detached_shell_timeout: Duration::ZERO,
         keepalive_interval: Duration::from_secs(30),
         keepalive_count_max: 3,
         drain_timeout: Duration::from_secs(1),

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     fn command(program: Program, terminal: Option<Terminal>) -> Command {
-        Command { program, terminal, environment: vec![("LANG".into(), "C".into())], ssh_agent: false }
+        Command { program, terminal, environment: vec![("LANG".into(), "C".into())], ssh_agent: false, detached: None }
     }
 
     #[test]

@@ -166,7 +166,7 @@ async fn a_killed_client_leaves_no_process_behind() {
     eventually("no process left", async || (alice.counts_processes(seconds).await == 0).then_some(())).await;
 
     let seconds = "98110.2";
-    let mut terminal = alice.shell().terminal(24, 80);
+    let mut terminal = alice.shell().option("SetEnv=BASTION_PERSIST=0").terminal(24, 80);
     terminal.types(&format!("echo $((40+2)); sh -c 'trap \"\" HUP; sleep {seconds}'\r")).await;
     terminal.shows_row("42").await;
     eventually("its process", async || (alice.counts_processes(seconds).await == 1).then_some(())).await;

@@ -27,6 +27,7 @@ mod operators;
 mod provisioning;
 mod replicas;
 mod resilience;
+mod shells;
 mod sources;
 mod telemetry;
 mod uploads;

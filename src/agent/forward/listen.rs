@@ -40,34 +40,31 @@ pub(in crate::agent) async fn listen(request: Listen, carrier: &Carrier, stream:
     while receiver.receive().await.is_some() {}
 }
 
-/// The socket that stands for a user's ssh-agent, for as long as this lasts.
-pub(in crate::agent) struct SshAgent {
-    folder: PathBuf,
-    _accepting: AbortOnDropHandle<()>,
-}
+/// Where a socket can stand for a user's ssh-agent, in a folder that nobody else can enter.
+pub(in crate::agent) struct SshAgentSocket(PathBuf);
 
-impl SshAgent {
-    /// Listens in a folder of its own that nobody else can enter.
-    pub(in crate::agent) fn listen(listener: u64, carrier: &Carrier) -> io::Result<Self> {
+impl SshAgentSocket {
+    pub(in crate::agent) fn new() -> io::Result<Self> {
         let folder = std::env::temp_dir().join(format!("ssh-{:016x}", rand::random::<u64>()));
         fs::DirBuilder::new().mode(0o700).create(&folder)?;
-        let accepting = bind_unix(&folder.join(Self::SOCKET))
-            .map(|socket| AbortOnDropHandle::new(tokio::spawn(accept(socket, listener, carrier.clone()))))
-            .inspect_err(|_| drop(fs::remove_dir(&folder)))?;
-        Ok(Self { folder, _accepting: accepting })
+        Ok(Self(folder))
     }
 
-    const SOCKET: &str = "agent";
-
     /// For `SSH_AUTH_SOCK`.
-    pub(in crate::agent) fn socket(&self) -> PathBuf {
-        self.folder.join(Self::SOCKET)
+    pub(in crate::agent) fn path(&self) -> PathBuf {
+        self.0.join("agent")
+    }
+
+    /// Hands who connects there to `listener`, until that is dropped.
+    pub(in crate::agent) fn listen(&self, listener: u64, carrier: &Carrier) -> io::Result<AbortOnDropHandle<()>> {
+        let socket = bind_unix(&self.path())?;
+        Ok(AbortOnDropHandle::new(tokio::spawn(accept(socket, listener, carrier.clone()))))
     }
 }
 
-impl Drop for SshAgent {
+impl Drop for SshAgentSocket {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

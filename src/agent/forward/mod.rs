@@ -3,7 +3,7 @@
 mod listen;
 mod resolve;
 
-pub(super) use listen::{SshAgent, listen};
+pub(super) use listen::{SshAgentSocket, listen};
 
 use std::io;
 

@@ -88,7 +88,7 @@ async fn write(
     }
 }
 
-fn signal(name: &str) -> Option<Signal> {
+pub(super) fn signal(name: &str) -> Option<Signal> {
     Some(match name {
         "ABRT" => Signal::ABORT,
         "ALRM" => Signal::ALARM,

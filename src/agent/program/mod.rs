@@ -2,7 +2,10 @@
 
 mod input;
 mod output;
+mod shell;
 mod start;
+
+pub(super) use shell::Shells;
 
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
@@ -15,7 +18,7 @@ use tokio::process::Child;
 use tokio::time::{Instant, sleep};
 
 use super::account::Account;
-use super::forward::SshAgent;
+use super::forward::SshAgentSocket;
 use super::request::{Exit, News, ProgramRequest};
 use crate::carrier::{Carrier, Message, Stream};
 
@@ -26,11 +29,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Runs the program that `request` asks for, to its end or its session's.
 pub(super) async fn run(mut request: ProgramRequest, account: &Account, carrier: &Carrier, stream: Stream) {
     let Stream { sender, receiver } = stream;
-    // Where there is no place for its socket the program runs without it, as with sshd.
-    let ssh_agent = request.ssh_agent.and_then(|listener| SshAgent::listen(listener, carrier).ok());
-    if let Some(ssh_agent) = &ssh_agent {
-        request.environment.push(("SSH_AUTH_SOCK".to_owned(), ssh_agent.socket().to_string_lossy().into_owned()));
-    }
+    let ssh_agent = ssh_agent_socket(&mut request);
+    let _listening = ssh_agent.as_ref().zip(request.ssh_agent).map(|(socket, number)| socket.listen(number, carrier));
     let started = match start::start(&request, account) {
         Ok(started) => started,
         Err(why) => {
@@ -59,6 +59,13 @@ pub(super) async fn run(mut request: ProgramRequest, account: &Account, carrier:
             hang_up(child, foreground.into_iter().chain([group]).collect()).await;
         }
     }
+}
+
+/// The place of the ssh-agent's socket, if one is forwarded. Where there is none the program runs without, as with sshd.
+fn ssh_agent_socket(request: &mut ProgramRequest) -> Option<SshAgentSocket> {
+    let socket = request.ssh_agent.and_then(|_| SshAgentSocket::new().ok())?;
+    request.environment.push(("SSH_AUTH_SOCK".to_owned(), socket.path().to_string_lossy().into_owned()));
+    Some(socket)
 }
 
 fn exit(status: ExitStatus) -> Exit {

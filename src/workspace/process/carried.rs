@@ -25,6 +25,7 @@ pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<
             .map(|terminal| Terminal { term: terminal.term.clone(), size: size(terminal.size) }),
         environment: command.environment.clone(),
         ssh_agent: ssh_agent.as_ref().map(Connections::listener),
+        detached: command.detached.map(|detached| detached.as_secs()),
     });
     let request = serde_json::to_vec(&request).expect("our own request serialises");
     let Stream { sender, mut receiver } = agent.carrier.open(request.into());

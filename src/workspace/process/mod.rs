@@ -34,6 +34,8 @@ pub struct Command {
     pub environment: Vec<(String, String)>,
     /// Whether it is to find the user's ssh-agent.
     pub ssh_agent: bool,
+    /// How long it may go on after its session, if it is a shell on a terminal.
+    pub detached: Option<Duration>,
 }
 
 #[derive(Clone, Debug)]

@@ -1,0 +1,169 @@
+//! Owns one shell and its terminal, with whoever looks at it, or with nobody.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use pty_process::OwnedReadPty;
+use rustix::process::Pid;
+use rustix::termios::{Winsize, tcgetpgrp, tcsetwinsize};
+use tokio::io::AsyncReadExt;
+use tokio::process::Child;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::screen::Screen;
+use crate::agent::program::{exit, hang_up};
+use crate::agent::request::{News, Size};
+use crate::carrier::{MAX_DATA, Message, Sender};
+
+/// What a terminal whose shell has ended may still hold shows up at once.
+const LAST_WORDS: Duration = Duration::from_millis(20);
+
+/// A session that looks at the shell.
+pub(super) struct Viewer {
+    pub(super) number: u64,
+    pub(super) sender: Sender,
+    pub(super) size: Size,
+    /// Over the screen that it is shown first; a shell that has just begun has none to show.
+    pub(super) notice: Option<String>,
+    /// Somebody took its place.
+    pub(super) gone: CancellationToken,
+}
+
+pub(super) enum Order {
+    Attach(Viewer),
+    Resize(u64, Size),
+    Leave(u64),
+}
+
+pub(super) struct Keeper {
+    pub(super) child: Child,
+    pub(super) group: Pid,
+    pub(super) source: OwnedReadPty,
+    pub(super) terminal: OwnedFd,
+    pub(super) screen: Screen,
+    pub(super) orders: mpsc::Receiver<Order>,
+    /// Since when nobody looks.
+    pub(super) detached: Arc<watch::Sender<Option<Instant>>>,
+    /// How long it lasts so.
+    pub(super) patience: Duration,
+}
+
+impl Keeper {
+    /// Serves to the shell's end.
+    pub(super) async fn run(mut self) {
+        let mut viewers: Vec<Viewer> = Vec::new();
+        let status = self.serve(&mut viewers).await;
+        match status {
+            Some(status) => {
+                for viewer in viewers {
+                    let _ = viewer.sender.send(Message::control(&News::Exited(exit(status))));
+                }
+            }
+            None => {
+                let foreground = tcgetpgrp(&self.terminal).ok();
+                drop((self.source, self.terminal));
+                hang_up(self.child, foreground.into_iter().chain([self.group]).collect()).await;
+            }
+        }
+    }
+
+    /// How it ended; none if nobody came back in time.
+    async fn serve(&mut self, viewers: &mut Vec<Viewer>) -> Option<ExitStatus> {
+        loop {
+            let since = *self.detached.borrow();
+            let given_up = async {
+                match since {
+                    Some(since) => sleep_until(since + self.patience).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                data = read(&mut self.source) => match data {
+                    Ok(data) if !data.is_empty() => self.show(viewers, data).await,
+                    // Nobody holds the terminal open any more.
+                    _ => return self.child.wait().await.ok(),
+                },
+                ended = self.child.wait() => {
+                    while let Ok(Ok(data)) = timeout(LAST_WORDS, read(&mut self.source)).await {
+                        if data.is_empty() {
+                            break;
+                        }
+                        self.show(viewers, data).await;
+                    }
+                    return ended.ok();
+                }
+                Some(order) = self.orders.recv() => self.obey(viewers, order).await,
+                () = given_up => return None,
+            }
+        }
+    }
+
+    async fn show(&mut self, viewers: &mut Vec<Viewer>, data: Bytes) {
+        self.screen.process(&data);
+        let mut gone = Vec::new();
+        for viewer in &*viewers {
+            let ended = tokio::select! {
+                sent = viewer.sender.data(data.clone()) => sent.is_err(),
+                () = viewer.gone.cancelled() => true,
+            };
+            if ended {
+                gone.push(viewer.number);
+            }
+        }
+        for number in gone {
+            self.obey(viewers, Order::Leave(number)).await;
+        }
+    }
+
+    async fn obey(&mut self, viewers: &mut Vec<Viewer>, order: Order) {
+        match order {
+            Order::Attach(mut viewer) => {
+                if let Some(notice) = viewer.notice.take() {
+                    self.resize(viewer.size);
+                    let _ = viewer.sender.data(self.screen.repaint(&notice).into()).await;
+                }
+                viewers.push(viewer);
+            }
+            Order::Resize(number, size) => {
+                for viewer in viewers.iter_mut().filter(|viewer| viewer.number == number) {
+                    viewer.size = size;
+                }
+            }
+            Order::Leave(number) => viewers.retain(|viewer| viewer.number != number),
+        }
+        // All see one screen: the smallest.
+        let smallest = viewers
+            .iter()
+            .map(|viewer| viewer.size)
+            .reduce(|one, other| Size { columns: one.columns.min(other.columns), rows: one.rows.min(other.rows) });
+        if let Some(size) = smallest {
+            self.resize(size);
+        }
+        let detached = viewers.is_empty();
+        self.detached.send_if_modified(|since| {
+            let changed = since.is_some() != detached;
+            if changed {
+                *since = detached.then(Instant::now);
+            }
+            changed
+        });
+    }
+
+    fn resize(&mut self, size: Size) {
+        let size_of_terminal = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let _ = tcsetwinsize(&self.terminal, size_of_terminal);
+        self.screen.resize(size);
+    }
+}
+
+async fn read(source: &mut OwnedReadPty) -> io::Result<Bytes> {
+    let mut data = BytesMut::with_capacity(MAX_DATA);
+    source.read_buf(&mut data).await?;
+    Ok(data.freeze())
+}

@@ -1,0 +1,110 @@
+//! What a shell's terminal shows, so that a terminal that comes later can show the same.
+
+use std::num::NonZeroU16;
+
+use crate::agent::request::Size;
+
+/// Lines that are kept of what has scrolled away: a cell takes 32 bytes, so these take a megabyte on a usual terminal.
+const SCROLLBACK: usize = 300;
+/// A terminal that claims to be larger is shown its corner of this size.
+const MAX_ROWS: u16 = 500;
+const MAX_COLUMNS: u16 = 1000;
+
+pub(super) struct Screen(vt100::Parser);
+
+impl Screen {
+    pub(super) fn new(size: Size) -> Self {
+        let (rows, columns) = dimensions(size);
+        Self(vt100::Parser::new(rows, columns, SCROLLBACK))
+    }
+
+    /// Takes what a program wrote.
+    pub(super) fn process(&mut self, output: &[u8]) {
+        self.0.process(output);
+    }
+
+    pub(super) fn resize(&mut self, size: Size) {
+        let (rows, columns) = dimensions(size);
+        self.0.set_size(rows, columns);
+    }
+
+    /// What makes any terminal show the same, with `notice` over its first row.
+    pub(super) fn repaint(&mut self, notice: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let full_screen = self.0.screen().alternate_screen();
+        if full_screen {
+            bytes.extend_from_slice(b"\x1b[?1049h");
+        } else {
+            self.scroll_away(&mut bytes);
+        }
+        bytes.extend_from_slice(self.0.screen().state_formatted().as_bytes());
+        if !full_screen {
+            bytes.extend_from_slice(format!("\x1b7\x1b[1;1H\x1b[7m{notice}\x1b[m\x1b[K\x1b8").as_bytes());
+        }
+        bytes
+    }
+
+    /// Writes what has scrolled away, and moves it out of sight.
+    fn scroll_away(&mut self, bytes: &mut Vec<u8>) {
+        let screen = self.0.screen_mut();
+        let (rows, columns) = screen.size();
+        for line in (1..=screen.scrollback_len()).rev() {
+            screen.set_scrollback(line);
+            if let Some(row) = screen.rows_formatted(0, columns.get()).next() {
+                bytes.extend_from_slice(row.as_ref());
+            }
+            bytes.extend_from_slice(b"\x1b[m\r\n");
+        }
+        screen.set_scrollback(0);
+        bytes.extend(b"\r\n".repeat(rows.get().into()));
+    }
+}
+
+fn dimensions(size: Size) -> (NonZeroU16, NonZeroU16) {
+    let at_least_one = |n| NonZeroU16::new(n).unwrap_or(NonZeroU16::MIN);
+    (at_least_one(size.rows.min(MAX_ROWS)), at_least_one(size.columns.min(MAX_COLUMNS)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: Size = Size { columns: 20, rows: 4 };
+
+    fn shown(bytes: &[u8]) -> vt100::Parser {
+        let (rows, columns) = dimensions(SIZE);
+        let mut terminal = vt100::Parser::new(rows, columns, SCROLLBACK);
+        terminal.process(bytes);
+        terminal
+    }
+
+    #[test]
+    fn another_terminal_shows_the_same() {
+        let mut screen = Screen::new(SIZE);
+        for n in 1..=9 {
+            screen.process(format!("line {n}\r\n").as_bytes());
+        }
+        screen.process(b"\x1b[31m$ \x1b[mecho h");
+        let mut terminal = shown(&screen.repaint("NOTICE"));
+        assert_eq!(terminal.screen().contents(), "NOTICE\nline 8\nline 9\n$ echo h");
+        assert_eq!(terminal.screen().cursor_position(), (3, 8));
+        terminal.screen_mut().set_scrollback(usize::MAX);
+        assert_eq!(terminal.screen().contents(), "line 1\nline 2\nline 3\nline 4");
+    }
+
+    #[test]
+    fn a_boundless_terminal_takes_bounded_memory() {
+        let mut screen = Screen::new(Size { columns: u16::MAX, rows: 0 });
+        screen.resize(Size { columns: 0, rows: u16::MAX });
+        assert_eq!(screen.0.screen().size(), dimensions(Size { columns: 1, rows: MAX_ROWS }));
+    }
+
+    #[test]
+    fn a_full_screen_program_is_repainted_as_it_is() {
+        let mut screen = Screen::new(SIZE);
+        screen.process(b"before\r\n\x1b[?1049h\x1b[2;3Hmenu\x1b[?25l");
+        let terminal = shown(&screen.repaint("NOTICE"));
+        assert!(terminal.screen().alternate_screen() && terminal.screen().hide_cursor());
+        assert_eq!(terminal.screen().contents(), "\n  menu");
+    }
+}

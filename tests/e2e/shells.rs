@@ -1,0 +1,140 @@
+//! A shell on a terminal outlives its connection.
+
+use rustix::process::Signal;
+
+use crate::harness::{Agent, Product, Replica, Ssh, Terminal, User, eventually, has_agents};
+
+/// Her next login, once the end of the last connection was heard of and `shows` tells that it is back in her shell.
+async fn comes_back(alice: &User, at: &Replica, (rows, columns): (u16, u16), shows: &str) -> Terminal {
+    eventually("the shell that was left", async || {
+        let mut terminal = alice.shell_at(at).terminal(rows, columns);
+        let either =
+            |rows: &[String]| rows.iter().any(|row| row.contains('$') || row.contains('#') || row.contains(shows));
+        terminal.shows_rows("a shell", either).await;
+        if terminal.rows().join("\n").contains(shows) {
+            return Some(terminal);
+        }
+        // A new one: it must not be what is found next.
+        terminal.types("exit\r").await;
+        terminal.ends().await;
+        None
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_next_login_is_back_in_the_shell_that_was_left() {
+    if !has_agents() {
+        return;
+    }
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let mut first = alice.shell().terminal(24, 100);
+    first.types("answer=$((40+2)); seq 100; echo said:$answer\r").await;
+    first.shows_row("said:42").await;
+    first.kill().await;
+    let mut second = comes_back(&alice, product.front(), (30, 120), "the shell you left").await;
+    second.shows_row("said:42").await;
+    second.types("echo again:$answer; stty size\r").await;
+    second.shows_row("again:42").await;
+    second.shows_row("30 120").await;
+    second.types("exit 7\r").await;
+    second.exits(7).await;
+
+    let mut third = alice.shell().terminal(24, 100);
+    third.types("echo new:$answer.\r").await;
+    third.shows_row("new:.").await;
+    third.types("exit\r").await;
+    third.exits(0).await;
+}
+
+#[tokio::test]
+async fn a_server_that_dies_does_not_take_shells_with_it() {
+    if !has_agents() {
+        return;
+    }
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let mut replica = product.serve(&[]).await;
+    alice.is_known_at(&replica).await;
+    let mut first = alice.shell_at(&replica).terminal(24, 100);
+    first.types("answer=$((40+2)); echo said:$answer\r").await;
+    first.shows_row("said:42").await;
+    replica.server().signal(Signal::KILL);
+    let mut second = comes_back(&alice, product.front(), (24, 100), "the shell you left").await;
+    second.types("echo again:$answer\r").await;
+    second.shows_row("again:42").await;
+    second.types("exit\r").await;
+    second.exits(0).await;
+}
+
+#[tokio::test]
+async fn a_full_screen_program_goes_on_and_is_shown_again() {
+    if !has_agents() {
+        return;
+    }
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let mut first = alice.shell().terminal(24, 80);
+    first.types("seq 500 | less\r").await;
+    first.shows_row(":").await;
+    first.types("G").await;
+    first.shows("(END)").await;
+    first.kill().await;
+    let mut second = comes_back(&alice, product.front(), (24, 80), "(END)").await;
+    assert!(second.is_full_screen());
+    second.shows_row("500").await;
+    second.types("q").await;
+    second.types("exit\r").await;
+    second.exits(0).await;
+}
+
+#[tokio::test]
+async fn a_shell_finds_the_agent_of_whoever_is_back_in_it() {
+    if !has_agents() {
+        return;
+    }
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let agent = Agent::start().await;
+    agent.add(alice.key());
+    let log_in = || Ssh::new(product.front(), alice.name()).agent(agent.socket()).argument("-A").terminal(24, 100);
+    let mut first = log_in();
+    first.types("test -S $SSH_AUTH_SOCK && echo there:$((40+2))\r").await;
+    first.shows_row("there:42").await;
+    first.kill().await;
+    let look = "test -S $SSH_AUTH_SOCK || echo gone:$((40+2))\r";
+    let mut plain = comes_back(&alice, product.front(), (24, 100), "the shell you left").await;
+    plain.types(look).await;
+    plain.shows_row("gone:42").await;
+    plain.kill().await;
+    let mut second = eventually("the shell with the agent", async || {
+        let mut second = log_in();
+        second.types("test -S $SSH_AUTH_SOCK && echo back:$((40+2))\r").await;
+        second.shows_row("back:42").await;
+        let back = second.rows().join("\n").contains("gone:42");
+        if !back {
+            second.types("exit\r").await;
+            second.ends().await;
+        }
+        back.then_some(second)
+    })
+    .await;
+    second.types("exit\r").await;
+    second.exits(0).await;
+}
+
+#[tokio::test]
+async fn whoever_wants_none_that_lasts_has_none() {
+    if !has_agents() {
+        return;
+    }
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let seconds = "98440.1";
+    let mut terminal = alice.shell().option("SetEnv=BASTION_PERSIST=0").terminal(24, 80);
+    terminal.types(&format!("sleep {seconds}\r")).await;
+    eventually("its process", async || (alice.counts_processes(seconds).await == 1).then_some(())).await;
+    terminal.kill().await;
+    eventually("no process left", async || (alice.counts_processes(seconds).await == 0).then_some(())).await;
+}
