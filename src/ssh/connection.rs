@@ -1,49 +1,37 @@
-//! One SSH connection: authenticates, and hands each session channel to a task of its own.
+//! One SSH connection: hands each channel to a task of its own.
 //!
 //! russh calls these inside its session loop: they reply and spawn, and never wait for the network.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use russh::keys::{Certificate, PublicKey};
+use russh::keys::Certificate;
 use russh::server::{
     Auth, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffer, Session as Replies, VerifiedPublicKey,
 };
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span, debug, info};
+use tracing::{Instrument, Span, info};
 
 use super::context::Context;
 use super::forward::{Forwarder, Listening};
 use super::jump::{Destination, Jump};
-use super::penalties::Offence;
+use super::login::Login;
 use super::serve::{Client, Slots};
 use super::session::{SFTP, Session, accepts_variable};
 use super::throttle::Throttle;
-use crate::identity::{Credential, Identity, Refusal};
-use crate::telemetry::{LoginResult, metrics};
-use crate::workspace::{Address, Target};
+use crate::identity::{Credential, Permissions};
+use crate::workspace::Address;
 
 /// russh's view of one connection.
 pub(super) struct Connection {
     context: Arc<Context>,
     throttle: Arc<Throttle>,
-    began: Instant,
-    address: SocketAddr,
-    /// Where the client reached us.
-    server: SocketAddr,
-    /// The connection that this one is within.
-    outer: Option<Outer>,
-    /// Keys offered so far, and how many welcome ones were not followed by a good signature.
-    offered: u32,
-    unproven: u32,
-    /// The last login name and why it was refused.
-    refused: Option<(String, Refusal)>,
-    login: Option<(Identity, Target)>,
+    client: Client,
+    login: Login,
     /// Cancelled once somebody is logged in.
     logged_in: CancellationToken,
     slots: Slots,
@@ -54,22 +42,9 @@ pub(super) struct Connection {
     span: Span,
 }
 
-/// Whose connection another one is within, and where that one leads.
-#[derive(Clone)]
-pub(super) struct Outer {
-    pub(super) user: String,
-    pub(super) target: Target,
-    /// How many connections there are around it.
-    pub(super) depth: usize,
-}
-
 /// How long a client that asks the pod to listen is kept waiting, and its other channels with it: russh wants the answer
 /// at once, and the port may be the pod's choice.
 const LISTEN: Duration = Duration::from_secs(30);
-/// A signature that fails is not told to us, but a key that is welcome again and again without a login is.
-const MAX_FAILED_SIGNATURES: u32 = 3;
-/// Longer than any login name is, shorter than what a client may send.
-const MAX_LOGGED_LOGIN: usize = 128;
 
 impl Connection {
     pub(super) fn new(
@@ -80,16 +55,10 @@ impl Connection {
         slots: Slots,
     ) -> Self {
         Self {
+            login: Login::new(context.clone(), client.clone()),
             context,
             throttle,
-            began: Instant::now(),
-            address: client.address,
-            server: client.server,
-            outer: client.outer,
-            offered: 0,
-            unproven: 0,
-            refused: None,
-            login: None,
+            client,
             logged_in,
             slots,
             listening: HashMap::new(),
@@ -98,66 +67,14 @@ impl Connection {
         }
     }
 
-    /// Who wants to log in, and where to. Within a connection that is settled: the name that ssh sends is the laptop's.
-    fn asked<'a>(&'a self, user_name: &'a str) -> (&'a str, Target) {
-        match &self.outer {
-            Some(outer) => (&outer.user, outer.target.clone()),
-            None => Target::parse(user_name),
-        }
-    }
-
-    fn welcome(&mut self, user_name: &str, key: &PublicKey) -> Auth {
-        let (login, _) = self.asked(user_name);
-        let login = login.to_owned();
-        let login = login.as_str();
-        self.offered += 1;
-        match self.context.authenticate.welcome(login, key, self.address.ip()) {
-            Ok(()) if self.unproven < MAX_FAILED_SIGNATURES => {
-                self.unproven += 1;
-                Auth::Accept
-            }
-            Ok(()) => {
-                debug!(login, "refused a key: too many were not followed by a good signature");
-                Auth::reject()
-            }
-            Err(reason) => self.refuse(login, Credential::Key(key), reason),
-        }
-    }
-
-    /// What the client proved to hold.
-    fn log_in(&mut self, user_name: &str, credential: Credential<'_>) -> Auth {
-        let (login, target) = self.asked(user_name);
-        let login = login.to_owned();
-        let login = login.as_str();
-        self.unproven = self.unproven.saturating_sub(1);
-        let identity = match self.context.authenticate.resolve(login, credential, self.address.ip()) {
-            Ok(identity) => identity,
-            Err(reason) => return self.refuse(login, credential, reason),
-        };
-        if self.outer.as_ref().is_some_and(|outer| outer.user != identity.user()) {
-            return self.refuse(login, credential, Refusal::AnotherUser);
-        }
-        let (user, key) = (identity.user(), identity.fingerprint());
-        info!(user, login, key, certificate = credential.certificate(), client = %self.address, "logged in");
-        self.login = Some((identity, target));
-        Auth::Accept
-    }
-
-    fn refuse(&mut self, login: &str, credential: Credential<'_>, reason: Refusal) -> Auth {
-        let (key, certificate) = (credential.fingerprint(), credential.certificate());
-        debug!(login, key, certificate, %reason, "refused a key");
-        self.refused = Some((login.chars().take(MAX_LOGGED_LOGIN).collect(), reason));
-        Auth::reject()
-    }
-
-    /// Whether whoever logged in may have a terminal.
-    fn permits_pty(&self) -> bool {
-        self.login.as_ref().is_some_and(|(identity, _)| identity.permissions().pty)
+    /// What whoever logged in may do.
+    fn permissions(&self) -> Option<&Permissions> {
+        self.login.succeeded().map(|(identity, _)| identity.permissions())
     }
 
     /// Forwards for whoever logged in.
     fn forwarder(&self) -> Option<Forwarder> {
-        let (identity, target) = self.login.clone()?;
+        let (identity, target) = self.login.succeeded().cloned()?;
         let (context, throttle, slots) = (self.context.clone(), self.throttle.clone(), self.slots.forwards.clone());
         Some(Forwarder { context, throttle, identity, target, slots })
     }
@@ -201,33 +118,6 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
-    /// Tells how it went, if nobody logged in.
-    fn drop(&mut self) {
-        if self.login.is_some() {
-            return;
-        }
-        let _in_connection = self.span.enter();
-        let (login, reason) =
-            self.refused.as_ref().map(|(login, reason)| (login, tracing::field::display(reason))).unzip();
-        let keys = self.offered;
-        let offence = if self.began.elapsed() >= self.context.config.login_grace_time {
-            metrics().login(LoginResult::TimedOut);
-            info!(login, keys, reason, "no login within login_grace_time");
-            Offence::GraceExceeded
-        } else if self.offered > 0 {
-            metrics().login(LoginResult::Refused);
-            info!(login, keys, reason, "left without a login");
-            Offence::AuthFailed
-        } else {
-            // Scanners and load balancers' health checks.
-            debug!("left without trying to log in");
-            Offence::NoAuth
-        };
-        self.context.penalties.add(self.address.ip(), offence, Instant::now());
-    }
-}
-
 impl Handler for Connection {
     type Error = russh::Error;
 
@@ -240,11 +130,11 @@ impl Handler for Connection {
         user_name: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, Self::Error> {
-        Ok(self.welcome(user_name, offer.public_key))
+        Ok(self.login.welcome(user_name, offer.public_key))
     }
 
     async fn auth_publickey(&mut self, user_name: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
-        Ok(self.log_in(user_name, Credential::Key(key.public_key)))
+        Ok(self.login.prove(user_name, Credential::Key(key.public_key)))
     }
 
     async fn auth_openssh_certificate(
@@ -252,12 +142,11 @@ impl Handler for Connection {
         user_name: &str,
         certificate: &Certificate,
     ) -> Result<Auth, Self::Error> {
-        Ok(self.log_in(user_name, Credential::Certificate(certificate)))
+        Ok(self.login.prove(user_name, Credential::Certificate(certificate)))
     }
 
     async fn auth_succeeded(&mut self, _: &mut Replies) -> Result<(), Self::Error> {
-        metrics().login(LoginResult::Accepted);
-        metrics().login_duration.observe(self.began.elapsed().as_secs_f64());
+        self.login.count();
         self.logged_in.cancel();
         Ok(())
     }
@@ -272,7 +161,8 @@ impl Handler for Connection {
             return Ok(()); // Dropped, the handle refuses. russh asks of nobody who is not logged in.
         };
         let permit = self.slots.sessions.clone().try_acquire_owned();
-        let session = Session { forwarder, client: replies.handle(), address: self.address, server: self.server };
+        let Client { address, server, .. } = self.client;
+        let session = Session { forwarder, client: replies.handle(), address, server };
         self.spawn(async move {
             match permit {
                 Ok(_permit) => {
@@ -300,8 +190,9 @@ impl Handler for Connection {
         let is_hers = |name: &str| context.run.has(identity, name);
         match Destination::of(host, port, identity.user(), target, is_hers) {
             Destination::Server(target) => {
-                let depth = self.outer.as_ref().map_or(0, |outer| outer.depth);
-                let jump = Jump { forwarder, target, address: self.address, server: self.server, depth };
+                let Client { address, server, ref outer } = self.client;
+                let depth = outer.as_ref().map_or(0, |outer| outer.depth);
+                let jump = Jump { forwarder, target, address, server, depth };
                 // Boxed: it holds a connection like this one.
                 self.spawn(jump.serve(channel, reply).boxed());
             }
@@ -350,7 +241,7 @@ impl Handler for Connection {
     }
 
     async fn agent_request(&mut self, _: ChannelId, _: &mut Replies) -> Result<bool, Self::Error> {
-        let permitted = self.login.as_ref().is_some_and(|(identity, _)| identity.permissions().agent_forwarding);
+        let permitted = self.permissions().is_some_and(|permissions| permissions.agent_forwarding);
         Ok(permitted && self.context.config.allow_agent_forwarding)
     }
 
@@ -366,7 +257,7 @@ impl Handler for Connection {
         _: &[(Pty, u32)],
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        match self.permits_pty() {
+        match self.permissions().is_some_and(|permissions| permissions.pty) {
             true => replies.channel_success(channel),
             false => replies.channel_failure(channel),
         }

@@ -16,7 +16,6 @@ use tokio_util::io::StreamReader;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info, info_span, warn};
 
-use super::connection::Outer;
 use super::forward::{Forwarder, receive};
 use super::inbox::Inbox;
 use super::serve;
@@ -87,7 +86,7 @@ impl Jump {
         let (stream, _receiving) = ChannelStream::new(channel, forwarder.inbox());
         let cut = stream.events.closed.clone();
         let half_closed = cut.child_token();
-        let outer = Outer { user, target, depth: depth + 1 };
+        let outer = serve::Outer { user, target, depth: depth + 1 };
         let client = serve::Client { address, server, outer: Some(outer) };
         info!(devserver, "jumped to a DevServer");
         let connection = serve::connection(context, Arc::new(protocol), stream, client, None, half_closed);

@@ -11,6 +11,7 @@ mod host_key;
 mod inbox;
 mod jump;
 mod limits;
+mod login;
 mod message;
 mod penalties;
 mod progress;

@@ -12,18 +12,29 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::connection::{Connection, Outer};
+use super::connection::Connection;
 use super::context::Context;
 use super::limits::Startup;
 use super::throttle::Throttle;
 use super::transport::{Peer, Transport};
 use super::{Config, algorithms};
+use crate::workspace::Target;
 
 const MIB: u64 = 1024 * 1024;
 /// Between the last session's end, the farewell and the cut of a draining connection: for the last packets.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// Whose connection another one is within, and where that one leads.
+#[derive(Clone)]
+pub(super) struct Outer {
+    pub(super) user: String,
+    pub(super) target: Target,
+    /// How many connections there are around it.
+    pub(super) depth: usize,
+}
+
 /// Whose connection it is.
+#[derive(Clone)]
 pub(super) struct Client {
     pub(super) address: SocketAddr,
     /// Where it reached us.

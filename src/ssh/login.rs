@@ -1,0 +1,141 @@
+//! Who is at the other end of a connection: the keys that a client offers, what it proves, and what is told of it.
+
+use std::sync::Arc;
+
+use russh::keys::PublicKey;
+use russh::server::Auth;
+use tokio::time::Instant;
+use tracing::{Span, debug, info};
+
+use super::context::Context;
+use super::penalties::Offence;
+use super::serve::Client;
+use crate::identity::{Credential, Identity, Refusal};
+use crate::telemetry::{LoginResult, metrics};
+use crate::workspace::Target;
+
+/// The authentication of one connection (RFC 4252).
+pub(super) struct Login {
+    context: Arc<Context>,
+    client: Client,
+    began: Instant,
+    /// Keys offered so far, and how many welcome ones were not followed by a good signature.
+    offered: u32,
+    unproven: u32,
+    /// The last login name and why it was refused.
+    refused: Option<(String, Refusal)>,
+    succeeded: Option<(Identity, Target)>,
+    span: Span,
+}
+
+/// A signature that fails is not told to us, but a key that is welcome again and again without a login is.
+const MAX_FAILED_SIGNATURES: u32 = 3;
+/// Longer than any login name is, shorter than what a client may send.
+const MAX_LOGGED_LOGIN: usize = 128;
+
+impl Login {
+    pub(super) fn new(context: Arc<Context>, client: Client) -> Self {
+        let (refused, succeeded) = (None, None);
+        Self {
+            context,
+            client,
+            began: Instant::now(),
+            offered: 0,
+            unproven: 0,
+            refused,
+            succeeded,
+            span: Span::current(),
+        }
+    }
+
+    /// Whoever logged in, and where to.
+    pub(super) fn succeeded(&self) -> Option<&(Identity, Target)> {
+        self.succeeded.as_ref()
+    }
+
+    /// Counts a login that succeeded.
+    pub(super) fn count(&self) {
+        metrics().login(LoginResult::Accepted);
+        metrics().login_duration.observe(self.began.elapsed().as_secs_f64());
+    }
+
+    /// Whether the client should prove to hold `key`.
+    pub(super) fn welcome(&mut self, user_name: &str, key: &PublicKey) -> Auth {
+        let (login, _) = self.asked(user_name);
+        self.offered += 1;
+        match self.context.authenticate.welcome(&login, key, self.client.address.ip()) {
+            Ok(()) if self.unproven < MAX_FAILED_SIGNATURES => {
+                self.unproven += 1;
+                Auth::Accept
+            }
+            Ok(()) => {
+                debug!(login, "refused a key: too many were not followed by a good signature");
+                Auth::reject()
+            }
+            Err(reason) => self.refuse(&login, Credential::Key(key), reason),
+        }
+    }
+
+    /// Takes what the client proved to hold.
+    pub(super) fn prove(&mut self, user_name: &str, credential: Credential<'_>) -> Auth {
+        let (login, target) = self.asked(user_name);
+        let Client { address, outer, .. } = &self.client;
+        self.unproven = self.unproven.saturating_sub(1);
+        let identity = match self.context.authenticate.resolve(&login, credential, address.ip()) {
+            Ok(identity) => identity,
+            Err(reason) => return self.refuse(&login, credential, reason),
+        };
+        if outer.as_ref().is_some_and(|outer| outer.user != identity.user()) {
+            return self.refuse(&login, credential, Refusal::AnotherUser);
+        }
+        let (user, key) = (identity.user(), identity.fingerprint());
+        info!(user, login, key, certificate = credential.certificate(), client = %address, "logged in");
+        self.succeeded = Some((identity, target));
+        Auth::Accept
+    }
+
+    /// Who wants to log in, and where to. Within a connection that is settled: the name that ssh sends is the laptop's.
+    fn asked(&self, user_name: &str) -> (String, Target) {
+        match &self.client.outer {
+            Some(outer) => (outer.user.clone(), outer.target.clone()),
+            None => {
+                let (login, target) = Target::parse(user_name);
+                (login.to_owned(), target)
+            }
+        }
+    }
+
+    fn refuse(&mut self, login: &str, credential: Credential<'_>, reason: Refusal) -> Auth {
+        let (key, certificate) = (credential.fingerprint(), credential.certificate());
+        debug!(login, key, certificate, %reason, "refused a key");
+        self.refused = Some((login.chars().take(MAX_LOGGED_LOGIN).collect(), reason));
+        Auth::reject()
+    }
+}
+
+impl Drop for Login {
+    /// Tells how it went, if nobody logged in.
+    fn drop(&mut self) {
+        if self.succeeded.is_some() {
+            return;
+        }
+        let _in_connection = self.span.enter();
+        let (login, reason) =
+            self.refused.as_ref().map(|(login, reason)| (login, tracing::field::display(reason))).unzip();
+        let keys = self.offered;
+        let offence = if self.began.elapsed() >= self.context.config.login_grace_time {
+            metrics().login(LoginResult::TimedOut);
+            info!(login, keys, reason, "no login within login_grace_time");
+            Offence::GraceExceeded
+        } else if self.offered > 0 {
+            metrics().login(LoginResult::Refused);
+            info!(login, keys, reason, "left without a login");
+            Offence::AuthFailed
+        } else {
+            // Scanners and load balancers' health checks.
+            debug!("left without trying to log in");
+            Offence::NoAuth
+        };
+        self.context.penalties.add(self.client.address.ip(), offence, Instant::now());
+    }
+}
