@@ -140,3 +140,40 @@ impl AsyncWrite for ChannelStream {
         self.sink.as_mut().poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What alice, logged in to her DevServer `here`, means; she also has `gpu`.
+    fn meant(host: &str, port: u16) -> String {
+        let here = Target::Named("here".to_owned());
+        match Destination::of(host, port, "alice", &here, |name| ["here", "gpu"].contains(&name)) {
+            Destination::Server(Target::Named(name)) => format!("server of {name}"),
+            Destination::Address(Target::Named(name), Address::Tcp { host, port }) => {
+                format!("{host}:{port} from {name}")
+            }
+            _ => "something else".to_owned(),
+        }
+    }
+
+    #[test]
+    fn her_devservers_are_hosts() {
+        assert_eq!(meant("gpu", 22), "server of gpu");
+        assert_eq!(meant("gpu.alice", 22), "server of gpu");
+        assert_eq!(meant("localhost", 22), "server of here");
+        assert_eq!(meant("nope", 22), "server of nope", "where she reads which she has");
+        assert_eq!(meant("gpu", 8888), "localhost:8888 from gpu");
+        assert_eq!(meant("gpu.alice", 8888), "localhost:8888 from gpu");
+    }
+
+    #[test]
+    fn the_rest_is_as_her_pod_sees_it() {
+        assert_eq!(meant("localhost", 8888), "localhost:8888 from here");
+        assert_eq!(meant("nope", 8888), "nope:8888 from here");
+        assert_eq!(meant("git.example.org", 22), "git.example.org:22 from here");
+        assert_eq!(meant("gpu.bob", 22), "gpu.bob:22 from here");
+        assert_eq!(meant("10.0.0.1", 22), "10.0.0.1:22 from here");
+        assert_eq!(meant("2001:db8::1", 22), "2001:db8::1:22 from here");
+    }
+}
