@@ -82,7 +82,7 @@ impl Message {
 }
 
 /// `value` as a payload.
-pub(super) fn json(value: &impl Serialize) -> Bytes {
+pub fn json(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).expect("our own messages serialise").into()
 }
 

@@ -12,7 +12,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use frame::{MAX_DATA, Message, parse};
+pub use frame::{MAX_DATA, Message, json, parse};
 pub use link::{Accepted, Keepalive, Link, accept};
 pub use stream::{Credit, Ended, Receiver, Sender, Stream};
 

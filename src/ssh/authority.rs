@@ -5,8 +5,7 @@
 use hkdf::Hkdf;
 use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::keys::ssh_key::private::Ed25519Keypair;
-use russh::keys::ssh_key::{self};
-use russh::keys::{Certificate, PrivateKey, PublicKeyBase64};
+use russh::keys::{Certificate, PrivateKey, PublicKeyBase64, ssh_key};
 use sha2::Sha256;
 
 /// Signs the host keys of all DevServers.

@@ -190,9 +190,7 @@ impl Handler for Connection {
         let is_hers = |name: &str| context.run.has(identity, name);
         match Destination::of(host, port, identity.user(), target, is_hers) {
             Destination::Server(target) => {
-                let Client { address, server, ref outer } = self.client;
-                let depth = outer.as_ref().map_or(0, |outer| outer.depth);
-                let jump = Jump { forwarder, target, address, server, depth };
+                let jump = Jump { forwarder, target, client: self.client.clone() };
                 // Boxed: it holds a connection like this one.
                 self.spawn(jump.serve(channel, reply).boxed());
             }
@@ -241,8 +239,7 @@ impl Handler for Connection {
     }
 
     async fn agent_request(&mut self, _: ChannelId, _: &mut Replies) -> Result<bool, Self::Error> {
-        let permitted = self.permissions().is_some_and(|permissions| permissions.agent_forwarding);
-        Ok(permitted && self.context.config.allow_agent_forwarding)
+        Ok(self.forwarder().is_some_and(|forwarder| forwarder.permits_ssh_agent()))
     }
 
     #[allow(clippy::too_many_arguments, reason = "russh's signature")]

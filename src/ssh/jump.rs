@@ -2,7 +2,6 @@
 //! connection to the bastion. There she proves once more who she is.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -58,14 +57,14 @@ impl Destination {
 pub(super) struct Jump {
     pub(super) forwarder: Forwarder,
     pub(super) target: Target,
-    pub(super) address: SocketAddr,
-    pub(super) server: SocketAddr,
-    pub(super) depth: usize,
+    /// Of the connection that it is within.
+    pub(super) client: serve::Client,
 }
 
 impl Jump {
     pub(super) async fn serve(self, channel: Channel<Msg>, reply: ChannelOpenHandle) {
-        let Self { forwarder, target, address, server, depth } = self;
+        let Self { forwarder, target, client } = self;
+        let depth = client.outer.as_ref().map_or(0, |outer| outer.depth);
         if !forwarder.permitted() || depth >= MAX_DEPTH {
             return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
         }
@@ -87,7 +86,7 @@ impl Jump {
         let cut = stream.events.closed.clone();
         let half_closed = cut.child_token();
         let outer = serve::Outer { user, target, depth: depth + 1 };
-        let client = serve::Client { address, server, outer: Some(outer) };
+        let client = serve::Client { outer: Some(outer), ..client };
         info!(devserver, "jumped to a DevServer");
         let connection = serve::connection(context, Arc::new(protocol), stream, client, None, half_closed);
         connection.instrument(info_span!("jump", devserver)).await;

@@ -54,7 +54,7 @@ impl Session {
             return;
         };
         command.environment.extend(self.variables());
-        command.ssh_agent &= context.config.allow_agent_forwarding;
+        command.ssh_agent &= self.forwarder.permits_ssh_agent();
         let target = match target {
             Target::Default => "",
             Target::Named(name) => name,
@@ -246,7 +246,7 @@ async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions, detach
             {
                 environment.push((name, value));
             }
-            ChannelMsg::AgentForward { .. } if permissions.agent_forwarding => ssh_agent = true,
+            ChannelMsg::AgentForward { .. } => ssh_agent = true,
             ChannelMsg::RequestShell { .. } => break Program::Shell,
             ChannelMsg::RequestSubsystem { name, .. } if name == SFTP => break Program::Sftp,
             ChannelMsg::Exec { command, .. } => break Program::Command(String::from_utf8_lossy(&command).into_owned()),

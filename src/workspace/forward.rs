@@ -4,12 +4,12 @@ use super::Error;
 use super::carriers::Agent;
 use super::listeners::Listener;
 use crate::agent::request::{Address, Listen, News, Request};
-use crate::carrier::{Carrier, Message, Receiver, Stream, parse};
+use crate::carrier::{Message, Receiver, Stream, json, parse};
 
 impl Agent {
     /// Connects to `address` from within the pod. The stream's data is the connection's; ending it closes that.
     pub(super) async fn connect(&self, address: &Address) -> Result<Stream, Error> {
-        let mut stream = ask(&self.carrier, &Request::Connect(address.clone()));
+        let mut stream = self.carrier.open(json(&Request::Connect(address.clone())));
         match answer(&mut stream.receiver).await? {
             News::Started => Ok(stream),
             _ => Err(Error::Protocol("news of a connection that cannot be")),
@@ -20,16 +20,12 @@ impl Agent {
     pub(super) async fn listen(&self, address: &Address) -> Result<Listener, Error> {
         let connections = self.listeners.register();
         let request = Request::Listen(Listen { address: address.clone(), listener: connections.listener() });
-        let mut stream = ask(&self.carrier, &request);
+        let mut stream = self.carrier.open(json(&request));
         match answer(&mut stream.receiver).await? {
             News::Listening(port) => Ok(Listener::new(port, connections, stream)),
             _ => Err(Error::Protocol("news of a listener that cannot be")),
         }
     }
-}
-
-fn ask(carrier: &Carrier, request: &Request) -> Stream {
-    carrier.open(serde_json::to_vec(request).expect("our own request serialises").into())
 }
 
 async fn answer(receiver: &mut Receiver) -> Result<News, Error> {

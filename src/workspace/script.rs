@@ -25,6 +25,9 @@ pub(super) struct Run {
 
 /// The call that runs `command`.
 pub(super) fn run(command: &Command) -> Result<Run, Error> {
+    if matches!(command.program, Program::Sftp) {
+        return Err(Error::NoAgent);
+    }
     let nonce = format!("bastion-{:032x}", rand::rng().random::<u128>());
     let (mode, rows, columns) = match &command.terminal {
         Some(terminal) => ("tty", terminal.size.rows, terminal.size.columns),
@@ -41,9 +44,6 @@ pub(super) fn run(command: &Command) -> Result<Run, Error> {
     }
     argv.extend(command.environment.iter().map(|(name, value)| format!("{name}={value}")));
     argv.push("--".to_owned());
-    if matches!(command.program, Program::Sftp) {
-        return Err(Error::NoAgent);
-    }
     let mut preamble = None;
     if let Program::Command(text) = &command.program {
         if text.len() > MAX_COMMAND || (text.len() > MAX_ARGUMENTS && command.terminal.is_some()) {

@@ -1,12 +1,10 @@
 //! One exec stream carries all sessions of a pod, and may break.
 
-use crate::harness::{Input, Product, eventually, has_agents};
+use crate::harness::{Input, Product, eventually, has_agents, skip_unless};
 
 #[tokio::test]
 async fn a_session_goes_on_when_its_exec_breaks() {
-    if !has_agents() {
-        return;
-    }
+    skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     let broken =
@@ -19,9 +17,7 @@ async fn a_session_goes_on_when_its_exec_breaks() {
 
 #[tokio::test]
 async fn a_session_whose_agent_dies_ends_with_a_sentence_and_the_next_finds_another() {
-    if !has_agents() {
-        return;
-    }
+    skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     let killed = alice.ssh("kill -9 $PPID; sleep 100").run().await;

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::harness::{Product, has_agents};
+use crate::harness::{Product, has_agents, skip_unless};
 
 /// Runs the agent's server under OpenSSH's client, with these commands, on files of this machine.
 async fn sftp(folder: &Path, commands: &str) -> (bool, String) {
@@ -87,9 +87,7 @@ async fn a_large_folder_and_a_large_file_are_no_trouble() {
 
 #[tokio::test]
 async fn sftp_and_scp_work_through_the_front_door() {
-    if !has_agents() {
-        return;
-    }
+    skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     let text = "to be kept\n";

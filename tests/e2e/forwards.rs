@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use crate::harness::{
-    Agent, Input, Product, Session, Ssh, User, eventually, free_port, has_agents, keygen, public, within,
+    Agent, Input, Product, Session, Ssh, User, eventually, free_port, has_agents, keygen, public, skip_unless, within,
 };
 
 /// A program of a pod that answers each connection with what it read until the end, in capitals.
@@ -45,9 +45,7 @@ async fn shouts(alice: &User, at: &str) -> Session {
 
 #[tokio::test]
 async fn a_port_of_the_pod_is_reached_by_every_kind_of_local_forward() {
-    if !has_agents() {
-        return;
-    }
+    skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     let there = free_port();
@@ -82,9 +80,7 @@ async fn a_port_of_the_pod_is_reached_by_every_kind_of_local_forward() {
 
 #[tokio::test]
 async fn what_refuses_in_the_pod_is_refused_here() {
-    if !has_agents() {
-        return;
-    }
+    skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     for nowhere in [&format!("localhost:{}", free_port()), "no-such-host.invalid:80"] {
@@ -94,9 +90,7 @@ async fn what_refuses_in_the_pod_is_refused_here() {
 
 #[tokio::test]
 async fn sockets_in_the_file_system_are_forwarded_both_ways() {
-    if !has_agents() {
-        return;
-    }
+    skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     let folder = tempfile::tempdir().expect("there is a folder for temporary files");
@@ -125,9 +119,7 @@ async fn sockets_in_the_file_system_are_forwarded_both_ways() {
 
 #[tokio::test]
 async fn a_port_that_the_pod_chose_leads_back_here() {
-    if !has_agents() {
-        return;
-    }
+    skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("there are ports");
@@ -157,9 +149,7 @@ async fn a_port_that_the_pod_chose_leads_back_here() {
 
 #[tokio::test]
 async fn programs_of_the_pod_may_use_the_users_agent_while_she_is_in() {
-    if !has_agents() {
-        return;
-    }
+    skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     let agent = Agent::start().await;

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::harness::{Agent, Product, Replica, Ssh, Terminal, User, eventually, has_agents};
+use crate::harness::{Agent, Product, Replica, Ssh, Terminal, User, eventually, has_agents, skip_unless};
 
 /// Her next login, once the end of the last connection was heard of and `shows` tells that it is back in her shell.
 async fn comes_back(alice: &User, at: &Replica, (rows, columns): (u16, u16), shows: &str) -> Terminal {
@@ -24,9 +24,7 @@ async fn comes_back(alice: &User, at: &Replica, (rows, columns): (u16, u16), sho
 
 #[tokio::test]
 async fn the_next_login_is_back_in_the_shell_that_was_left() {
-    if !has_agents() {
-        return;
-    }
+    skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     let mut first = alice.shell().terminal(24, 100);
@@ -50,9 +48,7 @@ async fn the_next_login_is_back_in_the_shell_that_was_left() {
 
 #[tokio::test]
 async fn a_server_that_dies_does_not_take_shells_with_it() {
-    if !has_agents() {
-        return;
-    }
+    skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     let mut replica = product.serve(&[]).await;
@@ -70,9 +66,7 @@ async fn a_server_that_dies_does_not_take_shells_with_it() {
 
 #[tokio::test]
 async fn a_full_screen_program_goes_on_and_is_shown_again() {
-    if !has_agents() {
-        return;
-    }
+    skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     let mut first = alice.shell().terminal(24, 80);
@@ -91,9 +85,7 @@ async fn a_full_screen_program_goes_on_and_is_shown_again() {
 
 #[tokio::test]
 async fn a_shell_finds_the_agent_of_whoever_is_back_in_it() {
-    if !has_agents() {
-        return;
-    }
+    skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     let agent = Agent::start().await;
@@ -126,9 +118,7 @@ async fn a_shell_finds_the_agent_of_whoever_is_back_in_it() {
 
 #[tokio::test]
 async fn whoever_wants_none_that_lasts_has_none() {
-    if !has_agents() {
-        return;
-    }
+    skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     let seconds = "98440.1";

@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{Socket, resolve};
 use crate::agent::request::{Accepted, Address, Listen, News, Origin};
-use crate::carrier::{Carrier, Message, Stream};
+use crate::carrier::{Carrier, Message, Stream, json};
 
 const BACKLOG: i32 = 128;
 /// After a failure to accept: no files left, say.
@@ -95,8 +95,7 @@ async fn accept(listener: Listener, number: u64, carrier: Carrier) {
         };
         match accepted {
             Ok((socket, origin)) => {
-                let request = serde_json::to_vec(&Accepted { listener: number, origin });
-                let stream = carrier.open(request.expect("our own request serialises").into());
+                let stream = carrier.open(json(&Accepted { listener: number, origin }));
                 // Beyond the listener's end: as with sshd, what was connected stays so.
                 tokio::spawn(socket.copy(stream));
             }

@@ -13,7 +13,7 @@ use crate::carrier::{Ended, MAX_DATA, Sender};
 
 /// What a terminal whose program has ended may still hold shows up at once; what its background jobs write later is not
 /// waited for.
-const LAST_WORDS: Duration = Duration::from_millis(20);
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(20);
 
 /// Copies until the program has ended and nothing of its output is left; none if the stream ends before.
 pub(super) async fn copy(output: Output, child: &mut Child, sender: &Sender) -> Option<ExitStatus> {
@@ -60,7 +60,7 @@ async fn pump(source: &mut (impl AsyncRead + Unpin), sender: &Sender, stderr: bo
     }
 }
 
-async fn read(source: &mut (impl AsyncRead + Unpin)) -> std::io::Result<BytesMut> {
+pub(super) async fn read(source: &mut (impl AsyncRead + Unpin)) -> std::io::Result<BytesMut> {
     let mut data = BytesMut::with_capacity(MAX_DATA);
     source.read_buf(&mut data).await?;
     Ok(data)

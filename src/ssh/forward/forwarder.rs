@@ -31,6 +31,11 @@ impl Forwarder {
         self.context.config.allow_port_forwarding && self.identity.permissions().port_forwarding
     }
 
+    /// Whether programs may use her ssh-agent.
+    pub(in crate::ssh) fn permits_ssh_agent(&self) -> bool {
+        self.context.config.allow_agent_forwarding && self.identity.permissions().agent_forwarding
+    }
+
     /// Connects `channel` to `address`, as seen from the pod of `target`.
     pub(in crate::ssh) async fn connect(
         self,

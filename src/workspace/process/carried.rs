@@ -8,7 +8,7 @@ use super::super::carriers::Agent;
 use super::super::{Connections, Error};
 use super::{CHUNKS, Command, Output, Process, Program, TerminalSize};
 use crate::agent::request::{self, News, Order, ProgramRequest, Request, Size, Terminal};
-use crate::carrier::{MAX_DATA, Message, Receiver, Sender, Stream, parse};
+use crate::carrier::{MAX_DATA, Message, Receiver, Sender, Stream, json, parse};
 
 /// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up.
 pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<Process, Error> {
@@ -27,8 +27,7 @@ pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<
         ssh_agent: ssh_agent.as_ref().map(Connections::listener),
         detached: command.detached.map(|detached| detached.as_secs()),
     });
-    let request = serde_json::to_vec(&request).expect("our own request serialises");
-    let Stream { sender, mut receiver } = agent.carrier.open(request.into());
+    let Stream { sender, mut receiver } = agent.carrier.open(json(&request));
     match receiver.receive().await.map(|(message, _)| message) {
         Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
             News::Started => {}

@@ -1,28 +1,24 @@
 //! Owns one shell and its terminal, with whoever looks at it, or with nobody.
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use pty_process::OwnedReadPty;
 use rustix::process::Pid;
 use rustix::termios::{Winsize, tcgetpgrp, tcsetwinsize};
-use tokio::io::AsyncReadExt;
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::screen::Screen;
+use crate::agent::program::output::{LAST_WORDS, read};
 use crate::agent::program::{exit, hang_up};
 use crate::agent::request::{News, Size};
-use crate::carrier::{MAX_DATA, Message, Sender};
-
-/// What a terminal whose shell has ended may still hold shows up at once.
-const LAST_WORDS: Duration = Duration::from_millis(20);
+use crate::carrier::{Message, Sender};
 
 /// A session that looks at the shell.
 pub(super) struct Viewer {
@@ -85,7 +81,7 @@ impl Keeper {
             };
             tokio::select! {
                 data = read(&mut self.source) => match data {
-                    Ok(data) if !data.is_empty() => self.show(viewers, data).await,
+                    Ok(data) if !data.is_empty() => self.show(viewers, data.freeze()).await,
                     // Nobody holds the terminal open any more.
                     _ => return self.child.wait().await.ok(),
                 },
@@ -94,7 +90,7 @@ impl Keeper {
                         if data.is_empty() {
                             break;
                         }
-                        self.show(viewers, data).await;
+                        self.show(viewers, data.freeze()).await;
                     }
                     return ended.ok();
                 }
@@ -160,10 +156,4 @@ impl Keeper {
         let _ = tcsetwinsize(&self.terminal, size_of_terminal);
         self.screen.resize(size);
     }
-}
-
-async fn read(source: &mut OwnedReadPty) -> io::Result<Bytes> {
-    let mut data = BytesMut::with_capacity(MAX_DATA);
-    source.read_buf(&mut data).await?;
-    Ok(data.freeze())
 }
