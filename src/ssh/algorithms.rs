@@ -28,7 +28,7 @@ pub(super) fn ciphers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
 }
 
 /// Left out for good: SHA-1, CBC, NIST-curve and finite-field key exchange, MACs that are not encrypt-then-MAC.
-pub(super) fn preferred(ciphers: &[cipher::Name]) -> Preferred {
+pub(super) fn preferred(ciphers: Vec<cipher::Name>) -> Preferred {
     Preferred {
         kex: Cow::Borrowed(&[
             kex::MLKEM768X25519_SHA256,
@@ -48,7 +48,7 @@ pub(super) fn preferred(ciphers: &[cipher::Name]) -> Preferred {
             Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
             Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
         ]),
-        cipher: Cow::Owned(ciphers.to_vec()),
+        cipher: Cow::Owned(ciphers),
         mac: Cow::Borrowed(&[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM]),
         compression: Cow::Borrowed(&[compression::NONE]),
         ..Preferred::DEFAULT

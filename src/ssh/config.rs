@@ -16,7 +16,7 @@ pub struct Config {
     pub proxy_protocol_from: Vec<IpNet>,
     /// Where the host key comes from; `app` reads it.
     pub host_key: HostKeySource,
-    /// What to encrypt with; the client's order decides.
+    /// What to encrypt with, best first.
     #[serde(deserialize_with = "super::algorithms::ciphers")]
     pub ciphers: Vec<russh::cipher::Name>,
     /// Shown before the login.

@@ -74,8 +74,8 @@ impl Jump {
         let (context, user) = (forwarder.context.clone(), forwarder.identity.user().to_owned());
         let devserver = context.run.devserver(&target);
         let names = [devserver.clone(), format!("{devserver}.{user}"), "localhost".to_owned()];
-        let protocol = match context.authority.host_key(&user, &devserver, &names) {
-            Ok((key, certificate)) => serve::protocol(&context.config, key, vec![certificate]),
+        let host_key = match context.authority.host_key(&user, &devserver, &names) {
+            Ok((key, certificate)) => serve::HostKey { key, certificate: Some(certificate) },
             Err(error) => {
                 warn!(%error, "failed to make a DevServer's host key");
                 return reply.reject(ChannelOpenFailure::ConnectFailed).await;
@@ -88,7 +88,7 @@ impl Jump {
         let outer = serve::Outer { user, target, depth: depth + 1 };
         let client = serve::Client { outer: Some(outer), ..client };
         info!(devserver, "jumped to a DevServer");
-        let connection = serve::connection(context, Arc::new(protocol), stream, client, None, half_closed);
+        let connection = serve::connection(context, host_key, stream, client, None, half_closed);
         connection.instrument(info_span!("jump", devserver)).await;
         cut.cancel();
     }

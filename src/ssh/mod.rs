@@ -7,6 +7,7 @@ mod connection;
 mod context;
 mod copy;
 mod forward;
+mod greeting;
 mod host_key;
 mod inbox;
 mod jump;

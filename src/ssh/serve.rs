@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use russh::keys::{Certificate, PrivateKey};
-use russh::{Disconnect, MethodKind, MethodSet, SshId};
+use russh::{Disconnect, MethodKind, MethodSet, SshId, cipher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -17,7 +17,7 @@ use super::context::Context;
 use super::limits::Startup;
 use super::throttle::Throttle;
 use super::transport::{Peer, Transport};
-use super::{Config, algorithms};
+use super::{Config, algorithms, greeting};
 use crate::workspace::Target;
 
 const MIB: u64 = 1024 * 1024;
@@ -50,14 +50,20 @@ pub(super) struct Slots {
     pub(super) forwards: Arc<Semaphore>,
 }
 
-/// How a server with that host key speaks.
-pub(super) fn protocol(config: &Config, host_key: PrivateKey, certificates: Vec<Certificate>) -> russh::server::Config {
+/// What a server proves itself with.
+#[derive(Clone)]
+pub(super) struct HostKey {
+    pub(super) key: PrivateKey,
+    pub(super) certificate: Option<Certificate>,
+}
+
+fn protocol(config: &Config, host_key: HostKey, ciphers: Vec<cipher::Name>) -> russh::server::Config {
     russh::server::Config {
-        server_id: SshId::Standard(concat!("SSH-2.0-bastion_", env!("CARGO_PKG_VERSION")).into()),
+        server_id: SshId::Standard(greeting::SERVER_ID.into()),
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),
-        keys: vec![host_key],
-        certificates,
-        preferred: algorithms::preferred(&config.ciphers),
+        keys: vec![host_key.key],
+        certificates: host_key.certificate.into_iter().collect(),
+        preferred: algorithms::preferred(ciphers),
         // Refusals that count: the first question for `none`, the offers, and what may fail after.
         max_auth_attempts: 1 + config.max_key_offers + 3,
         // Slept through for each refused key; enough to hide how long the look-up took.
@@ -74,7 +80,7 @@ pub(super) fn protocol(config: &Config, host_key: PrivateKey, certificates: Vec<
 /// Serves `stream` to its end, which `cut` brings about at once. `startup` counts until somebody is logged in.
 pub(super) async fn connection(
     context: Arc<Context>,
-    protocol: Arc<russh::server::Config>,
+    host_key: HostKey,
     stream: impl AsyncRead + AsyncWrite + Peer + Send + Unpin + 'static,
     client: Client,
     startup: Option<Startup>,
@@ -90,7 +96,9 @@ pub(super) async fn connection(
     let handler = Connection::new(context.clone(), throttle.clone(), client, logged_in.clone(), slots.clone());
     let transport = Transport::new(stream, cut.clone(), throttle);
     let connection = async {
-        let running = russh::server::run_stream(protocol, transport, handler).await?;
+        let (stream, ciphers) = greeting::exchange(transport, &config.ciphers).await?;
+        let protocol = protocol(config, host_key, ciphers);
+        let running = russh::server::run_stream(Arc::new(protocol), stream, handler).await?;
         let handle = running.handle();
         let leave = async {
             // A drain ends connections that run nothing, now or later.

@@ -25,7 +25,7 @@ use crate::telemetry::{LoginResult, metrics};
 /// The SSH server.
 pub struct Server {
     context: Arc<Context>,
-    protocol: Arc<russh::server::Config>,
+    host_key: serve::HostKey,
     startups: Startups,
 }
 
@@ -38,7 +38,6 @@ const PROXY_HEADER: Duration = Duration::from_secs(5);
 impl Server {
     pub fn new(config: Config, host_key: PrivateKey, authenticate: Arc<dyn Authenticate>, run: Arc<dyn Run>) -> Self {
         let authority = Authority::new(&host_key).expect("a key that was read can be written");
-        let protocol = serve::protocol(&config, host_key, vec![]);
         let startups = Startups::new(config.max_startups, config.max_startups_per_source);
         let context = Arc::new(Context {
             drain: Drain::new(config.drain_timeout),
@@ -50,7 +49,7 @@ impl Server {
             authority,
             tasks: TaskTracker::new(),
         });
-        Self { context, protocol: Arc::new(protocol), startups }
+        Self { context, host_key: serve::HostKey { key: host_key, certificate: None }, startups }
     }
 
     /// Serves `listener` until `shutdown`, then drains: no new connections, a line to every terminal, and a deadline
@@ -129,7 +128,7 @@ impl Server {
         metrics().open_connections.inc();
         let server = stream.local_addr().unwrap_or(self.context.config.listen);
         let client = serve::Client { address, server, outer: None };
-        serve::connection(self.context.clone(), self.protocol.clone(), stream, client, Some(startup), cut).await;
+        serve::connection(self.context.clone(), self.host_key.clone(), stream, client, Some(startup), cut).await;
         metrics().open_connections.dec();
     }
 }
