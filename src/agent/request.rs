@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub enum Request {
     Program(ProgramRequest),
+    /// About the shells that last; goes on as a program does.
+    Shells(ShellsRequest),
     /// A connection to make, from within the pod; then the stream's data is the connection's.
     Connect(Address),
     /// To listen in the pod for as long as the stream lasts.
@@ -67,6 +69,33 @@ impl ProgramRequest {
             _ => None,
         }
     }
+}
+
+/// What a session asks about the shells that last.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ShellsRequest {
+    pub shells: Shells,
+    pub terminal: Option<Terminal>,
+    /// As a program's.
+    pub ssh_agent: Option<u64>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub enum Shells {
+    /// Which there are, as a table or as JSON; after the table, a terminal is asked which to look at.
+    List { json: bool },
+    /// To look at one of them.
+    Attach { number: u64, mode: Attach },
+}
+
+/// What a session does with a shell that it looks at.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub enum Attach {
+    /// Types in it, as others do who look at it.
+    Share,
+    /// Ends the others' looking.
+    TakeOver,
+    ReadOnly,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

@@ -118,12 +118,10 @@ impl Server {
 
     async fn serve(&self, request: &[u8], carrier: &Carrier, stream: Stream) {
         match carrier::parse(request) {
-            Ok(Request::Program(request)) => match request.lasting_shell() {
-                Some((terminal, patience)) => {
-                    self.shells.enter(request, &terminal, patience, &self.account, carrier, stream).await;
-                }
-                None => program::run(request, &self.account, carrier, stream).await,
-            },
+            Ok(Request::Program(request)) => {
+                program::run(request, &self.shells, &self.account, carrier, stream).await;
+            }
+            Ok(Request::Shells(request)) => self.shells.serve(request, carrier, stream).await,
             Ok(Request::Connect(address)) => forward::connect(address, stream).await,
             Ok(Request::Listen(request)) => forward::listen(request, carrier, stream).await,
             Err(_) => {} // A younger bastion's: the dropped stream says no.

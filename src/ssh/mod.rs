@@ -20,6 +20,7 @@ mod proxy_protocol;
 mod serve;
 mod server;
 mod session;
+mod shells;
 mod signal;
 mod throttle;
 mod transport;

@@ -15,7 +15,7 @@ use tracing::{Instrument, debug, info, info_span};
 use super::forward::{self, Forwarder};
 use super::inbox::Inbox;
 use super::writer::{Closed, Events, Writer};
-use super::{copy, message, progress, signal};
+use super::{copy, message, progress, shells, signal};
 use crate::identity::Permissions;
 use crate::telemetry::metrics;
 use crate::workspace::{Command, Exit, Process, Program, Target, Terminal, TerminalSize};
@@ -48,11 +48,19 @@ impl Session {
         let number = u32::from(channel.id());
         let (mut reader, half) = channel.split();
         let Forwarder { context, identity, target, .. } = &self.forwarder;
-        let Some(mut command) =
-            request(&mut reader, identity.permissions(), context.config.detached_shell_timeout).await
-        else {
-            return;
-        };
+        let detached = context.config.detached_shell_timeout;
+        let Some(mut command) = request(&mut reader, identity.permissions(), detached).await else { return };
+        let events = Arc::new(Events::default());
+        let writer = Writer { half, events: events.clone() };
+        if let Program::Command(line) = &command.program
+            && identity.permissions().forced_command.is_none()
+            && let Some(asked) = shells::parse(line)
+        {
+            match asked {
+                Ok(shells) => command.program = Program::Shells(shells),
+                Err(usage) => return explain_usage(&usage, &writer, command.terminal.is_some()).await,
+            }
+        }
         command.environment.extend(self.variables());
         command.ssh_agent &= self.forwarder.permits_ssh_agent();
         let target = match target {
@@ -60,8 +68,6 @@ impl Session {
             Target::Named(name) => name,
         };
         let span = info_span!("session", user = identity.user(), devserver = target, channel = number);
-        let events = Arc::new(Events::default());
-        let writer = Writer { half, events: events.clone() };
         self.serve(command, reader, writer, &events).instrument(span).await;
         events.closed.cancel();
     }
@@ -98,6 +104,7 @@ impl Session {
             Program::Shell => "shell",
             Program::Command(_) => "exec",
             Program::Sftp => SFTP,
+            Program::Shells(_) => "shells",
         };
         let context = &self.forwarder.context;
         info!(kind, terminal, key = self.forwarder.identity.fingerprint(), "session started");
@@ -262,12 +269,27 @@ async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions, detach
 fn force(asked: Program, permissions: &Permissions, environment: &mut Vec<(String, String)>) -> Program {
     let Some(forced) = &permissions.forced_command else { return asked };
     let asked = match asked {
-        Program::Shell => None,
+        Program::Shell | Program::Shells(_) => None,
         Program::Command(asked) => Some(asked),
         Program::Sftp => Some(SFTP.to_owned()),
     };
     environment.extend(asked.map(|asked| ("SSH_ORIGINAL_COMMAND".to_owned(), asked)));
     Program::Command(forced.clone())
+}
+
+/// Answers a command of ours that was not understood, or asked for help, as clap has it.
+async fn explain_usage(usage: &clap::Error, writer: &Writer, terminal: bool) {
+    let text = usage.render().to_string();
+    let text = if terminal { text.replace('\n', "\r\n") } else { text };
+    let told = match usage.use_stderr() {
+        true => writer.stderr(text.into(), terminal).await,
+        false => writer.stdout(text.into()).await,
+    };
+    if told.is_ok() {
+        let _ = writer.half.exit_status(usage.exit_code().unsigned_abs()).await;
+        let _ = writer.half.eof().await;
+        let _ = writer.half.close().await;
+    }
 }
 
 /// Takes what the client sends until it closes. Never waits for the program.

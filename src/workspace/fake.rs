@@ -19,7 +19,7 @@ impl EchoWorkspaces {
         let (signals, mut sent) = mpsc::channel(8);
         let (output, receiver) = mpsc::channel(8);
         let line = match &command.program {
-            Program::Shell | Program::Sftp => String::new(),
+            Program::Shell | Program::Sftp | Program::Shells(_) => String::new(),
             Program::Command(line) => line.clone(),
         };
         tokio::spawn(async move {

@@ -13,7 +13,7 @@ mod process;
 mod script;
 mod target;
 
-pub use crate::agent::request::{Address, Exit, Origin};
+pub use crate::agent::request::{Address, Attach, Exit, Origin, Shells};
 pub use cache::Cache;
 pub use ensure::{Config, Workspace, Workspaces};
 #[cfg(test)]
@@ -85,8 +85,8 @@ impl Error {
                     .to_owned()
             }
             Self::NoAgent => {
-                "this DevServer's pod has no agent, which sftp and forwards need; scp -O works where the image has \
-                 scp, or ask your administrator to set operator.agent and restart the DevServer"
+                "this DevServer's pod has no agent, which sftp, forwards and shells that last need; scp -O works where \
+                 the image has scp, or ask your administrator to set operator.agent and restart the DevServer"
                     .to_owned()
             }
             Self::Lost(_) | Self::Carrier(_) => "the connection to your pod was lost".to_owned(),

@@ -25,7 +25,7 @@ pub(super) struct Run {
 
 /// The call that runs `command`.
 pub(super) fn run(command: &Command) -> Result<Run, Error> {
-    if matches!(command.program, Program::Sftp) {
+    if matches!(command.program, Program::Sftp | Program::Shells(_)) {
         return Err(Error::NoAgent);
     }
     let nonce = format!("bastion-{:032x}", rand::rng().random::<u128>());

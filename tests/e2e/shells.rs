@@ -128,3 +128,82 @@ async fn whoever_wants_none_that_lasts_has_none() {
     terminal.kill().await;
     eventually("no process left", async || (alice.counts_processes(seconds).await == 0).then_some(())).await;
 }
+
+#[tokio::test]
+async fn shells_are_listed_shared_looked_at_and_taken_over() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.ssh("shells").run().await.exits(0).prints("No shells.\n");
+    let mut first = alice.shell().terminal(24, 100);
+    first.types("answer=$((40+2)); echo said:$answer\r").await;
+    first.shows_row("said:42").await;
+    let list: serde_json::Value =
+        serde_json::from_str(&alice.ssh("shells -o json").run().await.exits(0).text()).expect("it is JSON");
+    assert_eq!((&list[0]["number"], &list[0]["viewers"], &list[0]["columns"]), (&1.into(), &1.into(), &100.into()));
+
+    let mut second = alice.ssh("shells 1").terminal(20, 120);
+    second.shows_row("said:42").await;
+    second.types("echo both:$answer; stty size\r").await;
+    first.shows_row("both:42").await;
+    first.shows_row("20 100").await;
+    second.kill().await;
+    // The size is the first one's again.
+    eventually("the second one's leaving", async || {
+        let list = alice.ssh("shells").run().await;
+        list.text().contains("100x24").then_some(())
+    })
+    .await;
+
+    let mut onlooker = alice.ssh("shells 1 --read-only").terminal(24, 100);
+    onlooker.shows("to look at only").await;
+    onlooker.types("echo typed:$answer\r").await;
+    first.types("clear; echo seen:$answer\r").await;
+    onlooker.shows_row("seen:42").await;
+    assert!(!first.rows().join("\n").contains("typed:"));
+
+    let mut third = alice.ssh("shells --take-over 1").terminal(24, 100);
+    first.shows("another session has taken this shell over").await;
+    first.exits(0).await;
+    onlooker.exits(0).await;
+    third.types("exit 5\r").await;
+    third.exits(5).await;
+}
+
+#[tokio::test]
+async fn a_terminal_is_asked_which_shell_it_wants() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let mut first = alice.shell().terminal(24, 100);
+    first.types("answer=$((40+2)); echo said:$answer\r").await;
+    first.shows_row("said:42").await;
+    first.kill().await;
+    eventually("a shell that was left", async || {
+        alice.ssh("shells").run().await.text().contains("Detached").then_some(())
+    })
+    .await;
+    let mut none = alice.ssh("shells").terminal(24, 100);
+    none.shows("Number of the one").await;
+    none.types("\r").await;
+    none.exits(0).await;
+    let mut chosen = alice.ssh("shells").terminal(24, 100);
+    chosen.shows("Number of the one").await;
+    chosen.types("71\x7f\x7f1\r").await;
+    chosen.shows_row("said:42").await;
+    chosen.types("exit\r").await;
+    chosen.exits(0).await;
+}
+
+#[tokio::test]
+async fn a_mistake_about_shells_is_explained() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.ssh("shells --help").run().await.exits(0);
+    alice.ssh("shells --sideways").run().await.exits(2).prints("").says("unexpected argument");
+    alice.ssh("shells 1").run().await.exits(1).prints("").says("ssh -t HOST shells NUMBER");
+    let mut missing = alice.ssh("shells 77").terminal(24, 100);
+    missing.shows("there is no shell 77").await;
+    missing.exits(1).await;
+}

@@ -26,8 +26,17 @@ use crate::carrier::{Carrier, Message, Stream};
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Runs the program that `request` asks for, to its end or its session's.
-pub(super) async fn run(mut request: ProgramRequest, account: &Account, carrier: &Carrier, stream: Stream) {
+/// Runs the program that `request` asks for, to its end or its session's; a shell that lasts also beyond.
+pub(super) async fn run(
+    mut request: ProgramRequest,
+    shells: &Shells,
+    account: &Account,
+    carrier: &Carrier,
+    stream: Stream,
+) {
+    if let Some((terminal, patience)) = request.lasting_shell() {
+        return shells.enter(request, &terminal, patience, account, carrier, stream).await;
+    }
     let Stream { sender, receiver } = stream;
     let ssh_agent = ssh_agent_socket(&mut request);
     let _listening = ssh_agent.as_ref().zip(request.ssh_agent).map(|(socket, number)| socket.listen(number, carrier));

@@ -7,26 +7,13 @@ use tokio_util::task::AbortOnDropHandle;
 use super::super::carriers::Agent;
 use super::super::{Connections, Error};
 use super::{CHUNKS, Command, Output, Process, Program, TerminalSize};
-use crate::agent::request::{self, News, Order, ProgramRequest, Request, Size, Terminal};
+use crate::agent::request::{self, News, Order, ProgramRequest, Request, ShellsRequest, Size, Terminal};
 use crate::carrier::{MAX_DATA, Message, Receiver, Sender, Stream, json, parse};
 
 /// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up.
 pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<Process, Error> {
     let ssh_agent = command.ssh_agent.then(|| agent.listeners.register());
-    let request = Request::Program(ProgramRequest {
-        program: match &command.program {
-            Program::Shell => request::Program::Shell,
-            Program::Command(line) => request::Program::Command(line.clone()),
-            Program::Sftp => request::Program::Sftp,
-        },
-        terminal: command
-            .terminal
-            .as_ref()
-            .map(|terminal| Terminal { term: terminal.term.clone(), size: size(terminal.size) }),
-        environment: command.environment.clone(),
-        ssh_agent: ssh_agent.as_ref().map(Connections::listener),
-        detached: command.detached.map(|detached| detached.as_secs()),
-    });
+    let request = request(command, ssh_agent.as_ref().map(Connections::listener));
     let Stream { sender, mut receiver } = agent.carrier.open(json(&request));
     match receiver.receive().await.map(|(message, _)| message) {
         Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
@@ -49,6 +36,27 @@ pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<
         drop(upward);
     });
     Ok(Process { stdin, size, output: outputs, signals, ssh_agent })
+}
+
+fn request(command: &Command, ssh_agent: Option<u64>) -> Request {
+    let terminal = command.terminal.as_ref();
+    let terminal = terminal.map(|terminal| Terminal { term: terminal.term.clone(), size: size(terminal.size) });
+    let program = match &command.program {
+        Program::Shell => request::Program::Shell,
+        Program::Command(line) => request::Program::Command(line.clone()),
+        Program::Sftp => request::Program::Sftp,
+        Program::Shells(shells) => {
+            return Request::Shells(ShellsRequest { shells: shells.clone(), terminal, ssh_agent });
+        }
+    };
+    let detached = command.detached.map(|detached| detached.as_secs());
+    Request::Program(ProgramRequest {
+        program,
+        terminal,
+        environment: command.environment.clone(),
+        ssh_agent,
+        detached,
+    })
 }
 
 async fn upward(

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::exec::{self, ExecRequest};
 use super::marker::Marker;
-use super::{Connections, Error, Exit, Workspace, script};
+use super::{Connections, Error, Exit, Shells, Workspace, script};
 use crate::api::names;
 use downward::Downward;
 use upward::Upward;
@@ -46,6 +46,8 @@ pub enum Program {
     Command(String),
     /// An SFTP server.
     Sftp,
+    /// What the pod's agent tells about the shells that last.
+    Shells(Shells),
 }
 
 #[derive(Clone, Debug)]

@@ -41,7 +41,7 @@ pub(super) struct Keeper {
     pub(super) child: Child,
     pub(super) group: Pid,
     pub(super) source: OwnedReadPty,
-    pub(super) terminal: OwnedFd,
+    pub(super) terminal: Arc<OwnedFd>,
     pub(super) screen: Screen,
     pub(super) orders: mpsc::Receiver<Order>,
     /// Since when nobody looks.
@@ -57,6 +57,11 @@ impl Keeper {
         let status = self.serve(&mut viewers).await;
         match status {
             Some(status) => {
+                // Who has just come hears it too.
+                self.orders.close();
+                while let Some(order) = self.orders.recv().await {
+                    self.obey(&mut viewers, order).await;
+                }
                 for viewer in viewers {
                     let _ = viewer.sender.send(Message::control(&News::Exited(exit(status))));
                 }
@@ -105,8 +110,9 @@ impl Keeper {
         let mut gone = Vec::new();
         for viewer in &*viewers {
             let ended = tokio::select! {
-                sent = viewer.sender.data(data.clone()) => sent.is_err(),
+                biased;
                 () = viewer.gone.cancelled() => true,
+                sent = viewer.sender.data(data.clone()) => sent.is_err(),
             };
             if ended {
                 gone.push(viewer.number);

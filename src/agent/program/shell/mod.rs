@@ -1,29 +1,30 @@
 //! Shells on terminals that outlive the sessions that look at them: the connection may break, the shell does not.
 
 mod keeper;
+mod look;
+mod menu;
 mod screen;
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use pty_process::OwnedWritePty;
-use rustix::process::{Pid, kill_process_group};
-use tokio::io::AsyncWriteExt;
+use rustix::process::Pid;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::input::signal;
 use super::ssh_agent_socket;
 use super::start::{Output, Started, Stdin, start};
 use crate::agent::account::Account;
 use crate::agent::forward::SshAgentSocket;
-use crate::agent::request::{self, News, ProgramRequest, Terminal};
-use crate::carrier::{Carrier, Credit, Message, Receiver, Stream, parse};
-use keeper::{Keeper, Order, Viewer};
+use crate::agent::request::{Attach, News, ProgramRequest, ShellsRequest, Terminal};
+use crate::carrier::{Carrier, Message, Stream};
+use keeper::{Keeper, Order};
+use look::{Look, Looker};
+use menu::Choice;
 use screen::Screen;
 
 /// Orders that may wait for a shell whose viewers are slow.
@@ -36,20 +37,16 @@ pub(in crate::agent) struct Shells(Arc<Mutex<Vec<Shell>>>);
 #[derive(Clone)]
 struct Shell {
     number: u64,
+    began: SystemTime,
     group: Pid,
     sink: Arc<tokio::sync::Mutex<OwnedWritePty>>,
+    terminal: Arc<OwnedFd>,
     orders: mpsc::Sender<Order>,
+    /// Since when nobody looks at it.
     detached: Arc<watch::Sender<Option<Instant>>>,
     /// Where it finds the ssh-agent of whoever looks, if she who began it forwarded hers.
     ssh_agent: Arc<Option<SshAgentSocket>>,
     lookers: Arc<Mutex<HashMap<u64, Looker>>>,
-}
-
-/// Whence a session looks at a shell.
-struct Looker {
-    carrier: Carrier,
-    /// Ends its looking.
-    gone: CancellationToken,
 }
 
 impl Shells {
@@ -63,9 +60,9 @@ impl Shells {
         carrier: &Carrier,
         stream: Stream,
     ) {
-        let listener = request.ssh_agent;
+        let ssh_agent = request.ssh_agent;
         let (shell, notice) = match self.claim() {
-            Some((shell, away)) => (shell, Some(notice(away))),
+            Some((shell, away)) => (shell, Some(left(away))),
             None => match self.begin(request, terminal, patience, account) {
                 Ok(shell) => (shell, None),
                 Err(why) => {
@@ -74,9 +71,33 @@ impl Shells {
                 }
             },
         };
-        let _listening =
-            shell.ssh_agent.as_ref().as_ref().zip(listener).map(|(socket, number)| socket.listen(number, carrier));
-        shell.look(terminal, notice, carrier, stream).await;
+        let _ = stream.sender.send(Message::control(&News::Started));
+        shell.look(Look { terminal, notice, read_only: false, ssh_agent, carrier }, stream).await;
+    }
+
+    /// Serves a session that asks about shells.
+    pub(in crate::agent) async fn serve(&self, request: ShellsRequest, carrier: &Carrier, mut stream: Stream) {
+        let ShellsRequest { shells, mut terminal, ssh_agent } = request;
+        let _ = stream.sender.send(Message::control(&News::Started));
+        let choice = menu::choose(shells, &self.list(), &mut terminal, &mut stream).await;
+        let Choice::Attach { number, mode } = choice else { return };
+        let Some(terminal) = &terminal else {
+            return menu::refuse("a shell needs a terminal: ssh -t HOST shells NUMBER", &stream.sender).await;
+        };
+        let shell = self.shells().iter().find(|shell| shell.number == number).cloned();
+        let Some(shell) = shell else {
+            return menu::refuse(&format!("there is no shell {number}; `shells` lists them"), &stream.sender).await;
+        };
+        if mode == Attach::TakeOver {
+            shell.dismiss();
+        }
+        let read_only = mode == Attach::ReadOnly;
+        let notice = Some(format!("shell {number}{}", if read_only { ", to look at only; ~. leaves it" } else { "" }));
+        shell.look(Look { terminal, notice, read_only, ssh_agent, carrier }, stream).await;
+    }
+
+    fn list(&self) -> Vec<menu::Entry> {
+        self.shells().iter().map(menu::Entry::of).collect()
     }
 
     /// The newest shell that nobody looks at, which from now on somebody does, and for how long nobody did.
@@ -98,20 +119,22 @@ impl Shells {
         let (Stdin::Terminal(sink), Output::Terminal(source), Some(fd)) = (stdin, output, fd) else {
             return Err("it has no terminal".to_owned());
         };
-        let (sink, detached) = (Arc::new(tokio::sync::Mutex::new(sink)), Arc::new(watch::Sender::new(None)));
+        let (sink, fd) = (Arc::new(tokio::sync::Mutex::new(sink)), Arc::new(fd));
+        let detached = Arc::new(watch::Sender::new(None));
         let (orders, received) = mpsc::channel(ORDERS);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let keeper = Keeper {
             child,
             group,
             source,
-            terminal: fd,
+            terminal: fd.clone(),
             screen: Screen::new(terminal.size),
             orders: received,
             detached: detached.clone(),
             patience,
         };
-        let shell = Shell { number, group, sink, orders, detached, ssh_agent, lookers: Arc::default() };
+        let (began, lookers) = (SystemTime::now(), Arc::default());
+        let shell = Shell { number, began, group, sink, terminal: fd, orders, detached, ssh_agent, lookers };
         self.shells().push(shell.clone());
         let shells = self.clone();
         tokio::spawn(async move {
@@ -126,90 +149,7 @@ impl Shells {
     }
 }
 
-impl Shell {
-    /// For how long nobody has looked at it, which ends now; none if somebody does.
-    fn claim(&self) -> Option<Duration> {
-        let mut since = None;
-        self.detached.send_if_modified(|detached| {
-            since = detached.take();
-            since.is_some()
-        });
-        if let Some(since) = since {
-            return Some(since.elapsed());
-        }
-        // A server that went away may come back for its sessions; until then they do not keep their user from her shell.
-        let mut lookers = self.lookers();
-        if lookers.is_empty() || lookers.values().any(|looker| looker.carrier.is_linked()) {
-            return None;
-        }
-        lookers.drain().for_each(|(_, looker)| looker.gone.cancel());
-        Some(Duration::ZERO)
-    }
-
-    /// Shows the shell to a session until that ends, or the shell does.
-    async fn look(&self, terminal: &Terminal, notice: Option<String>, carrier: &Carrier, stream: Stream) {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let Stream { sender, receiver } = stream;
-        let (number, gone) = (NEXT.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
-        self.lookers().insert(number, Looker { carrier: carrier.clone(), gone: gone.clone() });
-        let _ = sender.send(Message::control(&News::Started));
-        let viewer = Viewer { number, sender, size: terminal.size, notice, gone: gone.clone() };
-        if self.orders.send(Order::Attach(viewer)).await.is_ok() {
-            tokio::select! {
-                () = self.feed(number, receiver) => {}
-                () = gone.cancelled() => {}
-            }
-            let _ = self.orders.send(Order::Leave(number)).await;
-        }
-        self.lookers().remove(&number);
-    }
-
-    fn lookers(&self) -> MutexGuard<'_, HashMap<u64, Looker>> {
-        self.lookers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Passes on what the session says, until it ends. What the shell does not read holds up nothing else.
-    async fn feed(&self, viewer: u64, mut receiver: Receiver) {
-        let (data, mut waiting) = mpsc::unbounded_channel::<(Bytes, Credit)>(); // Bounded by the stream's window.
-        let write = async {
-            while let Some((bytes, _credit)) = waiting.recv().await {
-                // A shell that takes no more is about to end, and tells so.
-                let _ = self.sink.lock().await.write_all(&bytes).await;
-            }
-        };
-        let receive = async {
-            while let Some((message, credit)) = receiver.receive().await {
-                match message {
-                    Message::Data(bytes) => drop(data.send((bytes, credit))),
-                    Message::Control(order) => self.obey(viewer, parse(&order).ok()).await,
-                    _ => {}
-                }
-            }
-        };
-        tokio::select! {
-            () = receive => {}
-            () = write => {}
-        }
-    }
-
-    async fn obey(&self, viewer: u64, order: Option<request::Order>) {
-        match order {
-            Some(request::Order::Resize(size)) => drop(self.orders.send(Order::Resize(viewer, size)).await),
-            Some(request::Order::Signal(name)) => {
-                if let Some(signal) = signal(&name) {
-                    let _ = kill_process_group(self.group, signal);
-                }
-            }
-            None => {}
-        }
-    }
-}
-
-fn notice(away: Duration) -> String {
-    let away = match away.as_secs() {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7200 => format!("{} min", seconds / 60),
-        seconds => format!("{} h", seconds / 3600),
-    };
-    format!(" bastion: the shell you left {away} ago; for a new one: ssh -o SetEnv=BASTION_PERSIST=0 ")
+/// Of a shell that she is back in.
+fn left(away: Duration) -> String {
+    format!("the shell you left {} ago; for a new one: ssh -o SetEnv=BASTION_PERSIST=0", menu::age(away))
 }

@@ -39,7 +39,7 @@ impl Screen {
         }
         bytes.extend_from_slice(self.0.screen().state_formatted().as_bytes());
         if !full_screen {
-            bytes.extend_from_slice(format!("\x1b7\x1b[1;1H\x1b[7m{notice}\x1b[m\x1b[K\x1b8").as_bytes());
+            bytes.extend_from_slice(format!("\x1b7\x1b[1;1H\x1b[7m bastion: {notice} \x1b[m\x1b[K\x1b8").as_bytes());
         }
         bytes
     }
@@ -86,7 +86,7 @@ mod tests {
         }
         screen.process(b"\x1b[31m$ \x1b[mecho h");
         let mut terminal = shown(&screen.repaint("NOTICE"));
-        assert_eq!(terminal.screen().contents(), "NOTICE\nline 8\nline 9\n$ echo h");
+        assert_eq!(terminal.screen().contents(), " bastion: NOTICE\nline 8\nline 9\n$ echo h");
         assert_eq!(terminal.screen().cursor_position(), (3, 8));
         terminal.screen_mut().set_scrollback(usize::MAX);
         assert_eq!(terminal.screen().contents(), "line 1\nline 2\nline 3\nline 4");

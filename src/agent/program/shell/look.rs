@@ -1,0 +1,139 @@
+//! A session's looking at a shell.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::process::kill_process_group;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Shell;
+use super::keeper::{Order, Viewer};
+use crate::agent::program::input::signal;
+use crate::agent::request::{self, Exit, News, Terminal};
+use crate::carrier::{Carrier, Credit, Message, Receiver, Stream, parse};
+
+/// Undoes what programs do to a terminal: alternate screen, hidden cursor, mouse, pasting, colours.
+const TAKEN_OVER: &str = "\x1b[?1049l\x1b[?25h\x1b[?1000;1002;1003;1006l\x1b[?2004l\x1b[m\r\n\
+                          bastion: another session has taken this shell over\r\n";
+
+/// How a session looks.
+pub(super) struct Look<'a> {
+    pub(super) terminal: &'a Terminal,
+    /// For the first row of what it is shown first; a shell that has just begun has nothing to show.
+    pub(super) notice: Option<String>,
+    pub(super) read_only: bool,
+    /// The number of a listener that stands for its user's ssh-agent.
+    pub(super) ssh_agent: Option<u64>,
+    pub(super) carrier: &'a Carrier,
+}
+
+/// Whence a session looks at a shell.
+pub(super) struct Looker {
+    carrier: Carrier,
+    /// Ends its looking.
+    gone: CancellationToken,
+}
+
+impl Shell {
+    /// For how long nobody has looked at it, which ends now; none if somebody does.
+    pub(super) fn claim(&self) -> Option<Duration> {
+        let mut since = None;
+        self.detached.send_if_modified(|detached| {
+            since = detached.take();
+            since.is_some()
+        });
+        if let Some(since) = since {
+            return Some(since.elapsed());
+        }
+        // A server that went away may come back for its sessions; until then they do not keep their user from her shell.
+        let left = {
+            let lookers = self.lookers();
+            !lookers.is_empty() && lookers.values().all(|looker| !looker.carrier.is_linked())
+        };
+        left.then(|| {
+            self.dismiss();
+            Duration::ZERO
+        })
+    }
+
+    /// Ends everybody's looking.
+    pub(super) fn dismiss(&self) {
+        self.lookers().drain().for_each(|(_, looker)| looker.gone.cancel());
+    }
+
+    /// How many look at it.
+    pub(super) fn viewers(&self) -> usize {
+        self.lookers().len()
+    }
+
+    /// Shows the shell to a session until that ends, or the shell does.
+    pub(super) async fn look(&self, look: Look<'_>, stream: Stream) {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let Look { terminal, notice, read_only, ssh_agent, carrier } = look;
+        let Stream { sender, receiver } = stream;
+        let _ssh_agent =
+            self.ssh_agent.as_ref().as_ref().zip(ssh_agent).map(|(socket, listener)| socket.listen(listener, carrier));
+        let (number, gone) = (NEXT.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
+        self.lookers().insert(number, Looker { carrier: carrier.clone(), gone: gone.clone() });
+        let viewer = Viewer { number, sender: sender.clone(), size: terminal.size, notice, gone: gone.clone() };
+        if self.orders.send(Order::Attach(viewer)).await.is_ok() {
+            tokio::select! {
+                () = self.feed(number, read_only, receiver) => {}
+                () = gone.cancelled() => {}
+            }
+            let _ = self.orders.send(Order::Leave(number)).await;
+        }
+        self.lookers().remove(&number);
+        if gone.is_cancelled() {
+            let _ = sender.data(TAKEN_OVER.into()).await;
+            let _ = sender.send(Message::control(&News::Exited(Exit::Code(0))));
+        }
+    }
+
+    fn lookers(&self) -> MutexGuard<'_, HashMap<u64, Looker>> {
+        self.lookers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Passes on what the session says, until it ends. What the shell does not read holds up nothing else.
+    async fn feed(&self, viewer: u64, read_only: bool, mut receiver: Receiver) {
+        let (data, mut waiting) = mpsc::unbounded_channel::<(Bytes, Credit)>(); // Bounded by the stream's window.
+        let write = async {
+            while let Some((bytes, _credit)) = waiting.recv().await {
+                // A shell that takes no more is about to end, and tells so.
+                let _ = self.sink.lock().await.write_all(&bytes).await;
+            }
+        };
+        let receive = async {
+            while let Some((message, credit)) = receiver.receive().await {
+                match message {
+                    Message::Data(_) if read_only => {}
+                    Message::Data(bytes) => drop(data.send((bytes, credit))),
+                    Message::Control(order) => self.obey(viewer, read_only, parse(&order).ok()).await,
+                    _ => {}
+                }
+            }
+        };
+        tokio::select! {
+            () = receive => {}
+            () = write => {}
+        }
+    }
+
+    async fn obey(&self, viewer: u64, read_only: bool, order: Option<request::Order>) {
+        match order {
+            Some(request::Order::Resize(size)) => drop(self.orders.send(Order::Resize(viewer, size)).await),
+            Some(request::Order::Signal(_)) if read_only => {}
+            Some(request::Order::Signal(name)) => {
+                if let Some(signal) = signal(&name) {
+                    let _ = kill_process_group(self.group, signal);
+                }
+            }
+            None => {}
+        }
+    }
+}
