@@ -126,6 +126,8 @@ pub struct Size {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub enum Order {
     Resize(Size),
+    /// A shell that lasts is to be shown anew: something else was written over it.
+    Redraw,
     /// The name of a signal without SIG, as in RFC 4254 §6.10.
     Signal(String),
 }

@@ -13,15 +13,17 @@ use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::{UnixStream, unix::pipe};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::io::ReaderStream;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::account::Account;
 use super::request::Request;
 use super::{forward, program, socket};
 use crate::carrier::{self, Carrier, Incoming, Link, Side, Stream};
 
-/// How long programs wait for the next link after theirs broke.
+/// How long programs wait for the next link after theirs broke, unless the bastion says how long it tries.
 const GRACE: Duration = Duration::from_secs(60);
+/// The longest that it can say.
+const MAX_GRACE: Duration = Duration::from_hours(24);
 /// After a failure to accept.
 const PAUSE: Duration = Duration::from_millis(100);
 /// What is read from a link at once, in bytes.
@@ -56,8 +58,8 @@ pub async fn serve() -> io::Result<()> {
             }
         }
     }
-    for carrier in server.carriers().values() {
-        carrier.close();
+    for known in server.carriers().values() {
+        known.carrier.close();
     }
     server.tasks.close();
     server.tasks.wait().await;
@@ -67,9 +69,15 @@ pub async fn serve() -> io::Result<()> {
 #[derive(Clone)]
 struct Server {
     account: Arc<Account>,
-    carriers: Arc<Mutex<HashMap<String, Carrier>>>,
+    carriers: Arc<Mutex<HashMap<String, Known>>>,
     shells: program::Shells,
     tasks: TaskTracker,
+}
+
+struct Known {
+    carrier: Carrier,
+    /// Its end, unless there is another link.
+    expiry: Option<AbortOnDropHandle<()>>,
 }
 
 impl Server {
@@ -86,9 +94,10 @@ impl Server {
         let (mut source, sink) = pipes(files).map_err(broken)?;
         let accepted = carrier::accept(&mut source).await?;
         let carrier = self.carrier(&accepted);
+        let grace = accepted.grace().unwrap_or(GRACE).min(MAX_GRACE);
         let linked = carrier.accepted(Link { source, sink: Box::pin(sink) }, accepted).await;
         if !matches!(linked, Err(carrier::Error::Replaced)) {
-            tokio::spawn(self.clone().expire(carrier));
+            self.forget_after(grace, &carrier);
         }
         linked
     }
@@ -96,14 +105,15 @@ impl Server {
     /// The carrier that a link continues, or a new one; to one that was forgotten, a nameless one says so.
     fn carrier(&self, accepted: &carrier::Accepted) -> Carrier {
         let mut carriers = self.carriers();
-        if let Some(carrier) = carriers.get(accepted.carrier()) {
-            return carrier.clone();
+        if let Some(known) = carriers.get_mut(accepted.carrier()) {
+            known.expiry = None;
+            return known.carrier.clone();
         }
         if !accepted.is_new() {
             return Carrier::new(Side::Agent, String::new()).0;
         }
         let (carrier, incoming) = Carrier::new(Side::Agent, accepted.carrier().to_owned());
-        carriers.insert(carrier.name().to_owned(), carrier.clone());
+        carriers.insert(carrier.name().to_owned(), Known { carrier: carrier.clone(), expiry: None });
         tokio::spawn(self.clone().accept(carrier.clone(), incoming));
         carrier
     }
@@ -128,16 +138,22 @@ impl Server {
         }
     }
 
-    /// Ends a carrier that nobody links to again.
-    async fn expire(self, carrier: Carrier) {
-        tokio::time::sleep(GRACE).await;
-        if !carrier.is_linked() {
-            self.carriers().remove(carrier.name());
-            carrier.close();
+    /// Ends a carrier that nobody links to again within `grace`.
+    fn forget_after(&self, grace: Duration, carrier: &Carrier) {
+        let (server, gone) = (self.clone(), carrier.clone());
+        let expire = async move {
+            tokio::time::sleep(grace).await;
+            if !gone.is_linked() {
+                server.carriers().remove(gone.name());
+                gone.close();
+            }
+        };
+        if let Some(known) = self.carriers().get_mut(carrier.name()) {
+            known.expiry = Some(AbortOnDropHandle::new(tokio::spawn(expire)));
         }
     }
 
-    fn carriers(&self) -> MutexGuard<'_, HashMap<String, Carrier>> {
+    fn carriers(&self) -> MutexGuard<'_, HashMap<String, Known>> {
         self.carriers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

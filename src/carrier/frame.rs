@@ -37,6 +37,9 @@ pub(super) struct Hello {
     pub(super) version: u32,
     /// The carrier that this link continues or begins.
     pub(super) carrier: String,
+    /// For how many seconds this side waits for the next link when this one breaks.
+    #[serde(default)]
+    pub(super) grace: Option<u64>,
     /// How many messages of each stream have arrived, so that the other side repeats the rest.
     pub(super) received: Vec<(u32, u64)>,
 }
@@ -163,7 +166,7 @@ mod tests {
 
     fn all() -> Vec<Frame> {
         let data = Bytes::from_static(b"data");
-        let hello = Hello { version: 1, carrier: "c".into(), received: vec![(1, 2)] };
+        let hello = Hello { version: 1, carrier: "c".into(), grace: Some(60), received: vec![(1, 2)] };
         let mut bodies = vec![Body::Hello(hello), Body::Ping, Body::Pong];
         bodies.push(Body::Acknowledge(Acknowledgement { messages: u64::MAX, bytes: 7 }));
         let open = Message::Open(data.clone());

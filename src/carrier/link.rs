@@ -22,12 +22,14 @@ pub struct Link<R, W> {
     pub sink: W,
 }
 
-/// How a silent link is told from a dead one.
+/// How a silent link is told from a dead one, and what is done about that.
 #[derive(Clone, Copy, Debug)]
 pub struct Keepalive {
     pub ping: Duration,
     /// Pings without any word from the other side after which it is gone.
     pub patience: u32,
+    /// How long the next link is waited for, on both sides.
+    pub grace: Duration,
 }
 
 /// The first frame from a side that wants to link to the carrier it names.
@@ -40,6 +42,11 @@ impl Accepted {
     /// The name of the carrier.
     pub fn carrier(&self) -> &str {
         &self.hello.carrier
+    }
+
+    /// How long the other side waits for the next link when this one breaks.
+    pub fn grace(&self) -> Option<Duration> {
+        self.hello.grace.map(Duration::from_secs)
     }
 
     /// Whether it is new to the other side too.
@@ -76,7 +83,7 @@ impl Carrier {
     {
         let (unlink, _linked) = self.take_over().await;
         let mut buffer = BytesMut::new();
-        self.say_hello(&mut link.sink).await?;
+        self.say_hello(&mut link.sink, Some(keepalive.grace)).await?;
         let hello = read_hello(&mut link.source, &mut buffer).await?;
         if hello.carrier != self.name() {
             return Err(Error::Forgotten);
@@ -95,7 +102,7 @@ impl Carrier {
         F: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (unlink, _linked) = self.take_over().await;
-        self.say_hello(&mut link.sink).await?;
+        self.say_hello(&mut link.sink, None).await?;
         self.0.state().relink(&accepted.hello.received)?;
         self.serve(link, accepted.buffer, None, unlink).await
     }
@@ -107,13 +114,14 @@ impl Carrier {
         (ours, self.0.linked.lock().await)
     }
 
-    async fn say_hello<W, F>(&self, sink: &mut W) -> Result<(), Error>
+    async fn say_hello<W, F>(&self, sink: &mut W, grace: Option<Duration>) -> Result<(), Error>
     where
         W: Sink<Bytes, Error = F> + Unpin,
         F: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let received = self.0.state().received();
-        let hello = Hello { version: VERSION, carrier: self.name().to_owned(), received };
+        let grace = grace.map(|grace| grace.as_secs());
+        let hello = Hello { version: VERSION, carrier: self.name().to_owned(), grace, received };
         let mut buffer = BytesMut::new();
         Frame { stream: 0, body: Body::Hello(hello) }.encode(&mut buffer);
         sink.send(buffer.freeze()).await.map_err(|error| Error::Broken(error.into()))

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
-const KEEPALIVE: Keepalive = Keepalive { ping: Duration::from_secs(5), patience: 3 };
+const KEEPALIVE: Keepalive = Keepalive { ping: Duration::from_secs(5), patience: 3, grace: Duration::ZERO };
 
 struct Pair {
     bastion: Carrier,

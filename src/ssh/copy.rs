@@ -86,6 +86,13 @@ pub(super) async fn process(
                 bytes_out += count_out(&data);
                 writer.stderr(data, terminal).await?;
             }
+            Some(Output::Interrupted) => {
+                let text = "the connection to your pod is interrupted; what runs there goes on, and so will this";
+                writer.stderr(message::line(text, terminal), terminal).await?;
+            }
+            Some(Output::Resumed) => {
+                writer.stderr(message::line("the connection to your pod is back", terminal), terminal).await?;
+            }
             Some(Output::Exit(exit)) => break exit,
             Some(Output::Failed(error)) => {
                 info!(error = &error as &dyn std::error::Error, "the program was lost");

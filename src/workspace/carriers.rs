@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dashmap::DashMap;
 use futures::{SinkExt, StreamExt};
-use tokio::sync::{OnceCell, oneshot};
+use tokio::sync::{OnceCell, oneshot, watch};
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::{debug, info};
@@ -31,17 +31,18 @@ pub(super) struct Carriers {
 #[derive(Clone)]
 pub(super) struct Agent {
     pub(super) carrier: Carrier,
+    /// Since when there is no link to it.
+    pub(super) broken_since: watch::Receiver<Option<Instant>>,
     pub(super) listeners: Listeners,
 }
 
-/// How long an exec that broke is opened again before its streams are given up. The agent waits as long.
-const GRACE: Duration = Duration::from_secs(60);
 /// Between two tries to link.
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl Carriers {
-    pub(super) fn new(client: kube::Client, ping: Duration, linger: Duration) -> Self {
-        let keepalive = Keepalive { ping, patience: 3 };
+    /// `grace` is how long an exec that broke is opened again before its streams are given up.
+    pub(super) fn new(client: kube::Client, ping: Duration, grace: Duration, linger: Duration) -> Self {
+        let keepalive = Keepalive { ping, patience: 3, grace };
         Self { client, keepalive, linger, of_pods: Arc::default() }
     }
 
@@ -59,10 +60,11 @@ impl Carriers {
         let name = format!("{:032x}", rand::random::<u128>());
         let (carrier, incoming) = Carrier::new(Side::Bastion, name);
         let (linked, is_linked) = oneshot::channel();
-        let keeper = Keeper { carriers: self.clone(), workspace: workspace.clone(), carrier: carrier.clone() };
+        let (broken, broken_since) = watch::channel(None);
+        let keeper = Keeper { carriers: self.clone(), workspace: workspace.clone(), carrier: carrier.clone(), broken };
         tokio::spawn(keeper.run(linked));
         match is_linked.await {
-            Ok(Ok(())) => Ok(Agent { carrier, listeners: Listeners::serve(incoming) }),
+            Ok(Ok(())) => Ok(Agent { carrier, broken_since, listeners: Listeners::serve(incoming) }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::Lost("the carrier was dropped".into())),
         }
@@ -74,6 +76,8 @@ struct Keeper {
     carriers: Carriers,
     workspace: Workspace,
     carrier: Carrier,
+    /// Since when there is no link.
+    broken: watch::Sender<Option<Instant>>,
 }
 
 impl Keeper {
@@ -84,6 +88,7 @@ impl Keeper {
             let (linked, error) = self.link(&mut first).await;
             if linked {
                 broken_since = Instant::now();
+                self.broken.send_replace(Some(broken_since));
             }
             let hopeless = match &error {
                 Error::Carrier(carrier::Error::Forgotten | carrier::Error::Version(_)) => true,
@@ -95,7 +100,7 @@ impl Keeper {
                 let _ = first.send(Err(error));
                 break;
             }
-            if unused || hopeless || broken_since.elapsed() > GRACE {
+            if unused || hopeless || broken_since.elapsed() > self.carriers.keepalive.grace {
                 info!(pod = self.workspace.pod, namespace = self.workspace.namespace, %error, "the carrier ended");
                 break;
             }
@@ -131,6 +136,7 @@ impl Keeper {
         let mut linked = false;
         let on_link = || {
             linked = true;
+            self.broken.send_replace(None);
             if let Some(first) = first.take() {
                 let _ = first.send(Ok(()));
             }

@@ -39,6 +39,9 @@ pub struct Config {
     /// How often an exec stream is pinged.
     #[serde(with = "crate::config::duration")]
     pub exec_ping: Duration,
+    /// How long the exec to a pod's agent may be away before its sessions and forwards are given up.
+    #[serde(with = "crate::config::duration")]
+    pub carrier_grace: Duration,
     /// How long the exec to a pod's agent is kept after its last session.
     #[serde(with = "crate::config::duration")]
     pub carrier_linger: Duration,
@@ -86,7 +89,7 @@ impl Workspaces {
         provisioning: provisioning::Config,
         tasks: TaskTracker,
     ) -> Self {
-        let carriers = Carriers::new(client.clone(), config.exec_ping, config.carrier_linger);
+        let carriers = Carriers::new(client.clone(), config.exec_ping, config.carrier_grace, config.carrier_linger);
         Self { client, cache, carriers, config, provisioning, provisioning_of: Arc::default(), tasks }
     }
 

@@ -17,7 +17,7 @@ async fn an_api_server_that_is_away_for_a_while_is_survived() {
     let mut gateway = Gateway::to(product.kubeconfig()).await;
     let kubeconfig = product.folder().join(format!("gateway-{}", alice.name()));
     std::fs::write(&kubeconfig, gateway.rewrite(product.kubeconfig())).expect("the folder is ours");
-    let mut replica = product.serve_through(&kubeconfig, &[]).await;
+    let mut replica = product.serve_through(&kubeconfig, &["workspace.carrier_grace=5s"]).await;
     alice.ssh_at(&replica, "echo before").run().await.exits(0).prints("before\n");
 
     let during = alice.ssh_at(&replica, "echo up; sleep 98220.1").start();
@@ -47,6 +47,37 @@ async fn an_api_server_that_is_away_for_a_while_is_survived() {
         (alice.counts_processes("98220.1").await == 0).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interruption_is_told_and_sessions_go_on() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let mut gateway = Gateway::to(product.kubeconfig()).await;
+    let kubeconfig = product.folder().join(format!("gateway-{}", alice.name()));
+    std::fs::write(&kubeconfig, gateway.rewrite(product.kubeconfig())).expect("the folder is ours");
+    let replica = product.serve_through(&kubeconfig, &[]).await;
+    alice.is_known_at(&replica).await;
+    let mut command = alice.ssh_at(&replica, "echo up; read line; echo \"$line\"").input(Input::Held).start();
+    command.prints("up\n").await;
+    let mut terminal = alice.shell_at(&replica).terminal(24, 100);
+    terminal.types("clear; echo before:$((40+2))\r").await;
+    terminal.shows_row("before:42").await;
+
+    gateway.cut().await;
+    terminal.shows("bastion: the connection to your pod is interrupted").await;
+    command.types("typed meanwhile\n").await;
+    terminal.types("echo typed:$((40+2))\r").await;
+    gateway.mend().await;
+    terminal.shows_row("typed:42").await;
+    // What was said is gone from the screen.
+    let clean = |rows: &[String]| !rows.iter().any(|row| row.contains("bastion: "));
+    terminal.shows_rows("a clean screen", clean).await;
+    let command = command.finish().await;
+    command.exits(0).prints("up\ntyped meanwhile\n").says("is interrupted").says("is back");
+    terminal.types("exit\r").await;
+    terminal.exits(0).await;
 }
 
 #[tokio::test]

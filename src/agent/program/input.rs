@@ -35,7 +35,7 @@ pub(super) async fn feed(mut receiver: Receiver, stdin: Stdin, terminal: bool, g
                             let _ = kill_process_group(group, signal);
                         }
                     }
-                    Err(_) => {}
+                    Ok(Order::Redraw) | Err(_) => {}
                 },
                 _ => {}
             }

@@ -1,7 +1,11 @@
 //! A program that the pod's agent runs, on a stream of the carrier.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
+use tokio::sync::watch::error::RecvError;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::carriers::Agent;
@@ -30,9 +34,11 @@ pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<
     let (size, sizes) = watch::channel(None);
     let (signals, sent) = mpsc::channel(CHUNKS);
     let (output, outputs) = mpsc::channel(CHUNKS);
+    let outages = Outages { broken_since: agent.broken_since.clone(), told: false };
+    let orders = sender.clone();
     let upward = AbortOnDropHandle::new(tokio::spawn(upward(sender, data, sizes, sent)));
     tokio::spawn(async move {
-        downward(receiver, &output).await;
+        downward(receiver, outages, &orders, &output).await;
         drop(upward);
     });
     Ok(Process { stdin, size, output: outputs, signals, ssh_agent })
@@ -101,10 +107,18 @@ async fn upward(
 }
 
 /// Returns when the program has ended, or nobody listens any more.
-async fn downward(mut receiver: Receiver, output: &mpsc::Sender<Output>) {
+async fn downward(mut receiver: Receiver, mut outages: Outages, orders: &Sender, output: &mpsc::Sender<Output>) {
     loop {
         let received = tokio::select! {
             received = receiver.receive() => received,
+            news = outages.next() => {
+                let redraw = matches!(news, Output::Resumed);
+                let _ = output.send(news).await;
+                if redraw {
+                    let _ = orders.send(Message::control(&Order::Redraw));
+                }
+                continue;
+            }
             () = output.closed() => return,
         };
         let Some((message, _credit)) = received else {
@@ -127,6 +141,39 @@ async fn downward(mut receiver: Receiver, output: &mpsc::Sender<Output>) {
         };
         if passed.is_err() {
             return;
+        }
+    }
+}
+
+/// What a session should know of the link to its pod.
+struct Outages {
+    broken_since: watch::Receiver<Option<Instant>>,
+    told: bool,
+}
+
+impl Outages {
+    /// Of a shorter one nothing is said.
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// Cancel safe.
+    async fn next(&mut self) -> Output {
+        let Self { broken_since, told } = self;
+        let heard = async {
+            loop {
+                let since = *broken_since.wait_for(|since| since.is_some() != *told).await?;
+                let Some(since) = since else { return Ok::<_, RecvError>(Output::Resumed) };
+                if timeout_at(since + Self::PATIENCE, broken_since.wait_for(Option::is_none)).await.is_err() {
+                    return Ok(Output::Interrupted);
+                }
+            }
+        };
+        match heard.await {
+            Ok(news) => {
+                *told = !*told;
+                news
+            }
+            // The stream's end tells.
+            Err(_) => std::future::pending().await,
         }
     }
 }

@@ -69,6 +69,10 @@ pub struct TerminalSize {
 pub enum Output {
     Stdout(Bytes),
     Stderr(Bytes),
+    /// For a while nothing comes or goes; the program runs on.
+    Interrupted,
+    /// It goes on where it was.
+    Resumed,
     /// How it ended; without an agent, code 128 + n if signal n ended it. The last.
     Exit(Exit),
     /// It may still run, but nobody will hear of it. The last.

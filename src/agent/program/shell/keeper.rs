@@ -34,6 +34,7 @@ pub(super) struct Viewer {
 pub(super) enum Order {
     Attach(Viewer),
     Resize(u64, Size),
+    Redraw(u64),
     Leave(u64),
 }
 
@@ -135,6 +136,11 @@ impl Keeper {
             Order::Resize(number, size) => {
                 for viewer in viewers.iter_mut().filter(|viewer| viewer.number == number) {
                     viewer.size = size;
+                }
+            }
+            Order::Redraw(number) => {
+                for viewer in viewers.iter().filter(|viewer| viewer.number == number) {
+                    let _ = viewer.sender.data(self.screen.redraw().into()).await;
                 }
             }
             Order::Leave(number) => viewers.retain(|viewer| viewer.number != number),

@@ -127,6 +127,7 @@ impl Shell {
     async fn obey(&self, viewer: u64, read_only: bool, order: Option<request::Order>) {
         match order {
             Some(request::Order::Resize(size)) => drop(self.orders.send(Order::Resize(viewer, size)).await),
+            Some(request::Order::Redraw) => drop(self.orders.send(Order::Redraw(viewer)).await),
             Some(request::Order::Signal(_)) if read_only => {}
             Some(request::Order::Signal(name)) => {
                 if let Some(signal) = signal(&name) {

@@ -44,6 +44,11 @@ impl Screen {
         bytes
     }
 
+    /// What makes a terminal that showed the same show it again.
+    pub(super) fn redraw(&mut self) -> Vec<u8> {
+        self.0.screen().state_formatted().as_bytes().to_vec()
+    }
+
     /// Writes what has scrolled away, and moves it out of sight.
     fn scroll_away(&mut self, bytes: &mut Vec<u8>) {
         let screen = self.0.screen_mut();
