@@ -11,6 +11,7 @@ use tracing::{error, warn};
 
 use super::options::Options;
 use super::registry::Registries;
+use super::revoked::RevokedKeys;
 use super::{Config, Permissions, Refusal, certificate, key_file};
 use crate::workspace::Cache;
 
@@ -77,19 +78,19 @@ impl Credential<'_> {
 pub struct Authenticator {
     registries: Registries,
     trusted_user_ca_keys: Arc<[PathBuf]>,
-    revoked_keys: Option<PathBuf>,
+    revoked_keys: Option<Arc<RevokedKeys>>,
 }
 
 impl Authenticator {
     /// Fails on files that could not be used at a login.
     pub fn new(config: &Config, cache: &Cache) -> Result<Self, key_file::Error> {
-        for path in config.trusted_user_ca_keys.iter().chain(&config.revoked_keys) {
+        for path in &config.trusted_user_ca_keys {
             key_file::read(path)?;
         }
         Ok(Self {
             registries: Registries::new(&config.registries, cache),
             trusted_user_ca_keys: config.trusted_user_ca_keys.clone().into(),
-            revoked_keys: config.revoked_keys.clone(),
+            revoked_keys: config.revoked_keys.clone().map(RevokedKeys::new).transpose()?.map(Arc::new),
         })
     }
 
@@ -110,7 +111,7 @@ impl Authenticator {
             Credential::Key(key) => self.resolve_key(login, key, from, now)?,
             Credential::Certificate(certificate) => self.resolve_certificate(login, certificate, from, now)?,
         };
-        self.check_revoked(credential.key())?;
+        self.check_revoked(credential)?;
         Ok(Identity { user, fingerprint: credential.fingerprint(), permissions })
     }
 
@@ -136,7 +137,6 @@ impl Authenticator {
         now: Timestamp,
     ) -> Result<(String, Permissions), Refusal> {
         let authority = certificate.signature_key();
-        self.check_revoked(authority)?;
         // A certificate without principals is for nobody.
         let names = |principal: &String| certificate.valid_principals().contains(principal);
         let admit = || certificate::admit(certificate, from, now);
@@ -193,15 +193,15 @@ impl Authenticator {
         })
     }
 
-    fn check_revoked(&self, key: &KeyData) -> Result<(), Refusal> {
-        let Some(path) = &self.revoked_keys else { return Ok(()) };
-        let revoked = key_file::read(path).map_err(|reason| {
-            error!(error = &reason as &dyn std::error::Error, "the revoked keys are not known; nobody is let in");
-            Refusal::RevokedUnknown(reason)
-        })?;
-        match revoked.iter().any(|revoked| revoked.key_data() == key) {
-            true => Err(Refusal::Revoked),
-            false => Ok(()),
+    fn check_revoked(&self, credential: Credential<'_>) -> Result<(), Refusal> {
+        let Some(revoked_keys) = &self.revoked_keys else { return Ok(()) };
+        match revoked_keys.contains(credential) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(Refusal::Revoked),
+            Err(reason) => {
+                error!(error = &reason as &dyn std::error::Error, "the revoked keys are not known; nobody is let in");
+                Err(Refusal::RevokedUnknown(reason))
+            }
         }
     }
 }

@@ -14,6 +14,6 @@ pub struct Config {
     pub registries: Vec<RegistryConfig>,
     /// Files with the keys of certificate authorities (sshd_config(5), `TrustedUserCAKeys`).
     pub trusted_user_ca_keys: Vec<PathBuf>,
-    /// A file with keys that let nobody in (sshd_config(5), `RevokedKeys`).
+    /// A file with keys and certificates that let nobody in (sshd_config(5), `RevokedKeys`).
     pub revoked_keys: Option<PathBuf>,
 }

@@ -17,7 +17,7 @@ mod wait;
 pub(crate) use cluster::{free_port, has_agents, is_real, kubectl, pod_settings};
 pub(crate) use flood::Flood;
 pub(crate) use gateway::Gateway;
-pub(crate) use keys::{Agent, certify, keygen, public};
+pub(crate) use keys::{Agent, certify, keygen, public, revoke};
 pub(crate) use load_balancer::LoadBalancer;
 pub(crate) use output::{Finished, Session};
 pub(crate) use product::Product;
