@@ -1,5 +1,7 @@
 //! `DevServerUser`: a person, her keys and her limits.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{LimitRangeSpec, ResourceQuotaSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};

@@ -89,7 +89,7 @@ async fn serve_on(
         () = shutdown.cancelled() => return Ok(()),
     }
 
-    let authenticator = Authenticator::new(&config.identity, &cache).context("identity: unusable key file")?;
+    let authenticator = Authenticator::new(&config.identity, &cache).context("identity")?;
     let workspaces = Workspaces::new(client, cache, config.workspace, config.provisioning, tasks.clone());
     let server = ssh::Server::new(config.ssh, key, Arc::new(authenticator), Arc::new(workspaces));
     ready(listener.local_addr()?);

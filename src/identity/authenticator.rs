@@ -10,7 +10,7 @@ use russh::keys::{Certificate, HashAlg, PublicKey};
 use tracing::{error, warn};
 
 use super::options::Options;
-use super::registry::Registries;
+use super::registry::{self, Registries};
 use super::revoked::RevokedKeys;
 use super::{Config, Permissions, Refusal, certificate, key_file};
 use crate::workspace::Cache;
@@ -73,6 +73,15 @@ impl Credential<'_> {
     }
 }
 
+/// Why nobody could be let in.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("unusable key file")]
+    KeyFile(#[from] key_file::Error),
+    #[error("unusable code host")]
+    CodeHost(#[from] registry::Error),
+}
+
 /// Knows whose keys are whose.
 #[derive(Clone)]
 pub struct Authenticator {
@@ -83,7 +92,7 @@ pub struct Authenticator {
 
 impl Authenticator {
     /// Fails on files that could not be used at a login.
-    pub fn new(config: &Config, cache: &Cache) -> Result<Self, key_file::Error> {
+    pub fn new(config: &Config, cache: &Cache) -> Result<Self, Error> {
         for path in &config.trusted_user_ca_keys {
             key_file::read(path)?;
         }
@@ -106,6 +115,11 @@ impl Authenticator {
 
     /// The person that `login` names, now that the client at `from` proved to hold `credential`.
     pub fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal> {
+    /// Asks for keys of `login` that are not known yet, but not for long; whether one that was unknown may be known now.
+    pub async fn learn(&self, login: &str) -> bool {
+        self.registries.learn(login).await
+    }
+
         let now = Timestamp::now();
         let (user, permissions) = match credential {
             Credential::Key(key) => self.resolve_key(login, key, from, now)?,

@@ -48,6 +48,8 @@ pub trait Authenticate: Send + Sync + 'static {
     /// Whether `login` should prove, from the address `from`, to hold `key`, or a certificate of it.
     fn welcome(&self, login: &str, key: &PublicKey, from: IpAddr) -> Result<(), Refusal>;
     /// The person that `login` names, now that the client at `from` proved to hold `credential`.
+    /// Asks for keys of `login` that are not known yet, but not for long; whether one that was unknown may be known now.
+    fn learn<'a>(&'a self, login: &'a str) -> BoxFuture<'a, bool>;
     fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal>;
 }
 
@@ -57,6 +59,10 @@ impl Authenticate for Authenticator {
     }
 
     fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal> {
+    fn learn<'a>(&'a self, login: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(Self::learn(self, login))
+    }
+
         Self::resolve(self, login, credential, from)
     }
 }

@@ -10,6 +10,7 @@ mod api_calls;
 mod carrier;
 mod certificates;
 mod cluster_rights;
+mod code_hosts;
 mod command_line;
 mod dev;
 mod exec;
