@@ -85,6 +85,7 @@ pub enum Error {
 /// Knows whose keys are whose.
 #[derive(Clone)]
 pub struct Authenticator {
+    cache: Cache,
     registries: Registries,
     trusted_user_ca_keys: Arc<[PathBuf]>,
     revoked_keys: Option<Arc<RevokedKeys>>,
@@ -97,7 +98,8 @@ impl Authenticator {
             key_file::read(path)?;
         }
         Ok(Self {
-            registries: Registries::new(&config.registries, cache),
+            cache: cache.clone(),
+            registries: Registries::new(config, cache)?,
             trusted_user_ca_keys: config.trusted_user_ca_keys.clone().into(),
             revoked_keys: config.revoked_keys.clone().map(RevokedKeys::new).transpose()?.map(Arc::new),
         })
@@ -126,6 +128,8 @@ impl Authenticator {
             Credential::Certificate(certificate) => self.resolve_certificate(login, certificate, from, now)?,
         };
         self.check_revoked(credential)?;
+        let policy = self.cache.user(&user).and_then(|object| object.spec.ssh).unwrap_or_default();
+        let permissions = permissions.and(policy.into())?;
         Ok(Identity { user, fingerprint: credential.fingerprint(), permissions })
     }
 

@@ -87,7 +87,7 @@ impl Connection {
 
     /// Has the pod listen for the client; the port, if it does.
     async fn listen(&mut self, address: Address, client: Handle) -> Option<u16> {
-        let forwarder = self.forwarder().filter(Forwarder::permitted)?;
+        let forwarder = self.forwarder().filter(Forwarder::admit)?;
         if self.listening.len() >= self.context.config.max_sessions {
             return None;
         }
@@ -243,7 +243,7 @@ impl Handler for Connection {
     }
 
     async fn agent_request(&mut self, _: ChannelId, _: &mut Replies) -> Result<bool, Self::Error> {
-        Ok(self.forwarder().is_some_and(|forwarder| forwarder.permits_ssh_agent()))
+        Ok(self.forwarder().is_some_and(|forwarder| forwarder.admit_ssh_agent()))
     }
 
     #[allow(clippy::too_many_arguments, reason = "russh's signature")]

@@ -65,7 +65,7 @@ impl Jump {
     pub(super) async fn serve(self, channel: Channel<Msg>, reply: ChannelOpenHandle) {
         let Self { forwarder, target, client } = self;
         let depth = client.outer.as_ref().map_or(0, |outer| outer.depth);
-        if !forwarder.permitted() || depth >= MAX_DEPTH {
+        if !forwarder.admit() || depth >= MAX_DEPTH {
             return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
         }
         let Some(_slot) = forwarder.slot() else {

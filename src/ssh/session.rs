@@ -226,7 +226,7 @@ async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions, detach
     const MAX_VARIABLES: usize = 16;
     let mut terminal = None;
     let mut ssh_agent = false;
-    let mut detached = Some(detached).filter(|detached| !detached.is_zero());
+    let mut detached = Some(detached).filter(|detached| !detached.is_zero() && permissions.persistent_shells);
     let mut environment: Vec<(String, String)> = Vec::new();
     let program = loop {
         match reader.wait().await? {

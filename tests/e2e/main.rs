@@ -26,6 +26,7 @@ mod long_sessions;
 mod neighbours;
 mod operators;
 mod provisioning;
+mod policy;
 mod replicas;
 mod resilience;
 mod shells;
