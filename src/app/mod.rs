@@ -91,7 +91,8 @@ async fn serve_on(
 
     let authenticator = Authenticator::new(&config.identity, &cache).context("identity")?;
     let workspaces = Workspaces::new(client, cache, config.workspace, config.provisioning, tasks.clone());
-    let server = ssh::Server::new(config.ssh, key, Arc::new(authenticator), Arc::new(workspaces));
+    let keys = ssh::HostKeys::new(key, &config.ssh).context("ssh")?;
+    let server = ssh::Server::new(config.ssh, keys, Arc::new(authenticator), Arc::new(workspaces));
     ready(listener.local_addr()?);
     server.run(listener, shutdown).await;
 

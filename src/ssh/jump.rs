@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info, info_span, warn};
 
 use super::forward::{Forwarder, receive};
+use super::host_key::HostKeys;
 use super::inbox::Inbox;
 use super::serve;
 use super::transport::Peer;
@@ -75,7 +76,10 @@ impl Jump {
         let devserver = context.run.devserver(&target);
         let names = [devserver.clone(), format!("{devserver}.{user}"), "localhost".to_owned()];
         let protocol = match context.authority.host_key(&user, &devserver, &names) {
-            Ok((key, certificate)) => serve::protocol(&context.config, key, vec![certificate]),
+            Ok((key, certificate)) => {
+                let host_keys = HostKeys { keys: vec![key], certificates: vec![certificate] };
+                serve::protocol(&context.config, host_keys)
+            }
             Err(error) => {
                 warn!(%error, "failed to make a DevServer's host key");
                 return reply.reject(ChannelOpenFailure::ConnectFailed).await;

@@ -30,7 +30,8 @@ mod tests;
 pub use authority::Authority;
 pub use config::{Config, HostKeySource};
 pub use host_key::{
-    generate as generate_host_key, known_hosts_line, load_or_create as load_or_create_host_key, parse as parse_host_key,
+    HostKeys, generate as generate_host_key, known_hosts_line, load_or_create as load_or_create_host_key,
+    parse as parse_host_key,
 };
 pub use server::Server;
 

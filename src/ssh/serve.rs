@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::keys::{Certificate, PrivateKey};
 use russh::{Disconnect, MethodKind, MethodSet, SshId};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
@@ -14,6 +13,7 @@ use tracing::debug;
 
 use super::connection::Connection;
 use super::context::Context;
+use super::host_key::HostKeys;
 use super::limits::Startup;
 use super::throttle::Throttle;
 use super::transport::{Peer, Transport};
@@ -50,12 +50,13 @@ pub(super) struct Slots {
     pub(super) forwards: Arc<Semaphore>,
 }
 
-/// How a server with that host key speaks.
-pub(super) fn protocol(config: &Config, host_key: PrivateKey, certificates: Vec<Certificate>) -> russh::server::Config {
+/// How a server with these host keys speaks.
+pub(super) fn protocol(config: &Config, host_keys: HostKeys) -> russh::server::Config {
+    let HostKeys { keys, certificates } = host_keys;
     russh::server::Config {
         server_id: SshId::Standard(concat!("SSH-2.0-bastion_", env!("CARGO_PKG_VERSION")).into()),
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),
-        keys: vec![host_key],
+        keys,
         certificates,
         preferred: algorithms::preferred(&config.ciphers),
         // Refusals that count: the first question for `none`, the offers, and what may fail after.

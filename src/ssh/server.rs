@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::keys::PrivateKey;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -16,6 +15,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 
 use super::authority::Authority;
 use super::context::{Context, Drain};
+use super::host_key::HostKeys;
 use super::limits::{Startup, Startups};
 use super::penalties::Penalties;
 use super::throttle::Disk;
@@ -36,9 +36,9 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 const PROXY_HEADER: Duration = Duration::from_secs(5);
 
 impl Server {
-    pub fn new(config: Config, host_key: PrivateKey, authenticate: Arc<dyn Authenticate>, run: Arc<dyn Run>) -> Self {
-        let authority = Authority::new(&host_key).expect("a key that was read can be written");
-        let protocol = serve::protocol(&config, host_key, vec![]);
+    pub fn new(config: Config, host_keys: HostKeys, authenticate: Arc<dyn Authenticate>, run: Arc<dyn Run>) -> Self {
+        let authority = Authority::new(&host_keys.keys[0]).expect("a key that was read can be written");
+        let protocol = serve::protocol(&config, host_keys);
         let startups = Startups::new(config.max_startups, config.max_startups_per_source);
         let context = Arc::new(Context {
             drain: Drain::new(config.drain_timeout),

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::config::PenaltiesConfig;
-use super::{Authenticate, Config, HostKeySource, Run, Server};
+use super::{Authenticate, Config, HostKeySource, HostKeys, Run, Server};
 use crate::carrier::Stream;
 use crate::identity::{Credential, Identity, Permissions, Refusal};
 use crate::workspace::{self, Address, Command, EchoWorkspaces, Listener, Process, Target};
@@ -127,6 +127,8 @@ fn config() -> Config {
         banner: None,
         login_grace_time: PATIENCE,
         max_startups: 100,
+        further_host_keys: vec![],
+        host_certificates: vec![],
         max_startups_per_source: 100,
         penalties: PenaltiesConfig {
             auth_failed: Duration::from_secs(5),
@@ -164,7 +166,8 @@ impl TestServer {
         let address = listener.local_addr().unwrap();
         let key = Arc::new(new_key());
         let user = OneUser(key.public_key().clone(), permissions);
-        let server = Server::new(config, new_key(), Arc::new(user), Arc::new(EchoWorkspaces));
+        let host_keys = HostKeys { keys: vec![new_key()], certificates: vec![] };
+        let server = Server::new(config, host_keys, Arc::new(user), Arc::new(EchoWorkspaces));
         let shutdown = CancellationToken::new();
         let run = tokio::spawn(server.run(listener, shutdown.clone()));
         Self { address, key, shutdown, run }

@@ -17,6 +17,7 @@ mod exec;
 mod files;
 mod first_login;
 mod forwards;
+mod host_keys;
 mod interactive;
 mod jump;
 mod key_files;
