@@ -115,13 +115,13 @@ impl Authenticator {
         self.resolve(login, Credential::Key(key), from).map(|_| ())
     }
 
-    /// The person that `login` names, now that the client at `from` proved to hold `credential`.
-    pub fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal> {
     /// Asks for keys of `login` that are not known yet, but not for long; whether one that was unknown may be known now.
     pub async fn learn(&self, login: &str) -> bool {
         self.registries.learn(login).await
     }
 
+    /// The person that `login` names, now that the client at `from` proved to hold `credential`.
+    pub fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal> {
         let now = Timestamp::now();
         let (user, permissions) = match credential {
             Credential::Key(key) => self.resolve_key(login, key, from, now)?,

@@ -48,9 +48,9 @@ use crate::workspace::{self, Address, Command, Listener, Process, Target, Worksp
 pub trait Authenticate: Send + Sync + 'static {
     /// Whether `login` should prove, from the address `from`, to hold `key`, or a certificate of it.
     fn welcome(&self, login: &str, key: &PublicKey, from: IpAddr) -> Result<(), Refusal>;
-    /// The person that `login` names, now that the client at `from` proved to hold `credential`.
     /// Asks for keys of `login` that are not known yet, but not for long; whether one that was unknown may be known now.
     fn learn<'a>(&'a self, login: &'a str) -> BoxFuture<'a, bool>;
+    /// The person that `login` names, now that the client at `from` proved to hold `credential`.
     fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal>;
 }
 
@@ -59,11 +59,11 @@ impl Authenticate for Authenticator {
         Self::welcome(self, login, key, from)
     }
 
-    fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal> {
     fn learn<'a>(&'a self, login: &'a str) -> BoxFuture<'a, bool> {
         Box::pin(Self::learn(self, login))
     }
 
+    fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal> {
         Self::resolve(self, login, credential, from)
     }
 }
