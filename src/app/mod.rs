@@ -70,6 +70,7 @@ async fn serve_on(
     shutdown: CancellationToken,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<()> {
+    let keys = ssh::HostKeys::new(key, &config.ssh).context("ssh")?;
     let telemetry_listener = bind(config.telemetry.listen, "telemetry.listen").await?;
     let listener = bind(config.ssh.listen, "ssh.listen").await?;
     info!(address = %telemetry_listener.local_addr()?, "telemetry answers");
@@ -91,7 +92,6 @@ async fn serve_on(
 
     let authenticator = Authenticator::new(&config.identity, &cache).context("identity")?;
     let workspaces = Workspaces::new(client, cache, config.workspace, config.provisioning, tasks.clone());
-    let keys = ssh::HostKeys::new(key, &config.ssh).context("ssh")?;
     let server = ssh::Server::new(config.ssh, keys, Arc::new(authenticator), Arc::new(workspaces));
     ready(listener.local_addr()?);
     server.run(listener, shutdown).await;

@@ -110,7 +110,46 @@ pub enum Error {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use russh::keys::EcdsaCurve;
+    use russh::keys::ssh_key::certificate::Builder;
+
     use super::*;
+
+    fn new_key(algorithm: Algorithm) -> PrivateKey {
+        PrivateKey::random(&mut rand::rng(), algorithm).unwrap()
+    }
+
+    fn certificate(key: &PrivateKey, kind: CertType) -> String {
+        let mut builder = Builder::new(vec![7; 16], key.public_key().key_data().clone(), 0, u64::MAX).unwrap();
+        builder.cert_type(kind).unwrap().valid_principal("bastion.example.org").unwrap();
+        builder.sign(&new_key(Algorithm::Ed25519)).unwrap().to_openssh().unwrap()
+    }
+
+    #[test]
+    fn what_cannot_be_a_host_key_or_its_certificate_is_refused() {
+        let (first, other) = (new_key(Algorithm::Ed25519), new_key(Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }));
+        let why = |key: &str, text: &str| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            let read = match key {
+                "key" => read_further(file.path()).map(|_| ()),
+                _ => read_certificate(file.path(), std::slice::from_ref(&first)).map(|_| ()),
+            };
+            match read {
+                Ok(()) => "",
+                Err(Error::Unusable { why, .. }) => why,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let openssh = |key: &PrivateKey| key.to_openssh(LineEnding::LF).unwrap().to_string();
+        assert_eq!(why("key", &openssh(&other)), "");
+        assert_eq!(why("key", &openssh(&other.encrypt(&mut rand::rng(), "secret").unwrap())), "it has a passphrase");
+        assert_eq!(why("key", "nonsense"), "it is no private key in OpenSSH's format");
+        assert_eq!(why("certificate", &certificate(&first, CertType::Host)), "");
+        assert_eq!(why("certificate", &certificate(&first, CertType::User)), "it is no certificate of a host");
+        assert_eq!(why("certificate", &certificate(&other, CertType::Host)), "it is of none of the host keys");
+        assert_eq!(why("certificate", &first.public_key().to_openssh().unwrap()), "it is no certificate");
+    }
 
     #[test]
     fn the_key_is_made_once_and_private() {

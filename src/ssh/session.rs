@@ -100,7 +100,8 @@ impl Session {
             Program::Sftp => SFTP,
         };
         let context = &self.forwarder.context;
-        info!(kind, terminal, key = self.forwarder.identity.fingerprint(), "session started");
+        let (key, persistent) = (self.forwarder.identity.fingerprint(), terminal && command.detached.is_some());
+        info!(kind, terminal, persistent, key, "session started");
 
         let inbox = Arc::new(self.forwarder.inbox());
         let (size, sizes) = watch::channel(None);

@@ -81,6 +81,32 @@ async fn a_users_account_at_a_code_host_has_her_keys() {
     enters.run().await.exits(0).prints("in\n");
 }
 
+#[tokio::test]
+async fn settings_may_say_whose_account_is_whose_but_make_nobody_a_user() {
+    let product = Product::shared().await;
+    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    let nobody = format!("nobody-{:04x}", rand::random::<u16>());
+    let key = keygen(product.folder(), "by-settings", "ed25519");
+    let (hers, his) = (Host::start("octocat", public(&key)).await, Host::start(bob.name(), public(&key)).await);
+    let strangers = Host::start(&nobody, public(&key)).await;
+    let registry = |name: &str, host: &Host, more: &str| {
+        format!("{{ kind = \"code-host\", name = \"{name}\", url = \"{}\", {more} }}", host.url)
+    };
+    let registries = format!(
+        "identity.registries=[{{ kind = \"user-objects\" }}, {}, {}, {}]",
+        registry("hers", &hers, &format!("accounts = {{ \"{}\" = \"octocat\" }}", alice.name())),
+        registry("his", &his, "same_name = true"),
+        registry("strangers", &strangers, "same_name = true"),
+    );
+    let replica = product.serve(&[&registries]).await;
+    let enters = async |name: &str| Ssh::new(&replica, name).key(&key).command("echo in").run().await.text() == "in\n";
+    for user in [&alice, &bob] {
+        user.is_known_at(&replica).await;
+        assert!(enters(user.name()).await);
+    }
+    assert!(!enters(&nobody).await);
+}
+
 fn replica_says(replica: &mut crate::harness::Replica, text: &str) -> bool {
     replica.server().log().contains(text)
 }
