@@ -52,6 +52,9 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<PublicKey>, Error> 
 
 #[cfg(test)]
 mod tests {
+    use russh::keys::ssh_key::certificate::Builder;
+    use russh::keys::{Algorithm, PrivateKey};
+
     use super::*;
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
@@ -60,6 +63,13 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         read(file.path())
+    }
+
+    fn certificate() -> String {
+        let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
+        let mut builder = Builder::new(vec![7; 16], key.public_key().key_data().clone(), 0, u64::MAX).unwrap();
+        builder.valid_principal("alice").unwrap();
+        builder.sign(&key).unwrap().to_openssh().unwrap()
     }
 
     #[test]
@@ -71,6 +81,8 @@ mod tests {
     #[test]
     fn a_list_that_is_not_understood_is_no_list() {
         assert!(matches!(read_text(format!("{KEY}\nserial: 7\n").as_bytes()), Err(Error::NoKey { line: 2, .. })));
+        // It would be taken for a list of nothing, as no key is equal to it.
+        assert!(matches!(read_text(certificate().as_bytes()), Err(Error::NoKey { line: 1, .. })));
         assert!(matches!(read_text(&vec![b'#'; 1024 * 1024 + 1]), Err(Error::TooLong { .. })));
         assert!(matches!(read(Path::new("/nonexistent/keys")), Err(Error::Read { .. })));
     }
