@@ -1,5 +1,7 @@
 //! `DevServerUser`: a person, her keys and her limits.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{LimitRangeSpec, ResourceQuotaSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -36,12 +38,44 @@ pub struct DevServerUserSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 128), regex(pattern = r"^[^\s+:/]+$")))]
     pub logins: Vec<String>,
+    /// Her accounts at code hosts, by the names that the configuration gives these (`identity.registries`), such as
+    /// `github: octocat`. Whatever public keys such an account has may log in as this user.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub accounts: BTreeMap<String, String>,
+    /// What she may do by SSH. A key's options, her certificate and the configuration can only take away from that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<SshPolicy>,
     /// What her default DevServer is made with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dev_server: Option<DevServerDefaults>,
     /// Limits of her namespace. Default: the configuration's `provisioning` section.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quotas: Option<Quotas>,
+}
+
+/// What a user may do by SSH. A change holds from her next login on.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SshPolicy {
+    /// Whether she may forward ports and sockets either way (`ssh -L -D -R -W`), and jump to her DevServers (`-J`).
+    #[serde(default = "yes")]
+    pub port_forwarding: bool,
+    /// Whether programs in her pods may use the ssh-agent of her laptop (`ssh -A`).
+    #[serde(default = "yes")]
+    pub agent_forwarding: bool,
+    /// Whether her shells outlive their connections.
+    #[serde(default = "yes")]
+    pub persistent_shells: bool,
+}
+
+impl Default for SshPolicy {
+    fn default() -> Self {
+        Self { port_forwarding: true, agent_forwarding: true, persistent_shells: true }
+    }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What a user's default DevServer is made with.

@@ -70,6 +70,7 @@ async fn serve_on(
     shutdown: CancellationToken,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<()> {
+    let keys = ssh::HostKeys::new(key, &config.ssh).context("ssh")?;
     let telemetry_listener = bind(config.telemetry.listen, "telemetry.listen").await?;
     let listener = bind(config.ssh.listen, "ssh.listen").await?;
     info!(address = %telemetry_listener.local_addr()?, "telemetry answers");
@@ -89,9 +90,9 @@ async fn serve_on(
         () = shutdown.cancelled() => return Ok(()),
     }
 
-    let authenticator = Authenticator::new(&config.identity, &cache).context("identity: unusable key file")?;
+    let authenticator = Authenticator::new(&config.identity, &cache).context("identity")?;
     let workspaces = Workspaces::new(client, cache, config.workspace, config.provisioning, tasks.clone());
-    let server = ssh::Server::new(config.ssh, key, Arc::new(authenticator), Arc::new(workspaces));
+    let server = ssh::Server::new(config.ssh, keys, Arc::new(authenticator), Arc::new(workspaces));
     ready(listener.local_addr()?);
     server.run(listener, shutdown).await;
 

@@ -10,7 +10,8 @@ use russh::keys::{Certificate, HashAlg, PublicKey};
 use tracing::{error, warn};
 
 use super::options::Options;
-use super::registry::Registries;
+use super::registry::{self, Registries};
+use super::revoked::RevokedKeys;
 use super::{Config, Permissions, Refusal, certificate, key_file};
 use crate::workspace::Cache;
 
@@ -72,24 +73,35 @@ impl Credential<'_> {
     }
 }
 
+/// Why nobody could be let in.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("unusable key file")]
+    KeyFile(#[from] key_file::Error),
+    #[error("unusable code host")]
+    CodeHost(#[from] registry::Error),
+}
+
 /// Knows whose keys are whose.
 #[derive(Clone)]
 pub struct Authenticator {
+    cache: Cache,
     registries: Registries,
     trusted_user_ca_keys: Arc<[PathBuf]>,
-    revoked_keys: Option<PathBuf>,
+    revoked_keys: Option<Arc<RevokedKeys>>,
 }
 
 impl Authenticator {
     /// Fails on files that could not be used at a login.
-    pub fn new(config: &Config, cache: &Cache) -> Result<Self, key_file::Error> {
-        for path in config.trusted_user_ca_keys.iter().chain(&config.revoked_keys) {
+    pub fn new(config: &Config, cache: &Cache) -> Result<Self, Error> {
+        for path in &config.trusted_user_ca_keys {
             key_file::read(path)?;
         }
         Ok(Self {
-            registries: Registries::new(&config.registries, cache),
+            cache: cache.clone(),
+            registries: Registries::new(config, cache)?,
             trusted_user_ca_keys: config.trusted_user_ca_keys.clone().into(),
-            revoked_keys: config.revoked_keys.clone(),
+            revoked_keys: config.revoked_keys.clone().map(RevokedKeys::new).transpose()?.map(Arc::new),
         })
     }
 
@@ -103,6 +115,11 @@ impl Authenticator {
         self.resolve(login, Credential::Key(key), from).map(|_| ())
     }
 
+    /// Asks for keys of `login` that are not known yet, but not for long; whether one that was unknown may be known now.
+    pub async fn learn(&self, login: &str) -> bool {
+        self.registries.learn(login).await
+    }
+
     /// The person that `login` names, now that the client at `from` proved to hold `credential`.
     pub fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal> {
         let now = Timestamp::now();
@@ -110,7 +127,9 @@ impl Authenticator {
             Credential::Key(key) => self.resolve_key(login, key, from, now)?,
             Credential::Certificate(certificate) => self.resolve_certificate(login, certificate, from, now)?,
         };
-        self.check_revoked(credential.key())?;
+        self.check_revoked(credential)?;
+        let policy = self.cache.user(&user).and_then(|object| object.spec.ssh).unwrap_or_default();
+        let permissions = permissions.and(policy.into())?;
         Ok(Identity { user, fingerprint: credential.fingerprint(), permissions })
     }
 
@@ -136,7 +155,6 @@ impl Authenticator {
         now: Timestamp,
     ) -> Result<(String, Permissions), Refusal> {
         let authority = certificate.signature_key();
-        self.check_revoked(authority)?;
         // A certificate without principals is for nobody.
         let names = |principal: &String| certificate.valid_principals().contains(principal);
         let admit = || certificate::admit(certificate, from, now);
@@ -193,15 +211,15 @@ impl Authenticator {
         })
     }
 
-    fn check_revoked(&self, key: &KeyData) -> Result<(), Refusal> {
-        let Some(path) = &self.revoked_keys else { return Ok(()) };
-        let revoked = key_file::read(path).map_err(|reason| {
-            error!(error = &reason as &dyn std::error::Error, "the revoked keys are not known; nobody is let in");
-            Refusal::RevokedUnknown(reason)
-        })?;
-        match revoked.iter().any(|revoked| revoked.key_data() == key) {
-            true => Err(Refusal::Revoked),
-            false => Ok(()),
+    fn check_revoked(&self, credential: Credential<'_>) -> Result<(), Refusal> {
+        let Some(revoked_keys) = &self.revoked_keys else { return Ok(()) };
+        match revoked_keys.contains(credential) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(Refusal::Revoked),
+            Err(reason) => {
+                error!(error = &reason as &dyn std::error::Error, "the revoked keys are not known; nobody is let in");
+                Err(Refusal::RevokedUnknown(reason))
+            }
         }
     }
 }

@@ -29,10 +29,10 @@ pub(super) fn admit(certificate: &Certificate, from: IpAddr, now: Timestamp) -> 
     }
     let permits = |name: &str| certificate.extensions().contains_key(name);
     let mut permissions = Permissions {
-        forced_command: None,
         pty: permits("permit-pty"),
         port_forwarding: permits("permit-port-forwarding"),
         agent_forwarding: permits("permit-agent-forwarding"),
+        ..Permissions::ALL
     };
     for (name, value) in certificate.critical_options().iter() {
         match name.as_str() {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::registry::RegistryConfig;
+use super::registry::{CodeHostsConfig, RegistryConfig};
 
 /// The `[identity]` section of the configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -12,8 +12,10 @@ use super::registry::RegistryConfig;
 pub struct Config {
     /// The registries to ask, in this order; the first that knows the key for the login wins.
     pub registries: Vec<RegistryConfig>,
+    /// How old keys from code hosts may be.
+    pub code_hosts: CodeHostsConfig,
     /// Files with the keys of certificate authorities (sshd_config(5), `TrustedUserCAKeys`).
     pub trusted_user_ca_keys: Vec<PathBuf>,
-    /// A file with keys that let nobody in (sshd_config(5), `RevokedKeys`).
+    /// A file with keys and certificates that let nobody in (sshd_config(5), `RevokedKeys`).
     pub revoked_keys: Option<PathBuf>,
 }

@@ -1,21 +1,24 @@
-//! Files that are plain lists of public keys, one a line: trusted authorities, revoked keys. Read at each login, so a
-//! change holds at once.
+//! Files that are plain lists of public keys, one a line.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use russh::keys::PublicKey;
+use russh::keys::{PublicKey, ssh_key};
+
+use super::revoked::KrlError;
 
 /// Why the keys in a file are not known.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("failed to read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{} is over 1 MiB long", path.display())]
-    TooLong { path: PathBuf },
-    #[error("{} is a KRL; only a plain list of keys is understood", path.display())]
-    Krl { path: PathBuf },
+    #[error("{} is over {} MiB long", path.display(), limit >> 20)]
+    TooLong { path: PathBuf, limit: u64 },
+    #[error("{} is no key revocation list that can be used", path.display())]
+    Krl { path: PathBuf, source: KrlError },
+    #[error("failed to compare a key with those in {}", path.display())]
+    Key { path: PathBuf, source: ssh_key::Error },
     #[error("{}: line {line} is no public key", path.display())]
     NoKey { path: PathBuf, line: usize },
 }
@@ -24,16 +27,23 @@ pub(super) const MAX_SIZE: u64 = 1024 * 1024;
 
 /// The keys in `path`, all or none.
 pub(super) fn read(path: &Path) -> Result<Vec<PublicKey>, Error> {
+    parse(path, &read_bytes(path, MAX_SIZE)?)
+}
+
+/// What is in `path`, if it is no longer than `limit` bytes.
+pub(super) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes));
+    let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
     read.map_err(|source| Error::Read { path: path.into(), source })?;
-    if bytes.len() as u64 > MAX_SIZE {
-        return Err(Error::TooLong { path: path.into() });
+    match bytes.len() as u64 > limit {
+        true => Err(Error::TooLong { path: path.into(), limit }),
+        false => Ok(bytes),
     }
-    if bytes.starts_with(b"SSHKRL\n\0") {
-        return Err(Error::Krl { path: path.into() });
-    }
-    let text = String::from_utf8_lossy(&bytes);
+}
+
+/// The keys in `bytes`, which came from `path`; all or none.
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<PublicKey>, Error> {
+    let text = String::from_utf8_lossy(bytes);
     let lines = (1..).zip(text.lines().map(str::trim)).filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     lines
         .map(|(line, text)| PublicKey::from_openssh(text).map_err(|_| Error::NoKey { path: path.into(), line }))
@@ -42,6 +52,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<PublicKey>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use russh::keys::ssh_key::certificate::Builder;
+    use russh::keys::{Algorithm, PrivateKey};
+
     use super::*;
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
@@ -50,6 +63,13 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         read(file.path())
+    }
+
+    fn certificate() -> String {
+        let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
+        let mut builder = Builder::new(vec![7; 16], key.public_key().key_data().clone(), 0, u64::MAX).unwrap();
+        builder.valid_principal("alice").unwrap();
+        builder.sign(&key).unwrap().to_openssh().unwrap()
     }
 
     #[test]
@@ -61,7 +81,8 @@ mod tests {
     #[test]
     fn a_list_that_is_not_understood_is_no_list() {
         assert!(matches!(read_text(format!("{KEY}\nserial: 7\n").as_bytes()), Err(Error::NoKey { line: 2, .. })));
-        assert!(matches!(read_text(b"SSHKRL\n\0\0\0\0\x01"), Err(Error::Krl { .. })));
+        // It would be taken for a list of nothing, as no key is equal to it.
+        assert!(matches!(read_text(certificate().as_bytes()), Err(Error::NoKey { line: 1, .. })));
         assert!(matches!(read_text(&vec![b'#'; 1024 * 1024 + 1]), Err(Error::TooLong { .. })));
         assert!(matches!(read(Path::new("/nonexistent/keys")), Err(Error::Read { .. })));
     }

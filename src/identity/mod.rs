@@ -10,6 +10,7 @@ mod options;
 mod permissions;
 mod refusal;
 mod registry;
+mod revoked;
 
 pub use authenticator::{Authenticator, Credential, Identity};
 pub use config::Config;

@@ -54,6 +54,8 @@ impl Options {
             ("agent-forwarding", None) => self.permissions.agent_forwarding = true,
             ("no-agent-forwarding", None) => self.permissions.agent_forwarding = false,
             ("cert-authority", None) => self.authority = true,
+            // No touch is asked for: russh keeps the flags of a security key's signature to itself.
+            ("no-touch-required", None) => {}
             // Nothing of this is offered to anybody.
             ("x11-forwarding" | "no-x11-forwarding" | "user-rc" | "no-user-rc", None) => {}
             ("command", Some(value)) => set(&mut self.permissions.forced_command, &name, value)?,
@@ -148,6 +150,7 @@ mod tests {
         let allowed = Permissions { port_forwarding: true, agent_forwarding: true, ..Permissions::RESTRICTED };
         assert_eq!(admit("restrict,port-forwarding,agent-forwarding").unwrap(), allowed);
         assert!(!admit("pty,restrict").unwrap().pty);
+        assert_eq!(admit("no-touch-required,restrict").unwrap(), Permissions::RESTRICTED);
     }
 
     #[test]

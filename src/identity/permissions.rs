@@ -1,8 +1,9 @@
 //! What somebody who logged in may do.
 
 use super::Refusal;
+use crate::api::user::SshPolicy;
 
-/// What a key's options or a certificate leave to its holder.
+/// What the user's object and her key's options or her certificate leave to her.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permissions {
     /// Runs in place of whatever the client asks for (`command`, `force-command`).
@@ -13,15 +14,22 @@ pub struct Permissions {
     pub port_forwarding: bool,
     /// Whether programs may use her ssh-agent (`agent-forwarding`, `permit-agent-forwarding`).
     pub agent_forwarding: bool,
+    /// Whether shells outlive their connections.
+    pub persistent_shells: bool,
 }
 
 impl Permissions {
     /// All that there is.
-    pub(crate) const ALL: Self =
-        Self { forced_command: None, pty: true, port_forwarding: true, agent_forwarding: true };
+    pub(crate) const ALL: Self = Self {
+        forced_command: None,
+        pty: true,
+        port_forwarding: true,
+        agent_forwarding: true,
+        persistent_shells: true,
+    };
     /// All that `restrict` takes away.
     pub(super) const RESTRICTED: Self =
-        Self { forced_command: None, pty: false, port_forwarding: false, agent_forwarding: false };
+        Self { pty: false, port_forwarding: false, agent_forwarding: false, ..Self::ALL };
 
     /// What both allow.
     pub(super) fn and(self, other: Self) -> Result<Self, Refusal> {
@@ -34,7 +42,15 @@ impl Permissions {
             pty: self.pty && other.pty,
             port_forwarding: self.port_forwarding && other.port_forwarding,
             agent_forwarding: self.agent_forwarding && other.agent_forwarding,
+            persistent_shells: self.persistent_shells && other.persistent_shells,
         })
+    }
+}
+
+impl From<SshPolicy> for Permissions {
+    fn from(policy: SshPolicy) -> Self {
+        let SshPolicy { port_forwarding, agent_forwarding, persistent_shells } = policy;
+        Self { port_forwarding, agent_forwarding, persistent_shells, ..Self::ALL }
     }
 }
 

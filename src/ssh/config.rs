@@ -16,6 +16,10 @@ pub struct Config {
     pub proxy_protocol_from: Vec<IpNet>,
     /// Where the host key comes from; `app` reads it.
     pub host_key: HostKeySource,
+    /// Files with further host keys (sshd_config(5), `HostKey`).
+    pub further_host_keys: Vec<PathBuf>,
+    /// Files with certificates of host keys (sshd_config(5), `HostCertificate`).
+    pub host_certificates: Vec<PathBuf>,
     /// What to encrypt with, best first.
     #[serde(deserialize_with = "super::algorithms::ciphers")]
     pub ciphers: Vec<russh::cipher::Name>,

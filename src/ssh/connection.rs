@@ -1,6 +1,7 @@
 //! One SSH connection: hands each channel to a task of its own.
 //!
-//! russh calls these inside its session loop: they reply and spawn, and never wait for the network.
+//! russh calls these inside its session loop: they reply and spawn, and never wait for the network. Only a login may wait
+//! a moment for keys: nothing else happens on its connection yet.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -86,7 +87,7 @@ impl Connection {
 
     /// Has the pod listen for the client; the port, if it does.
     async fn listen(&mut self, address: Address, client: Handle) -> Option<u16> {
-        let forwarder = self.forwarder().filter(Forwarder::permitted)?;
+        let forwarder = self.forwarder().filter(Forwarder::admit)?;
         if self.listening.len() >= self.context.config.max_sessions {
             return None;
         }
@@ -130,11 +131,14 @@ impl Handler for Connection {
         user_name: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, Self::Error> {
-        Ok(self.login.welcome(user_name, offer.public_key))
+        if self.login.is_exhausted() {
+            return Err(russh::Error::Disconnect);
+        }
+        Ok(self.login.welcome(user_name, offer.public_key).await)
     }
 
     async fn auth_publickey(&mut self, user_name: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
-        Ok(self.login.prove(user_name, Credential::Key(key.public_key)))
+        Ok(self.login.prove(user_name, Credential::Key(key.public_key)).await)
     }
 
     async fn auth_openssh_certificate(
@@ -142,7 +146,7 @@ impl Handler for Connection {
         user_name: &str,
         certificate: &Certificate,
     ) -> Result<Auth, Self::Error> {
-        Ok(self.login.prove(user_name, Credential::Certificate(certificate)))
+        Ok(self.login.prove(user_name, Credential::Certificate(certificate)).await)
     }
 
     async fn auth_succeeded(&mut self, _: &mut Replies) -> Result<(), Self::Error> {
@@ -239,7 +243,7 @@ impl Handler for Connection {
     }
 
     async fn agent_request(&mut self, _: ChannelId, _: &mut Replies) -> Result<bool, Self::Error> {
-        Ok(self.forwarder().is_some_and(|forwarder| forwarder.permits_ssh_agent()))
+        Ok(self.forwarder().is_some_and(|forwarder| forwarder.admit_ssh_agent()))
     }
 
     #[allow(clippy::too_many_arguments, reason = "russh's signature")]

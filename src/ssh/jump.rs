@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info, info_span, warn};
 
 use super::forward::{Forwarder, receive};
+use super::host_key::HostKeys;
 use super::inbox::Inbox;
 use super::serve;
 use super::transport::Peer;
@@ -65,7 +66,7 @@ impl Jump {
     pub(super) async fn serve(self, channel: Channel<Msg>, reply: ChannelOpenHandle) {
         let Self { forwarder, target, client } = self;
         let depth = client.outer.as_ref().map_or(0, |outer| outer.depth);
-        if !forwarder.permitted() || depth >= MAX_DEPTH {
+        if !forwarder.admit() || depth >= MAX_DEPTH {
             return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
         }
         let Some(_slot) = forwarder.slot() else {
@@ -74,8 +75,8 @@ impl Jump {
         let (context, user) = (forwarder.context.clone(), forwarder.identity.user().to_owned());
         let devserver = context.run.devserver(&target);
         let names = [devserver.clone(), format!("{devserver}.{user}"), "localhost".to_owned()];
-        let host_key = match context.authority.host_key(&user, &devserver, &names) {
-            Ok((key, certificate)) => serve::HostKey { key, certificate: Some(certificate) },
+        let host_keys = match context.authority.host_key(&user, &devserver, &names) {
+            Ok((key, certificate)) => HostKeys { keys: vec![key], certificates: vec![certificate] },
             Err(error) => {
                 warn!(%error, "failed to make a DevServer's host key");
                 return reply.reject(ChannelOpenFailure::ConnectFailed).await;
@@ -88,7 +89,7 @@ impl Jump {
         let outer = serve::Outer { user, target, depth: depth + 1 };
         let client = serve::Client { outer: Some(outer), ..client };
         info!(devserver, "jumped to a DevServer");
-        let connection = serve::connection(context, host_key, stream, client, None, half_closed);
+        let connection = serve::connection(context, host_keys, stream, client, None, half_closed);
         connection.instrument(info_span!("jump", devserver)).await;
         cut.cancel();
     }

@@ -60,28 +60,35 @@ impl Login {
     }
 
     /// Whether the client should prove to hold `key`.
-    pub(super) fn welcome(&mut self, user_name: &str, key: &PublicKey) -> Auth {
+    pub(super) async fn welcome(&mut self, user_name: &str, key: &PublicKey) -> Auth {
         let (login, _) = self.asked(user_name);
         self.offered += 1;
-        match self.context.authenticate.welcome(&login, key, self.client.address.ip()) {
-            Ok(()) if self.unproven < MAX_FAILED_SIGNATURES => {
+        let (authenticate, from) = (self.context.authenticate.clone(), self.client.address.ip());
+        match self.ask(&login, || authenticate.welcome(&login, key, from)).await {
+            Ok(()) => {
                 self.unproven += 1;
                 Auth::Accept
-            }
-            Ok(()) => {
-                debug!(login, "refused a key: too many were not followed by a good signature");
-                Auth::reject()
             }
             Err(reason) => self.refuse(&login, Credential::Key(key), reason),
         }
     }
 
+    /// Whether the client has had its tries.
+    pub(super) fn is_exhausted(&self) -> bool {
+        let exhausted = self.unproven >= MAX_FAILED_SIGNATURES;
+        if exhausted {
+            info!(signatures = self.unproven, "ended a connection: welcome keys were not followed by good signatures");
+        }
+        exhausted
+    }
+
     /// Takes what the client proved to hold.
-    pub(super) fn prove(&mut self, user_name: &str, credential: Credential<'_>) -> Auth {
+    pub(super) async fn prove(&mut self, user_name: &str, credential: Credential<'_>) -> Auth {
         let (login, target) = self.asked(user_name);
-        let Client { address, outer, .. } = &self.client;
+        let Client { address, outer, .. } = self.client.clone();
         self.unproven = self.unproven.saturating_sub(1);
-        let identity = match self.context.authenticate.resolve(&login, credential, address.ip()) {
+        let authenticate = self.context.authenticate.clone();
+        let identity = match self.ask(&login, || authenticate.resolve(&login, credential, address.ip())).await {
             Ok(identity) => identity,
             Err(reason) => return self.refuse(&login, credential, reason),
         };
@@ -92,6 +99,14 @@ impl Login {
         info!(user, login, key, certificate = credential.certificate(), client = %address, "logged in");
         self.succeeded = Some((identity, target));
         Auth::Accept
+    }
+
+    /// What `ask` answers; where that is that the key is not known, once more if it may be by now.
+    async fn ask<T>(&self, login: &str, ask: impl Fn() -> Result<T, Refusal>) -> Result<T, Refusal> {
+        match ask() {
+            Err(Refusal::Unknown) if self.context.authenticate.learn(login).await => ask(),
+            answer => answer,
+        }
     }
 
     /// Who wants to log in, and where to. Within a connection that is settled: the name that ssh sends is the laptop's.

@@ -32,7 +32,8 @@ mod tests;
 pub use authority::Authority;
 pub use config::{Config, HostKeySource};
 pub use host_key::{
-    generate as generate_host_key, known_hosts_line, load_or_create as load_or_create_host_key, parse as parse_host_key,
+    HostKeys, generate as generate_host_key, known_hosts_line, load_or_create as load_or_create_host_key,
+    parse as parse_host_key,
 };
 pub use server::Server;
 
@@ -49,6 +50,8 @@ use crate::workspace::{self, Address, Command, Listener, Process, Target, Worksp
 pub trait Authenticate: Send + Sync + 'static {
     /// Whether `login` should prove, from the address `from`, to hold `key`, or a certificate of it.
     fn welcome(&self, login: &str, key: &PublicKey, from: IpAddr) -> Result<(), Refusal>;
+    /// Asks for keys of `login` that are not known yet, but not for long; whether one that was unknown may be known now.
+    fn learn<'a>(&'a self, login: &'a str) -> BoxFuture<'a, bool>;
     /// The person that `login` names, now that the client at `from` proved to hold `credential`.
     fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal>;
 }
@@ -56,6 +59,10 @@ pub trait Authenticate: Send + Sync + 'static {
 impl Authenticate for Authenticator {
     fn welcome(&self, login: &str, key: &PublicKey, from: IpAddr) -> Result<(), Refusal> {
         Self::welcome(self, login, key, from)
+    }
+
+    fn learn<'a>(&'a self, login: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(Self::learn(self, login))
     }
 
     fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal> {

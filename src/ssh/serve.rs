@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::keys::{Certificate, PrivateKey};
 use russh::{Disconnect, MethodKind, MethodSet, SshId, cipher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
@@ -14,6 +13,7 @@ use tracing::debug;
 
 use super::connection::Connection;
 use super::context::Context;
+use super::host_key::HostKeys;
 use super::limits::Startup;
 use super::throttle::Throttle;
 use super::transport::{Peer, Transport};
@@ -50,19 +50,14 @@ pub(super) struct Slots {
     pub(super) forwards: Arc<Semaphore>,
 }
 
-/// What a server proves itself with.
-#[derive(Clone)]
-pub(super) struct HostKey {
-    pub(super) key: PrivateKey,
-    pub(super) certificate: Option<Certificate>,
-}
-
-fn protocol(config: &Config, host_key: HostKey, ciphers: Vec<cipher::Name>) -> russh::server::Config {
+/// How a server with these host keys speaks.
+fn protocol(config: &Config, host_keys: HostKeys, ciphers: Vec<cipher::Name>) -> russh::server::Config {
+    let HostKeys { keys, certificates } = host_keys;
     russh::server::Config {
         server_id: SshId::Standard(greeting::SERVER_ID.into()),
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),
-        keys: vec![host_key.key],
-        certificates: host_key.certificate.into_iter().collect(),
+        keys,
+        certificates,
         preferred: algorithms::preferred(ciphers),
         // Refusals that count: the first question for `none`, the offers, and what may fail after.
         max_auth_attempts: 1 + config.max_key_offers + 3,
@@ -80,7 +75,7 @@ fn protocol(config: &Config, host_key: HostKey, ciphers: Vec<cipher::Name>) -> r
 /// Serves `stream` to its end, which `cut` brings about at once. `startup` counts until somebody is logged in.
 pub(super) async fn connection(
     context: Arc<Context>,
-    host_key: HostKey,
+    host_keys: HostKeys,
     stream: impl AsyncRead + AsyncWrite + Peer + Send + Unpin + 'static,
     client: Client,
     startup: Option<Startup>,
@@ -97,7 +92,7 @@ pub(super) async fn connection(
     let transport = Transport::new(stream, cut.clone(), throttle);
     let connection = async {
         let (stream, ciphers) = greeting::exchange(transport, &config.ciphers).await?;
-        let protocol = protocol(config, host_key, ciphers);
+        let protocol = protocol(config, host_keys, ciphers);
         let running = russh::server::run_stream(Arc::new(protocol), stream, handler).await?;
         let handle = running.handle();
         let leave = async {

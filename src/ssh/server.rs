@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::keys::PrivateKey;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -16,6 +15,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 
 use super::authority::Authority;
 use super::context::{Context, Drain};
+use super::host_key::HostKeys;
 use super::limits::{Startup, Startups};
 use super::penalties::Penalties;
 use super::throttle::Disk;
@@ -25,7 +25,7 @@ use crate::telemetry::{LoginResult, metrics};
 /// The SSH server.
 pub struct Server {
     context: Arc<Context>,
-    host_key: serve::HostKey,
+    host_keys: HostKeys,
     startups: Startups,
 }
 
@@ -36,8 +36,8 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 const PROXY_HEADER: Duration = Duration::from_secs(5);
 
 impl Server {
-    pub fn new(config: Config, host_key: PrivateKey, authenticate: Arc<dyn Authenticate>, run: Arc<dyn Run>) -> Self {
-        let authority = Authority::new(&host_key).expect("a key that was read can be written");
+    pub fn new(config: Config, host_keys: HostKeys, authenticate: Arc<dyn Authenticate>, run: Arc<dyn Run>) -> Self {
+        let authority = Authority::new(&host_keys.keys[0]).expect("a key that was read can be written");
         let startups = Startups::new(config.max_startups, config.max_startups_per_source);
         let context = Arc::new(Context {
             drain: Drain::new(config.drain_timeout),
@@ -49,7 +49,7 @@ impl Server {
             authority,
             tasks: TaskTracker::new(),
         });
-        Self { context, host_key: serve::HostKey { key: host_key, certificate: None }, startups }
+        Self { context, host_keys, startups }
     }
 
     /// Serves `listener` until `shutdown`, then drains: no new connections, a line to every terminal, and a deadline
@@ -128,7 +128,7 @@ impl Server {
         metrics().open_connections.inc();
         let server = stream.local_addr().unwrap_or(self.context.config.listen);
         let client = serve::Client { address, server, outer: None };
-        serve::connection(self.context.clone(), self.host_key.clone(), stream, client, Some(startup), cut).await;
+        serve::connection(self.context.clone(), self.host_keys.clone(), stream, client, Some(startup), cut).await;
         metrics().open_connections.dec();
     }
 }

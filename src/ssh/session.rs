@@ -107,7 +107,8 @@ impl Session {
             Program::Shells(_) => "shells",
         };
         let context = &self.forwarder.context;
-        info!(kind, terminal, key = self.forwarder.identity.fingerprint(), "session started");
+        let (key, persistent) = (self.forwarder.identity.fingerprint(), terminal && command.detached.is_some());
+        info!(kind, terminal, persistent, key, "session started");
 
         let inbox = Arc::new(self.forwarder.inbox());
         let (size, sizes) = watch::channel(None);
@@ -233,7 +234,7 @@ async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions, detach
     const MAX_VARIABLES: usize = 16;
     let mut terminal = None;
     let mut ssh_agent = false;
-    let mut detached = Some(detached).filter(|detached| !detached.is_zero());
+    let mut detached = Some(detached).filter(|detached| !detached.is_zero() && permissions.persistent_shells);
     let mut environment: Vec<(String, String)> = Vec::new();
     let program = loop {
         match reader.wait().await? {

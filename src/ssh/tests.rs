@@ -7,15 +7,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use russh::client::{self, AuthResult, Handle, Msg};
-use russh::keys::{Algorithm, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
+use russh::keys::agent::AgentIdentity;
+use russh::keys::signature::Signer as _;
+use russh::keys::ssh_encoding::Encode;
+use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, ChannelMsg};
+use russh::{SendError, Signer};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::config::PenaltiesConfig;
-use super::{Authenticate, Config, HostKeySource, Run, Server};
+use super::{Authenticate, Config, HostKeySource, HostKeys, Run, Server};
 use crate::carrier::Stream;
 use crate::identity::{Credential, Identity, Permissions, Refusal};
 use crate::workspace::{self, Address, Command, EchoWorkspaces, Listener, Process, Target};
@@ -86,6 +90,10 @@ impl Authenticate for OneUser {
         if login == "alice" && *key == self.0 { Ok(()) } else { Err(Refusal::Unknown) }
     }
 
+    fn learn<'a>(&'a self, _: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(false))
+    }
+
     fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal> {
         let Credential::Key(key) = credential else { return Err(Refusal::UntrustedAuthority) };
         self.welcome(login, key, from)?;
@@ -119,6 +127,8 @@ fn config() -> Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         proxy_protocol_from: vec![],
         host_key: HostKeySource::File("unused".into()),
+        further_host_keys: vec![],
+        host_certificates: vec![],
         ciphers: vec![russh::cipher::AES_256_GCM],
         banner: None,
         login_grace_time: PATIENCE,
@@ -160,7 +170,8 @@ impl TestServer {
         let address = listener.local_addr().unwrap();
         let key = Arc::new(new_key());
         let user = OneUser(key.public_key().clone(), permissions);
-        let server = Server::new(config, new_key(), Arc::new(user), Arc::new(EchoWorkspaces));
+        let host_keys = HostKeys { keys: vec![new_key()], certificates: vec![] };
+        let server = Server::new(config, host_keys, Arc::new(user), Arc::new(EchoWorkspaces));
         let shutdown = CancellationToken::new();
         let run = tokio::spawn(server.run(listener, shutdown.clone()));
         Self { address, key, shutdown, run }
@@ -267,6 +278,53 @@ async fn foreign_keys_and_unknown_users_are_refused_alike() {
         }
     }
     assert_eq!(answers[0], answers[1]);
+}
+
+/// Signs with a key that is not the one it is asked for.
+struct Forger(PrivateKey);
+
+impl Signer for Forger {
+    type Error = SendError;
+
+    async fn auth_sign(
+        &mut self,
+        _: &AgentIdentity,
+        _: Option<HashAlg>,
+        mut to_sign: Vec<u8>,
+    ) -> Result<Vec<u8>, Self::Error> {
+        let signature = self.0.try_sign(&to_sign).unwrap().encode_vec().unwrap();
+        signature.encode(&mut to_sign).unwrap();
+        Ok(to_sign)
+    }
+}
+
+#[tokio::test]
+async fn twenty_keys_may_be_offered_before_the_good_one() {
+    let server = TestServer::start(config()).await;
+    let mut connection = server.connect().await;
+    for _ in 0..20 {
+        let key = PrivateKeyWithHashAlg::new(Arc::new(new_key()), None);
+        assert!(!connection.authenticate_publickey("alice", key).await.unwrap().success());
+    }
+    let key = PrivateKeyWithHashAlg::new(server.key.clone(), None);
+    assert!(connection.authenticate_publickey("alice", key).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn three_bad_signatures_end_the_connection() {
+    let server = TestServer::start(config()).await;
+    let (public, good) = (server.key.public_key(), PrivateKeyWithHashAlg::new(server.key.clone(), None));
+    for bad in 1..=3 {
+        let mut connection = server.connect().await;
+        for _ in 0..bad {
+            let mut forger = Forger(new_key());
+            let answer = connection.authenticate_publickey_with("alice", public.clone(), None, &mut forger).await;
+            assert!(!answer.unwrap().success());
+        }
+        let answer = connection.authenticate_publickey("alice", good.clone()).await;
+        assert_eq!(answer.is_ok_and(|answer| answer.success()), bad < 3, "after {bad}");
+        assert_eq!(connection.is_closed(), bad == 3);
+    }
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! User certificates, as ssh-keygen signs them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::harness::{Agent, Product, Replica, Ssh, User, certify, keygen, public};
+use crate::harness::{Agent, Product, Replica, Ssh, User, certify, keygen, public, revoke};
 
 /// An authority, and a user with a key that nobody registered.
 struct Signed {
@@ -126,6 +126,40 @@ async fn a_revoked_key_lets_nobody_in() {
     signed.revoke(&public(signed.alice.key()));
     enters(true).await;
     signed.alice.ssh_at(&replica, "echo in").run().await.exits(255).prints("");
+}
+
+#[tokio::test]
+async fn a_revocation_list_of_ssh_keygen_holds() {
+    let product = Product::shared().await;
+    let signed = Signed::new(&product).await;
+    let mut replica = signed.trusted(&product).await;
+    let list = signed.folder.path().join("revoked");
+    let fingerprint = |kind: &str, key: &Path| format!("{kind}: {}", public(key));
+    let enters = async |replica: &Replica, lines: &str, serial: &str| {
+        revoke(&list, &signed.ca, lines);
+        let ssh = signed.with(replica, &["-n", signed.alice.name(), "-z", serial]);
+        ssh.command("echo in").run().await.text() == "in\n"
+    };
+    assert!(enters(&replica, "", "7").await);
+    for lines in ["serial: 7", "serial: 2-9", "serial: 1\nserial: 3\nserial: 5\nserial: 7", "id: a certificate"] {
+        assert!(!enters(&replica, lines, "7").await, "{lines}");
+    }
+    assert!(enters(&replica, "serial: 2-9\nid: another", "10").await);
+    for kind in ["key", "sha1", "sha256"] {
+        for key in [&signed.key, &signed.ca] {
+            assert!(!enters(&replica, &fingerprint(kind, key), "7").await, "{kind}");
+        }
+    }
+    let own = fingerprint("sha256", signed.alice.key());
+    assert!(enters(&replica, &own, "7").await);
+    signed.alice.ssh_at(&replica, "echo in").run().await.exits(255).prints("");
+
+    let whole = std::fs::read(&list).expect("ssh-keygen wrote it");
+    std::fs::write(&list, &whole[..whole.len() - 1]).expect("the folder is ours");
+    let damaged = signed.with(&replica, &["-n", signed.alice.name()]).command("echo in").run().await;
+    damaged.exits(255).prints("");
+    let log = replica.server().log();
+    assert!(log.contains("the revoked keys are not known; nobody is let in"), "{log}");
 }
 
 #[tokio::test]

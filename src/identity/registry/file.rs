@@ -37,7 +37,11 @@ impl KeyRegistry for Files {
                 Err(_) => None,
             }
         })?;
-        Some(Found { user: login.to_owned(), registry: "files", lines: text.lines().map(str::to_owned).collect() })
+        Some(Found {
+            user: login.to_owned(),
+            registry: "files".to_owned(),
+            lines: text.lines().map(str::to_owned).collect(),
+        })
     }
 }
 

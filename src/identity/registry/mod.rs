@@ -1,16 +1,23 @@
 //! Where public keys come from, in the configured order.
 
+mod code_host;
 mod file;
 mod user_object;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all};
 use serde::Deserialize;
 use tracing::debug;
 
+use super::Config;
 use super::authorized_key::AuthorizedKey;
 use crate::workspace::Cache;
+use code_host::CodeHost;
+use code_host::CodeHostConfig;
+pub(super) use code_host::{CodeHostsConfig, Error};
 use file::Files;
 use user_object::UserObjects;
 
@@ -21,19 +28,26 @@ pub enum RegistryConfig {
     UserObjects,
     /// Files `NAME.pub` or `NAME`, each as an `authorized_keys` file, in a folder.
     Files { directory: PathBuf },
+    /// GitHub, GitLab, or what speaks as they do.
+    CodeHost(CodeHostConfig),
 }
 
 /// A source of public keys.
 trait KeyRegistry: Send + Sync {
     /// The user whom `login` names here, and the lines of her `authorized_keys`. Answers at once.
     fn find(&self, login: &str) -> Option<Found>;
+
+    /// Asks for what is not known yet of `login`, but not for long; whether there may be more to find now.
+    fn learn<'a>(&'a self, _login: &'a str) -> BoxFuture<'a, bool> {
+        std::future::ready(false).boxed()
+    }
 }
 
 /// A user, as one registry knows her.
 pub(super) struct Found {
     pub(super) user: String,
     /// What to call the registry in the log.
-    pub(super) registry: &'static str,
+    pub(super) registry: String,
     lines: Vec<String>,
 }
 
@@ -53,18 +67,24 @@ impl Found {
 pub(super) struct Registries(Arc<[Box<dyn KeyRegistry>]>);
 
 impl Registries {
-    pub(super) fn new(registries: &[RegistryConfig], cache: &Cache) -> Self {
-        let registry = |config: &RegistryConfig| -> Box<dyn KeyRegistry> {
-            match config {
+    pub(super) fn new(config: &Config, cache: &Cache) -> Result<Self, Error> {
+        let registry = |registry: &RegistryConfig| -> Result<Box<dyn KeyRegistry>, Error> {
+            Ok(match registry.clone() {
                 RegistryConfig::UserObjects => Box::new(UserObjects::new(cache.clone())),
-                RegistryConfig::Files { directory } => Box::new(Files::new(directory.clone())),
-            }
+                RegistryConfig::Files { directory } => Box::new(Files::new(directory)),
+                RegistryConfig::CodeHost(host) => Box::new(CodeHost::new(host, &config.code_hosts, cache.clone())?),
+            })
         };
-        Self(registries.iter().map(registry).collect())
+        Ok(Self(config.registries.iter().map(registry).collect::<Result<_, _>>()?))
     }
 
     /// Whom `login` names, in the configured order.
     pub(super) fn find(&self, login: &str) -> impl Iterator<Item = Found> {
         self.0.iter().filter_map(move |registry| registry.find(login))
+    }
+
+    /// Asks all registries at once for what they do not know yet; whether one may know more now.
+    pub(super) async fn learn(&self, login: &str) -> bool {
+        join_all(self.0.iter().map(|registry| registry.learn(login))).await.contains(&true)
     }
 }

@@ -17,6 +17,6 @@ impl KeyRegistry for UserObjects {
     fn find(&self, login: &str) -> Option<Found> {
         let user = self.cache.user_of_login(login)?;
         let name = user.metadata.name.clone()?;
-        Some(Found { user: name, registry: "user-objects", lines: user.spec.public_keys.clone() })
+        Some(Found { user: name, registry: "user-objects".to_owned(), lines: user.spec.public_keys.clone() })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use russh::server::{ChannelOpenHandle, Msg};
 use russh::{Channel, ChannelOpenFailure};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::copy;
 use crate::identity::Identity;
@@ -31,9 +31,29 @@ impl Forwarder {
         self.context.config.allow_port_forwarding && self.identity.permissions().port_forwarding
     }
 
+    /// As [`Self::permitted`], for one that is asked for: the log tells why not.
+    pub(in crate::ssh) fn admit(&self) -> bool {
+        let permitted = self.permitted();
+        if !permitted {
+            let by = refused_by(self.context.config.allow_port_forwarding);
+            info!(user = self.identity.user(), by, "refused to forward connections");
+        }
+        permitted
+    }
+
     /// Whether programs may use her ssh-agent.
     pub(in crate::ssh) fn permits_ssh_agent(&self) -> bool {
         self.context.config.allow_agent_forwarding && self.identity.permissions().agent_forwarding
+    }
+
+    /// As [`Self::permits_ssh_agent`], with a word in the log if not.
+    pub(in crate::ssh) fn admit_ssh_agent(&self) -> bool {
+        let permitted = self.permits_ssh_agent();
+        if !permitted {
+            let by = refused_by(self.context.config.allow_agent_forwarding);
+            info!(user = self.identity.user(), by, "refused to forward the ssh-agent");
+        }
+        permitted
     }
 
     /// Connects `channel` to `address`, as seen from the pod of `target`.
@@ -44,7 +64,7 @@ impl Forwarder {
         channel: Channel<Msg>,
         reply: ChannelOpenHandle,
     ) {
-        if !self.permitted() {
+        if !self.admit() {
             return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
         }
         let Some(_slot) = self.slot() else {
@@ -68,5 +88,13 @@ impl Forwarder {
 
     pub(in crate::ssh) fn inbox(&self) -> Inbox {
         Inbox::new(self.throttle.clone(), self.context.config.spool_directory.clone())
+    }
+}
+
+/// What says no, where the configuration does or does not.
+fn refused_by(allowed_by_configuration: bool) -> &'static str {
+    match allowed_by_configuration {
+        true => "the user's object, or options of her key or certificate",
+        false => "the configuration",
     }
 }

@@ -28,6 +28,15 @@ pub(crate) fn certify(ca: &Path, key: &Path, arguments: &[&str]) {
     assert!(command.status().expect("OpenSSH is installed").success(), "ssh-keygen failed");
 }
 
+/// Writes a key revocation list to `list`: `lines` as ssh-keygen(1) has them, about certificates of `ca`.
+pub(crate) fn revoke(list: &Path, ca: &Path, lines: &str) {
+    let lines_file = list.with_extension("lines");
+    std::fs::write(&lines_file, lines).expect("the folder is ours");
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-k", "-f"]).arg(list).arg("-s").arg(ca.with_extension("pub")).arg(lines_file);
+    assert!(command.status().expect("OpenSSH is installed").success(), "ssh-keygen failed");
+}
+
 /// An `ssh-agent` of the test's own. Dropped, it ends.
 pub(crate) struct Agent {
     socket: PathBuf,

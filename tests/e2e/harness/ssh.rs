@@ -103,6 +103,13 @@ impl Ssh {
             .key(key)
     }
 
+    /// Trusts the host keys in `file`, and no other.
+    pub(crate) fn known_hosts(mut self, file: &Path) -> Self {
+        // OpenSSH goes by the first of several.
+        self.arguments.splice(0..0, ["-o".into(), format!("UserKnownHostsFile={}", file.display()).into()]);
+        self
+    }
+
     pub(crate) fn option(self, option: &str) -> Self {
         self.argument("-o").argument(option)
     }
