@@ -27,6 +27,7 @@ mod operators;
 mod provisioning;
 mod replicas;
 mod resilience;
+mod scp;
 mod shells;
 mod sources;
 mod telemetry;

@@ -14,6 +14,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout};
 
 use super::super::account::Account;
 use super::super::request::{Program, ProgramRequest, Size};
+use super::super::scp;
 
 pub(super) struct Started {
     pub(super) child: Child,
@@ -59,6 +60,7 @@ fn invocation(program: &Program, account: &Account) -> Result<Invocation, String
             .clone()
             .ok_or("this DevServer's image has no shell, and a command needs one; use an image that has one".to_owned())
     };
+    let own = || std::env::current_exe().map_err(|error| format!("the agent's own file is gone: {error}"));
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(match program {
         // A login shell knows itself by the dash.
@@ -67,11 +69,17 @@ fn invocation(program: &Program, account: &Account) -> Result<Invocation, String
             Invocation { argument_0: format!("-{}", name(&path)), path, arguments: Vec::new() }
         }
         Program::Command(command) => {
-            let path = shell()?;
+            let path = match (shell(), scp::words(command)) {
+                (Err(_), Some(words)) => {
+                    let (own, words) = (own()?, words.into_iter().skip(1).collect());
+                    return Ok(Invocation { argument_0: scp::SCP.to_owned(), path: own, arguments: words });
+                }
+                (path, _) => path?,
+            };
             Invocation { argument_0: name(&path), path, arguments: vec!["-c".to_owned(), command.clone()] }
         }
         Program::Sftp => {
-            let path = std::env::current_exe().map_err(|error| format!("the agent's own file is gone: {error}"))?;
+            let path = own()?;
             Invocation { argument_0: name(&path), path, arguments: vec!["sftp".to_owned()] }
         }
     })
@@ -138,4 +146,20 @@ fn environment(request: &ProgramRequest, account: &Account) -> Vec<(String, Stri
 
 fn folder(account: &Account) -> &Path {
     if account.home.is_dir() { &account.home } else { Path::new("/") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_without_a_shell_still_has_scp() {
+        let account = Account { name: "root".into(), home: "/".into(), shell: None };
+        let scp = invocation(&Program::Command("scp -t 'a b'".into()), &account).unwrap();
+        assert_eq!(scp.path, std::env::current_exe().unwrap());
+        assert_eq!((scp.argument_0.as_str(), &scp.arguments[..]), ("scp", &["-t", "a b"].map(str::to_owned)[..]));
+        assert!(invocation(&Program::Command("ls".into()), &account).is_err());
+        let with_shell = Account { shell: Some("/bin/sh".into()), ..account };
+        assert_eq!(invocation(&Program::Command("scp -t x".into()), &with_shell).unwrap().path, Path::new("/bin/sh"));
+    }
 }

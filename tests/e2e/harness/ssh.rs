@@ -25,8 +25,8 @@ pub(crate) struct Ssh {
     login: String,
     host: String,
     command: Option<OsString>,
-    /// For scp: which file, and where to.
-    copy: Option<(PathBuf, String)>,
+    /// For scp: from where, and where to.
+    copy: Option<[String; 2]>,
     environment: Vec<(String, String)>,
     pub(super) input: Input,
     pub(super) hashed: bool,
@@ -117,9 +117,9 @@ impl Ssh {
         self
     }
 
-    /// Copies `file` to `to` by scp, rather than run something.
-    pub(crate) fn copy(mut self, file: &Path, to: &str) -> Self {
-        self.copy = Some((file.to_owned(), to.to_owned()));
+    /// Copies by scp, rather than run something. A path after a colon is in the pod.
+    pub(crate) fn copy(mut self, from: &str, to: &str) -> Self {
+        self.copy = Some([from, to].map(str::to_owned));
         self
     }
 
@@ -184,8 +184,9 @@ impl Ssh {
     fn take_arguments(&mut self) -> Vec<OsString> {
         let mut arguments = std::mem::take(&mut self.arguments);
         let host = format!("{}@{}", self.login, self.host);
-        if let Some((file, to)) = self.copy.take() {
-            arguments.extend([file.into(), format!("{host}:{to}").into()]);
+        if let Some(paths) = self.copy.take() {
+            let path = |path: String| if path.starts_with(':') { format!("{host}{path}") } else { path };
+            arguments.extend(paths.map(path).map(OsString::from));
             return arguments;
         }
         arguments.push(host.into());
