@@ -84,6 +84,9 @@ pub struct Terminal {
     /// For `TERM`.
     pub term: String,
     pub size: Size,
+    /// Opcodes and arguments of RFC 4254 §8.
+    #[serde(default)]
+    pub modes: Vec<(u8, u32)>,
 }
 
 /// A terminal's size, in characters.

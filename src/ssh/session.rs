@@ -230,8 +230,10 @@ async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions, detach
     let mut environment: Vec<(String, String)> = Vec::new();
     let program = loop {
         match reader.wait().await? {
-            ChannelMsg::RequestPty { term, col_width, row_height, .. } if permissions.pty => {
-                terminal = Some(Terminal { term: terminal_type(&term), size: terminal_size(col_width, row_height) });
+            ChannelMsg::RequestPty { term, col_width, row_height, terminal_modes, .. } if permissions.pty => {
+                let modes = terminal_modes.into_iter().map(|(opcode, argument)| (opcode as u8, argument)).collect();
+                let size = terminal_size(col_width, row_height);
+                terminal = Some(Terminal { term: terminal_type(&term), size, modes });
             }
             ChannelMsg::WindowChange { col_width, row_height, .. } => {
                 if let Some(terminal) = &mut terminal {

@@ -1,6 +1,7 @@
 //! A session's program: started as sshd would, copied to and from its stream, hung up with it.
 
 mod input;
+mod modes;
 mod output;
 mod shell;
 mod start;

@@ -13,8 +13,9 @@ use tokio::io::AsyncWrite;
 use tokio::process::{Child, ChildStderr, ChildStdout};
 
 use super::super::account::Account;
-use super::super::request::{Program, ProgramRequest, Size};
+use super::super::request::{Program, ProgramRequest, Terminal};
 use super::super::scp;
+use super::modes;
 
 pub(super) struct Started {
     pub(super) child: Child,
@@ -48,7 +49,7 @@ pub(super) fn start(request: &ProgramRequest, account: &Account) -> Result<Start
     let invocation = invocation(&request.program, account)?;
     let explain = |error: io::Error| format!("failed to start {}: {error}", invocation.path.display());
     match &request.terminal {
-        Some(terminal) => on_terminal(request, account, &invocation, terminal.size).map_err(explain),
+        Some(terminal) => on_terminal(request, account, &invocation, terminal).map_err(explain),
         None => on_pipes(request, account, &invocation).map_err(explain),
     }
 }
@@ -110,14 +111,15 @@ fn on_terminal(
     request: &ProgramRequest,
     account: &Account,
     invocation: &Invocation,
-    size: Size,
+    terminal: &Terminal,
 ) -> io::Result<Started> {
     let (pty, pts) = pty_process::open().map_err(io::Error::other)?;
-    pty.resize(pty_process::Size::new(size.rows, size.columns)).map_err(io::Error::other)?;
-    // The terminal erases whole characters, as clients that say UTF-8 expect.
-    if let Ok(mut modes) = tcgetattr(&pty) {
-        modes.input_modes |= InputModes::IUTF8;
-        let _ = tcsetattr(&pty, OptionalActions::Now, &modes);
+    pty.resize(pty_process::Size::new(terminal.size.rows, terminal.size.columns)).map_err(io::Error::other)?;
+    if let Ok(mut termios) = tcgetattr(&pty) {
+        // The terminal erases whole characters, unless the client's does not.
+        termios.input_modes |= InputModes::IUTF8;
+        modes::set(&mut termios, &terminal.modes);
+        let _ = tcsetattr(&pty, OptionalActions::Now, &termios);
     }
     let tty = ptsname(&pty, Vec::new()).ok().map(|path| ("SSH_TTY", path.to_string_lossy().into_owned()));
     let child = pty_process::Command::new(&invocation.path)

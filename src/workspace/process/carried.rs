@@ -19,10 +19,11 @@ pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<
             Program::Command(line) => request::Program::Command(line.clone()),
             Program::Sftp => request::Program::Sftp,
         },
-        terminal: command
-            .terminal
-            .as_ref()
-            .map(|terminal| Terminal { term: terminal.term.clone(), size: size(terminal.size) }),
+        terminal: command.terminal.as_ref().map(|terminal| Terminal {
+            term: terminal.term.clone(),
+            size: size(terminal.size),
+            modes: terminal.modes.clone(),
+        }),
         environment: command.environment.clone(),
         ssh_agent: ssh_agent.as_ref().map(Connections::listener),
         detached: command.detached.map(|detached| detached.as_secs()),

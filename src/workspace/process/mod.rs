@@ -53,6 +53,8 @@ pub struct Terminal {
     /// Its type, for `TERM`.
     pub term: String,
     pub size: TerminalSize,
+    /// Opcodes and arguments of RFC 4254 §8. Without an agent they are not applied.
+    pub modes: Vec<(u8, u32)>,
 }
 
 /// A terminal's size, in characters.

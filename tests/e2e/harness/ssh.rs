@@ -28,6 +28,8 @@ pub(crate) struct Ssh {
     /// For scp: from where, and where to.
     copy: Option<[String; 2]>,
     environment: Vec<(String, String)>,
+    /// What stty(1) makes of the client's own terminal.
+    modes: Option<String>,
     pub(super) input: Input,
     pub(super) hashed: bool,
     pub(super) reads_later: bool,
@@ -62,6 +64,7 @@ impl Ssh {
             command: None,
             copy: None,
             environment: Vec::new(),
+            modes: None,
             input: Input::Nothing,
             hashed: false,
             reads_later: false,
@@ -134,6 +137,12 @@ impl Ssh {
         self
     }
 
+    /// Sets modes of the client's own terminal first, as stty(1) takes them.
+    pub(crate) fn modes(mut self, modes: &str) -> Self {
+        self.modes = Some(modes.to_owned());
+        self
+    }
+
     pub(crate) fn input(mut self, input: Input) -> Self {
         self.input = input;
         self
@@ -172,7 +181,13 @@ impl Ssh {
 
     /// In a terminal of this size.
     pub(crate) fn terminal(mut self, rows: u16, columns: u16) -> Terminal {
-        let mut command = pty_process::Command::new("ssh").arg("-tt");
+        let mut command = match self.modes.take() {
+            Some(modes) => {
+                pty_process::Command::new("sh").args(["-c", &format!("stty {modes}; exec ssh \"$@\""), "sh"])
+            }
+            None => pty_process::Command::new("ssh"),
+        };
+        command = command.arg("-tt");
         if !self.environment.iter().any(|(name, _)| name == "TERM") {
             command = command.env("TERM", "xterm-256color");
         }
@@ -227,6 +242,7 @@ impl Master {
             copy: None,
             command: Some(command.into()),
             environment: Vec::new(),
+            modes: None,
             input: Input::Nothing,
             hashed: false,
             reads_later: false,
