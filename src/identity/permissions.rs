@@ -13,15 +13,22 @@ pub struct Permissions {
     pub port_forwarding: bool,
     /// Whether programs may use her ssh-agent (`agent-forwarding`, `permit-agent-forwarding`).
     pub agent_forwarding: bool,
+    /// Whether programs may use her display (`x11-forwarding`, `permit-X11-forwarding`).
+    pub x11_forwarding: bool,
 }
 
 impl Permissions {
     /// All that there is.
     pub(crate) const ALL: Self =
-        Self { forced_command: None, pty: true, port_forwarding: true, agent_forwarding: true };
+        Self { forced_command: None, pty: true, port_forwarding: true, agent_forwarding: true, x11_forwarding: true };
     /// All that `restrict` takes away.
-    pub(super) const RESTRICTED: Self =
-        Self { forced_command: None, pty: false, port_forwarding: false, agent_forwarding: false };
+    pub(super) const RESTRICTED: Self = Self {
+        forced_command: None,
+        pty: false,
+        port_forwarding: false,
+        agent_forwarding: false,
+        x11_forwarding: false,
+    };
 
     /// What both allow.
     pub(super) fn and(self, other: Self) -> Result<Self, Refusal> {
@@ -34,6 +41,7 @@ impl Permissions {
             pty: self.pty && other.pty,
             port_forwarding: self.port_forwarding && other.port_forwarding,
             agent_forwarding: self.agent_forwarding && other.agent_forwarding,
+            x11_forwarding: self.x11_forwarding && other.x11_forwarding,
         })
     }
 }

@@ -13,7 +13,7 @@ mod process;
 mod script;
 mod target;
 
-pub use crate::agent::request::{Address, Exit, Origin};
+pub use crate::agent::request::{Address, Exit, Origin, X11};
 pub use cache::Cache;
 pub use ensure::{Config, Workspace, Workspaces};
 #[cfg(test)]

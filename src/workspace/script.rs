@@ -75,7 +75,8 @@ mod tests {
     use super::*;
 
     fn command(program: Program, terminal: Option<Terminal>) -> Command {
-        Command { program, terminal, environment: vec![("LANG".into(), "C".into())], ssh_agent: false, detached: None }
+        let environment = vec![("LANG".into(), "C".into())];
+        Command { program, terminal, environment, ssh_agent: false, x11: None, detached: None }
     }
 
     #[test]

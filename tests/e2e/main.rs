@@ -32,3 +32,4 @@ mod shells;
 mod sources;
 mod telemetry;
 mod uploads;
+mod x11;

@@ -13,6 +13,7 @@ use crate::carrier::{MAX_DATA, Message, Receiver, Sender, Stream, json, parse};
 /// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up.
 pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<Process, Error> {
     let ssh_agent = command.ssh_agent.then(|| agent.listeners.register());
+    let x11 = command.x11.clone().map(|x11| (x11, agent.listeners.register()));
     let request = Request::Program(ProgramRequest {
         program: match &command.program {
             Program::Shell => request::Program::Shell,
@@ -26,6 +27,7 @@ pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<
         }),
         environment: command.environment.clone(),
         ssh_agent: ssh_agent.as_ref().map(Connections::listener),
+        x11: x11.as_ref().map(|(x11, connections)| (x11.clone(), connections.listener())),
         detached: command.detached.map(|detached| detached.as_secs()),
     });
     let Stream { sender, mut receiver } = agent.carrier.open(json(&request));
@@ -49,7 +51,8 @@ pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<
         downward(receiver, &output).await;
         drop(upward);
     });
-    Ok(Process { stdin, size, output: outputs, signals, ssh_agent })
+    let x11 = x11.map(|(_, connections)| connections);
+    Ok(Process { stdin, size, output: outputs, signals, ssh_agent, x11 })
 }
 
 async fn upward(

@@ -17,10 +17,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::input::signal;
-use super::ssh_agent_socket;
 use super::start::{Output, Started, Stdin, start};
+use super::{display, lead, ssh_agent_socket};
 use crate::agent::account::Account;
-use crate::agent::forward::SshAgentSocket;
+use crate::agent::forward::{Display, SshAgentSocket};
 use crate::agent::request::{self, News, ProgramRequest, Terminal};
 use crate::carrier::{Carrier, Credit, Message, Receiver, Stream, parse};
 use keeper::{Keeper, Order, Viewer};
@@ -42,6 +42,8 @@ struct Shell {
     detached: Arc<watch::Sender<Option<Instant>>>,
     /// Where it finds the ssh-agent of whoever looks, if she who began it forwarded hers.
     ssh_agent: Arc<Option<SshAgentSocket>>,
+    /// The same of the display.
+    display: Arc<Option<Display>>,
     lookers: Arc<Mutex<HashMap<u64, Looker>>>,
 }
 
@@ -63,7 +65,7 @@ impl Shells {
         carrier: &Carrier,
         stream: Stream,
     ) {
-        let listener = request.ssh_agent;
+        let asked = request.clone();
         let (shell, notice) = match self.claim() {
             Some((shell, away)) => (shell, Some(notice(away))),
             None => match self.begin(request, terminal, patience, account) {
@@ -74,8 +76,13 @@ impl Shells {
                 }
             },
         };
-        let _listening =
-            shell.ssh_agent.as_ref().as_ref().zip(listener).map(|(socket, number)| socket.listen(number, carrier));
+        let _listening = shell
+            .ssh_agent
+            .as_ref()
+            .as_ref()
+            .zip(asked.ssh_agent)
+            .map(|(socket, number)| socket.listen(number, carrier));
+        let _leading = shell.display.as_ref().as_ref().and_then(|display| lead(display, &asked, carrier));
         shell.look(terminal, notice, carrier, stream).await;
     }
 
@@ -94,6 +101,7 @@ impl Shells {
     ) -> Result<Shell, String> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let ssh_agent = Arc::new(ssh_agent_socket(&mut request));
+        let display = Arc::new(display(&mut request));
         let Started { child, group, stdin, output, terminal: fd } = start(&request, account)?;
         let (Stdin::Terminal(sink), Output::Terminal(source), Some(fd)) = (stdin, output, fd) else {
             return Err("it has no terminal".to_owned());
@@ -111,7 +119,7 @@ impl Shells {
             detached: detached.clone(),
             patience,
         };
-        let shell = Shell { number, group, sink, orders, detached, ssh_agent, lookers: Arc::default() };
+        let shell = Shell { number, group, sink, orders, detached, ssh_agent, display, lookers: Arc::default() };
         self.shells().push(shell.clone());
         let shells = self.clone();
         tokio::spawn(async move {
