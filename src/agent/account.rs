@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::install::commands;
+
 /// The container's user.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Account {
@@ -57,9 +59,11 @@ impl Account {
         if let Some(shell) = &self.shell {
             variables.insert("SHELL".to_owned(), shell.to_string_lossy().into_owned());
         }
-        if std::env::var_os("PATH").is_none() {
-            variables.insert("PATH".to_owned(), DEFAULT_PATH.to_owned());
-        }
+        // Ours come last: an image's own go before.
+        let path = std::env::var_os("PATH").filter(|path| !path.is_empty()).unwrap_or_else(|| DEFAULT_PATH.into());
+        let folders = std::iter::once(path).chain(commands().map(Into::into));
+        let folders: Vec<String> = folders.map(|folder| folder.to_string_lossy().into_owned()).collect();
+        variables.insert("PATH".to_owned(), folders.join(":"));
         variables
     }
 }

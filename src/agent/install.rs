@@ -2,17 +2,33 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use super::scp::SCP;
 
 /// The name of the program in the folder.
 pub const PROGRAM: &str = "bastion-agent";
 
-/// Copies this program into `folder`.
+/// Beside the program: what it can stand in for, for sessions' `PATH`.
+const COMMANDS: &str = "bin";
+
+/// Copies this program into `folder`, with the commands that it is besides.
 pub fn install(folder: &Path) -> io::Result<()> {
     // Under another name first: a container that starts meanwhile must not find half of it.
     let unfinished = folder.join(".bastion-agent");
     fs::copy(std::env::current_exe()?, &unfinished)?;
     fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o755))?;
-    fs::rename(unfinished, folder.join(PROGRAM))
+    fs::rename(unfinished, folder.join(PROGRAM))?;
+    let commands = folder.join(COMMANDS);
+    fs::create_dir_all(&commands)?;
+    match symlink(Path::new("..").join(PROGRAM), commands.join(SCP)) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Where the commands are that stand in for those that the image lacks.
+pub(super) fn commands() -> Option<PathBuf> {
+    Some(std::env::current_exe().ok()?.parent()?.join(COMMANDS))
 }

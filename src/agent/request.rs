@@ -56,6 +56,9 @@ pub struct ProgramRequest {
     /// The number of a listener that stands for the user's ssh-agent, if she forwards hers.
     #[serde(default)]
     pub ssh_agent: Option<u64>,
+    /// The display that she forwards, and the number of the listener that stands for it.
+    #[serde(default)]
+    pub x11: Option<(X11, u64)>,
     /// For how many seconds a shell on a terminal goes on when nobody looks at it; none if it ends with its session.
     #[serde(default)]
     pub detached: Option<u64>,
@@ -78,6 +81,7 @@ pub struct ShellsRequest {
     pub terminal: Option<Terminal>,
     /// As a program's.
     pub ssh_agent: Option<u64>,
+    pub x11: Option<(X11, u64)>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -98,6 +102,17 @@ pub enum Attach {
     ReadOnly,
 }
 
+/// A display of the user's, as a client asks for it to be forwarded (RFC 4254 §6.3.1).
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct X11 {
+    /// Whether the first connection is the last.
+    pub single_connection: bool,
+    /// The name of the way that X clients prove themselves, and the proof, in hexadecimal digits.
+    pub protocol: String,
+    pub cookie: String,
+    pub screen: u32,
+}
+
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub enum Program {
     /// The user's login shell.
@@ -113,6 +128,9 @@ pub struct Terminal {
     /// For `TERM`.
     pub term: String,
     pub size: Size,
+    /// Opcodes and arguments of RFC 4254 §8.
+    #[serde(default)]
+    pub modes: Vec<(u8, u32)>,
 }
 
 /// A terminal's size, in characters.

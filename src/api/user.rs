@@ -63,6 +63,9 @@ pub struct SshPolicy {
     /// Whether programs in her pods may use the ssh-agent of her laptop (`ssh -A`).
     #[serde(default = "yes")]
     pub agent_forwarding: bool,
+    /// Whether programs in her pods may use the display of her laptop (`ssh -X`).
+    #[serde(default = "yes")]
+    pub x11_forwarding: bool,
     /// Whether her shells outlive their connections.
     #[serde(default = "yes")]
     pub persistent_shells: bool,
@@ -70,7 +73,7 @@ pub struct SshPolicy {
 
 impl Default for SshPolicy {
     fn default() -> Self {
-        Self { port_forwarding: true, agent_forwarding: true, persistent_shells: true }
+        Self { port_forwarding: true, agent_forwarding: true, x11_forwarding: true, persistent_shells: true }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The pod's binary: one small static file that needs nothing of the image.
 
+use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bastion::agent;
@@ -33,7 +34,12 @@ enum Role {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().role) {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let name = arguments.first().and_then(|path| Path::new(path).file_name());
+    if name.is_some_and(|name| name == agent::SCP) {
+        return agent::scp(arguments, io::stdin().lock(), io::stdout().lock()).into();
+    }
+    match run(Arguments::parse_from(arguments).role) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("bastion-agent: {error}");

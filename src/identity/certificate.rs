@@ -32,6 +32,7 @@ pub(super) fn admit(certificate: &Certificate, from: IpAddr, now: Timestamp) -> 
         pty: permits("permit-pty"),
         port_forwarding: permits("permit-port-forwarding"),
         agent_forwarding: permits("permit-agent-forwarding"),
+        x11_forwarding: permits("permit-X11-forwarding"),
         ..Permissions::ALL
     };
     for (name, value) in certificate.critical_options().iter() {
@@ -85,6 +86,7 @@ mod tests {
         let certificate = valid(|builder| {
             builder.extension("permit-pty", "").unwrap();
             builder.extension("permit-port-forwarding", "").unwrap();
+            builder.extension("permit-X11-forwarding", "").unwrap();
             builder.critical_option("force-command", "date").unwrap();
             builder.critical_option("source-address", "192.0.2.1,10.0.0.0/8").unwrap();
         });

@@ -53,11 +53,13 @@ impl Options {
             ("no-port-forwarding", None) => self.permissions.port_forwarding = false,
             ("agent-forwarding", None) => self.permissions.agent_forwarding = true,
             ("no-agent-forwarding", None) => self.permissions.agent_forwarding = false,
+            ("x11-forwarding", None) => self.permissions.x11_forwarding = true,
+            ("no-x11-forwarding", None) => self.permissions.x11_forwarding = false,
             ("cert-authority", None) => self.authority = true,
             // No touch is asked for: russh keeps the flags of a security key's signature to itself.
             ("no-touch-required", None) => {}
             // Nothing of this is offered to anybody.
-            ("x11-forwarding" | "no-x11-forwarding" | "user-rc" | "no-user-rc", None) => {}
+            ("user-rc" | "no-user-rc", None) => {}
             ("command", Some(value)) => set(&mut self.permissions.forced_command, &name, value)?,
             ("from", Some(value)) => set(&mut self.from, &name, AddressPatterns::parse(&value)?)?,
             ("expiry-time", Some(value)) => set(&mut self.expiry_time, &name, expiry_time(&value)?)?,
@@ -149,6 +151,8 @@ mod tests {
         assert_eq!(admit("restrict,pty").unwrap(), Permissions { pty: true, ..Permissions::RESTRICTED });
         let allowed = Permissions { port_forwarding: true, agent_forwarding: true, ..Permissions::RESTRICTED };
         assert_eq!(admit("restrict,port-forwarding,agent-forwarding").unwrap(), allowed);
+        let allowed = Permissions { x11_forwarding: true, ..Permissions::RESTRICTED };
+        assert_eq!(admit("restrict,X11-forwarding").unwrap(), allowed);
         assert!(!admit("pty,restrict").unwrap().pty);
         assert_eq!(admit("no-touch-required,restrict").unwrap(), Permissions::RESTRICTED);
     }

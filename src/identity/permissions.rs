@@ -14,6 +14,8 @@ pub struct Permissions {
     pub port_forwarding: bool,
     /// Whether programs may use her ssh-agent (`agent-forwarding`, `permit-agent-forwarding`).
     pub agent_forwarding: bool,
+    /// Whether programs may use her display (`x11-forwarding`, `permit-X11-forwarding`).
+    pub x11_forwarding: bool,
     /// Whether shells outlive their connections.
     pub persistent_shells: bool,
 }
@@ -25,11 +27,12 @@ impl Permissions {
         pty: true,
         port_forwarding: true,
         agent_forwarding: true,
+        x11_forwarding: true,
         persistent_shells: true,
     };
     /// All that `restrict` takes away.
     pub(super) const RESTRICTED: Self =
-        Self { pty: false, port_forwarding: false, agent_forwarding: false, ..Self::ALL };
+        Self { pty: false, port_forwarding: false, agent_forwarding: false, x11_forwarding: false, ..Self::ALL };
 
     /// What both allow.
     pub(super) fn and(self, other: Self) -> Result<Self, Refusal> {
@@ -42,6 +45,7 @@ impl Permissions {
             pty: self.pty && other.pty,
             port_forwarding: self.port_forwarding && other.port_forwarding,
             agent_forwarding: self.agent_forwarding && other.agent_forwarding,
+            x11_forwarding: self.x11_forwarding && other.x11_forwarding,
             persistent_shells: self.persistent_shells && other.persistent_shells,
         })
     }
@@ -49,8 +53,8 @@ impl Permissions {
 
 impl From<SshPolicy> for Permissions {
     fn from(policy: SshPolicy) -> Self {
-        let SshPolicy { port_forwarding, agent_forwarding, persistent_shells } = policy;
-        Self { port_forwarding, agent_forwarding, persistent_shells, ..Self::ALL }
+        let SshPolicy { port_forwarding, agent_forwarding, x11_forwarding, persistent_shells } = policy;
+        Self { port_forwarding, agent_forwarding, x11_forwarding, persistent_shells, ..Self::ALL }
     }
 }
 

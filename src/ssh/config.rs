@@ -34,6 +34,7 @@ pub struct Config {
     pub max_sessions: usize,
     pub allow_port_forwarding: bool,
     pub allow_agent_forwarding: bool,
+    pub allow_x11_forwarding: bool,
     pub max_forwards: usize,
     #[serde(with = "crate::config::duration")]
     pub detached_shell_timeout: Duration,

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info};
 
 use super::context::Context;
-use super::forward::{Forwarder, Listening};
+use super::forward::{self, Forwarder, Listening};
 use super::jump::{Destination, Jump};
 use super::login::Login;
 use super::serve::{Client, Slots};
@@ -300,12 +300,16 @@ impl Handler for Connection {
     async fn x11_request(
         &mut self,
         channel: ChannelId,
-        _: bool,
-        _: &str,
-        _: &str,
-        _: u32,
+        single_connection: bool,
+        protocol: &str,
+        cookie: &str,
+        screen: u32,
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        replies.channel_failure(channel)
+        let permitted = self.forwarder().is_some_and(|forwarder| forwarder.permits_x11());
+        match forward::x11(single_connection, protocol, cookie, screen).filter(|_| permitted) {
+            Some(_) => replies.channel_success(channel),
+            None => replies.channel_failure(channel),
+        }
     }
 }

@@ -29,6 +29,8 @@ const CTRL_C: u8 = 3;
 const PERSIST: &str = "BASTION_PERSIST";
 /// Signals that may wait to be sent on.
 const MAX_SIGNALS: usize = 8;
+const NO_DISPLAY: &str = "X11 is not forwarded, as this DevServer's pod has no agent; ask your administrator to set \
+                          operator.agent and restart the DevServer";
 /// The one subsystem there is.
 pub(super) const SFTP: &str = "sftp";
 
@@ -63,6 +65,7 @@ impl Session {
         }
         command.environment.extend(self.variables());
         command.ssh_agent &= self.forwarder.permits_ssh_agent();
+        command.x11 = command.x11.filter(|_| self.forwarder.permits_x11());
         let target = match target {
             Target::Default => "",
             Target::Named(name) => name,
@@ -120,6 +123,10 @@ impl Session {
             Ok(mut process) => {
                 let _ssh_agent = process.ssh_agent.take().map(|connections| {
                     let serve = forward::serve_ssh_agent(connections, self.forwarder.clone(), self.client.clone());
+                    AbortOnDropHandle::new(tokio::spawn(serve.in_current_span()))
+                });
+                let _x11 = process.x11.take().map(|connections| {
+                    let serve = forward::serve_x11(connections, self.forwarder.clone(), self.client.clone());
                     AbortOnDropHandle::new(tokio::spawn(serve.in_current_span()))
                 });
                 let client = copy::Client { inbox, sizes, signals, writer: &writer, events, terminal };
@@ -198,6 +205,9 @@ impl Session {
         }
         match started {
             Ok(process) => {
+                if command.x11.is_some() && process.x11.is_none() {
+                    writer.stderr(message::line(NO_DISPLAY, terminal), terminal).await.map_err(Err)?;
+                }
                 // Whoever had to wait may be new here.
                 if clear && self.forwarder.permitted() {
                     writer.stdout(self.introduction()).await.map_err(Err)?;
@@ -234,12 +244,15 @@ async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions, detach
     const MAX_VARIABLES: usize = 16;
     let mut terminal = None;
     let mut ssh_agent = false;
+    let mut x11 = None;
     let mut detached = Some(detached).filter(|detached| !detached.is_zero() && permissions.persistent_shells);
     let mut environment: Vec<(String, String)> = Vec::new();
     let program = loop {
         match reader.wait().await? {
-            ChannelMsg::RequestPty { term, col_width, row_height, .. } if permissions.pty => {
-                terminal = Some(Terminal { term: terminal_type(&term), size: terminal_size(col_width, row_height) });
+            ChannelMsg::RequestPty { term, col_width, row_height, terminal_modes, .. } if permissions.pty => {
+                let modes = terminal_modes.into_iter().map(|(opcode, argument)| (opcode as u8, argument)).collect();
+                let size = terminal_size(col_width, row_height);
+                terminal = Some(Terminal { term: terminal_type(&term), size, modes });
             }
             ChannelMsg::WindowChange { col_width, row_height, .. } => {
                 if let Some(terminal) = &mut terminal {
@@ -255,6 +268,13 @@ async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions, detach
                 environment.push((name, value));
             }
             ChannelMsg::AgentForward { .. } => ssh_agent = true,
+            ChannelMsg::RequestX11 {
+                single_connection,
+                x11_authentication_protocol: protocol,
+                x11_authentication_cookie: cookie,
+                x11_screen_number: screen,
+                ..
+            } => x11 = forward::x11(single_connection, &protocol, &cookie, screen),
             ChannelMsg::RequestShell { .. } => break Program::Shell,
             ChannelMsg::RequestSubsystem { name, .. } if name == SFTP => break Program::Sftp,
             ChannelMsg::Exec { command, .. } => break Program::Command(String::from_utf8_lossy(&command).into_owned()),
@@ -263,7 +283,7 @@ async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions, detach
         }
     };
     let program = force(program, permissions, &mut environment);
-    Some(Command { program, terminal, environment, ssh_agent, detached })
+    Some(Command { program, terminal, environment, ssh_agent, x11, detached })
 }
 
 /// A forced command takes the place of `asked`, and may read in its environment what that was (sshd(8), `command`).

@@ -147,6 +147,7 @@ fn config() -> Config {
         max_sessions: 10,
         allow_port_forwarding: true,
         allow_agent_forwarding: true,
+        allow_x11_forwarding: true,
         max_forwards: 10,
         detached_shell_timeout: Duration::ZERO,
         keepalive_interval: Duration::from_secs(30),
@@ -264,6 +265,28 @@ async fn a_terminal_that_is_not_permitted_is_refused_and_the_session_goes_on() {
     assert!(matches!(timeout(PATIENCE, channel.wait()).await.unwrap(), Some(ChannelMsg::Failure)));
     channel.exec(false, "stderr apart").await.unwrap();
     assert_eq!(ended(channel).await, (vec![], "apart".into(), Some(0)));
+}
+
+#[tokio::test]
+async fn a_display_that_cannot_be_forwarded_is_refused_or_told_of() {
+    let restricted = Permissions { x11_forwarding: false, ..Permissions::ALL };
+    let switched_off = Config { allow_x11_forwarding: false, ..config() };
+    let cases = [
+        (config(), Permissions::ALL, "00ff", Some("X11 is not forwarded, as this DevServer's pod has no agent")),
+        (config(), Permissions::ALL, "no cookie", None),
+        (config(), restricted, "00ff", None),
+        (switched_off, Permissions::ALL, "00ff", None),
+    ];
+    for (config, permissions, cookie, told) in cases {
+        let alice = TestServer::permitting(config, permissions).await.log_in("alice").await;
+        let mut channel = alice.channel_open_session().await.unwrap();
+        channel.request_x11(true, false, "MIT-MAGIC-COOKIE-1", cookie, 0).await.unwrap();
+        let answer = timeout(PATIENCE, channel.wait()).await.unwrap();
+        assert_eq!(matches!(answer, Some(ChannelMsg::Success)), told.is_some(), "{answer:?}");
+        channel.exec(false, "exit 0").await.unwrap();
+        let (_, err, status) = ended(channel).await;
+        assert_eq!((err.contains(told.unwrap_or("X11")), status), (told.is_some(), Some(0)), "{err}");
+    }
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ mod process;
 mod script;
 mod target;
 
-pub use crate::agent::request::{Address, Attach, Exit, Origin, Shells};
+pub use crate::agent::request::{Address, Attach, Exit, Origin, Shells, X11};
 pub use cache::Cache;
 pub use ensure::{Config, Workspace, Workspaces};
 #[cfg(test)]

@@ -75,7 +75,8 @@ mod tests {
     use super::*;
 
     fn command(program: Program, terminal: Option<Terminal>) -> Command {
-        Command { program, terminal, environment: vec![("LANG".into(), "C".into())], ssh_agent: false, detached: None }
+        let environment = vec![("LANG".into(), "C".into())];
+        Command { program, terminal, environment, ssh_agent: false, x11: None, detached: None }
     }
 
     #[test]
@@ -95,7 +96,7 @@ mod tests {
 
     #[test]
     fn what_no_kernel_takes_is_refused() {
-        let terminal = Terminal { term: "xterm".into(), size: TerminalSize { columns: 80, rows: 24 } };
+        let terminal = Terminal { term: "xterm".into(), size: TerminalSize { columns: 80, rows: 24 }, modes: vec![] };
         let long = |n| Program::Command("#".repeat(n));
         assert!(matches!(run(&command(long(128 * 1024), None)), Err(Error::CommandTooLong)));
         assert!(matches!(run(&command(long(17 * 1024), Some(terminal))), Err(Error::CommandTooLong)));

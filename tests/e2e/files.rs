@@ -93,7 +93,7 @@ async fn sftp_and_scp_work_through_the_front_door() {
     let text = "to be kept\n";
     let file = product.folder().join(format!("{}-file", alice.name()));
     fs::write(&file, text).expect("it can be written");
-    let scp = alice.shell().copy(&file, "kept").run().await;
+    let scp = alice.shell().copy(file.to_str().expect("a plain name"), ":kept").run().await;
     scp.exits(0);
     alice.ssh("cat kept").run().await.exits(0).prints(text);
     alice.shell().argument("-s").command("sftp").run().await.exits(0).prints("");

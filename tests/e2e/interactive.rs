@@ -1,6 +1,6 @@
 //! `ssh alice@bastion`: a login shell in a terminal.
 
-use crate::harness::Product;
+use crate::harness::{Product, has_agents, skip_unless};
 
 #[tokio::test]
 async fn the_shell_is_a_login_shell() {
@@ -113,4 +113,31 @@ async fn a_shell_without_a_terminal_reads_commands() {
     let input = crate::harness::Input::Bytes(b"echo one\nexit 6\n".to_vec());
     let shell = alice.shell().argument("-T").input(input).run().await;
     shell.exits(6).prints("one\n");
+}
+
+#[tokio::test]
+async fn the_terminal_has_the_clients_modes() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    for (here, there) in [
+        ("erase ^H intr ^X -ixon", ["intr = ^X;", "erase = ^H;", "-ixon"]),
+        ("susp undef start ^G onlret", ["susp = <undef>;", "start = ^G;", "onlret"]),
+        ("-iutf8 tostop 9600", ["-iutf8", "tostop", "speed 9600 baud;"]),
+    ] {
+        let mut terminal = alice.ssh("stty -a").modes(here).terminal(24, 80);
+        terminal.exits(0).await;
+        for text in there {
+            let word = |rows: &[String]| format!(" {} ", rows.join(" ")).contains(&format!(" {text} "));
+            terminal.shows_rows(&format!("{text:?}"), word).await;
+        }
+    }
+    let mut terminal = alice.shell().modes("intr ^X").terminal(24, 80);
+    terminal.types("echo $((40+2)); sleep 1000\r").await;
+    terminal.shows_row("42").await;
+    terminal.types("\x18").await;
+    terminal.types("echo status=$?\r").await;
+    terminal.shows_row("status=130").await;
+    terminal.types("exit\r").await;
+    terminal.ends().await;
 }

@@ -34,47 +34,60 @@ pub(in crate::agent) async fn listen(request: Listen, carrier: &Carrier, stream:
     };
     let _accepting: Vec<_> = listeners
         .into_iter()
-        .map(|listener| AbortOnDropHandle::new(tokio::spawn(accept(listener, request.listener, carrier.clone()))))
+        .map(|listener| AbortOnDropHandle::new(tokio::spawn(accept(listener, always(request.listener, carrier)))))
         .collect();
     let _ = sender.send(Message::control(&News::Listening(port)));
     while receiver.receive().await.is_some() {}
 }
 
-/// Where a socket can stand for a user's ssh-agent, in a folder that nobody else can enter.
-pub(in crate::agent) struct SshAgentSocket(PathBuf);
+/// A folder of a session's own, that nobody else can enter; gone with it.
+pub(super) struct PrivateFolder(PathBuf);
 
-impl SshAgentSocket {
-    pub(in crate::agent) fn new() -> io::Result<Self> {
+impl PrivateFolder {
+    pub(super) fn new() -> io::Result<Self> {
         let folder = std::env::temp_dir().join(format!("ssh-{:016x}", rand::random::<u64>()));
         fs::DirBuilder::new().mode(0o700).create(&folder)?;
         Ok(Self(folder))
     }
 
-    /// For `SSH_AUTH_SOCK`.
-    pub(in crate::agent) fn path(&self) -> PathBuf {
-        self.0.join("agent")
-    }
-
-    /// Hands who connects there to `listener`, until that is dropped.
-    pub(in crate::agent) fn listen(&self, listener: u64, carrier: &Carrier) -> io::Result<AbortOnDropHandle<()>> {
-        let socket = bind_unix(&self.path())?;
-        Ok(AbortOnDropHandle::new(tokio::spawn(accept(socket, listener, carrier.clone()))))
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 }
 
-impl Drop for SshAgentSocket {
+impl Drop for PrivateFolder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-enum Listener {
+/// Where a socket can stand for a user's ssh-agent.
+pub(in crate::agent) struct SshAgentSocket(PrivateFolder);
+
+impl SshAgentSocket {
+    pub(in crate::agent) fn new() -> io::Result<Self> {
+        PrivateFolder::new().map(Self)
+    }
+
+    /// For `SSH_AUTH_SOCK`.
+    pub(in crate::agent) fn path(&self) -> PathBuf {
+        self.0.path().join("agent")
+    }
+
+    /// Hands who connects there to `listener`, until that is dropped.
+    pub(in crate::agent) fn listen(&self, listener: u64, carrier: &Carrier) -> io::Result<AbortOnDropHandle<()>> {
+        let socket = bind_unix(&self.path())?;
+        Ok(AbortOnDropHandle::new(tokio::spawn(accept(socket, always(listener, carrier)))))
+    }
+}
+
+pub(super) enum Listener {
     Tcp(TcpListener),
     Unix { listener: UnixListener, _file: RemoveFile },
 }
 
 /// Removes a socket's file.
-struct RemoveFile(PathBuf);
+pub(super) struct RemoveFile(PathBuf);
 
 impl Drop for RemoveFile {
     fn drop(&mut self) {
@@ -82,7 +95,14 @@ impl Drop for RemoveFile {
     }
 }
 
-async fn accept(listener: Listener, number: u64, carrier: Carrier) {
+/// Who gets each connection: always the same.
+fn always(listener: u64, carrier: &Carrier) -> impl Fn() -> Option<(u64, Carrier)> + Send + 'static {
+    let carrier = carrier.clone();
+    move || Some((listener, carrier.clone()))
+}
+
+/// Hands each connection to the listener that `lead` tells; closes it if that tells none.
+pub(super) async fn accept(listener: Listener, lead: impl Fn() -> Option<(u64, Carrier)> + Send) {
     loop {
         let accepted = match &listener {
             Listener::Tcp(listener) => listener.accept().await.map(|(socket, peer)| {
@@ -95,7 +115,8 @@ async fn accept(listener: Listener, number: u64, carrier: Carrier) {
         };
         match accepted {
             Ok((socket, origin)) => {
-                let stream = carrier.open(json(&Accepted { listener: number, origin }));
+                let Some((listener, carrier)) = lead() else { continue };
+                let stream = carrier.open(json(&Accepted { listener, origin }));
                 // Beyond the listener's end: as with sshd, what was connected stays so.
                 tokio::spawn(socket.copy(stream));
             }
@@ -126,7 +147,7 @@ async fn bind_tcp(host: &str, port: u16) -> io::Result<(Vec<Listener>, u16)> {
     if listeners.is_empty() { Err(failed) } else { Ok((listeners, port)) }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;

@@ -2,8 +2,10 @@
 
 mod listen;
 mod resolve;
+mod x11;
 
 pub(super) use listen::{SshAgentSocket, listen};
+pub(super) use x11::{Display, Leading};
 
 use std::io;
 

@@ -1,6 +1,7 @@
 //! A session's program: started as sshd would, copied to and from its stream, hung up with it.
 
 mod input;
+mod modes;
 mod output;
 mod shell;
 mod start;
@@ -18,8 +19,8 @@ use tokio::process::Child;
 use tokio::time::{Instant, sleep};
 
 use super::account::Account;
-use super::forward::SshAgentSocket;
-use super::request::{Exit, News, ProgramRequest};
+use super::forward::{Display, Leading, SshAgentSocket};
+use super::request::{Exit, News, ProgramRequest, X11};
 use crate::carrier::{Carrier, Message, Stream};
 
 /// What a program that was hung up may do before it is told more firmly.
@@ -40,6 +41,8 @@ pub(super) async fn run(
     let Stream { sender, receiver } = stream;
     let ssh_agent = ssh_agent_socket(&mut request);
     let _listening = ssh_agent.as_ref().zip(request.ssh_agent).map(|(socket, number)| socket.listen(number, carrier));
+    let display = display(&mut request);
+    let _leading = display.as_ref().and_then(|display| lead(display, request.x11.as_ref(), carrier));
     let started = match start::start(&request, account) {
         Ok(started) => started,
         Err(why) => {
@@ -75,6 +78,20 @@ fn ssh_agent_socket(request: &mut ProgramRequest) -> Option<SshAgentSocket> {
     let socket = request.ssh_agent.and_then(|_| SshAgentSocket::new().ok())?;
     request.environment.push(("SSH_AUTH_SOCK".to_owned(), socket.path().to_string_lossy().into_owned()));
     Some(socket)
+}
+
+/// The display that stands for the user's, if one is forwarded; else the program runs without.
+fn display(request: &mut ProgramRequest) -> Option<Display> {
+    let (x11, _) = request.x11.as_ref()?;
+    let display = Display::open().ok()?;
+    request.environment.extend(display.variables(x11.screen));
+    Some(display)
+}
+
+/// Leads to the display of whoever asks, if she forwards hers.
+fn lead(display: &Display, forwarded: Option<&(X11, u64)>, carrier: &Carrier) -> Option<Leading> {
+    let (x11, listener) = forwarded?;
+    display.lead(x11, *listener, carrier).ok()
 }
 
 fn exit(status: ExitStatus) -> Exit {

@@ -13,7 +13,9 @@ use tokio::io::AsyncWrite;
 use tokio::process::{Child, ChildStderr, ChildStdout};
 
 use super::super::account::Account;
-use super::super::request::{Program, ProgramRequest, Size};
+use super::super::request::{Program, ProgramRequest, Terminal};
+use super::super::scp;
+use super::modes;
 
 pub(super) struct Started {
     pub(super) child: Child,
@@ -47,7 +49,7 @@ pub(super) fn start(request: &ProgramRequest, account: &Account) -> Result<Start
     let invocation = invocation(&request.program, account)?;
     let explain = |error: io::Error| format!("failed to start {}: {error}", invocation.path.display());
     match &request.terminal {
-        Some(terminal) => on_terminal(request, account, &invocation, terminal.size).map_err(explain),
+        Some(terminal) => on_terminal(request, account, &invocation, terminal).map_err(explain),
         None => on_pipes(request, account, &invocation).map_err(explain),
     }
 }
@@ -59,6 +61,7 @@ fn invocation(program: &Program, account: &Account) -> Result<Invocation, String
             .clone()
             .ok_or("this DevServer's image has no shell, and a command needs one; use an image that has one".to_owned())
     };
+    let own = || std::env::current_exe().map_err(|error| format!("the agent's own file is gone: {error}"));
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(match program {
         // A login shell knows itself by the dash.
@@ -67,11 +70,17 @@ fn invocation(program: &Program, account: &Account) -> Result<Invocation, String
             Invocation { argument_0: format!("-{}", name(&path)), path, arguments: Vec::new() }
         }
         Program::Command(command) => {
-            let path = shell()?;
+            let path = match (shell(), scp::words(command)) {
+                (Err(_), Some(words)) => {
+                    let (own, words) = (own()?, words.into_iter().skip(1).collect());
+                    return Ok(Invocation { argument_0: scp::SCP.to_owned(), path: own, arguments: words });
+                }
+                (path, _) => path?,
+            };
             Invocation { argument_0: name(&path), path, arguments: vec!["-c".to_owned(), command.clone()] }
         }
         Program::Sftp => {
-            let path = std::env::current_exe().map_err(|error| format!("the agent's own file is gone: {error}"))?;
+            let path = own()?;
             Invocation { argument_0: name(&path), path, arguments: vec!["sftp".to_owned()] }
         }
     })
@@ -102,14 +111,15 @@ fn on_terminal(
     request: &ProgramRequest,
     account: &Account,
     invocation: &Invocation,
-    size: Size,
+    terminal: &Terminal,
 ) -> io::Result<Started> {
     let (pty, pts) = pty_process::open().map_err(io::Error::other)?;
-    pty.resize(pty_process::Size::new(size.rows, size.columns)).map_err(io::Error::other)?;
-    // The terminal erases whole characters, as clients that say UTF-8 expect.
-    if let Ok(mut modes) = tcgetattr(&pty) {
-        modes.input_modes |= InputModes::IUTF8;
-        let _ = tcsetattr(&pty, OptionalActions::Now, &modes);
+    pty.resize(pty_process::Size::new(terminal.size.rows, terminal.size.columns)).map_err(io::Error::other)?;
+    if let Ok(mut termios) = tcgetattr(&pty) {
+        // The terminal erases whole characters, unless the client's does not.
+        termios.input_modes |= InputModes::IUTF8;
+        modes::set(&mut termios, &terminal.modes);
+        let _ = tcsetattr(&pty, OptionalActions::Now, &termios);
     }
     let tty = ptsname(&pty, Vec::new()).ok().map(|path| ("SSH_TTY", path.to_string_lossy().into_owned()));
     let child = pty_process::Command::new(&invocation.path)
@@ -138,4 +148,20 @@ fn environment(request: &ProgramRequest, account: &Account) -> Vec<(String, Stri
 
 fn folder(account: &Account) -> &Path {
     if account.home.is_dir() { &account.home } else { Path::new("/") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_without_a_shell_still_has_scp() {
+        let account = Account { name: "root".into(), home: "/".into(), shell: None };
+        let scp = invocation(&Program::Command("scp -t 'a b'".into()), &account).unwrap();
+        assert_eq!(scp.path, std::env::current_exe().unwrap());
+        assert_eq!((scp.argument_0.as_str(), &scp.arguments[..]), ("scp", &["-t", "a b"].map(str::to_owned)[..]));
+        assert!(invocation(&Program::Command("ls".into()), &account).is_err());
+        let with_shell = Account { shell: Some("/bin/sh".into()), ..account };
+        assert_eq!(invocation(&Program::Command("scp -t x".into()), &with_shell).unwrap().path, Path::new("/bin/sh"));
+    }
 }

@@ -1,4 +1,4 @@
-//! Connections that somebody in the pod opens to the client (`-R`, `-A`).
+//! Connections that somebody in the pod opens to the client (`-R`, `-A`, `-X`).
 
 use russh::Channel;
 use russh::server::{Handle, Msg};
@@ -36,6 +36,14 @@ pub(in crate::ssh) async fn serve_ssh_agent(mut connections: Connections, forwar
     while let Some((_, stream)) = connections.accept().await {
         let client = client.clone();
         forwarder.hand_over(stream, async move { client.channel_open_agent().await });
+    }
+}
+
+/// Brings programs that ask for the user's display to it, until the session ends.
+pub(in crate::ssh) async fn serve_x11(mut connections: Connections, forwarder: Forwarder, client: Handle) {
+    while let Some((Origin { host, port }, stream)) = connections.accept().await {
+        let client = client.clone();
+        forwarder.hand_over(stream, async move { client.channel_open_x11(host, port.into()).await });
     }
 }
 

@@ -56,6 +56,11 @@ impl Forwarder {
         permitted
     }
 
+    /// Whether programs may use her display.
+    pub(in crate::ssh) fn permits_x11(&self) -> bool {
+        self.context.config.allow_x11_forwarding && self.identity.permissions().x11_forwarding
+    }
+
     /// Connects `channel` to `address`, as seen from the pod of `target`.
     pub(in crate::ssh) async fn connect(
         self,

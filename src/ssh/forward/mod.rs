@@ -2,9 +2,11 @@
 
 mod accept;
 mod forwarder;
+mod x11;
 
-pub(super) use accept::{Listening, serve_ssh_agent};
+pub(super) use accept::{Listening, serve_ssh_agent, serve_x11};
 pub(super) use forwarder::Forwarder;
+pub(super) use x11::x11;
 
 use std::sync::Arc;
 use std::time::Duration;

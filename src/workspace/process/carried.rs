@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::carriers::Agent;
-use super::super::{Connections, Error};
+use super::super::{Connections, Error, X11};
 use super::{CHUNKS, Command, Output, Process, Program, TerminalSize};
 use crate::agent::request::{self, News, Order, ProgramRequest, Request, ShellsRequest, Size, Terminal};
 use crate::carrier::{MAX_DATA, Message, Receiver, Sender, Stream, json, parse};
@@ -17,7 +17,10 @@ use crate::carrier::{MAX_DATA, Message, Receiver, Sender, Stream, json, parse};
 /// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up.
 pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<Process, Error> {
     let ssh_agent = command.ssh_agent.then(|| agent.listeners.register());
-    let request = request(command, ssh_agent.as_ref().map(Connections::listener));
+    let x11 = command.x11.clone().map(|x11| (x11, agent.listeners.register()));
+    let listener = ssh_agent.as_ref().map(Connections::listener);
+    let request =
+        request(command, listener, x11.as_ref().map(|(x11, connections)| (x11.clone(), connections.listener())));
     let Stream { sender, mut receiver } = agent.carrier.open(json(&request));
     match receiver.receive().await.map(|(message, _)| message) {
         Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
@@ -41,28 +44,28 @@ pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<
         downward(receiver, outages, &orders, &output).await;
         drop(upward);
     });
-    Ok(Process { stdin, size, output: outputs, signals, ssh_agent })
+    let x11 = x11.map(|(_, connections)| connections);
+    Ok(Process { stdin, size, output: outputs, signals, ssh_agent, x11 })
 }
 
-fn request(command: &Command, ssh_agent: Option<u64>) -> Request {
+fn request(command: &Command, ssh_agent: Option<u64>, x11: Option<(X11, u64)>) -> Request {
     let terminal = command.terminal.as_ref();
-    let terminal = terminal.map(|terminal| Terminal { term: terminal.term.clone(), size: size(terminal.size) });
+    let terminal = terminal.map(|terminal| Terminal {
+        term: terminal.term.clone(),
+        size: size(terminal.size),
+        modes: terminal.modes.clone(),
+    });
     let program = match &command.program {
         Program::Shell => request::Program::Shell,
         Program::Command(line) => request::Program::Command(line.clone()),
         Program::Sftp => request::Program::Sftp,
         Program::Shells(shells) => {
-            return Request::Shells(ShellsRequest { shells: shells.clone(), terminal, ssh_agent });
+            return Request::Shells(ShellsRequest { shells: shells.clone(), terminal, ssh_agent, x11 });
         }
     };
     let detached = command.detached.map(|detached| detached.as_secs());
-    Request::Program(ProgramRequest {
-        program,
-        terminal,
-        environment: command.environment.clone(),
-        ssh_agent,
-        detached,
-    })
+    let environment = command.environment.clone();
+    Request::Program(ProgramRequest { program, terminal, environment, ssh_agent, x11, detached })
 }
 
 async fn upward(

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::exec::{self, ExecRequest};
 use super::marker::Marker;
-use super::{Connections, Error, Exit, Shells, Workspace, script};
+use super::{Connections, Error, Exit, Shells, Workspace, X11, script};
 use crate::api::names;
 use downward::Downward;
 use upward::Upward;
@@ -34,6 +34,8 @@ pub struct Command {
     pub environment: Vec<(String, String)>,
     /// Whether it is to find the user's ssh-agent.
     pub ssh_agent: bool,
+    /// The display of the user's that it is to find.
+    pub x11: Option<X11>,
     /// How long it may go on after its session, if it is a shell on a terminal.
     pub detached: Option<Duration>,
 }
@@ -55,6 +57,8 @@ pub struct Terminal {
     /// Its type, for `TERM`.
     pub term: String,
     pub size: TerminalSize,
+    /// Opcodes and arguments of RFC 4254 §8. Without an agent they are not applied.
+    pub modes: Vec<(u8, u32)>,
 }
 
 /// A terminal's size, in characters.
@@ -91,6 +95,8 @@ pub struct Process {
     pub signals: mpsc::Sender<String>,
     /// Who in the pod asks for the user's ssh-agent.
     pub ssh_agent: Option<Connections>,
+    /// Who in the pod asks for the user's display.
+    pub x11: Option<Connections>,
 }
 
 /// How a stream is kept alive, and told from a dead one.
@@ -149,7 +155,7 @@ async fn begin(
         }
     });
     let (signals, _) = mpsc::channel(1);
-    Ok(Process { stdin, size, output, signals, ssh_agent: None })
+    Ok(Process { stdin, size, output, signals, ssh_agent: None, x11: None })
 }
 
 fn request<'a>(workspace: &'a Workspace, command: &'a [&'a str], stdin: bool, tty: bool) -> ExecRequest<'a> {

@@ -233,6 +233,10 @@ impl Finished {
         self
     }
 
+    pub(crate) fn succeeded(&self) -> bool {
+        self.status.success()
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }

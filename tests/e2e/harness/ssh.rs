@@ -25,9 +25,11 @@ pub(crate) struct Ssh {
     login: String,
     host: String,
     command: Option<OsString>,
-    /// For scp: which file, and where to.
-    copy: Option<(PathBuf, String)>,
+    /// For scp: from where, and where to.
+    copy: Option<[String; 2]>,
     environment: Vec<(String, String)>,
+    /// What stty(1) makes of the client's own terminal.
+    modes: Option<String>,
     pub(super) input: Input,
     pub(super) hashed: bool,
     pub(super) reads_later: bool,
@@ -62,6 +64,7 @@ impl Ssh {
             command: None,
             copy: None,
             environment: Vec::new(),
+            modes: None,
             input: Input::Nothing,
             hashed: false,
             reads_later: false,
@@ -124,9 +127,9 @@ impl Ssh {
         self
     }
 
-    /// Copies `file` to `to` by scp, rather than run something.
-    pub(crate) fn copy(mut self, file: &Path, to: &str) -> Self {
-        self.copy = Some((file.to_owned(), to.to_owned()));
+    /// Copies by scp, rather than run something. A path after a colon is in the pod.
+    pub(crate) fn copy(mut self, from: &str, to: &str) -> Self {
+        self.copy = Some([from, to].map(str::to_owned));
         self
     }
 
@@ -138,6 +141,12 @@ impl Ssh {
     /// Sets a variable of the client's own environment.
     pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets modes of the client's own terminal first, as stty(1) takes them.
+    pub(crate) fn modes(mut self, modes: &str) -> Self {
+        self.modes = Some(modes.to_owned());
         self
     }
 
@@ -179,7 +188,13 @@ impl Ssh {
 
     /// In a terminal of this size.
     pub(crate) fn terminal(mut self, rows: u16, columns: u16) -> Terminal {
-        let mut command = pty_process::Command::new("ssh").arg("-tt");
+        let mut command = match self.modes.take() {
+            Some(modes) => {
+                pty_process::Command::new("sh").args(["-c", &format!("stty {modes}; exec ssh \"$@\""), "sh"])
+            }
+            None => pty_process::Command::new("ssh"),
+        };
+        command = command.arg("-tt");
         if !self.environment.iter().any(|(name, _)| name == "TERM") {
             command = command.env("TERM", "xterm-256color");
         }
@@ -191,8 +206,9 @@ impl Ssh {
     fn take_arguments(&mut self) -> Vec<OsString> {
         let mut arguments = std::mem::take(&mut self.arguments);
         let host = format!("{}@{}", self.login, self.host);
-        if let Some((file, to)) = self.copy.take() {
-            arguments.extend([file.into(), format!("{host}:{to}").into()]);
+        if let Some(paths) = self.copy.take() {
+            let path = |path: String| if path.starts_with(':') { format!("{host}{path}") } else { path };
+            arguments.extend(paths.map(path).map(OsString::from));
             return arguments;
         }
         arguments.push(host.into());
@@ -233,6 +249,7 @@ impl Master {
             copy: None,
             command: Some(command.into()),
             environment: Vec::new(),
+            modes: None,
             input: Input::Nothing,
             hashed: false,
             reads_later: false,

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::Shell;
 use super::keeper::{Order, Viewer};
 use crate::agent::program::input::signal;
-use crate::agent::request::{self, Exit, News, Terminal};
+use crate::agent::program::lead;
+use crate::agent::request::{self, Exit, News, Terminal, X11};
 use crate::carrier::{Carrier, Credit, Message, Receiver, Stream, parse};
 
 /// Undoes what programs do to a terminal: alternate screen, hidden cursor, mouse, pasting, colours.
@@ -27,9 +28,14 @@ pub(super) struct Look<'a> {
     /// For the first row of what it is shown first; a shell that has just begun has nothing to show.
     pub(super) notice: Option<String>,
     pub(super) read_only: bool,
-    /// The number of a listener that stands for its user's ssh-agent.
-    pub(super) ssh_agent: Option<u64>,
+    pub(super) brought: Brought,
     pub(super) carrier: &'a Carrier,
+}
+
+/// What its user forwards, with the numbers of the listeners that stand for it.
+pub(super) struct Brought {
+    pub(super) ssh_agent: Option<u64>,
+    pub(super) x11: Option<(X11, u64)>,
 }
 
 /// Whence a session looks at a shell.
@@ -74,10 +80,12 @@ impl Shell {
     /// Shows the shell to a session until that ends, or the shell does.
     pub(super) async fn look(&self, look: Look<'_>, stream: Stream) {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let Look { terminal, notice, read_only, ssh_agent, carrier } = look;
+        let Look { terminal, notice, read_only, brought, carrier } = look;
         let Stream { sender, receiver } = stream;
-        let _ssh_agent =
-            self.ssh_agent.as_ref().as_ref().zip(ssh_agent).map(|(socket, listener)| socket.listen(listener, carrier));
+        let Brought { ssh_agent, x11 } = &brought;
+        let socket = self.ssh_agent.as_ref().as_ref();
+        let _ssh_agent = socket.zip(*ssh_agent).map(|(socket, listener)| socket.listen(listener, carrier));
+        let _display = self.display.as_ref().as_ref().and_then(|display| lead(display, x11.as_ref(), carrier));
         let (number, gone) = (NEXT.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
         self.lookers().insert(number, Looker { carrier: carrier.clone(), gone: gone.clone() });
         let viewer = Viewer { number, sender: sender.clone(), size: terminal.size, notice, gone: gone.clone() };

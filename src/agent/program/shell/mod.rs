@@ -16,14 +16,14 @@ use rustix::process::Pid;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::ssh_agent_socket;
 use super::start::{Output, Started, Stdin, start};
+use super::{display, ssh_agent_socket};
 use crate::agent::account::Account;
-use crate::agent::forward::SshAgentSocket;
+use crate::agent::forward::{Display, SshAgentSocket};
 use crate::agent::request::{Attach, News, ProgramRequest, ShellsRequest, Terminal};
 use crate::carrier::{Carrier, Message, Stream};
 use keeper::{Keeper, Order};
-use look::{Look, Looker};
+use look::{Brought, Look, Looker};
 use menu::Choice;
 use screen::Screen;
 
@@ -46,6 +46,8 @@ struct Shell {
     detached: Arc<watch::Sender<Option<Instant>>>,
     /// Where it finds the ssh-agent of whoever looks, if she who began it forwarded hers.
     ssh_agent: Arc<Option<SshAgentSocket>>,
+    /// The same of the display.
+    display: Arc<Option<Display>>,
     lookers: Arc<Mutex<HashMap<u64, Looker>>>,
 }
 
@@ -60,7 +62,7 @@ impl Shells {
         carrier: &Carrier,
         stream: Stream,
     ) {
-        let ssh_agent = request.ssh_agent;
+        let brought = Brought { ssh_agent: request.ssh_agent, x11: request.x11.clone() };
         let (shell, notice) = match self.claim() {
             Some((shell, away)) => (shell, Some(left(away))),
             None => match self.begin(request, terminal, patience, account) {
@@ -72,12 +74,13 @@ impl Shells {
             },
         };
         let _ = stream.sender.send(Message::control(&News::Started));
-        shell.look(Look { terminal, notice, read_only: false, ssh_agent, carrier }, stream).await;
+        shell.look(Look { terminal, notice, read_only: false, brought, carrier }, stream).await;
     }
 
     /// Serves a session that asks about shells.
     pub(in crate::agent) async fn serve(&self, request: ShellsRequest, carrier: &Carrier, mut stream: Stream) {
-        let ShellsRequest { shells, mut terminal, ssh_agent } = request;
+        let ShellsRequest { shells, mut terminal, ssh_agent, x11 } = request;
+        let brought = Brought { ssh_agent, x11 };
         let _ = stream.sender.send(Message::control(&News::Started));
         let choice = menu::choose(shells, &self.list(), &mut terminal, &mut stream).await;
         let Choice::Attach { number, mode } = choice else { return };
@@ -93,7 +96,7 @@ impl Shells {
         }
         let read_only = mode == Attach::ReadOnly;
         let notice = Some(format!("shell {number}{}", if read_only { ", to look at only; ~. leaves it" } else { "" }));
-        shell.look(Look { terminal, notice, read_only, ssh_agent, carrier }, stream).await;
+        shell.look(Look { terminal, notice, read_only, brought, carrier }, stream).await;
     }
 
     fn list(&self) -> Vec<menu::Entry> {
@@ -115,6 +118,7 @@ impl Shells {
     ) -> Result<Shell, String> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let ssh_agent = Arc::new(ssh_agent_socket(&mut request));
+        let display = Arc::new(display(&mut request));
         let Started { child, group, stdin, output, terminal: fd } = start(&request, account)?;
         let (Stdin::Terminal(sink), Output::Terminal(source), Some(fd)) = (stdin, output, fd) else {
             return Err("it has no terminal".to_owned());
@@ -134,7 +138,7 @@ impl Shells {
             patience,
         };
         let (began, lookers) = (SystemTime::now(), Arc::default());
-        let shell = Shell { number, began, group, sink, terminal: fd, orders, detached, ssh_agent, lookers };
+        let shell = Shell { number, began, group, sink, terminal: fd, orders, detached, ssh_agent, display, lookers };
         self.shells().push(shell.clone());
         let shells = self.clone();
         tokio::spawn(async move {
