@@ -14,6 +14,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout};
 
 use super::super::account::Account;
 use super::super::request::{Program, ProgramRequest, Size};
+use super::hang_up::Pipes;
 
 pub(super) struct Started {
     pub(super) child: Child,
@@ -21,8 +22,14 @@ pub(super) struct Started {
     pub(super) group: Pid,
     pub(super) stdin: Stdin,
     pub(super) output: Output,
-    /// The terminal, if it has one: tells who runs in its foreground.
-    pub(super) terminal: Option<OwnedFd>,
+    pub(super) held: Held,
+}
+
+/// What tells who runs for the session's sake.
+pub(super) enum Held {
+    /// The terminal knows who is in its foreground.
+    Terminal(OwnedFd),
+    Pipes(Pipes),
 }
 
 pub(super) enum Stdin {
@@ -94,8 +101,9 @@ fn on_pipes(request: &ProgramRequest, account: &Account, invocation: &Invocation
         return Err(io::Error::other("no pipes"));
     };
     let group = group(&child)?;
+    let held = Held::Pipes(Pipes::of([&stdin, &stdout, &stderr]));
     let stdin = Stdin::Pipe(Box::new(stdin));
-    Ok(Started { child, group, stdin, output: Output::Pipes(stdout, stderr), terminal: None })
+    Ok(Started { child, group, stdin, output: Output::Pipes(stdout, stderr), held })
 }
 
 fn on_terminal(
@@ -121,9 +129,9 @@ fn on_terminal(
         .spawn(pts)
         .map_err(io::Error::other)?;
     let group = group(&child)?;
-    let terminal = Some(pty.as_fd().try_clone_to_owned()?);
+    let held = Held::Terminal(pty.as_fd().try_clone_to_owned()?);
     let (reader, writer) = pty.into_split();
-    Ok(Started { child, group, stdin: Stdin::Terminal(writer), output: Output::Terminal(reader), terminal })
+    Ok(Started { child, group, stdin: Stdin::Terminal(writer), output: Output::Terminal(reader), held })
 }
 
 fn group(child: &Child) -> io::Result<Pid> {

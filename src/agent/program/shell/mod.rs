@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::ssh_agent_socket;
-use super::start::{Output, Started, Stdin, start};
+use super::start::{Held, Output, Started, Stdin, start};
 use crate::agent::account::Account;
 use crate::agent::forward::SshAgentSocket;
 use crate::agent::request::{Attach, News, ProgramRequest, ShellsRequest, Terminal};
@@ -115,8 +115,8 @@ impl Shells {
     ) -> Result<Shell, String> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let ssh_agent = Arc::new(ssh_agent_socket(&mut request));
-        let Started { child, group, stdin, output, terminal: fd } = start(&request, account)?;
-        let (Stdin::Terminal(sink), Output::Terminal(source), Some(fd)) = (stdin, output, fd) else {
+        let Started { child, group, stdin, output, held } = start(&request, account)?;
+        let (Stdin::Terminal(sink), Output::Terminal(source), Held::Terminal(fd)) = (stdin, output, held) else {
             return Err("it has no terminal".to_owned());
         };
         let (sink, fd) = (Arc::new(tokio::sync::Mutex::new(sink)), Arc::new(fd));
