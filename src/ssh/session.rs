@@ -51,7 +51,7 @@ impl Session {
         let detached = context.config.detached_shell_timeout;
         let Some(mut command) = request(&mut reader, identity.permissions(), detached).await else { return };
         let events = Arc::new(Events::default());
-        let writer = Writer { half, events: events.clone() };
+        let mut writer = Writer { half, events: events.clone(), screen: false };
         if let Program::Command(line) = &command.program
             && identity.permissions().forced_command.is_none()
             && let Some(asked) = shells::parse(line)
@@ -61,6 +61,7 @@ impl Session {
                 Err(usage) => return explain_usage(&usage, &writer, command.terminal.is_some()).await,
             }
         }
+        writer.screen = command.terminal.is_some() && matches!(command.program, Program::Shell | Program::Shells(_));
         command.environment.extend(self.variables());
         command.ssh_agent &= self.forwarder.permits_ssh_agent();
         let target = match target {
@@ -160,7 +161,7 @@ impl Session {
         if signal::ended(totals.exit)
             && let Some(reason) = context.run.why_gone(identity, target).await
         {
-            writer.stderr(message::line(&reason, terminal), terminal).await?;
+            writer.say(message::line(&reason, terminal)).await?;
         }
         Ok(totals)
     }
@@ -188,24 +189,24 @@ impl Session {
             started = start => started,
             () = writer.events.closed.cancelled() => return Err(Err(Closed)),
             () = interrupted => {
-                let _ = writer.stderr(message::line("interrupted", true), true).await;
+                let _ = writer.say(message::line("interrupted", true)).await;
                 return Err(Ok(INTERRUPTED));
             }
         };
         if clear {
-            writer.stdout(message::CLEAR_LINE).await.map_err(Err)?;
+            writer.say(message::CLEAR_LINE).await.map_err(Err)?;
         }
         match started {
             Ok(process) => {
                 // Whoever had to wait may be new here.
-                if clear && self.forwarder.permitted() {
-                    writer.stdout(self.introduction()).await.map_err(Err)?;
+                if clear && writer.screen && self.forwarder.permitted() {
+                    writer.say(self.introduction()).await.map_err(Err)?;
                 }
                 Ok(process)
             }
             Err(error) => {
                 info!(error = &error as &dyn std::error::Error, "failed to start the program");
-                writer.stderr(message::line(&error.user_message(), terminal), terminal).await.map_err(Err)?;
+                writer.say(message::line(&error.user_message(), terminal)).await.map_err(Err)?;
                 Err(Ok(FAILURE))
             }
         }
