@@ -27,6 +27,8 @@ const INTERRUPTED: u32 = 130;
 const CTRL_C: u8 = 3;
 /// Set to 0, the shell ends with its connection.
 const PERSIST: &str = "BASTION_PERSIST";
+/// The type of a terminal that cannot even move its cursor.
+const DUMB: &str = "dumb";
 /// Signals that may wait to be sent on.
 const MAX_SIGNALS: usize = 8;
 /// The one subsystem there is.
@@ -263,6 +265,8 @@ async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions, detach
         }
     };
     let program = force(program, permissions, &mut environment);
+    // Programs say dumb, Emacs for one: they know no screen to come back to, and whoever logs in next would be in theirs.
+    let detached = detached.filter(|_| terminal.as_ref().is_some_and(|terminal| terminal.term != DUMB));
     Some(Command { program, terminal, environment, ssh_agent, detached })
 }
 
@@ -328,7 +332,7 @@ fn terminal_type(asked: &str) -> String {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || b"-+._".contains(&byte);
     match !asked.is_empty() && asked.len() <= 64 && asked.bytes().all(word) {
         true => asked.to_owned(),
-        false => "dumb".to_owned(),
+        false => DUMB.to_owned(),
     }
 }
 
