@@ -120,6 +120,7 @@ fn config() -> Config {
         proxy_protocol_from: vec![],
         host_key: HostKeySource::File("unused".into()),
         ciphers: vec![russh::cipher::AES_256_GCM],
+        macs: vec![russh::mac::HMAC_SHA256_ETM],
         banner: None,
         login_grace_time: PATIENCE,
         max_startups: 100,
