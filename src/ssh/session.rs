@@ -56,7 +56,7 @@ impl Session {
         let mut writer = Writer { half, events: events.clone(), screen: false };
         if let Program::Command(line) = &command.program
             && identity.permissions().forced_command.is_none()
-            && let Some(asked) = shells::parse(line)
+            && let Some(asked) = std::str::from_utf8(line).ok().and_then(shells::parse)
         {
             match asked {
                 Ok(shells) => command.program = Program::Shells(shells),
@@ -259,7 +259,7 @@ async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions, detach
             ChannelMsg::AgentForward { .. } => ssh_agent = true,
             ChannelMsg::RequestShell { .. } => break Program::Shell,
             ChannelMsg::RequestSubsystem { name, .. } if name == SFTP => break Program::Sftp,
-            ChannelMsg::Exec { command, .. } => break Program::Command(String::from_utf8_lossy(&command).into_owned()),
+            ChannelMsg::Exec { command, .. } => break Program::Command(command),
             ChannelMsg::Close => return None,
             other => debug!(?other, "ignored before a program runs"),
         }
@@ -275,11 +275,11 @@ fn force(asked: Program, permissions: &Permissions, environment: &mut Vec<(Strin
     let Some(forced) = &permissions.forced_command else { return asked };
     let asked = match asked {
         Program::Shell | Program::Shells(_) => None,
-        Program::Command(asked) => Some(asked),
+        Program::Command(asked) => Some(String::from_utf8_lossy(&asked).into_owned()),
         Program::Sftp => Some(SFTP.to_owned()),
     };
     environment.extend(asked.map(|asked| ("SSH_ORIGINAL_COMMAND".to_owned(), asked)));
-    Program::Command(forced.clone())
+    Program::Command(forced.clone().into_bytes())
 }
 
 /// Answers a command of ours that was not understood, or asked for help, as clap has it.

@@ -1,7 +1,9 @@
 //! Starts a program with the environment, the folder and the terminal that a login gets.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -46,7 +48,7 @@ pub(super) enum Output {
 struct Invocation {
     path: PathBuf,
     argument_0: String,
-    arguments: Vec<String>,
+    arguments: Vec<OsString>,
 }
 
 /// Starts what is asked for, or says in words why not.
@@ -67,19 +69,21 @@ fn invocation(program: &Program, account: &Account) -> Result<Invocation, String
             .ok_or("this DevServer's image has no shell, and a command needs one; use an image that has one".to_owned())
     };
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let of_shell = |command: OsString| {
+        let path = shell()?;
+        Ok::<_, String>(Invocation { argument_0: name(&path), path, arguments: vec!["-c".into(), command] })
+    };
     Ok(match program {
         // A login shell knows itself by the dash.
         Program::Shell => {
             let path = shell()?;
             Invocation { argument_0: format!("-{}", name(&path)), path, arguments: Vec::new() }
         }
-        Program::Command(command) => {
-            let path = shell()?;
-            Invocation { argument_0: name(&path), path, arguments: vec!["-c".to_owned(), command.clone()] }
-        }
+        Program::Command(command) => of_shell(command.into())?,
+        Program::Bytes(command) => of_shell(OsString::from_vec(command.clone()))?,
         Program::Sftp => {
             let path = std::env::current_exe().map_err(|error| format!("the agent's own file is gone: {error}"))?;
-            Invocation { argument_0: name(&path), path, arguments: vec!["sftp".to_owned()] }
+            Invocation { argument_0: name(&path), path, arguments: vec!["sftp".into()] }
         }
     })
 }
