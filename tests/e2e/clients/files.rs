@@ -1,4 +1,4 @@
-//! Clients that are about files: libssh2 by curl, lftp, sshfs.
+//! Clients that are about files: libssh2 by curl, lftp, rclone, sshfs.
 
 use std::path::Path;
 
@@ -19,6 +19,32 @@ async fn lftp_transfers_files() {
     laptop.run("lftp", &["-c", commands]).await.exits(0);
     assert!(laptop.holds("back/other", &bytes()) && laptop.holds("back/a name with spaces", b"two"));
     alice.ssh("ls; wc -c <one").run().await.exits(0).prints("one\n3000001\n");
+}
+
+/// Go's SSH library in the use that people have for it.
+#[tokio::test]
+async fn rclone_transfers_files() {
+    skip_unless!(has_agents(), NO_AGENT);
+    skip_unless!(is_installed("rclone"), "rclone is not installed");
+    let (_product, _alice, laptop) = alice().await;
+    laptop.write("folder/one", bytes());
+    laptop.write("folder/a name with spaces", "two");
+    let configuration = format!(
+        "[pod]\ntype = sftp\nhost = 127.0.0.1\nport = {}\nuser = {}\nkey_file = {}\nknown_hosts_file = {}\n",
+        laptop.port(),
+        laptop.login(),
+        laptop.path("key").display(),
+        laptop.path(".ssh/known_hosts").display()
+    );
+    laptop.write("rclone.conf", configuration);
+    let rclone = async |words: &[&str]| {
+        let arguments: Vec<&str> = ["--config", "rclone.conf"].iter().chain(words).copied().collect();
+        laptop.run("rclone", &arguments).await
+    };
+    rclone(&["sync", "folder", "pod:there"]).await.exits(0);
+    rclone(&["check", "folder", "pod:there"]).await.exits(0).says("2 matching files"); // By the pod's md5sum.
+    rclone(&["sync", "pod:there", "back"]).await.exits(0);
+    assert!(laptop.holds("back/one", &bytes()) && laptop.holds("back/a name with spaces", b"two"));
 }
 
 #[tokio::test]
