@@ -119,6 +119,8 @@ pub enum Program {
     Shell,
     /// A command line for the user's shell.
     Command(String),
+    /// The same in another encoding than UTF-8.
+    Bytes(Vec<u8>),
     /// The agent's own SFTP server.
     Sftp,
 }

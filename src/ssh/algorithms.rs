@@ -16,19 +16,35 @@ const CIPHERS: [cipher::Name; 6] = [
     cipher::AES_256_CTR,
 ];
 
+/// The MACs that can be configured. Those that are not encrypt-then-MAC are for clients that know no other.
+const MACS: [mac::Name; 4] = [mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
+
 /// Reads the setting `ssh.ciphers`.
 pub(super) fn ciphers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<cipher::Name>, D::Error> {
-    let known = |name: &String| CIPHERS.iter().find(|cipher| cipher.as_ref() == name).copied();
+    names(deserializer, &CIPHERS, "cipher")
+}
+
+/// Reads the setting `ssh.macs`.
+pub(super) fn macs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<mac::Name>, D::Error> {
+    names(deserializer, &MACS, "MAC")
+}
+
+fn names<'de, D: Deserializer<'de>, N: AsRef<str> + Copy>(
+    deserializer: D,
+    known: &[N],
+    kind: &str,
+) -> Result<Vec<N>, D::Error> {
+    let find = |name: &String| known.iter().find(|known| known.as_ref() == name).copied();
     let names = Vec::<String>::deserialize(deserializer)?;
-    let ciphers = names.iter().map(|name| known(name).ok_or_else(|| D::Error::custom(format!("no cipher `{name}`"))));
-    match ciphers.collect::<Result<Vec<_>, _>>()? {
-        none if none.is_empty() => Err(D::Error::custom("at least one cipher is needed")),
-        ciphers => Ok(ciphers),
+    let names = names.iter().map(|name| find(name).ok_or_else(|| D::Error::custom(format!("no {kind} `{name}`"))));
+    match names.collect::<Result<Vec<_>, _>>()? {
+        none if none.is_empty() => Err(D::Error::custom(format!("at least one {kind} is needed"))),
+        names => Ok(names),
     }
 }
 
-/// Left out for good: SHA-1, CBC, NIST-curve and finite-field key exchange, MACs that are not encrypt-then-MAC.
-pub(super) fn preferred(ciphers: Vec<cipher::Name>) -> Preferred {
+/// Left out for good: SHA-1, CBC, NIST-curve and finite-field key exchange.
+pub(super) fn preferred(ciphers: Vec<cipher::Name>, macs: &[mac::Name]) -> Preferred {
     Preferred {
         kex: Cow::Borrowed(&[
             kex::MLKEM768X25519_SHA256,
@@ -49,7 +65,7 @@ pub(super) fn preferred(ciphers: Vec<cipher::Name>) -> Preferred {
             Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
         ]),
         cipher: Cow::Owned(ciphers),
-        mac: Cow::Borrowed(&[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM]),
+        mac: Cow::Owned(macs.to_vec()),
         compression: Cow::Borrowed(&[compression::NONE]),
         ..Preferred::DEFAULT
     }

@@ -23,6 +23,9 @@ pub struct Config {
     /// What to encrypt with, best first.
     #[serde(deserialize_with = "super::algorithms::ciphers")]
     pub ciphers: Vec<russh::cipher::Name>,
+    /// What to authenticate with, where the cipher does not.
+    #[serde(deserialize_with = "super::algorithms::macs")]
+    pub macs: Vec<russh::mac::Name>,
     /// Shown before the login.
     pub banner: Option<String>,
     #[serde(with = "crate::config::duration")]

@@ -64,13 +64,13 @@ pub(super) async fn process(
             () = events.closed.cancelled() => return Err(Closed),
             () = events.overflowed.cancelled() => {
                 let text = "the program does not read its input, and there is no room to keep more of it";
-                writer.stderr(message::line(text, terminal), terminal).await?;
+                writer.say(message::line(text, terminal)).await?;
                 break Exit::Code(FAILURE);
             }
             output = output.recv() => output,
             () = drain.begun(), if terminal && !told_of_drain => {
                 told_of_drain = true;
-                writer.stdout(message::line(&drain.notice(), true)).await?;
+                writer.say(message::line(&drain.notice(), true)).await?;
                 continue;
             }
         };
@@ -88,15 +88,15 @@ pub(super) async fn process(
             }
             Some(Output::Interrupted) => {
                 let text = "the connection to your pod is interrupted; what runs there goes on, and so will this";
-                writer.stderr(message::line(text, terminal), terminal).await?;
+                writer.say(message::line(text, terminal)).await?;
             }
             Some(Output::Resumed) => {
-                writer.stderr(message::line("the connection to your pod is back", terminal), terminal).await?;
+                writer.say(message::line("the connection to your pod is back", terminal)).await?;
             }
             Some(Output::Exit(exit)) => break exit,
             Some(Output::Failed(error)) => {
                 info!(error = &error as &dyn std::error::Error, "the program was lost");
-                writer.stderr(message::line(&error.user_message(), terminal), terminal).await?;
+                writer.say(message::line(&error.user_message(), terminal)).await?;
                 break Exit::Code(FAILURE);
             }
             None => break Exit::Code(FAILURE),

@@ -13,8 +13,9 @@ use russh::cipher;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-/// The line that begins a connection, without its end.
-pub(super) const SERVER_ID: &str = concat!("SSH-2.0-bastion_", env!("CARGO_PKG_VERSION"));
+/// The line that begins a connection, without its end. Some clients (asyncssh, libssh) look for OpenSSH's name in it to
+/// know in which order SFTP's `symlink` takes its paths, which OpenSSH has the other way round than its specification.
+pub(super) const SERVER_ID: &str = concat!("SSH-2.0-bastion_", env!("CARGO_PKG_VERSION"), " SFTP-like-OpenSSH_9.9");
 /// RFC 4253 §4.2, with room for lines before it.
 const MAX_LINE: usize = 1024;
 /// RFC 4253 §6.1.

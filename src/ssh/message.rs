@@ -1,4 +1,4 @@
-//! What users read from the bastion itself. It goes to the terminal or to stderr, never to stdout.
+//! What users read from the bastion itself. It goes to the screen of a shell, else to stderr.
 
 use bytes::Bytes;
 

@@ -36,7 +36,7 @@ pub(super) async fn show(mut messages: watch::Receiver<String>, writer: &Writer,
             Some(columns) => message::passing_line(&text, columns),
             None => message::line(&text, false),
         };
-        if writer.stderr(line, terminal).await.is_err() {
+        if writer.say(line).await.is_err() {
             break;
         }
         shown = text;

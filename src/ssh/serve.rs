@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::connection::Connection;
 use super::context::Context;
@@ -23,6 +23,9 @@ use crate::workspace::Target;
 const MIB: u64 = 1024 * 1024;
 /// Between the last session's end, the farewell and the cut of a draining connection: for the last packets.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What of a refused client's algorithms is logged, in characters.
+const MAX_NAMES: usize = 500;
 
 /// Whose connection another one is within, and where that one leads.
 #[derive(Clone)]
@@ -58,7 +61,7 @@ fn protocol(config: &Config, host_keys: HostKeys, ciphers: Vec<cipher::Name>) ->
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),
         keys,
         certificates,
-        preferred: algorithms::preferred(ciphers),
+        preferred: algorithms::preferred(ciphers, &config.macs),
         // Refusals that count: the first question for `none`, the offers, and what may fail after.
         max_auth_attempts: 1 + config.max_key_offers + 3,
         // Slept through for each refused key; enough to hide how long the look-up took.
@@ -128,6 +131,10 @@ pub(super) async fn connection(
     cut.cancel();
     match ended {
         Ok(()) => debug!("connection ended"),
+        Err(russh::Error::NoCommonAlgo { kind, theirs, .. }) => {
+            let theirs: String = theirs.join(",").chars().take(MAX_NAMES).collect();
+            info!(?kind, theirs, "refused a client that shares no algorithm with us");
+        }
         Err(error) => debug!(%error, "connection ended"),
     }
 }

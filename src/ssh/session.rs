@@ -27,6 +27,8 @@ const INTERRUPTED: u32 = 130;
 const CTRL_C: u8 = 3;
 /// Set to 0, the shell ends with its connection.
 const PERSIST: &str = "BASTION_PERSIST";
+/// The type of a terminal that cannot even move its cursor.
+const DUMB: &str = "dumb";
 /// Signals that may wait to be sent on.
 const MAX_SIGNALS: usize = 8;
 const NO_DISPLAY: &str = "X11 is not forwarded, as this DevServer's pod has no agent; ask your administrator to set \
@@ -53,16 +55,17 @@ impl Session {
         let detached = context.config.detached_shell_timeout;
         let Some(mut command) = request(&mut reader, identity.permissions(), detached).await else { return };
         let events = Arc::new(Events::default());
-        let writer = Writer { half, events: events.clone() };
+        let mut writer = Writer { half, events: events.clone(), screen: false };
         if let Program::Command(line) = &command.program
             && identity.permissions().forced_command.is_none()
-            && let Some(asked) = shells::parse(line)
+            && let Some(asked) = std::str::from_utf8(line).ok().and_then(shells::parse)
         {
             match asked {
                 Ok(shells) => command.program = Program::Shells(shells),
                 Err(usage) => return explain_usage(&usage, &writer, command.terminal.is_some()).await,
             }
         }
+        writer.screen = command.terminal.is_some() && matches!(command.program, Program::Shell | Program::Shells(_));
         command.environment.extend(self.variables());
         command.ssh_agent &= self.forwarder.permits_ssh_agent();
         command.x11 = command.x11.filter(|_| self.forwarder.permits_x11());
@@ -168,7 +171,7 @@ impl Session {
         if signal::ended(totals.exit)
             && let Some(reason) = context.run.why_gone(identity, target).await
         {
-            writer.stderr(message::line(&reason, terminal), terminal).await?;
+            writer.say(message::line(&reason, terminal)).await?;
         }
         Ok(totals)
     }
@@ -196,12 +199,12 @@ impl Session {
             started = start => started,
             () = writer.events.closed.cancelled() => return Err(Err(Closed)),
             () = interrupted => {
-                let _ = writer.stderr(message::line("interrupted", true), true).await;
+                let _ = writer.say(message::line("interrupted", true)).await;
                 return Err(Ok(INTERRUPTED));
             }
         };
         if clear {
-            writer.stdout(message::CLEAR_LINE).await.map_err(Err)?;
+            writer.say(message::CLEAR_LINE).await.map_err(Err)?;
         }
         match started {
             Ok(process) => {
@@ -209,14 +212,14 @@ impl Session {
                     writer.stderr(message::line(NO_DISPLAY, terminal), terminal).await.map_err(Err)?;
                 }
                 // Whoever had to wait may be new here.
-                if clear && self.forwarder.permitted() {
-                    writer.stdout(self.introduction()).await.map_err(Err)?;
+                if clear && writer.screen && self.forwarder.permitted() {
+                    writer.say(self.introduction()).await.map_err(Err)?;
                 }
                 Ok(process)
             }
             Err(error) => {
                 info!(error = &error as &dyn std::error::Error, "failed to start the program");
-                writer.stderr(message::line(&error.user_message(), terminal), terminal).await.map_err(Err)?;
+                writer.say(message::line(&error.user_message(), terminal)).await.map_err(Err)?;
                 Err(Ok(FAILURE))
             }
         }
@@ -277,12 +280,14 @@ async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions, detach
             } => x11 = forward::x11(single_connection, &protocol, &cookie, screen),
             ChannelMsg::RequestShell { .. } => break Program::Shell,
             ChannelMsg::RequestSubsystem { name, .. } if name == SFTP => break Program::Sftp,
-            ChannelMsg::Exec { command, .. } => break Program::Command(String::from_utf8_lossy(&command).into_owned()),
+            ChannelMsg::Exec { command, .. } => break Program::Command(command),
             ChannelMsg::Close => return None,
             other => debug!(?other, "ignored before a program runs"),
         }
     };
     let program = force(program, permissions, &mut environment);
+    // Programs say dumb, Emacs for one: they know no screen to come back to, and whoever logs in next would be in theirs.
+    let detached = detached.filter(|_| terminal.as_ref().is_some_and(|terminal| terminal.term != DUMB));
     Some(Command { program, terminal, environment, ssh_agent, x11, detached })
 }
 
@@ -291,11 +296,11 @@ fn force(asked: Program, permissions: &Permissions, environment: &mut Vec<(Strin
     let Some(forced) = &permissions.forced_command else { return asked };
     let asked = match asked {
         Program::Shell | Program::Shells(_) => None,
-        Program::Command(asked) => Some(asked),
+        Program::Command(asked) => Some(String::from_utf8_lossy(&asked).into_owned()),
         Program::Sftp => Some(SFTP.to_owned()),
     };
     environment.extend(asked.map(|asked| ("SSH_ORIGINAL_COMMAND".to_owned(), asked)));
-    Program::Command(forced.clone())
+    Program::Command(forced.clone().into_bytes())
 }
 
 /// Answers a command of ours that was not understood, or asked for help, as clap has it.
@@ -348,7 +353,7 @@ fn terminal_type(asked: &str) -> String {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || b"-+._".contains(&byte);
     match !asked.is_empty() && asked.len() <= 64 && asked.bytes().all(word) {
         true => asked.to_owned(),
-        false => "dumb".to_owned(),
+        false => DUMB.to_owned(),
     }
 }
 

@@ -130,6 +130,7 @@ fn config() -> Config {
         further_host_keys: vec![],
         host_certificates: vec![],
         ciphers: vec![russh::cipher::AES_256_GCM],
+        macs: vec![russh::mac::HMAC_SHA256_ETM],
         banner: None,
         login_grace_time: PATIENCE,
         max_startups: 100,

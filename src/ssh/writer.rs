@@ -27,11 +27,19 @@ pub(super) struct Events {
 pub(super) struct Writer {
     pub(super) half: ChannelWriteHalf<Msg>,
     pub(super) events: Arc<Events>,
+    /// Whether it leads to the screen of a shell.
+    pub(super) screen: bool,
 }
 
 impl Writer {
     pub(super) async fn stdout(&self, data: Bytes) -> Result<(), Closed> {
         self.until_closed(self.half.data_bytes(data)).await
+    }
+
+    /// What the bastion itself says. A command's output may be read by a program, on a terminal too, as Ansible's is: it
+    /// has this beside it.
+    pub(super) async fn say(&self, line: Bytes) -> Result<(), Closed> {
+        self.stderr(line, self.screen).await
     }
 
     /// Writes to stderr, or to the terminal, which has no other.

@@ -20,7 +20,7 @@ impl EchoWorkspaces {
         let (output, receiver) = mpsc::channel(8);
         let line = match &command.program {
             Program::Shell | Program::Sftp | Program::Shells(_) => String::new(),
-            Program::Command(line) => line.clone(),
+            Program::Command(line) => String::from_utf8_lossy(line).into_owned(),
         };
         tokio::spawn(async move {
             let exit = tokio::select! {

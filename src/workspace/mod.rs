@@ -92,7 +92,7 @@ impl Error {
             Self::Lost(_) | Self::Carrier(_) => "the connection to your pod was lost".to_owned(),
             Self::Protocol(what) => format!("your pod's node sent something unexpected: {what}"),
             Self::CommandTooLong => {
-                "the command is too long; put it into a file, or send it on stdin to `sh -s`".to_owned()
+                "the command is too long, or not UTF-8; put it into a file, or send it on stdin to `sh -s`".to_owned()
             }
             Self::Provisioning(error) => error.user_message(),
             Self::NoSuchDevServer { name, existing, .. } if existing.is_empty() => {

@@ -46,14 +46,15 @@ pub(super) fn run(command: &Command) -> Result<Run, Error> {
     argv.push("--".to_owned());
     let mut preamble = None;
     if let Program::Command(text) = &command.program {
-        if text.len() > MAX_COMMAND || (text.len() > MAX_ARGUMENTS && command.terminal.is_some()) {
-            return Err(Error::CommandTooLong);
-        }
-        if text.len() > MAX_ARGUMENTS || text == "-" {
-            argv.push("-".to_owned());
-            preamble = Some(format!("{text}\n{nonce}\n").into_bytes());
-        } else {
-            argv.push(text.clone());
+        // An argument of an exec has to be UTF-8.
+        let argument = String::from_utf8(text.clone()).ok().filter(|text| text.len() <= MAX_ARGUMENTS);
+        match argument {
+            Some(argument) if argument != "-" => argv.push(argument),
+            _ if text.len() > MAX_COMMAND || command.terminal.is_some() => return Err(Error::CommandTooLong),
+            _ => {
+                argv.push("-".to_owned());
+                preamble = Some([&text[..], b"\n", nonce.as_bytes(), b"\n"].concat());
+            }
         }
     }
     Ok(Run { nonce, argv, preamble })
@@ -88,16 +89,16 @@ mod tests {
 
     #[test]
     fn a_long_command_goes_through_stdin() {
-        let text = "#".repeat(100 * 1024);
+        let text = "#".repeat(100 * 1024).into_bytes();
         let run = run(&command(Program::Command(text.clone()), None)).unwrap();
         assert_eq!(run.argv.last().unwrap(), "-");
-        assert_eq!(run.preamble.unwrap(), format!("{text}\n{}\n", run.nonce).into_bytes());
+        assert_eq!(run.preamble.unwrap(), [&text[..], b"\n", run.nonce.as_bytes(), b"\n"].concat());
     }
 
     #[test]
     fn what_no_kernel_takes_is_refused() {
         let terminal = Terminal { term: "xterm".into(), size: TerminalSize { columns: 80, rows: 24 }, modes: vec![] };
-        let long = |n| Program::Command("#".repeat(n));
+        let long = |n| Program::Command("#".repeat(n).into());
         assert!(matches!(run(&command(long(128 * 1024), None)), Err(Error::CommandTooLong)));
         assert!(matches!(run(&command(long(17 * 1024), Some(terminal))), Err(Error::CommandTooLong)));
         let mut forced = command(Program::Command("date".into()), None);

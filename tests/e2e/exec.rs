@@ -1,5 +1,7 @@
 //! `ssh alice@bastion 'command'`.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
 use serde_json::json;
@@ -88,6 +90,15 @@ async fn the_shell_gets_the_command_as_it_was_typed() {
         .exits(0)
         .prints("two  spaces|a\"b|42|$HOME|\\|ü|second line\n");
     alice.ssh("echo first &&\necho second").run().await.exits(0).prints("first\nsecond\n");
+}
+
+/// The name of a file may be in Latin-1; it came as U+FFFD.
+#[tokio::test]
+async fn a_command_need_not_be_utf_8() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let latin_1 = OsString::from_vec(b"printf '%s' caf\xe9".to_vec());
+    alice.shell().command(latin_1).run().await.exits(0).prints_bytes(b"caf\xe9");
 }
 
 #[tokio::test]

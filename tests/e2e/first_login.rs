@@ -132,6 +132,15 @@ async fn a_first_login_that_is_fast_says_nothing() {
     }
 }
 
+/// What is told of the wait was among the output that Ansible, which asks for a terminal, takes for its command's.
+#[tokio::test]
+async fn a_command_on_a_terminal_has_its_output_to_itself() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let first = alice.ssh("echo hi").argument("-tt").run().await;
+    first.exits(0).prints("hi\r\n").says("bastion: ");
+}
+
 #[tokio::test]
 async fn the_home_outlives_its_pod() {
     let product = Product::shared().await;

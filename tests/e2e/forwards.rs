@@ -24,7 +24,7 @@ while True: threading.Thread(target=serve, args=(s.accept()[0],)).start()
 " "#;
 
 /// Writes, ends its own direction, and reads to the end.
-async fn exchange(mut socket: impl AsyncReadExt + AsyncWriteExt + Unpin, text: &[u8]) -> Vec<u8> {
+pub(crate) async fn exchange(mut socket: impl AsyncReadExt + AsyncWriteExt + Unpin, text: &[u8]) -> Vec<u8> {
     socket.write_all(text).await.expect("it is taken");
     socket.shutdown().await.expect("one direction can be ended");
     let mut answer = Vec::new();
@@ -32,12 +32,12 @@ async fn exchange(mut socket: impl AsyncReadExt + AsyncWriteExt + Unpin, text: &
     answer
 }
 
-async fn connect(port: u16) -> TcpStream {
+pub(crate) async fn connect(port: u16) -> TcpStream {
     eventually("a forwarded port", async || TcpStream::connect(("127.0.0.1", port)).await.ok()).await
 }
 
 /// A server in her pod, at a port or a path.
-async fn shouts(alice: &User, at: &str) -> Session {
+pub(crate) async fn shouts(alice: &User, at: &str) -> Session {
     let session = alice.ssh(&format!("{SHOUT}{at}")).input(Input::Held).start();
     session.prints("listens\n").await;
     session

@@ -1,4 +1,4 @@
-//! The product driven from outside, with OpenSSH's client: on the embedded cluster, or, with
+//! The product driven from outside, with real clients: on the embedded cluster, or, with
 //! `BASTION_TEST_CLUSTER=real` and KUBECONFIG, on a real one. `scripts/test` runs it.
 
 // A test that cannot go on panics; that is how it fails.
@@ -9,6 +9,7 @@ mod harness;
 mod api_calls;
 mod carrier;
 mod certificates;
+mod clients;
 mod cluster_rights;
 mod code_hosts;
 mod command_line;
@@ -18,6 +19,7 @@ mod files;
 mod first_login;
 mod forwards;
 mod host_keys;
+mod ides;
 mod interactive;
 mod jump;
 mod key_files;

@@ -207,3 +207,17 @@ async fn a_mistake_about_shells_is_explained() {
     missing.shows("there is no shell 77").await;
     missing.exits(1).await;
 }
+
+/// Programs that drive a shell, such as Emacs, say that their terminal is dumb.
+#[tokio::test]
+async fn a_shell_on_a_dumb_terminal_ends_with_its_connection() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let seconds = "98440.2";
+    let mut terminal = alice.shell().environment("TERM", "dumb").terminal(24, 80);
+    terminal.types(&format!("sleep {seconds}\r")).await;
+    eventually("its process", async || (alice.counts_processes(seconds).await == 1).then_some(())).await;
+    terminal.kill().await;
+    eventually("no process left", async || (alice.counts_processes(seconds).await == 0).then_some(())).await;
+}

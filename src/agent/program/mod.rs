@@ -1,5 +1,6 @@
 //! A session's program: started as sshd would, copied to and from its stream, hung up with it.
 
+mod hang_up;
 mod input;
 mod modes;
 mod output;
@@ -8,24 +9,17 @@ mod start;
 
 pub(super) use shell::Shells;
 
-use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
-use rustix::termios::tcgetpgrp;
+use rustix::process::Pid;
 use tokio::process::Child;
-use tokio::time::{Instant, sleep};
 
 use super::account::Account;
 use super::forward::{Display, Leading, SshAgentSocket};
 use super::request::{Exit, News, ProgramRequest, X11};
 use crate::carrier::{Carrier, Message, Stream};
-
-/// What a program that was hung up may do before it is told more firmly.
-const PATIENCE: Duration = Duration::from_secs(5);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+use start::Held;
 
 /// Runs the program that `request` asks for, to its end or its session's; a shell that lasts also beyond.
 pub(super) async fn run(
@@ -50,12 +44,12 @@ pub(super) async fn run(
             return;
         }
     };
-    let start::Started { mut child, group, stdin, output, terminal } = started;
+    let start::Started { mut child, group, stdin, output, held } = started;
     if sender.send(Message::control(&News::Started)).is_err() {
-        return hang_up(child, vec![group]).await;
+        return hang_up(child, group, held).await;
     }
-    let foreground = terminal.as_ref().map(|terminal| terminal.as_fd());
-    let mut input = Box::pin(input::feed(receiver, stdin, terminal.is_some(), group));
+    let terminal = matches!(held, Held::Terminal(_));
+    let mut input = Box::pin(input::feed(receiver, stdin, terminal, group));
     let status = tokio::select! {
         status = output::copy(output, &mut child, &sender) => status,
         () = &mut input => None, // The session is over.
@@ -65,11 +59,16 @@ pub(super) async fn run(
             let _ = sender.send(Message::control(&News::Exited(exit(status))));
         }
         None => {
-            // What runs in the foreground of a terminal leads a group of its own.
-            let foreground = foreground.and_then(|terminal| tcgetpgrp(terminal).ok());
-            drop((input, terminal));
-            hang_up(child, foreground.into_iter().chain([group]).collect()).await;
+            drop(input);
+            hang_up(child, group, held).await;
         }
+    }
+}
+
+async fn hang_up(child: Child, group: Pid, held: Held) {
+    match held {
+        Held::Terminal(terminal) => hang_up::terminal(child, group, terminal).await,
+        Held::Pipes(pipes) => hang_up::holders(child, group, &pipes).await,
     }
 }
 
@@ -98,22 +97,5 @@ fn exit(status: ExitStatus) -> Exit {
     match status.signal() {
         Some(number) => Exit::Signal { number: number.unsigned_abs(), core_dumped: status.core_dumped() },
         None => Exit::Code(status.code().unwrap_or(255).unsigned_abs()),
-    }
-}
-
-/// Ends what the session started, with growing firmness.
-async fn hang_up(mut child: Child, groups: Vec<Pid>) {
-    for signals in [&[Signal::HUP, Signal::CONT][..], &[Signal::TERM], &[Signal::KILL]] {
-        for (&group, &signal) in groups.iter().flat_map(|group| signals.iter().map(move |signal| (group, signal))) {
-            let _ = kill_process_group(group, signal);
-        }
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            let _ = child.try_wait(); // Or it stays in its group, dead.
-            if groups.iter().all(|&group| test_kill_process_group(group).is_err()) {
-                return;
-            }
-            sleep(LOOK_AGAIN).await;
-        }
     }
 }

@@ -1,7 +1,9 @@
 //! Starts a program with the environment, the folder and the terminal that a login gets.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -15,6 +17,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout};
 use super::super::account::Account;
 use super::super::request::{Program, ProgramRequest, Terminal};
 use super::super::scp;
+use super::hang_up::Pipes;
 use super::modes;
 
 pub(super) struct Started {
@@ -23,8 +26,14 @@ pub(super) struct Started {
     pub(super) group: Pid,
     pub(super) stdin: Stdin,
     pub(super) output: Output,
-    /// The terminal, if it has one: tells who runs in its foreground.
-    pub(super) terminal: Option<OwnedFd>,
+    pub(super) held: Held,
+}
+
+/// What tells who runs for the session's sake.
+pub(super) enum Held {
+    /// The terminal knows who is in its foreground.
+    Terminal(OwnedFd),
+    Pipes(Pipes),
 }
 
 pub(super) enum Stdin {
@@ -41,7 +50,7 @@ pub(super) enum Output {
 struct Invocation {
     path: PathBuf,
     argument_0: String,
-    arguments: Vec<String>,
+    arguments: Vec<OsString>,
 }
 
 /// Starts what is asked for, or says in words why not.
@@ -63,25 +72,27 @@ fn invocation(program: &Program, account: &Account) -> Result<Invocation, String
     };
     let own = || std::env::current_exe().map_err(|error| format!("the agent's own file is gone: {error}"));
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let of_shell = |command: OsString| {
+        let path = shell()?;
+        Ok::<_, String>(Invocation { argument_0: name(&path), path, arguments: vec!["-c".into(), command] })
+    };
     Ok(match program {
         // A login shell knows itself by the dash.
         Program::Shell => {
             let path = shell()?;
             Invocation { argument_0: format!("-{}", name(&path)), path, arguments: Vec::new() }
         }
-        Program::Command(command) => {
-            let path = match (shell(), scp::words(command)) {
-                (Err(_), Some(words)) => {
-                    let (own, words) = (own()?, words.into_iter().skip(1).collect());
-                    return Ok(Invocation { argument_0: scp::SCP.to_owned(), path: own, arguments: words });
-                }
-                (path, _) => path?,
-            };
-            Invocation { argument_0: name(&path), path, arguments: vec!["-c".to_owned(), command.clone()] }
-        }
+        Program::Command(command) => match (&account.shell, scp::words(command)) {
+            (None, Some(words)) => {
+                let arguments = words.into_iter().skip(1).map(Into::into).collect();
+                Invocation { argument_0: scp::SCP.to_owned(), path: own()?, arguments }
+            }
+            _ => of_shell(command.into())?,
+        },
+        Program::Bytes(command) => of_shell(OsString::from_vec(command.clone()))?,
         Program::Sftp => {
             let path = own()?;
-            Invocation { argument_0: name(&path), path, arguments: vec!["sftp".to_owned()] }
+            Invocation { argument_0: name(&path), path, arguments: vec!["sftp".into()] }
         }
     })
 }
@@ -103,8 +114,9 @@ fn on_pipes(request: &ProgramRequest, account: &Account, invocation: &Invocation
         return Err(io::Error::other("no pipes"));
     };
     let group = group(&child)?;
+    let held = Held::Pipes(Pipes::of([&stdin, &stdout, &stderr]));
     let stdin = Stdin::Pipe(Box::new(stdin));
-    Ok(Started { child, group, stdin, output: Output::Pipes(stdout, stderr), terminal: None })
+    Ok(Started { child, group, stdin, output: Output::Pipes(stdout, stderr), held })
 }
 
 fn on_terminal(
@@ -131,9 +143,9 @@ fn on_terminal(
         .spawn(pts)
         .map_err(io::Error::other)?;
     let group = group(&child)?;
-    let terminal = Some(pty.as_fd().try_clone_to_owned()?);
+    let held = Held::Terminal(pty.as_fd().try_clone_to_owned()?);
     let (reader, writer) = pty.into_split();
-    Ok(Started { child, group, stdin: Stdin::Terminal(writer), output: Output::Terminal(reader), terminal })
+    Ok(Started { child, group, stdin: Stdin::Terminal(writer), output: Output::Terminal(reader), held })
 }
 
 fn group(child: &Child) -> io::Result<Pid> {
@@ -159,7 +171,7 @@ mod tests {
         let account = Account { name: "root".into(), home: "/".into(), shell: None };
         let scp = invocation(&Program::Command("scp -t 'a b'".into()), &account).unwrap();
         assert_eq!(scp.path, std::env::current_exe().unwrap());
-        assert_eq!((scp.argument_0.as_str(), &scp.arguments[..]), ("scp", &["-t", "a b"].map(str::to_owned)[..]));
+        assert_eq!((scp.argument_0.as_str(), &scp.arguments[..]), ("scp", &["-t", "a b"].map(OsString::from)[..]));
         assert!(invocation(&Program::Command("ls".into()), &account).is_err());
         let with_shell = Account { shell: Some("/bin/sh".into()), ..account };
         assert_eq!(invocation(&Program::Command("scp -t x".into()), &with_shell).unwrap().path, Path::new("/bin/sh"));

@@ -57,7 +57,10 @@ fn request(command: &Command, ssh_agent: Option<u64>, x11: Option<(X11, u64)>) -
     });
     let program = match &command.program {
         Program::Shell => request::Program::Shell,
-        Program::Command(line) => request::Program::Command(line.clone()),
+        Program::Command(line) => match String::from_utf8(line.clone()) {
+            Ok(text) => request::Program::Command(text),
+            Err(other) => request::Program::Bytes(other.into_bytes()),
+        },
         Program::Sftp => request::Program::Sftp,
         Program::Shells(shells) => {
             return Request::Shells(ShellsRequest { shells: shells.clone(), terminal, ssh_agent, x11 });

@@ -44,8 +44,8 @@ pub struct Command {
 pub enum Program {
     /// The user's login shell.
     Shell,
-    /// A command line for the user's shell.
-    Command(String),
+    /// A command line for the user's shell, in whatever encoding.
+    Command(Vec<u8>),
     /// An SFTP server.
     Sftp,
     /// What the pod's agent tells about the shells that last.

@@ -1,5 +1,6 @@
 //! What the tests are written with: the product running somewhere, its users, and OpenSSH. Every wait has a deadline.
 
+mod client;
 mod cluster;
 mod flood;
 mod gateway;
@@ -15,6 +16,7 @@ mod terminal;
 mod user;
 mod wait;
 
+pub(crate) use client::{Laptop, is_installed};
 pub(crate) use cluster::{free_port, has_agents, is_real, kubectl, pod_settings};
 pub(crate) use flood::Flood;
 pub(crate) use gateway::Gateway;

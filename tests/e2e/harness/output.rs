@@ -1,7 +1,7 @@
 //! A running `ssh` and what it leaves behind.
 
 use std::io::Read;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Output};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -163,6 +163,13 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
+    /// Of a program other than `ssh`.
+    pub(super) fn of(output: Output, took: Duration) -> Self {
+        let Output { status, stdout, stderr } = output;
+        let (length, sha256) = (stdout.len() as u64, hex(&Sha256::digest(&stdout)));
+        Self { status, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned(), length, sha256, took }
+    }
+
     /// Stdout is exactly `text`.
     #[track_caller]
     pub(crate) fn prints(&self, text: &str) -> &Self {

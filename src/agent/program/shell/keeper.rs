@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pty_process::OwnedReadPty;
 use rustix::process::Pid;
-use rustix::termios::{Winsize, tcgetpgrp, tcsetwinsize};
+use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -68,9 +68,8 @@ impl Keeper {
                 }
             }
             None => {
-                let foreground = tcgetpgrp(&self.terminal).ok();
-                drop((self.source, self.terminal));
-                hang_up(self.child, foreground.into_iter().chain([self.group]).collect()).await;
+                drop(self.source);
+                hang_up::terminal(self.child, self.group, self.terminal).await;
             }
         }
     }

@@ -16,7 +16,7 @@ use rustix::process::Pid;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::start::{Output, Started, Stdin, start};
+use super::start::{Held, Output, Started, Stdin, start};
 use super::{display, ssh_agent_socket};
 use crate::agent::account::Account;
 use crate::agent::forward::{Display, SshAgentSocket};
@@ -119,8 +119,8 @@ impl Shells {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let ssh_agent = Arc::new(ssh_agent_socket(&mut request));
         let display = Arc::new(display(&mut request));
-        let Started { child, group, stdin, output, terminal: fd } = start(&request, account)?;
-        let (Stdin::Terminal(sink), Output::Terminal(source), Some(fd)) = (stdin, output, fd) else {
+        let Started { child, group, stdin, output, held } = start(&request, account)?;
+        let (Stdin::Terminal(sink), Output::Terminal(source), Held::Terminal(fd)) = (stdin, output, held) else {
             return Err("it has no terminal".to_owned());
         };
         let (sink, fd) = (Arc::new(tokio::sync::Mutex::new(sink)), Arc::new(fd));

@@ -1,0 +1,141 @@
+//! Ends what a session leaves behind, with growing firmness.
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use rustix::fs::fstat;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
+use rustix::termios::tcgetpgrp;
+use tokio::process::Child;
+use tokio::time::{Instant, sleep};
+
+/// What a program that was hung up may do before it is told more firmly.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const ROUNDS: [&[Signal]; 3] = [&[Signal::HUP, Signal::CONT], &[Signal::TERM], &[Signal::KILL]];
+
+/// The pipes that a session without a terminal gave its program, as `/proc/PID/fd` has them.
+pub(super) struct Pipes(Vec<String>);
+
+impl Pipes {
+    pub(super) fn of(ends: [&dyn AsFd; 3]) -> Self {
+        let name = |end: &dyn AsFd| fstat(end.as_fd()).map(|stat| format!("pipe:[{}]", stat.st_ino)).ok();
+        Self(ends.into_iter().filter_map(name).collect())
+    }
+
+    fn are_held_by(&self, process: &str) -> bool {
+        let Ok(files) = fs::read_dir(format!("/proc/{process}/fd")) else { return false };
+        let mut targets = files.flatten().filter_map(|file| fs::read_link(file.path()).ok());
+        targets.any(|target| self.0.iter().any(|pipe| target.as_os_str() == pipe.as_str()))
+    }
+}
+
+/// Ends the group that had this terminal, and the one in its foreground, which has a group of its own.
+pub(super) async fn terminal(mut child: Child, group: Pid, terminal: impl AsFd) {
+    let groups: Vec<Pid> = tcgetpgrp(&terminal).into_iter().chain([group]).collect();
+    drop(terminal);
+    for signals in ROUNDS {
+        for (&group, &signal) in groups.iter().flat_map(|group| signals.iter().map(move |signal| (group, signal))) {
+            let _ = kill_process_group(group, signal);
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            let _ = child.try_wait(); // Or it stays in its group, dead.
+            if groups.iter().all(|&group| test_kill_process_group(group).is_err()) {
+                return;
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+/// Ends who is in this group for the session's sake. Who let go of its pipes, as an editor's server does, goes on, and
+/// who ignores hang-ups, as nohup(1) arranges: sshd ends neither.
+pub(super) async fn holders(mut child: Child, group: Pid, pipes: &Pipes) {
+    for signals in ROUNDS {
+        for (process, &signal) in
+            held(group, pipes).into_iter().flat_map(|process| signals.iter().map(move |signal| (process, signal)))
+        {
+            let _ = kill_process(process, signal);
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = LOOK_AGAIN;
+        while Instant::now() < deadline {
+            let _ = child.try_wait(); // Or it stays in its group, dead.
+            if test_kill_process_group(group).is_err() || held(group, pipes).is_empty() {
+                return;
+            }
+            sleep(pause).await;
+            pause *= 2;
+        }
+    }
+}
+
+fn held(group: Pid, pipes: &Pipes) -> Vec<Pid> {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    // What ignores them because the agent does has not asked for it.
+    let all_ignore = ignores_hang_ups("self");
+    let names = processes.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    names
+        .filter_map(|name| Some((Pid::from_raw(name.parse().ok()?)?, name)))
+        .filter(|(_, name)| is_in(group, name) && pipes.are_held_by(name) && (all_ignore || !ignores_hang_ups(name)))
+        .map(|(process, _)| process)
+        .collect()
+}
+
+/// proc_pid_stat(5): after the name in parentheses come the state, the parent and the group.
+fn is_in(group: Pid, process: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let field = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(2));
+    field.and_then(|field| field.parse().ok()).and_then(Pid::from_raw) == Some(group)
+}
+
+fn ignores_hang_ups(process: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask & 1 << (Signal::HUP.as_raw() - 1) != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Stdio;
+
+    use tokio::process::Command;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_let_go_or_ignores_hang_ups_goes_on() {
+        let script = "sleep 98100.1 </dev/null >/dev/null 2>&1 & nohup sleep 98100.2 2>/dev/null & sleep 98100.3 & \
+                      echo $$; sleep 98100.4";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (stdin, mut stdout, stderr) =
+            (child.stdin.take().unwrap(), child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let pipes = Pipes::of([&stdin, &stdout, &stderr]);
+        let group = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+        tokio::io::AsyncReadExt::read_u8(&mut stdout).await.unwrap();
+        // nohup becomes the program by then.
+        while running(group).len() < 4 {
+            sleep(LOOK_AGAIN).await;
+        }
+        holders(child, group, &pipes).await;
+        assert_eq!(running(group), ["98100.1", "98100.2"]);
+        kill_process_group(group, Signal::KILL).unwrap();
+    }
+
+    /// How long those in the group sleep.
+    fn running(group: Pid) -> Vec<String> {
+        let names = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let lines = names.filter(|name| is_in(group, name)).map(|name| fs::read(format!("/proc/{name}/cmdline")));
+        let lines = lines.map(|line| String::from_utf8(line.unwrap_or_default()).unwrap());
+        let mut times: Vec<_> = lines.filter_map(|line| Some(line.strip_prefix("sleep\0")?.to_owned())).collect();
+        times.iter_mut().for_each(|time| time.truncate(7));
+        times.sort();
+        times
+    }
+}
