@@ -2,6 +2,7 @@
 //! container's user lacks.
 
 mod account;
+mod activity;
 mod connect;
 mod forward;
 mod init;

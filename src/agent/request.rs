@@ -14,6 +14,8 @@ pub enum Request {
     Connect(Address),
     /// To listen in the pod for as long as the stream lasts.
     Listen(Listen),
+    /// How the pod is used.
+    Activity,
 }
 
 /// The first message of a stream that the agent opens: a listener has accepted a connection, whose data is the stream's.
@@ -159,10 +161,27 @@ pub enum News {
     Started,
     /// The port that it listens on; 0 for a socket in the file system.
     Listening(u16),
+    /// How the pod is used. The last.
+    Activity(Activity),
     /// In words for the user. The last.
     NotStarted(String),
     /// How the program ended. The last.
     Exited(Exit),
+}
+
+/// How the pod is used: by everybody, and whatever carried it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Activity {
+    /// For how many seconds no session has sent anything to its program; none if none ever did.
+    pub input_seconds: Option<u64>,
+    /// The same of what sessions' programs write.
+    pub output_seconds: Option<u64>,
+    /// The same of what goes over forwarded connections.
+    pub forwarded_seconds: Option<u64>,
+    /// Sessions' programs that run, shells that nobody looks at included.
+    pub programs: u32,
+    /// Connections that are forwarded.
+    pub forwards: u32,
 }
 
 /// How a program ended.

@@ -16,9 +16,9 @@ use tokio_util::io::ReaderStream;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::account::Account;
-use super::request::Request;
-use super::{forward, program, socket};
-use crate::carrier::{self, Carrier, Incoming, Link, Side, Stream};
+use super::request::{News, Request};
+use super::{activity, forward, program, socket};
+use crate::carrier::{self, Carrier, Incoming, Link, Message, Side, Stream};
 
 /// How long programs wait for the next link after theirs broke, unless the bastion says how long it tries.
 const GRACE: Duration = Duration::from_secs(60);
@@ -133,6 +133,9 @@ impl Server {
             }
             Ok(Request::Shells(request)) => self.shells.serve(request, carrier, stream).await,
             Ok(Request::Connect(address)) => forward::connect(address, stream).await,
+            Ok(Request::Activity) => {
+                let _ = stream.sender.send(Message::control(&News::Activity(activity::report())));
+            }
             Ok(Request::Listen(request)) => forward::listen(request, carrier, stream).await,
             Err(_) => {} // A younger bastion's: the dropped stream says no.
         }

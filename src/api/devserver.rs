@@ -1,7 +1,7 @@
 //! `DevServer`: one development server of one user, in her namespace.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
@@ -91,12 +91,36 @@ pub struct DevServerStatus {
     /// Whether bastion-agent runs in that pod. Without it sessions are plain execs: no sftp, no forwards.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub agent: bool,
+    /// How its pod is used. The SSH server writes it while anybody is in, once a minute at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activity: Option<Activity>,
     /// The spec's generation that this status tells about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`: sessions can enter.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+/// How a pod with bastion-agent is used.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Activity {
+    /// When somebody last typed, or sent something to a program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_input_time: Option<Time>,
+    /// When a session's program last wrote something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_output_time: Option<Time>,
+    /// When something last went over a forwarded connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_forward_time: Option<Time>,
+    /// Sessions' programs that run, shells that nobody looks at included.
+    #[serde(default)]
+    pub programs: u32,
+    /// Connections that are forwarded.
+    #[serde(default)]
+    pub forwards: u32,
 }
 
 /// Where a DevServer is in its life.

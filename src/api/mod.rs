@@ -8,7 +8,7 @@ pub mod flavor;
 pub mod names;
 pub mod user;
 
-pub use devserver::{DevServer, DevServerSpec, DevServerStatus, Home, Phase};
+pub use devserver::{Activity, DevServer, DevServerSpec, DevServerStatus, Home, Phase};
 pub use flavor::{DevServerFlavor, DevServerFlavorSpec};
 pub use user::{DevServerUser, DevServerUserSpec, DevServerUserStatus};
 

@@ -41,6 +41,7 @@ pub(super) const SERVE: &[Rule] = &[
     rule(WATCH, OURS, "devservers"),
     rule(APPLY, OURS, "devserverusers"),
     rule(&["get", "create"], OURS, "devservers"),
+    status(&["patch"], OURS, "devservers"),
     rule(WATCH, "", "namespaces"),
     rule(APPLY, "", "namespaces"),
     rule(APPLY, "", "serviceaccounts"),

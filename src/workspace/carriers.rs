@@ -14,7 +14,7 @@ use tracing::{debug, info};
 
 use super::exec::{self, ExecRequest, Frame};
 use super::listeners::Listeners;
-use super::{Error, Workspace};
+use super::{Config, Error, Workspace, activity};
 use crate::api::names;
 use crate::carrier::{self, Carrier, Keepalive, Link, Side};
 
@@ -24,6 +24,7 @@ pub(super) struct Carriers {
     client: kube::Client,
     keepalive: Keepalive,
     linger: Duration,
+    activity_interval: Duration,
     of_pods: Arc<DashMap<Workspace, Arc<OnceCell<Agent>>>>,
 }
 
@@ -40,10 +41,10 @@ pub(super) struct Agent {
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl Carriers {
-    /// `grace` is how long an exec that broke is opened again before its streams are given up.
-    pub(super) fn new(client: kube::Client, ping: Duration, grace: Duration, linger: Duration) -> Self {
-        let keepalive = Keepalive { ping, patience: 3, grace };
-        Self { client, keepalive, linger, of_pods: Arc::default() }
+    pub(super) fn new(client: kube::Client, config: &Config) -> Self {
+        let keepalive = Keepalive { ping: config.exec_ping, patience: 3, grace: config.carrier_grace };
+        let (linger, activity_interval) = (config.carrier_linger, config.activity_interval);
+        Self { client, keepalive, linger, activity_interval, of_pods: Arc::default() }
     }
 
     /// The workspace's agent, to which there is a link when this returns.
@@ -64,7 +65,12 @@ impl Carriers {
         let keeper = Keeper { carriers: self.clone(), workspace: workspace.clone(), carrier: carrier.clone(), broken };
         tokio::spawn(keeper.run(linked));
         match is_linked.await {
-            Ok(Ok(())) => Ok(Agent { carrier, broken_since, listeners: Listeners::serve(incoming) }),
+            Ok(Ok(())) => {
+                let agent = Agent { carrier, broken_since, listeners: Listeners::serve(incoming) };
+                let (workspace, client) = (workspace.clone(), self.client.clone());
+                tokio::spawn(activity::report(agent.clone(), workspace, client, self.activity_interval));
+                Ok(agent)
+            }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::Lost("the carrier was dropped".into())),
         }

@@ -42,6 +42,9 @@ pub struct Config {
     /// How long the exec to a pod's agent may be away before its sessions and forwards are given up.
     #[serde(with = "crate::config::duration")]
     pub carrier_grace: Duration,
+    /// How often a DevServer's status tells how it is used.
+    #[serde(with = "crate::config::duration")]
+    pub activity_interval: Duration,
     /// How long the exec to a pod's agent is kept after its last session.
     #[serde(with = "crate::config::duration")]
     pub carrier_linger: Duration,
@@ -51,6 +54,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Workspace {
     pub(super) namespace: String,
+    pub(super) devserver: String,
     pub(super) pod: String,
     /// The account that acts in it for its owner.
     pub(super) service_account: String,
@@ -89,7 +93,7 @@ impl Workspaces {
         provisioning: provisioning::Config,
         tasks: TaskTracker,
     ) -> Self {
-        let carriers = Carriers::new(client.clone(), config.exec_ping, config.carrier_grace, config.carrier_linger);
+        let carriers = Carriers::new(client.clone(), &config);
         Self { client, cache, carriers, config, provisioning, provisioning_of: Arc::default(), tasks }
     }
 
@@ -232,6 +236,7 @@ impl Workspaces {
         }
         Some(Workspace {
             namespace: names::namespace(user),
+            devserver: name.to_owned(),
             pod: status.pod_name.clone()?,
             service_account: names::service_account_username(user),
             agent: status.agent,

@@ -3,7 +3,7 @@
 use super::Error;
 use super::carriers::Agent;
 use super::listeners::Listener;
-use crate::agent::request::{Address, Listen, News, Request};
+use crate::agent::request::{Activity, Address, Listen, News, Request};
 use crate::carrier::{Message, Receiver, Stream, json, parse};
 
 impl Agent {
@@ -24,6 +24,17 @@ impl Agent {
         match answer(&mut stream.receiver).await? {
             News::Listening(port) => Ok(Listener::new(port, connections, stream)),
             _ => Err(Error::Protocol("news of a listener that cannot be")),
+        }
+    }
+}
+
+impl Agent {
+    /// How the pod is used.
+    pub(super) async fn activity(&self) -> Result<Activity, Error> {
+        let mut stream = self.carrier.open(json(&Request::Activity));
+        match answer(&mut stream.receiver).await? {
+            News::Activity(activity) => Ok(activity),
+            _ => Err(Error::Protocol("news of an activity that cannot be")),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Where do they go? [`Identity`](crate::identity::Identity) + [`Target`] → a ready [`Workspace`] → a [`Process`] in it.
 
+mod activity;
 mod cache;
 mod carriers;
 mod ensure;

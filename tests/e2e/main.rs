@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod activity;
 mod api_calls;
 mod carrier;
 mod certificates;

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use super::activity;
 use super::request::{Address, News};
 use crate::carrier::{MAX_DATA, Message, Receiver, Sender, Stream};
 
@@ -83,6 +84,7 @@ impl Socket {
 
 async fn copy(source: impl AsyncRead + Unpin, sink: impl AsyncWrite + Unpin, stream: Stream) {
     let Stream { sender, receiver } = stream;
+    let _counted = activity::forward();
     // An error either way, a reset say, ends both; the end of one direction does not.
     let _ = tokio::try_join!(up(source, &sender), down(receiver, sink));
 }
@@ -93,6 +95,7 @@ async fn up(mut source: impl AsyncRead + Unpin, sender: &Sender) -> io::Result<(
         if source.read_buf(&mut data).await? == 0 {
             return sender.send(Message::Eof).map_err(io::Error::other);
         }
+        activity::forwarded();
         sender.data(data.freeze()).await.map_err(io::Error::other)?;
     }
 }
@@ -100,7 +103,10 @@ async fn up(mut source: impl AsyncRead + Unpin, sender: &Sender) -> io::Result<(
 async fn down(mut receiver: Receiver, mut sink: impl AsyncWrite + Unpin) -> io::Result<()> {
     while let Some((message, _credit)) = receiver.receive().await {
         match message {
-            Message::Data(data) => sink.write_all(&data).await?,
+            Message::Data(data) => {
+                activity::forwarded();
+                sink.write_all(&data).await?;
+            }
             Message::Eof => sink.shutdown().await?,
             _ => {}
         }

@@ -5,6 +5,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, watch};
 
+use super::super::activity;
 use super::super::request::{Order, Size};
 use super::start::Stdin;
 use crate::carrier::{Credit, Message, Receiver, parse};
@@ -20,6 +21,7 @@ pub(super) async fn feed(mut receiver: Receiver, stdin: Stdin, terminal: bool, g
         while let Some((message, credit)) = receiver.receive().await {
             match message {
                 Message::Data(bytes) => {
+                    activity::input();
                     if let Some(data) = &data {
                         let _ = data.send((bytes, credit));
                     }

@@ -16,6 +16,7 @@ use rustix::process::Pid;
 use tokio::process::Child;
 
 use super::account::Account;
+use super::activity;
 use super::forward::{Display, Leading, SshAgentSocket};
 use super::request::{Exit, News, ProgramRequest, X11};
 use crate::carrier::{Carrier, Message, Stream};
@@ -45,6 +46,7 @@ pub(super) async fn run(
         }
     };
     let start::Started { mut child, group, stdin, output, held } = started;
+    let _counted = activity::program();
     if sender.send(Message::control(&News::Started)).is_err() {
         return hang_up(child, group, held).await;
     }

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Child;
 use tokio::time::timeout;
 
+use super::super::activity;
 use super::start::Output;
 use crate::carrier::{Ended, MAX_DATA, Sender};
 
@@ -62,6 +63,8 @@ async fn pump(source: &mut (impl AsyncRead + Unpin), sender: &Sender, stderr: bo
 
 pub(super) async fn read(source: &mut (impl AsyncRead + Unpin)) -> std::io::Result<BytesMut> {
     let mut data = BytesMut::with_capacity(MAX_DATA);
-    source.read_buf(&mut data).await?;
+    if source.read_buf(&mut data).await? > 0 {
+        activity::output();
+    }
     Ok(data)
 }

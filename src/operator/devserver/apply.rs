@@ -195,7 +195,9 @@ async fn delete_pod(context: &Context, pod: &Pod, why: Step) -> Result<(), Error
 
 /// Writes the status if it changed.
 pub(super) async fn apply_status(client: &Client, server: &DevServer, status: DevServerStatus) -> Result<(), Error> {
-    if server.status.as_ref() == Some(&status) {
+    // Of the SSH server's making.
+    let known = server.status.clone().map(|known| DevServerStatus { activity: None, ..known });
+    if known.as_ref() == Some(&status) {
         return Ok(());
     }
     let was = server.status.as_ref().map(|status| status.phase);

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shell;
 use super::keeper::{Order, Viewer};
+use crate::agent::activity;
 use crate::agent::program::input::signal;
 use crate::agent::program::lead;
 use crate::agent::request::{self, Exit, News, Terminal, X11};
@@ -120,7 +121,10 @@ impl Shell {
             while let Some((message, credit)) = receiver.receive().await {
                 match message {
                     Message::Data(_) if read_only => {}
-                    Message::Data(bytes) => drop(data.send((bytes, credit))),
+                    Message::Data(bytes) => {
+                        activity::input();
+                        let _ = data.send((bytes, credit));
+                    }
                     Message::Control(order) => self.obey(viewer, read_only, parse(&order).ok()).await,
                     _ => {}
                 }

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::start::{Held, Output, Started, Stdin, start};
 use super::{display, ssh_agent_socket};
 use crate::agent::account::Account;
+use crate::agent::activity;
 use crate::agent::forward::{Display, SshAgentSocket};
 use crate::agent::request::{Attach, News, ProgramRequest, ShellsRequest, Terminal};
 use crate::carrier::{Carrier, Message, Stream};
@@ -141,7 +142,9 @@ impl Shells {
         let shell = Shell { number, began, group, sink, terminal: fd, orders, detached, ssh_agent, display, lookers };
         self.shells().push(shell.clone());
         let shells = self.clone();
+        let counted = activity::program();
         tokio::spawn(async move {
+            let _counted = counted;
             keeper.run().await;
             shells.shells().retain(|shell| shell.number != number);
         });

@@ -91,7 +91,7 @@ mod tests {
         }
         screen.process(b"\x1b[31m$ \x1b[mecho h");
         let mut terminal = shown(&screen.repaint("NOTICE"));
-        assert_eq!(terminal.screen().contents(), " bastion: NOTICE\nline 8\nline 9\n$ echo h");
+        assert_eq!(terminal.screen().contents(), " bastion: NOTICE \nline 8\nline 9\n$ echo h");
         assert_eq!(terminal.screen().cursor_position(), (3, 8));
         terminal.screen_mut().set_scrollback(usize::MAX);
         assert_eq!(terminal.screen().contents(), "line 1\nline 2\nline 3\nline 4");

@@ -49,6 +49,7 @@ pub(super) fn status(server: &DevServer, invalid: Option<&Invalid>, done: &Done,
         message,
         pod_name: (phase == Phase::Running).then(|| server.name_any()),
         agent: phase == Phase::Running && done.pod.as_deref().is_some_and(has_agent),
+        activity: None,
         observed_generation: generation,
         conditions,
     }
