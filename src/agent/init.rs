@@ -1,6 +1,7 @@
 //! `bastion-agent run`: the pod's first process. Starts the server and the pod's own command, buries orphans, passes
 //! signals on.
 
+use std::ffi::OsString;
 use std::io;
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Runs until the pod is to end; returns its exit code. Without a command the pod lasts until it is told to end.
-pub async fn init(command: &[String]) -> io::Result<i32> {
+pub async fn init(command: &[OsString]) -> io::Result<i32> {
     let mut died = signal(SignalKind::child())?;
     let mut ended = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;

@@ -2,44 +2,47 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use bastion::agent;
-use clap::{Parser, Subcommand};
 
-/// Runs in a DevServer's pod and does there what an sshd would
-#[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
-struct Arguments {
-    #[command(subcommand)]
-    role: Role,
-}
+const USAGE: &str = "\
+Runs in a DevServer's pod and does there what an sshd would
 
-#[derive(Subcommand)]
-enum Role {
-    /// Be the pod's first process: serve, and run COMMAND if there is one
-    Run {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        command: Vec<String>,
-    },
-    /// Serve the bastions that connect
-    Serve,
-    /// Hand this process's stdin and stdout to the server
-    Connect,
-    /// Serve SFTP on stdin and stdout
-    Sftp,
-    /// Copy this program into a folder
-    Install { folder: PathBuf },
-}
+usage: bastion-agent run [--] [COMMAND...]   be the pod's first process: serve, and run COMMAND if there is one
+       bastion-agent serve                   serve the bastions that connect
+       bastion-agent connect                 hand this process's stdin and stdout to the server
+       bastion-agent sftp                    serve SFTP on stdin and stdout
+       bastion-agent install FOLDER          copy this program into a folder";
 
+/// Other programs start this one, with words that never change: a parser of command lines would be a tenth of its size.
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let name = arguments.first().and_then(|path| Path::new(path).file_name());
+    let (name, arguments) = match arguments.split_first() {
+        Some((name, arguments)) => (Path::new(name).file_name(), arguments),
+        None => (None, &[][..]),
+    };
     if name.is_some_and(|name| name == agent::SCP) {
         return agent::scp(arguments, io::stdin().lock(), io::stdout().lock()).into();
     }
-    match run(Arguments::parse_from(arguments).role) {
+    let (role, rest) = match arguments.split_first() {
+        Some((role, rest)) => (role.to_str(), rest),
+        None => (None, &[][..]),
+    };
+    let done = match (role, rest) {
+        (Some("run"), [dashes, command @ ..]) if dashes == "--" => run(command),
+        (Some("run"), command) => run(command),
+        (Some("serve"), []) => runtime().and_then(|runtime| runtime.block_on(agent::serve())).map(|()| 0),
+        (Some("connect"), []) => agent::connect().map(|()| 0),
+        (Some("sftp"), []) => agent::sftp(io::stdin().lock(), io::stdout().lock()).map(|()| 0),
+        (Some("install"), [folder]) => agent::install(Path::new(folder)).map(|()| 0),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("bastion-agent: {error}");
@@ -48,16 +51,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(role: Role) -> io::Result<u8> {
-    match role {
-        Role::Run { command } => {
-            runtime()?.block_on(agent::init(&command)).map(|code| u8::try_from(code).unwrap_or(255))
-        }
-        Role::Serve => runtime()?.block_on(agent::serve()).map(|()| 0),
-        Role::Connect => agent::connect().map(|()| 0),
-        Role::Sftp => agent::sftp(io::stdin().lock(), io::stdout().lock()).map(|()| 0),
-        Role::Install { folder } => agent::install(&folder).map(|()| 0),
-    }
+fn run(command: &[OsString]) -> io::Result<u8> {
+    runtime()?.block_on(agent::init(command)).map(|code| u8::try_from(code).unwrap_or(255))
 }
 
 /// One thread: the agent shares the pod's cores with its owner's work.

@@ -15,7 +15,8 @@ use super::{Error, Opened, Shared, Side};
 pub(super) const WINDOW: usize = 1024 * 1024;
 /// Arrived messages that need not be told of at once.
 const UNTOLD_MESSAGES: u64 = 64;
-const UNTOLD_BYTES: u64 = WINDOW as u64 / 8;
+/// Each telling costs all that lies between as much as a piece of data does.
+const UNTOLD_BYTES: u64 = WINDOW as u64 / 4;
 /// Streams that the other side may have open.
 const MAX_STREAMS: usize = 16 * 1024;
 /// Messages without weight that may wait for their reader.

@@ -10,9 +10,8 @@ pub(super) use words::words;
 
 use std::ffi::OsString;
 use std::io::{BufReader, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-
-use clap::Parser;
 
 use wire::{Failure, Peer};
 
@@ -21,51 +20,61 @@ pub const SCP: &str = "scp";
 /// Of a file, read or written at once, in bytes.
 const PIECE: usize = 128 * 1024;
 
-/// Answers the scp at the other end of an SSH session
-#[derive(Parser)]
-#[command(name = SCP)]
-struct Arguments {
-    /// Receive files
-    #[arg(short = 't', conflicts_with = "send", required_unless_present = "send")]
-    receive: bool,
-    /// Send files
-    #[arg(short = 'f')]
-    send: bool,
-    #[command(flatten)]
-    options: Options,
-    /// Nothing: there is no more to tell
-    #[arg(short, action = clap::ArgAction::Count)]
-    verbose: u8,
-    /// Nothing: there is no less to tell
-    #[arg(short, action = clap::ArgAction::Count)]
-    quiet: u8,
-    #[arg(required = true)]
-    paths: Vec<PathBuf>,
-}
-
-#[derive(clap::Args, Clone, Copy, Default)]
+#[derive(Clone, Copy, Default)]
 struct Options {
-    /// Folders too, with all that is in them
-    #[arg(short)]
+    /// Folders too, with all that is in them.
     recursive: bool,
-    /// Keep times and modes
-    #[arg(short)]
+    /// Keep times and modes.
     preserve: bool,
-    /// The target has to be a folder
-    #[arg(short = 'd')]
+    /// The target has to be a folder.
     folder: bool,
 }
 
-/// Runs the command `scp` with `arguments`, the first being its name; returns its exit status.
-pub fn scp(arguments: impl IntoIterator<Item = OsString>, input: impl Read, output: impl Write) -> u8 {
-    let Arguments { receive, options, paths, .. } = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            eprintln!(
-                "{error}\nThis scp only answers another one (scp -O); to copy from here, install openssh-client."
-            );
-            return 1;
+/// What the other scp asks of this one.
+#[derive(Default)]
+struct Arguments {
+    receive: bool,
+    send: bool,
+    options: Options,
+    paths: Vec<PathBuf>,
+}
+
+impl Arguments {
+    /// None if another scp would not say that.
+    fn parse(words: &[OsString]) -> Option<Self> {
+        let mut arguments = Self::default();
+        let mut words = words.iter();
+        for word in words.by_ref() {
+            let flags = match word.as_bytes() {
+                b"--" => break,
+                [b'-', flags @ ..] if !flags.is_empty() => flags,
+                _ => {
+                    arguments.paths.push(word.into());
+                    continue;
+                }
+            };
+            for flag in flags {
+                match flag {
+                    b't' => arguments.receive = true,
+                    b'f' => arguments.send = true,
+                    b'r' => arguments.options.recursive = true,
+                    b'p' => arguments.options.preserve = true,
+                    b'd' => arguments.options.folder = true,
+                    b'v' | b'q' => {} // There is no more to tell, and no less.
+                    _ => return None,
+                }
+            }
         }
+        arguments.paths.extend(words.map(PathBuf::from));
+        (arguments.receive != arguments.send && !arguments.paths.is_empty()).then_some(arguments)
+    }
+}
+
+/// Runs the command `scp` with `arguments`; returns its exit status.
+pub fn scp(arguments: &[OsString], input: impl Read, output: impl Write) -> u8 {
+    let Some(Arguments { receive, options, paths, .. }) = Arguments::parse(arguments) else {
+        eprintln!("scp: this one only answers another (scp -O); to copy from here, install openssh-client");
+        return 1;
     };
     let mut peer = Peer::new(BufReader::with_capacity(PIECE, input), output);
     let served = match (receive, &paths[..]) {

@@ -180,8 +180,7 @@ mod tests {
     /// What is answered to `said`, and the exit status.
     fn answers(target: &Path, flags: &str, said: &[u8]) -> (String, u8) {
         let mut answers = Vec::new();
-        let words = ["scp", flags].into_iter().map(Into::into).chain([target.into()]);
-        let status = crate::agent::scp(words, said, &mut answers);
+        let status = crate::agent::scp(&[flags.into(), target.into()], said, &mut answers);
         (String::from_utf8(answers).unwrap(), status)
     }
 
@@ -231,7 +230,7 @@ mod tests {
         let record = format!("C0644 {size} f\n");
         let said = record.as_bytes().chain(io::repeat(0).take(size + 1)).chain(&b"C0644 1 g\nx\0"[..]);
         let mut answers = Vec::new();
-        let status = crate::agent::scp(["scp", "-t", "/dev/null"].map(Into::into), said, &mut answers);
+        let status = crate::agent::scp(&["-t", "/dev/null"].map(Into::into), said, &mut answers);
         assert_eq!((answers, status), (vec![0; 5], 0));
     }
 

@@ -110,8 +110,8 @@ mod tests {
     /// What is sent to somebody who gives these answers, and the exit status.
     fn sent(flags: &str, paths: &[&Path], answers: impl Read) -> (String, u8) {
         let mut sent = Vec::new();
-        let words = ["scp", flags].into_iter().map(Into::into).chain(paths.iter().map(Into::into));
-        let status = crate::agent::scp(words, answers, &mut sent);
+        let words: Vec<_> = std::iter::once(flags.into()).chain(paths.iter().map(Into::into)).collect();
+        let status = crate::agent::scp(&words, answers, &mut sent);
         (String::from_utf8(sent).unwrap(), status)
     }
 

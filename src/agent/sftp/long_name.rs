@@ -66,13 +66,22 @@ fn mode(mode: u32) -> String {
     text
 }
 
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
 /// In UTC: the time zone of whoever reads it is unknown. The year stands for the hour of what is older than half a year.
+/// Not by `strftime`, which would take a good part of the agent's size.
 fn time(seconds: i64) -> String {
     const HALF_A_YEAR: i64 = 182 * 24 * 3600;
     let Ok(time) = jiff::Timestamp::from_second(seconds) else { return "?".to_owned() };
     let age = jiff::Timestamp::now().as_second() - seconds;
-    let format = if (0..HALF_A_YEAR).contains(&age) { "%b %e %H:%M" } else { "%b %e  %Y" };
-    time.strftime(format).to_string()
+    let time = jiff::tz::Offset::UTC.to_datetime(time);
+    let month = usize::try_from(time.month()).ok().and_then(|month| MONTHS.get(month - 1)).unwrap_or(&"?");
+    let day = time.day();
+    if (0..HALF_A_YEAR).contains(&age) {
+        format!("{month} {day:>2} {:02}:{:02}", time.hour(), time.minute())
+    } else {
+        format!("{month} {day:>2}  {:04}", time.year())
+    }
 }
 
 #[cfg(test)]
