@@ -17,6 +17,7 @@ mod message;
 mod penalties;
 mod progress;
 mod proxy_protocol;
+mod request;
 mod serve;
 mod server;
 mod session;

@@ -1,8 +1,7 @@
-//! One session channel (RFC 4254 §6): collects what the client asks for, then runs it.
+//! One session channel (RFC 4254 §6): runs what the client asks for.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use russh::server::{Handle, Msg};
@@ -14,28 +13,21 @@ use tracing::{Instrument, debug, info, info_span};
 
 use super::forward::{self, Forwarder};
 use super::inbox::Inbox;
+use super::request::{SFTP, terminal_size};
 use super::writer::{Closed, Events, Writer};
-use super::{copy, message, progress, shells, signal};
-use crate::identity::Permissions;
+use super::{copy, message, progress, request, shells, signal};
 use crate::telemetry::metrics;
-use crate::workspace::{Command, Exit, Process, Program, Target, Terminal, TerminalSize};
+use crate::workspace::{Command, Exit, Process, Program, Target, TerminalSize};
 
 /// The exit status that OpenSSH's client reports for its own failures; ours mean the same to scripts.
 const FAILURE: u32 = 255;
 /// What a shell reports for a program that Ctrl-C ended.
 const INTERRUPTED: u32 = 130;
 const CTRL_C: u8 = 3;
-/// Set to 0, the shell ends with its connection.
-const PERSIST: &str = "BASTION_PERSIST";
-/// The type of a terminal that cannot even move its cursor.
-const DUMB: &str = "dumb";
 /// Signals that may wait to be sent on.
 const MAX_SIGNALS: usize = 8;
 const NO_DISPLAY: &str = "X11 is not forwarded, as this DevServer's pod has no agent; ask your administrator to set \
                           operator.agent and restart the DevServer";
-/// The one subsystem there is.
-pub(super) const SFTP: &str = "sftp";
-
 /// A session channel whose client may still be asking.
 pub(super) struct Session {
     /// Whose session it is; forwards what belongs to it.
@@ -53,7 +45,7 @@ impl Session {
         let (mut reader, half) = channel.split();
         let Forwarder { context, identity, target, .. } = &self.forwarder;
         let detached = context.config.detached_shell_timeout;
-        let Some(mut command) = request(&mut reader, identity.permissions(), detached).await else { return };
+        let Some(mut command) = request::read(&mut reader, identity.permissions(), detached).await else { return };
         let events = Arc::new(Events::default());
         let mut writer = Writer { half, events: events.clone(), screen: false };
         if let Program::Command(line) = &command.program
@@ -226,81 +218,11 @@ impl Session {
     }
 }
 
-/// Whether a client may set this variable: locale and colours, as sshd's usual `AcceptEnv` has it.
-pub(super) fn accepts_variable(name: &str, value: &str) -> bool {
-    const MAX_VALUE: usize = 1024;
-    let known =
-        matches!(name, "LANG" | "COLORTERM" | PERSIST) || name.strip_prefix("LC_").is_some_and(|rest| !rest.is_empty());
-    let word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    known && word && name.len() <= 64 && value.len() <= MAX_VALUE && !value.contains('\0')
-}
-
 /// What a client has for its program.
 struct ToProgram {
     inbox: Arc<Inbox>,
     size: watch::Sender<Option<TerminalSize>>,
     signal: mpsc::Sender<String>,
-}
-
-/// Reads up to the request to run something; `None` if the client closes before. Replies are the connection's part.
-async fn request(reader: &mut ChannelReadHalf, permissions: &Permissions, detached: Duration) -> Option<Command> {
-    const MAX_VARIABLES: usize = 16;
-    let mut terminal = None;
-    let mut ssh_agent = false;
-    let mut x11 = None;
-    let mut detached = Some(detached).filter(|detached| !detached.is_zero() && permissions.persistent_shells);
-    let mut environment: Vec<(String, String)> = Vec::new();
-    let program = loop {
-        match reader.wait().await? {
-            ChannelMsg::RequestPty { term, col_width, row_height, terminal_modes, .. } if permissions.pty => {
-                let modes = terminal_modes.into_iter().map(|(opcode, argument)| (opcode as u8, argument)).collect();
-                let size = terminal_size(col_width, row_height);
-                terminal = Some(Terminal { term: terminal_type(&term), size, modes });
-            }
-            ChannelMsg::WindowChange { col_width, row_height, .. } => {
-                if let Some(terminal) = &mut terminal {
-                    terminal.size = terminal_size(col_width, row_height);
-                }
-            }
-            ChannelMsg::SetEnv { variable_name: name, variable_value: value, .. } if name == PERSIST => {
-                detached = detached.filter(|_| value != "0");
-            }
-            ChannelMsg::SetEnv { variable_name: name, variable_value: value, .. }
-                if accepts_variable(&name, &value) && environment.len() < MAX_VARIABLES =>
-            {
-                environment.push((name, value));
-            }
-            ChannelMsg::AgentForward { .. } => ssh_agent = true,
-            ChannelMsg::RequestX11 {
-                single_connection,
-                x11_authentication_protocol: protocol,
-                x11_authentication_cookie: cookie,
-                x11_screen_number: screen,
-                ..
-            } => x11 = forward::x11(single_connection, &protocol, &cookie, screen),
-            ChannelMsg::RequestShell { .. } => break Program::Shell,
-            ChannelMsg::RequestSubsystem { name, .. } if name == SFTP => break Program::Sftp,
-            ChannelMsg::Exec { command, .. } => break Program::Command(command),
-            ChannelMsg::Close => return None,
-            other => debug!(?other, "ignored before a program runs"),
-        }
-    };
-    let program = force(program, permissions, &mut environment);
-    // Programs say dumb, Emacs for one: they know no screen to come back to, and whoever logs in next would be in theirs.
-    let detached = detached.filter(|_| terminal.as_ref().is_some_and(|terminal| terminal.term != DUMB));
-    Some(Command { program, terminal, environment, ssh_agent, x11, detached })
-}
-
-/// A forced command takes the place of `asked`, and may read in its environment what that was (sshd(8), `command`).
-fn force(asked: Program, permissions: &Permissions, environment: &mut Vec<(String, String)>) -> Program {
-    let Some(forced) = &permissions.forced_command else { return asked };
-    let asked = match asked {
-        Program::Shell | Program::Shells(_) => None,
-        Program::Command(asked) => Some(String::from_utf8_lossy(&asked).into_owned()),
-        Program::Sftp => Some(SFTP.to_owned()),
-    };
-    environment.extend(asked.map(|asked| ("SSH_ORIGINAL_COMMAND".to_owned(), asked)));
-    Program::Command(forced.clone().into_bytes())
 }
 
 /// Answers a command of ours that was not understood, or asked for help, as clap has it.
@@ -345,44 +267,5 @@ async fn receive(mut reader: ChannelReadHalf, program: ToProgram, events: Arc<Ev
             }
             Some(other) => debug!(?other, "ignored while a program runs"),
         }
-    }
-}
-
-/// A name for `TERM` that no terminfo lookup can be led astray with.
-fn terminal_type(asked: &str) -> String {
-    let word = |byte: u8| byte.is_ascii_alphanumeric() || b"-+._".contains(&byte);
-    match !asked.is_empty() && asked.len() <= 64 && asked.bytes().all(word) {
-        true => asked.to_owned(),
-        false => DUMB.to_owned(),
-    }
-}
-
-/// RFC 4254 §6.2 counts in u32; no kernel does. Zero means unknown.
-fn terminal_size(columns: u32, rows: u32) -> TerminalSize {
-    let bounded = |n: u32, unknown: u16| if n == 0 { unknown } else { n.min(u16::MAX.into()) as u16 };
-    TerminalSize { columns: bounded(columns, 80), rows: bounded(rows, 24) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_harmless_variables_are_taken() {
-        assert!(accepts_variable("LANG", "C.UTF-8"));
-        assert!(accepts_variable("LC_ALL", "C.UTF-8"));
-        assert!(accepts_variable("COLORTERM", "truecolor"));
-        for (name, value) in [("LD_PRELOAD", "x"), ("LC_", "x"), ("LC_A=B", "x"), ("PATH", "/"), ("LC_X", "a\0b")] {
-            assert!(!accepts_variable(name, value), "{name}");
-        }
-        assert!(!accepts_variable("LC_X", &"x".repeat(1025)));
-    }
-
-    #[test]
-    fn terminals_are_what_a_kernel_can_have() {
-        assert_eq!(terminal_size(0, 0), TerminalSize { columns: 80, rows: 24 });
-        assert_eq!(terminal_size(u32::MAX, 7), TerminalSize { columns: u16::MAX, rows: 7 });
-        assert_eq!(terminal_type("xterm-256color"), "xterm-256color");
-        assert_eq!(terminal_type("../../etc"), "dumb");
     }
 }
