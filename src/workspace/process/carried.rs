@@ -12,13 +12,17 @@ use super::super::carriers::Agent;
 use super::super::{Connections, Error};
 use super::{CHUNKS, Command, Output, Process, Program, TerminalSize};
 use crate::agent::request::{self, News, Order, ProgramRequest, Request, ShellsRequest, Size, Terminal};
-use crate::carrier::{MAX_DATA, Message, Receiver, Sender, Stream, json, parse};
+use crate::carrier::{MAX_DATA, MAX_PAYLOAD, Message, Receiver, Sender, Stream, json, parse};
 
 /// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up.
 pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<Process, Error> {
     let ssh_agent = command.ssh_agent.then(|| agent.listeners.register());
     let request = request(command, ssh_agent.as_ref().map(Connections::listener));
-    let Stream { sender, mut receiver } = agent.carrier.open(json(&request));
+    let request = json(&request);
+    if request.len() > MAX_PAYLOAD {
+        return Err(Error::CommandTooLong);
+    }
+    let Stream { sender, mut receiver } = agent.carrier.open(request);
     match receiver.receive().await.map(|(message, _)| message) {
         Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
             News::Started => {}
