@@ -4,6 +4,8 @@
 mod account;
 mod connect;
 mod forward;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod init;
 mod install;
 mod program;

@@ -6,6 +6,8 @@
 //! Knows neither SSH nor Kubernetes.
 
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod link;
 mod state;
 mod stream;

@@ -293,6 +293,17 @@ impl State {
         }
     }
 
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn assert_bounded(&self) {
+        assert!(self.gone.len() <= MAX_STREAMS + 1);
+        for entry in self.streams.values() {
+            let kept: usize = entry.outgoing.iter().map(Message::weight).sum();
+            assert!(kept <= WINDOW && entry.written <= entry.outgoing.len());
+            assert!(entry.arrived_bytes - entry.arrived.bytes <= WINDOW as u64);
+            assert!(entry.ended_here || entry.window.is_closed() || kept + entry.window.available_permits() <= WINDOW);
+        }
+    }
+
     pub(super) fn close(&mut self) {
         self.closed = true;
         for (_, entry) in self.streams.drain() {
