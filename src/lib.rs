@@ -10,6 +10,8 @@ pub mod api;
 pub mod app;
 pub mod carrier;
 pub mod config;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod identity;
 #[cfg(feature = "embedded")]
 pub mod minik8s;

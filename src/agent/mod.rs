@@ -5,6 +5,8 @@ mod account;
 mod activity;
 mod connect;
 mod forward;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod init;
 mod install;
 mod program;

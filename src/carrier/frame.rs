@@ -9,6 +9,8 @@ use super::Error;
 /// Largest payload of a [`Message::Data`] or [`Message::Stderr`], in bytes; what is longer is cut. With its header it
 /// fills the 32 KiB buffers through which API server, kubelet and runtime copy: a few bytes more would double their reads.
 pub const MAX_DATA: usize = 32 * 1024 - HEADER;
+/// Largest payload of any message, in bytes. A stream that sends a longer one ends.
+pub const MAX_PAYLOAD: usize = MAX_FRAME - (HEADER - 4);
 /// Largest frame that is taken, in bytes.
 const MAX_FRAME: usize = 256 * 1024;
 const HEADER: usize = 9;
@@ -73,6 +75,16 @@ impl Message {
     /// A control message.
     pub fn control(value: &impl Serialize) -> Self {
         Self::Control(json(value))
+    }
+
+    /// Whether the other side takes it.
+    pub(super) fn fits(&self) -> bool {
+        match self {
+            Self::Open(payload) | Self::Data(payload) | Self::Stderr(payload) | Self::Control(payload) => {
+                payload.len() <= MAX_PAYLOAD
+            }
+            Self::Eof | Self::End => true,
+        }
     }
 
     /// Bytes that count against the window.

@@ -6,13 +6,15 @@
 //! Knows neither SSH nor Kubernetes.
 
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod link;
 mod state;
 mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use frame::{MAX_DATA, Message, json, parse};
+pub use frame::{MAX_DATA, MAX_PAYLOAD, Message, json, parse};
 pub use link::{Accepted, Keepalive, Link, accept};
 pub use stream::{Credit, Ended, Receiver, Sender, Stream};
 
@@ -95,7 +97,8 @@ impl Carrier {
         &self.0.name
     }
 
-    /// Opens a stream that asks `request` of the other side. Works without a link: it is asked once there is one.
+    /// Opens a stream that asks `request` of the other side. Works without a link: it is asked once there is one. A
+    /// request longer than [`MAX_PAYLOAD`] is not asked: its stream is over.
     pub fn open(&self, request: Bytes) -> Stream {
         let stream = self.0.state().open(&self.0, request);
         self.0.changed.notify_one();

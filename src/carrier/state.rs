@@ -1,6 +1,6 @@
 //! What one end knows of its streams. Pure: no waiting, no input or output.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -28,8 +28,10 @@ pub(super) struct State {
     pub(super) streams: HashMap<u32, Entry>,
     /// Streams with something to write, in turn.
     ready: VecDeque<u32>,
-    /// What is to be written before anything else.
-    urgent: VecDeque<Frame>,
+    /// What is to be written before anything else: that this side lives, and which streams are over. The other side may
+    /// ask without ever reading, so what it asks twice is answered once.
+    pong: bool,
+    gone: BTreeSet<u32>,
     next: u32,
     /// The newest stream that the other side opened.
     newest: u32,
@@ -42,7 +44,8 @@ pub(super) struct Entry {
     written: usize,
     /// What the other side has told.
     acknowledged: Acknowledgement,
-    sent: u64,
+    /// Bytes of data in the messages that it has.
+    acknowledged_bytes: u64,
     /// A permit for each byte that may be sent.
     pub(super) window: Arc<Semaphore>,
     /// Towards the reader; none once either side has ended.
@@ -60,15 +63,17 @@ pub(super) struct Entry {
 impl State {
     pub(super) fn new(side: Side) -> Self {
         let next = if side == Side::Bastion { 1 } else { 2 };
-        let (streams, ready, urgent) = Default::default();
-        Self { streams, ready, urgent, next, newest: 0, closed: false }
+        let (streams, ready, gone) = Default::default();
+        Self { streams, ready, pong: false, gone, next, newest: 0, closed: false }
     }
 
     pub(super) fn open(&mut self, shared: &Arc<Shared>, request: Bytes) -> Stream {
         let id = self.next;
         self.next += 2;
         let stream = self.insert(shared, id, 0);
-        self.send(id, Message::Open(request));
+        if !self.send(id, Message::Open(request)) {
+            self.forget(id);
+        }
         stream
     }
 
@@ -83,7 +88,7 @@ impl State {
             outgoing: VecDeque::new(),
             written: 0,
             acknowledged: Acknowledgement::default(),
-            sent: 0,
+            acknowledged_bytes: 0,
             window: window.clone(),
             inbound: Some(inbound),
             arrived: Acknowledgement { messages: arrived, bytes: 0 },
@@ -98,16 +103,21 @@ impl State {
         Stream::new(shared.clone(), id, window, messages)
     }
 
-    /// Queues a message; false if the stream is over.
+    /// Queues a message; false if the stream is over, or ends because the other side would not take the message: it would
+    /// end the link, and each link after it.
     pub(super) fn send(&mut self, id: u32, message: Message) -> bool {
         let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.ended_here) else { return false };
+        if !message.fits() {
+            entry.inbound = None;
+            entry.window.close();
+            return false;
+        }
         if message == Message::End {
             entry.ended_here = true;
             entry.inbound = None;
         } else if entry.ended_there {
             return false;
         }
-        entry.sent += message.weight() as u64;
         entry.outgoing.push_back(message);
         self.make_ready(id);
         true
@@ -144,7 +154,8 @@ impl State {
     pub(super) fn relink(&mut self, received: &[(u32, u64)]) -> Result<(), Error> {
         let received: HashMap<u32, u64> = received.iter().copied().collect();
         self.ready.clear();
-        self.urgent.clear();
+        self.pong = false;
+        self.gone.clear();
         let mut ids: Vec<u32> = self.streams.keys().copied().collect();
         ids.sort_unstable();
         for id in ids {
@@ -174,7 +185,7 @@ impl State {
                 for id in ids {
                     self.make_ready(id);
                 }
-                self.urgent.push_back(Frame { stream: 0, body: Body::Pong });
+                self.pong = true;
             }
             Body::Pong => {}
             Body::Acknowledge(told) => {
@@ -191,7 +202,7 @@ impl State {
                     return Err(Error::Protocol("a stream with a number of ours"));
                 }
                 if id <= self.newest {
-                    self.tell_gone(id); // A repetition: the stream has come and gone.
+                    self.tell_gone(id)?; // A repetition: the stream has come and gone.
                     return Ok(None);
                 }
                 if self.streams.len() >= MAX_STREAMS {
@@ -207,8 +218,7 @@ impl State {
 
     fn deliver(&mut self, id: u32, message: Message) -> Result<(), Error> {
         let Some(entry) = self.streams.get_mut(&id) else {
-            self.tell_gone(id);
-            return Ok(());
+            return self.tell_gone(id);
         };
         let weight = message.weight() as u64;
         entry.arrived.messages += 1;
@@ -235,8 +245,11 @@ impl State {
 
     /// Moves what is to be written into `buffer`, until it holds `enough` bytes.
     pub(super) fn write(&mut self, buffer: &mut BytesMut, enough: usize) {
-        while let Some(frame) = self.urgent.pop_front() {
-            frame.encode(buffer);
+        if std::mem::take(&mut self.pong) {
+            Frame { stream: 0, body: Body::Pong }.encode(buffer);
+        }
+        for id in std::mem::take(&mut self.gone) {
+            Frame { stream: id, body: Body::Acknowledge(GONE) }.encode(buffer);
         }
         while buffer.len() < enough
             && let Some(id) = self.ready.pop_front()
@@ -258,8 +271,12 @@ impl State {
         }
     }
 
-    fn tell_gone(&mut self, id: u32) {
-        self.urgent.push_back(Frame { stream: id, body: Body::Acknowledge(GONE) });
+    fn tell_gone(&mut self, id: u32) -> Result<(), Error> {
+        self.gone.insert(id);
+        match self.gone.len() {
+            ..=MAX_STREAMS => Ok(()),
+            _ => Err(Error::Protocol("messages of too many streams that are over")),
+        }
     }
 
     fn forget_if_over(&mut self, id: u32) {
@@ -274,6 +291,17 @@ impl State {
     fn forget(&mut self, id: u32) {
         if let Some(entry) = self.streams.remove(&id) {
             entry.window.close();
+        }
+    }
+
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn assert_bounded(&self) {
+        assert!(self.gone.len() <= MAX_STREAMS + 1);
+        for entry in self.streams.values() {
+            let kept: usize = entry.outgoing.iter().map(Message::weight).sum();
+            assert!(kept <= WINDOW && entry.written <= entry.outgoing.len());
+            assert!(entry.arrived_bytes - entry.arrived.bytes <= WINDOW as u64);
+            assert!(entry.ended_here || entry.window.is_closed() || kept + entry.window.available_permits() <= WINDOW);
         }
     }
 
@@ -293,18 +321,24 @@ impl Entry {
             || (self.ended_there && self.told != self.arrived)
     }
 
+    /// What was acknowledged need not be kept, and what was taken makes room. Nothing can be taken that has not arrived:
+    /// else more would be sent, and kept, than the window allows.
     fn acknowledge(&mut self, told: Acknowledgement) -> Result<(), Error> {
-        let news = told.messages.checked_sub(self.acknowledged.messages);
+        let impossible = Error::Protocol("an acknowledgement of what was never sent");
+        let news = told.messages.checked_sub(self.acknowledged.messages).and_then(|news| usize::try_from(news).ok());
         let taken = told.bytes.checked_sub(self.acknowledged.bytes);
-        match (news, taken) {
-            (Some(news), Some(taken)) if news <= self.outgoing.len() as u64 && told.bytes <= self.sent => {
-                self.outgoing.drain(..news as usize);
-                self.written = self.written.saturating_sub(news as usize);
-                self.window.add_permits(taken as usize);
-                self.acknowledged = told;
-                Ok(())
-            }
-            _ => Err(Error::Protocol("an acknowledgement of what was never sent")),
+        let (Some(news), Some(taken)) = (news.filter(|news| *news <= self.outgoing.len()), taken) else {
+            return Err(impossible);
+        };
+        let arrived = self.outgoing.iter().take(news).map(|message| message.weight() as u64).sum::<u64>();
+        if told.bytes > self.acknowledged_bytes + arrived {
+            return Err(impossible);
         }
+        self.outgoing.drain(..news);
+        self.written = self.written.saturating_sub(news);
+        self.window.add_permits(taken as usize);
+        self.acknowledged = told;
+        self.acknowledged_bytes += arrived;
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@ use futures::StreamExt;
 use futures::channel::mpsc;
 use tokio::task::JoinHandle;
 
+use super::frame::{Acknowledgement, Body, Frame};
 use super::*;
 
 const KEEPALIVE: Keepalive = Keepalive { ping: Duration::from_secs(5), patience: 3, grace: Duration::ZERO };
@@ -138,4 +139,57 @@ async fn another_process_than_before_is_told_from_it() {
     other.link().await.unwrap();
     other.bastion.close();
     assert!(stream.receiver.receive().await.is_none());
+}
+
+fn receive(carrier: &Carrier, stream: u32, body: Body) -> Result<(), Error> {
+    carrier.0.state().receive(&carrier.0, Frame { stream, body }).map(|_| ())
+}
+
+/// It asked, and never read the answers: they filled the memory.
+#[test]
+fn who_asks_without_reading_is_answered_once() {
+    let (carrier, _incoming) = Carrier::new(Side::Bastion, "one".into());
+    for _ in 0..1000 {
+        receive(&carrier, 0, Body::Ping).unwrap();
+        receive(&carrier, 7, Body::Message(Message::Eof)).unwrap();
+    }
+    let mut written = bytes::BytesMut::new();
+    carrier.0.state().write(&mut written, 1);
+    assert!(written.len() < 100, "{}", written.len());
+    let mut late = (0..1 << 20).map(|id| receive(&carrier, id, Body::Message(Message::Eof)));
+    assert!(late.any(|refused| matches!(refused, Err(Error::Protocol(_)))));
+}
+
+/// It told of bytes that it took and never of messages, which are kept until it does: all that was sent.
+#[tokio::test]
+async fn bytes_make_room_only_once_their_message_has_arrived() {
+    let (carrier, _incoming) = Carrier::new(Side::Bastion, "one".into());
+    let stream = carrier.open(Bytes::from_static(b"x"));
+    stream.sender.data(Bytes::from_static(b"data")).await.unwrap();
+    let tell = |messages, bytes| receive(&carrier, 1, Body::Acknowledge(Acknowledgement { messages, bytes }));
+    for (messages, bytes) in [(0, 4), (1, 4), (2, 5), (3, 4)] {
+        assert!(matches!(tell(messages, bytes), Err(Error::Protocol(_))), "{messages} {bytes}");
+    }
+    for (messages, bytes) in [(1, 0), (2, 3), (2, 4)] {
+        tell(messages, bytes).unwrap();
+    }
+}
+
+/// The other side ended the link for it, and each link after that: the stream's neighbours went with it.
+#[tokio::test]
+async fn a_message_too_long_ends_its_stream_and_no_other() {
+    let mut pair = Pair::new();
+    let link = pair.link();
+    let mut refused = pair.bastion.open(vec![b'x'; MAX_PAYLOAD + 1].into());
+    assert!(refused.receiver.receive().await.is_none());
+    let mut longest = pair.bastion.open(vec![b'x'; MAX_PAYLOAD].into());
+    let (request, agents) = pair.opened.recv().await.unwrap();
+    assert_eq!(request.len(), MAX_PAYLOAD);
+    assert!(longest.sender.send(Message::Control(vec![b'x'; MAX_PAYLOAD + 1].into())).is_err());
+    assert!(longest.receiver.receive().await.is_none());
+    drop((refused, longest, agents));
+    while pair.bastion.streams() + pair.agent.streams() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(!link.is_finished());
 }

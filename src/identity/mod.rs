@@ -5,6 +5,8 @@ mod authenticator;
 mod authorized_key;
 mod certificate;
 mod config;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod key_file;
 mod options;
 mod permissions;

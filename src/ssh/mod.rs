@@ -7,6 +7,8 @@ mod connection;
 mod context;
 mod copy;
 mod forward;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod greeting;
 mod host_key;
 mod inbox;

@@ -8,6 +8,8 @@ mod exec;
 #[cfg(test)]
 mod fake;
 mod forward;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod listeners;
 mod marker;
 mod process;

@@ -79,6 +79,17 @@ async fn a_command_of_100_kib_works() {
     alice.ssh(&format!("printf %s {long} | wc -c | tr -d ' '")).run().await.exits(0).prints("102400\n");
 }
 
+/// On its way to the agent it was longer than the agent takes: every login after it waited in vain.
+#[tokio::test]
+async fn a_command_too_long_for_the_agent_is_refused_and_harms_no_other() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let long = "\u{1}".repeat(60 * 1024);
+    alice.ssh(&format!(": '{long}'")).run().await.says("the command is too long");
+    alice.ssh("echo on").run().await.exits(0).prints("on\n");
+}
+
 #[tokio::test]
 async fn the_shell_gets_the_command_as_it_was_typed() {
     let product = Product::shared().await;

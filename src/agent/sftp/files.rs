@@ -110,8 +110,12 @@ pub(super) fn real_path(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Copies within the pod; a length of 0 is to the end.
+/// Copies within the pod; a length of 0 is to the end. Not within one file, as OpenSSH: its end might be out of reach.
 pub(super) fn copy(from: &File, mut offset: u64, length: u64, to: &File, mut at: u64) -> io::Result<()> {
+    let (source, target) = (from.metadata()?, to.metadata()?);
+    if (source.dev(), source.ino()) == (target.dev(), target.ino()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file cannot be copied to itself"));
+    }
     let mut left = if length == 0 { u64::MAX } else { length };
     let mut buffer = vec![0; PIECE];
     while left > 0 {
@@ -140,4 +144,22 @@ fn fields(found: &StatVfs) -> [u64; 11] {
     let blocks = [found.f_bsize, found.f_frsize, found.f_blocks, found.f_bfree, found.f_bavail];
     let rest = [found.f_files, found.f_ffree, found.f_favail, found.f_fsid, found.f_flag.bits() & 3, found.f_namemax];
     std::array::from_fn(|n| *blocks.iter().chain(&rest).nth(n).expect("eleven in all"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It read what it had just written, until the disk was full.
+    #[test]
+    fn a_file_is_not_copied_to_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |name: &str| {
+            File::options().read(true).write(true).create(true).truncate(false).open(folder.path().join(name)).unwrap()
+        };
+        fs::write(folder.path().join("one"), "data").unwrap();
+        assert!(copy(&open("one"), 0, 0, &open("one"), 1).is_err());
+        copy(&open("one"), 1, 0, &open("two"), 2).unwrap();
+        assert_eq!(fs::read(folder.path().join("two")).unwrap(), b"\0\0ata");
+    }
 }

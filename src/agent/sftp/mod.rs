@@ -3,6 +3,8 @@
 
 mod extension;
 mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
 mod handles;
 mod long_name;
 mod wire;

@@ -12,7 +12,7 @@ use super::super::carriers::Agent;
 use super::super::{Connections, Error, X11};
 use super::{CHUNKS, Command, Output, Process, Program, TerminalSize};
 use crate::agent::request::{self, News, Order, ProgramRequest, Request, ShellsRequest, Size, Terminal};
-use crate::carrier::{MAX_DATA, Message, Receiver, Sender, Stream, json, parse};
+use crate::carrier::{MAX_DATA, MAX_PAYLOAD, Message, Receiver, Sender, Stream, json, parse};
 
 /// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up.
 pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<Process, Error> {
@@ -21,7 +21,11 @@ pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<
     let listener = ssh_agent.as_ref().map(Connections::listener);
     let request =
         request(command, listener, x11.as_ref().map(|(x11, connections)| (x11.clone(), connections.listener())));
-    let Stream { sender, mut receiver } = agent.carrier.open(json(&request));
+    let request = json(&request);
+    if request.len() > MAX_PAYLOAD {
+        return Err(Error::CommandTooLong);
+    }
+    let Stream { sender, mut receiver } = agent.carrier.open(request);
     match receiver.receive().await.map(|(message, _)| message) {
         Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
             News::Started => {}

@@ -1,0 +1,69 @@
+//! Targets of fuzzing: what the bastion asks of the agent, and what clients ask of its servers.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::request::{Accepted, News, Order, Request};
+use crate::carrier::{json, parse};
+
+pub use super::sftp::fuzz::serve as sftp;
+
+/// Whatever was asked: what is understood is said again in the same words.
+pub fn request(payload: &[u8]) {
+    comes_back::<Request>(payload);
+    comes_back::<Accepted>(payload);
+    comes_back::<Order>(payload);
+    comes_back::<News>(payload);
+}
+
+fn comes_back<T: DeserializeOwned + Serialize + PartialEq>(payload: &[u8]) {
+    if let Ok(value) = parse::<T>(payload) {
+        assert!(parse::<T>(&json(&value)).is_ok_and(|again| again == value));
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod seeds {
+    use super::super::request::{
+        Address, Attach, Exit, Listen, Origin, Program, ProgramRequest, Shells, ShellsRequest, Size, Terminal,
+    };
+    use super::*;
+
+    pub(crate) use crate::agent::sftp::fuzz::seeds::requests as sftp;
+
+    pub(crate) fn requests() -> Vec<Vec<u8>> {
+        let size = Size { columns: 80, rows: 24 };
+        let terminal = Some(Terminal { term: "xterm".into(), size, modes: vec![(3, 127)] });
+        let program = |program| {
+            let environment = vec![("LANG".to_owned(), "C".to_owned())];
+            let (ssh_agent, detached) = (Some(7), Some(43_200));
+            Request::Program(ProgramRequest {
+                program,
+                terminal: terminal.clone(),
+                environment,
+                ssh_agent,
+                x11: None,
+                detached,
+            })
+        };
+        let shells =
+            |shells| Request::Shells(ShellsRequest { shells, terminal: terminal.clone(), ssh_agent: None, x11: None });
+        let address = Address::Tcp { host: "localhost".into(), port: 80 };
+        let origin = Origin { host: "::1".into(), port: 5022 };
+        let requests = [
+            program(Program::Shell),
+            program(Program::Command("echo \"hello\"\n\u{1}".into())),
+            program(Program::Sftp),
+            shells(Shells::List { json: true }),
+            shells(Shells::Attach { number: 3, mode: Attach::TakeOver }),
+            Request::Connect(Address::Unix("/run/x".into())),
+            Request::Listen(Listen { address, listener: 1 }),
+        ];
+        let orders = [Order::Resize(size), Order::Redraw, Order::Signal("TERM".into())];
+        let exits = [Exit::Code(3), Exit::Signal { number: 9, core_dumped: true }].map(News::Exited);
+        let mut all = vec![json(&Accepted { listener: 1, origin }), json(&News::Listening(8080)), json(&News::Started)];
+        all.extend(requests.iter().map(json));
+        all.extend(orders.iter().map(json));
+        all.extend(exits.iter().map(json));
+        all.into_iter().map(Vec::from).collect()
+    }
+}
