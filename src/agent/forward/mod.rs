@@ -9,14 +9,13 @@ pub(super) use x11::{Display, Leading};
 
 use std::io;
 
-use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::activity;
 use super::request::{Address, News};
-use crate::carrier::{MAX_DATA, Message, Receiver, Sender, Stream};
+use super::{activity, piece};
+use crate::carrier::{Message, Receiver, Sender, Stream};
 
 /// What an address that does not answer may take.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
@@ -91,12 +90,12 @@ async fn copy(source: impl AsyncRead + Unpin, sink: impl AsyncWrite + Unpin, str
 
 async fn up(mut source: impl AsyncRead + Unpin, sender: &Sender) -> io::Result<()> {
     loop {
-        let mut data = BytesMut::with_capacity(MAX_DATA);
-        if source.read_buf(&mut data).await? == 0 {
+        let data = piece::read(&mut source).await?;
+        if data.is_empty() {
             return sender.send(Message::Eof).map_err(io::Error::other);
         }
         activity::forwarded();
-        sender.data(data.freeze()).await.map_err(io::Error::other)?;
+        sender.data(data).await.map_err(io::Error::other)?;
     }
 }
 

@@ -3,14 +3,14 @@
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use bytes::Bytes;
+use tokio::io::AsyncRead;
 use tokio::process::Child;
 use tokio::time::timeout;
 
-use super::super::activity;
+use super::super::{activity, piece};
 use super::start::Output;
-use crate::carrier::{Ended, MAX_DATA, Sender};
+use crate::carrier::{Ended, Sender};
 
 /// What a terminal whose program has ended may still hold shows up at once; what its background jobs write later is not
 /// waited for.
@@ -42,7 +42,7 @@ pub(super) async fn copy(output: Output, child: &mut Child, sender: &Sender) -> 
                     },
                 };
                 match data {
-                    Ok(data) if !data.is_empty() => sender.data(data.freeze()).await.ok()?,
+                    Ok(data) if !data.is_empty() => sender.data(data).await.ok()?,
                     // Nobody holds the terminal open any more.
                     _ => return child.wait().await.ok(),
                 }
@@ -54,16 +54,17 @@ pub(super) async fn copy(output: Output, child: &mut Child, sender: &Sender) -> 
 async fn pump(source: &mut (impl AsyncRead + Unpin), sender: &Sender, stderr: bool) -> Result<(), Ended> {
     loop {
         let data = match read(source).await {
-            Ok(data) if !data.is_empty() => data.freeze(),
+            Ok(data) if !data.is_empty() => data,
             _ => return Ok(()),
         };
         if stderr { sender.stderr(data).await? } else { sender.data(data).await? }
     }
 }
 
-pub(super) async fn read(source: &mut (impl AsyncRead + Unpin)) -> std::io::Result<BytesMut> {
-    let mut data = BytesMut::with_capacity(MAX_DATA);
-    if source.read_buf(&mut data).await? > 0 {
+/// What the program wrote; empty at the end.
+pub(super) async fn read(source: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Bytes> {
+    let data = piece::read(source).await?;
+    if !data.is_empty() {
         activity::output();
     }
     Ok(data)

@@ -86,7 +86,7 @@ impl Keeper {
             };
             tokio::select! {
                 data = read(&mut self.source) => match data {
-                    Ok(data) if !data.is_empty() => self.show(viewers, data.freeze()).await,
+                    Ok(data) if !data.is_empty() => self.show(viewers, data).await,
                     // Nobody holds the terminal open any more.
                     _ => return self.child.wait().await.ok(),
                 },
@@ -95,7 +95,7 @@ impl Keeper {
                         if data.is_empty() {
                             break;
                         }
-                        self.show(viewers, data.freeze()).await;
+                        self.show(viewers, data).await;
                     }
                     return ended.ok();
                 }
