@@ -145,7 +145,7 @@ cat >cursor-server <<'END'{SERVER}END
 popd >/dev/null
 python3 ~/.cursor-server/cursor-server --start-server &> ~/.cursor-server/log &
 echo $! >~/.cursor-server/pid
-while ! grep -q listening ~/.cursor-server/log; do sleep 0.1; done
+while ! grep -qs listening ~/.cursor-server/log; do sleep 0.1; done
 echo "23fe: start"
 echo "exitCode==0=="
 echo "listeningOn==$(sed -n 's/.*listening on //p' ~/.cursor-server/log)=="
