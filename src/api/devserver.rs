@@ -5,6 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use super::EnvVar;
+
 /// A development server: a pod with a home that outlives it. Its owner enters it with `ssh USER+NAME@bastion`.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
@@ -49,6 +51,12 @@ pub struct DevServerSpec {
     #[schemars(length(min = 1, max = 256), inner(length(max = 65536)))]
     #[x_kube(validation = Rule::new("self.size() > 0 && self[0] != ''").message("the first word of the command names a program"))]
     pub command: Option<Vec<String>>,
+    /// Variables for every program in the pod, the sessions' included, beside those of the image. At most 256, each
+    /// name once. Changing them restarts the pod; the home stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
+    pub env: Vec<EnvVar>,
 }
 
 /// The volume that holds a home folder. It is kept when the DevServer is deleted.

@@ -4,11 +4,13 @@
 
 pub mod conditions;
 pub mod devserver;
+pub mod environment;
 pub mod flavor;
 pub mod names;
 pub mod user;
 
 pub use devserver::{Activity, DevServer, DevServerSpec, DevServerStatus, Home, Phase};
+pub use environment::{EnvVar, EnvVarSource, SecretKeyRef};
 pub use flavor::{DevServerFlavor, DevServerFlavorSpec};
 pub use user::{DevServerUser, DevServerUserSpec, DevServerUserStatus};
 

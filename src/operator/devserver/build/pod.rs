@@ -76,7 +76,7 @@ fn build_spec(wanted: &Resolved) -> PodSpec {
             image: Some(wanted.image.clone()),
             command: Some(command(wanted)),
             working_dir: Some(home.mount_path.clone()),
-            env: Some(vec![EnvVar { name: "HOME".to_owned(), value: Some(home.mount_path.clone()), value_from: None }]),
+            env: Some(iter::once(home_variable(wanted)).chain(wanted.env.clone()).collect()),
             resources: Some(flavor.resources.clone()),
             volume_mounts: Some(
                 iter::once(mount("home", &home.mount_path)).chain(agent.map(|_| agent_mount())).collect(),
@@ -96,6 +96,11 @@ fn command(wanted: &Resolved) -> Vec<String> {
         Some(_) => [names::AGENT, "run", "--"].map(str::to_owned).into_iter().chain(own.unwrap_or_default()).collect(),
         None => own.unwrap_or_else(|| ["sh", "-c", WAIT_AND_REAP].map(str::to_owned).into()),
     }
+}
+
+/// The first, so that others can refer to it.
+fn home_variable(wanted: &Resolved) -> EnvVar {
+    EnvVar { name: "HOME".to_owned(), value: Some(wanted.home.mount_path.clone()), value_from: None }
 }
 
 /// Brings the agent into the pod. A pod asks for the most that any of its containers does: with what the namespace gives
@@ -172,7 +177,7 @@ const WAIT_AND_REAP: &str = "trap 'exit 0' TERM INT; while :; do sleep 3600 & wa
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::api::{DevServerSpec, Home};
+    use crate::api::{self, DevServerSpec, EnvVarSource, Home, SecretKeyRef};
     use crate::operator::devserver::resolve::resolve;
     use crate::operator::devserver::resolve::tests::{flavor, server};
     use crate::operator::tests::config;
@@ -244,6 +249,35 @@ pub(super) mod tests {
         let command = vec!["/pause".to_owned()];
         let pod = pod(DevServerSpec { command: Some(command.clone()), ..DevServerSpec::default() });
         assert_eq!(pod.spec.unwrap().containers[0].command, Some(command));
+    }
+
+    #[test]
+    fn the_specs_variables_follow_home() {
+        let secret = SecretKeyRef { name: "wandb".to_owned(), key: "token".to_owned(), optional: Some(true) };
+        let env = vec![
+            api::EnvVar { name: "PATH".to_owned(), value: Some("/opt/bin:/bin".to_owned()), value_from: None },
+            api::EnvVar {
+                name: "TOKEN".to_owned(),
+                value: None,
+                value_from: Some(EnvVarSource { secret_key_ref: secret }),
+            },
+        ];
+        let (before, after) = (pod(DevServerSpec::default()), pod(DevServerSpec { env, ..DevServerSpec::default() }));
+        assert!(is_replaced_by(&started(before), &after), "the owner changed it");
+        let env = after.spec.unwrap().containers[0].env.clone().unwrap();
+        let names: Vec<&str> = env.iter().map(|variable| variable.name.as_str()).collect();
+        assert_eq!(names, ["HOME", "PATH", "TOKEN"]);
+        assert_eq!(env[1].value.as_deref(), Some("/opt/bin:/bin"));
+        let from = env[2].value_from.clone().unwrap().secret_key_ref.unwrap();
+        assert_eq!((from.name.as_str(), from.key.as_str(), from.optional), ("wandb", "token", Some(true)));
+    }
+
+    /// Otherwise a new version of the operator would end everybody's work.
+    #[test]
+    fn a_field_that_nobody_uses_changes_no_wish() {
+        let known = serde_json::json!({ "flavor": null, "image": null, "command": null, "mount_path": null });
+        let wanted = resolve(&server(DevServerSpec::default()), &[flavor("small", true)], &config()).unwrap();
+        assert_eq!(serde_json::to_value(&wanted.wishes).unwrap(), known);
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! A DevServer's spec, its flavor and the configuration, read into what to build. Pure.
 
+mod environment;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
+use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements, Toleration};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 
-use crate::api::{DevServer, DevServerFlavor, DevServerSpec, names};
+use crate::api::{self, DevServer, DevServerFlavor, DevServerSpec, names};
 use crate::operator::{AgentConfig, Config};
 
 /// What a DevServer comes to, with nothing left open.
@@ -20,6 +22,7 @@ pub(super) struct Resolved {
     pub(super) owner: OwnerReference,
     pub(super) image: String,
     pub(super) command: Option<Vec<String>>,
+    pub(super) env: Vec<EnvVar>,
     /// What brings the agent.
     pub(super) agent: Option<AgentConfig>,
     pub(super) home: ResolvedHome,
@@ -44,13 +47,16 @@ pub(super) struct ResolvedFlavor {
     pub(super) tolerations: Vec<Toleration>,
 }
 
-/// The owner's own words: when they change the pod is replaced, even a running one.
+/// The owner's own words: when they change the pod is replaced, even a running one. What she does not say is left out, so
+/// that a field that this program learns does not replace the pods of those who do not use it.
 #[derive(Clone, Debug, serde::Serialize)]
 pub(super) struct Wishes {
     flavor: Option<String>,
     image: Option<String>,
     command: Option<Vec<String>>,
     mount_path: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    env: Vec<api::EnvVar>,
 }
 
 /// Why nothing can be built until someone changes something.
@@ -66,6 +72,8 @@ pub(super) enum Invalid {
     MountPath(String),
     #[error("command names no program")]
     Command,
+    #[error("env {name:?} {why}")]
+    Env { name: String, why: &'static str },
 }
 
 impl Invalid {
@@ -73,7 +81,7 @@ impl Invalid {
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::NoFlavor { .. } => "FlavorNotFound",
-            Self::Name(_) | Self::Namespace(_) | Self::MountPath(_) | Self::Command => "InvalidSpec",
+            Self::Name(_) | Self::Namespace(_) | Self::MountPath(_) | Self::Command | Self::Env { .. } => "InvalidSpec",
         }
     }
 }
@@ -92,7 +100,7 @@ pub(super) fn resolve(
         Some(user) => user.to_owned(),
         None => return Err(Invalid::Namespace(namespace)),
     };
-    let DevServerSpec { flavor, image, home, command } = server.spec.clone();
+    let DevServerSpec { flavor, image, home, command, env } = server.spec.clone();
     if command.as_ref().is_some_and(|argv| argv.first().is_none_or(String::is_empty)) {
         return Err(Invalid::Command);
     }
@@ -102,6 +110,7 @@ pub(super) fn resolve(
         image: image.clone(),
         command: command.clone(),
         mount_path: home.mount_path.clone(),
+        env: env.clone(),
     };
     let mount_path = home.mount_path.unwrap_or_else(|| config.home_mount_path.clone());
     if !can_mount(&mount_path) {
@@ -114,6 +123,7 @@ pub(super) fn resolve(
         owner: server.controller_owner_ref(&()).unwrap_or_default(),
         image: image.unwrap_or_else(|| config.image.clone()),
         command,
+        env: environment::resolve(env)?,
         agent: Some(config.agent.clone()).filter(|agent| !agent.image.is_empty()),
         home: ResolvedHome {
             size: home.size.unwrap_or_else(|| config.home_size.clone()),

@@ -227,6 +227,12 @@ fn a_container_that_ended_is_told_with_advice() {
 }
 
 #[test]
+fn a_missing_secret_is_told() {
+    Scene::waiting("CreateContainerConfigError", "secret \"wandb\" not found")
+        .is(Phase::Starting, "the variables of spec.env cannot be read yet: secret \"wandb\" not found");
+}
+
+#[test]
 fn an_image_without_the_program_is_told() {
     let said = r#"exec: "sh": executable file not found in $PATH"#;
     let told = "image team/torch:1 has no program sh; set the DevServer's command to a program of the image that keeps running";

@@ -113,7 +113,12 @@ pub(super) fn container(pod: &Pod, notes: &[Note]) -> Verdict {
             Some(end) => restarting(pod, end),
             None => starting("Restarting", "the container keeps ending; it is started again".to_owned()),
         },
-        Some("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" | "StartError") => {
+        // `secret "x" not found`, `couldn't find key k in Secret dev-alice/x`; it is looked for again and again.
+        Some("CreateContainerConfigError") => {
+            let said = waiting.message.as_deref().unwrap_or_default();
+            starting("CannotReadEnv", format!("the variables of spec.env cannot be read yet: {said}"))
+        }
+        Some("CreateContainerError" | "RunContainerError" | "StartError") => {
             cannot_start(pod, waiting.message.as_deref().unwrap_or_default())
         }
         _ => creating(pod, notes),
