@@ -57,6 +57,13 @@ pub struct DevServerSpec {
     #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
     pub env: Vec<EnvVar>,
+    /// Size of `/dev/shm`, where the workers of a data loader and the like share memory. What is in it counts as memory
+    /// that the container uses. Default: half of the flavor's memory limit, where it has one. `0`: the container
+    /// runtime's own, commonly 64Mi. Changing it restarts the pod; the home stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("type(self) == int ? self >= 0 : isQuantity(self) && !quantity(self).isLessThan(quantity('0'))")
+        .message("the size of shm is 0 or a positive quantity such as 8Gi"))]
+    pub shm: Option<Quantity>,
 }
 
 /// The volume that holds a home folder. It is kept when the DevServer is deleted.

@@ -79,12 +79,20 @@ fn build_spec(wanted: &Resolved) -> PodSpec {
             env: Some(iter::once(home_variable(wanted)).chain(wanted.env.clone()).collect()),
             resources: Some(flavor.resources.clone()),
             volume_mounts: Some(
-                iter::once(mount("home", &home.mount_path)).chain(agent.map(|_| agent_mount())).collect(),
+                iter::once(mount("home", &home.mount_path))
+                    .chain(agent.map(|_| agent_mount()))
+                    .chain(wanted.shm.as_ref().map(|_| mount("shm", "/dev/shm")))
+                    .collect(),
             ),
             ..Container::default()
         }],
         init_containers: agent.map(|agent| vec![install_agent(agent, &flavor.resources)]),
-        volumes: Some(iter::once(home_volume(wanted)).chain(agent.map(|_| agent_volume())).collect()),
+        volumes: Some(
+            iter::once(home_volume(wanted))
+                .chain(agent.map(|_| agent_volume()))
+                .chain(wanted.shm.clone().map(shm_volume))
+                .collect(),
+        ),
         ..PodSpec::default()
     }
 }
@@ -138,6 +146,11 @@ fn mount(volume: &str, path: &str) -> VolumeMount {
 
 fn agent_volume() -> Volume {
     Volume { name: "agent".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() }
+}
+
+fn shm_volume(size: Quantity) -> Volume {
+    let in_memory = EmptyDirVolumeSource { medium: Some("Memory".to_owned()), size_limit: Some(size) };
+    Volume { name: "shm".to_owned(), empty_dir: Some(in_memory), ..Volume::default() }
 }
 
 fn home_volume(wanted: &Resolved) -> Volume {
@@ -270,6 +283,28 @@ pub(super) mod tests {
         assert_eq!(env[1].value.as_deref(), Some("/opt/bin:/bin"));
         let from = env[2].value_from.clone().unwrap().secret_key_ref.unwrap();
         assert_eq!((from.name.as_str(), from.key.as_str(), from.optional), ("wandb", "token", Some(true)));
+    }
+
+    #[test]
+    fn shared_memory_is_half_of_the_memory_unless_the_spec_says_otherwise() {
+        let mut sized = (*flavor("sized", true)).clone();
+        let memory = [("memory".to_owned(), Quantity("3Gi".to_owned()))];
+        sized.spec.resources.limits = Some(memory.into());
+        let sized = std::sync::Arc::new(sized);
+        let size = |shm: Option<&str>, flavors: &[_]| {
+            let spec = DevServerSpec { shm: shm.map(|size| Quantity(size.to_owned())), ..DevServerSpec::default() };
+            let spec = build_pod(&resolve(&server(spec), flavors, &config()).unwrap()).spec.unwrap();
+            let mounts = spec.containers[0].volume_mounts.clone().unwrap();
+            let shm = spec.volumes.unwrap().into_iter().find(|volume| volume.name == "shm");
+            assert_eq!(shm.is_some(), mounts.iter().any(|mount| mount.mount_path == "/dev/shm"));
+            let memory = shm?.empty_dir.unwrap();
+            assert_eq!(memory.medium.as_deref(), Some("Memory"));
+            Some(memory.size_limit.unwrap().0)
+        };
+        assert_eq!(size(None, std::slice::from_ref(&sized)).as_deref(), Some("1536Mi"));
+        assert_eq!(size(Some("8Gi"), std::slice::from_ref(&sized)).as_deref(), Some("8Gi"));
+        assert_eq!(size(Some("0"), &[sized]), None, "the runtime's own");
+        assert_eq!(size(None, &[]), None, "half of nothing is nothing");
     }
 
     /// Otherwise a new version of the operator would end everybody's work.

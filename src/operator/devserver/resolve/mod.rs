@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 
 use crate::api::{self, DevServer, DevServerFlavor, DevServerSpec, names};
+use crate::operator::devserver::quantity::bytes;
 use crate::operator::{AgentConfig, Config};
 
 /// What a DevServer comes to, with nothing left open.
@@ -23,6 +24,8 @@ pub(super) struct Resolved {
     pub(super) image: String,
     pub(super) command: Option<Vec<String>>,
     pub(super) env: Vec<EnvVar>,
+    /// Size of `/dev/shm`; without one it is the container runtime's own.
+    pub(super) shm: Option<Quantity>,
     /// What brings the agent.
     pub(super) agent: Option<AgentConfig>,
     pub(super) home: ResolvedHome,
@@ -57,6 +60,8 @@ pub(super) struct Wishes {
     mount_path: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     env: Vec<api::EnvVar>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shm: Option<Quantity>,
 }
 
 /// Why nothing can be built until someone changes something.
@@ -74,6 +79,8 @@ pub(super) enum Invalid {
     Command,
     #[error("env {name:?} {why}")]
     Env { name: String, why: &'static str },
+    #[error("shm {0:?} is no size such as 8Gi")]
+    Shm(String),
 }
 
 impl Invalid {
@@ -81,7 +88,12 @@ impl Invalid {
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::NoFlavor { .. } => "FlavorNotFound",
-            Self::Name(_) | Self::Namespace(_) | Self::MountPath(_) | Self::Command | Self::Env { .. } => "InvalidSpec",
+            Self::Name(_)
+            | Self::Namespace(_)
+            | Self::MountPath(_)
+            | Self::Command
+            | Self::Env { .. }
+            | Self::Shm(_) => "InvalidSpec",
         }
     }
 }
@@ -100,7 +112,7 @@ pub(super) fn resolve(
         Some(user) => user.to_owned(),
         None => return Err(Invalid::Namespace(namespace)),
     };
-    let DevServerSpec { flavor, image, home, command, env } = server.spec.clone();
+    let DevServerSpec { flavor, image, home, command, env, shm } = server.spec.clone();
     if command.as_ref().is_some_and(|argv| argv.first().is_none_or(String::is_empty)) {
         return Err(Invalid::Command);
     }
@@ -111,11 +123,13 @@ pub(super) fn resolve(
         command: command.clone(),
         mount_path: home.mount_path.clone(),
         env: env.clone(),
+        shm: shm.clone(),
     };
     let mount_path = home.mount_path.unwrap_or_else(|| config.home_mount_path.clone());
     if !can_mount(&mount_path) {
         return Err(Invalid::MountPath(mount_path));
     }
+    let flavor = resolve_flavor(flavor, flavors)?;
     Ok(Resolved {
         namespace,
         name,
@@ -124,6 +138,7 @@ pub(super) fn resolve(
         image: image.unwrap_or_else(|| config.image.clone()),
         command,
         env: environment::resolve(env)?,
+        shm: resolve_shm(shm, &flavor.resources)?,
         agent: Some(config.agent.clone()).filter(|agent| !agent.image.is_empty()),
         home: ResolvedHome {
             size: home.size.unwrap_or_else(|| config.home_size.clone()),
@@ -131,7 +146,7 @@ pub(super) fn resolve(
             mount_path,
             group: config.home_group,
         },
-        flavor: resolve_flavor(flavor, flavors)?,
+        flavor,
         wishes,
     })
 }
@@ -155,6 +170,21 @@ fn resolve_flavor(name: Option<String>, flavors: &[Arc<DevServerFlavor>]) -> Res
         }
     }
 }
+
+fn resolve_shm(wish: Option<Quantity>, resources: &ResourceRequirements) -> Result<Option<Quantity>, Invalid> {
+    let limit = || bytes(resources.limits.as_ref()?.get("memory")?);
+    match wish {
+        // In whole mebibytes, for who reads the pod.
+        None => Ok(limit().map(|limit| Quantity(format!("{}Mi", (limit / 2.0 / MEBIBYTE).ceil())))),
+        Some(size) => match bytes(&size) {
+            None => Err(Invalid::Shm(size.0)),
+            Some(0.0) => Ok(None),
+            Some(_) => Ok(Some(size)),
+        },
+    }
+}
+
+const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 /// The schema says the same; not every API server looks at it.
 fn can_mount(path: &str) -> bool {
@@ -246,6 +276,10 @@ pub(super) mod tests {
         for command in [vec![], vec![String::new()]] {
             let spec = DevServerSpec { command: Some(command), ..DevServerSpec::default() };
             assert_eq!(resolve(&server(spec), &[], &config()).unwrap_err(), Invalid::Command);
+        }
+        for shm in ["-1Gi", "much"] {
+            let spec = DevServerSpec { shm: Some(Quantity(shm.to_owned())), ..DevServerSpec::default() };
+            assert_eq!(resolve(&server(spec), &[], &config()).unwrap_err(), Invalid::Shm(shm.to_owned()));
         }
         let mut elsewhere = server(DevServerSpec::default());
         elsewhere.metadata.namespace = Some("default".to_owned());
