@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::iter;
 
 use k8s_openapi::api::core::v1::{
-    Container, EmptyDirVolumeSource, EnvVar, PersistentVolumeClaimVolumeSource, Pod, PodSecurityContext, PodSpec,
-    ResourceRequirements, SeccompProfile, Volume, VolumeMount,
+    Container, EnvVar, Pod, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
@@ -14,6 +13,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::labels;
+use super::volumes::{agent_mount, mounts, volumes};
 use crate::api::names;
 use crate::operator::AgentConfig;
 use crate::operator::devserver::resolve::Resolved;
@@ -78,21 +78,11 @@ fn build_spec(wanted: &Resolved) -> PodSpec {
             working_dir: Some(home.mount_path.clone()),
             env: Some(iter::once(home_variable(wanted)).chain(wanted.env.clone()).collect()),
             resources: Some(flavor.resources.clone()),
-            volume_mounts: Some(
-                iter::once(mount("home", &home.mount_path))
-                    .chain(agent.map(|_| agent_mount()))
-                    .chain(wanted.shm.as_ref().map(|_| mount("shm", "/dev/shm")))
-                    .collect(),
-            ),
+            volume_mounts: Some(mounts(wanted)),
             ..Container::default()
         }],
         init_containers: agent.map(|agent| vec![install_agent(agent, &flavor.resources)]),
-        volumes: Some(
-            iter::once(home_volume(wanted))
-                .chain(agent.map(|_| agent_volume()))
-                .chain(wanted.shm.clone().map(shm_volume))
-                .collect(),
-        ),
+        volumes: Some(volumes(wanted)),
         ..PodSpec::default()
     }
 }
@@ -134,34 +124,6 @@ fn install_agent(agent: &AgentConfig, resources: &ResourceRequirements) -> Conta
 pub(in super::super) fn has_agent(pod: &Pod) -> bool {
     let containers = pod.spec.as_ref().and_then(|spec| spec.init_containers.as_ref());
     containers.is_some_and(|all| all.iter().any(|container| container.name == INSTALL_AGENT))
-}
-
-fn agent_mount() -> VolumeMount {
-    mount("agent", names::AGENT_FOLDER)
-}
-
-fn mount(volume: &str, path: &str) -> VolumeMount {
-    VolumeMount { name: volume.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
-}
-
-fn agent_volume() -> Volume {
-    Volume { name: "agent".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() }
-}
-
-fn shm_volume(size: Quantity) -> Volume {
-    let in_memory = EmptyDirVolumeSource { medium: Some("Memory".to_owned()), size_limit: Some(size) };
-    Volume { name: "shm".to_owned(), empty_dir: Some(in_memory), ..Volume::default() }
-}
-
-fn home_volume(wanted: &Resolved) -> Volume {
-    Volume {
-        name: "home".to_owned(),
-        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-            claim_name: names::home_claim(&wanted.name),
-            read_only: None,
-        }),
-        ..Volume::default()
-    }
 }
 
 fn has_started(pod: &Pod) -> bool {
@@ -285,28 +247,6 @@ pub(super) mod tests {
         assert_eq!((from.name.as_str(), from.key.as_str(), from.optional), ("wandb", "token", Some(true)));
     }
 
-    #[test]
-    fn shared_memory_is_half_of_the_memory_unless_the_spec_says_otherwise() {
-        let mut sized = (*flavor("sized", true)).clone();
-        let memory = [("memory".to_owned(), Quantity("3Gi".to_owned()))];
-        sized.spec.resources.limits = Some(memory.into());
-        let sized = std::sync::Arc::new(sized);
-        let size = |shm: Option<&str>, flavors: &[_]| {
-            let spec = DevServerSpec { shm: shm.map(|size| Quantity(size.to_owned())), ..DevServerSpec::default() };
-            let spec = build_pod(&resolve(&server(spec), flavors, &config()).unwrap()).spec.unwrap();
-            let mounts = spec.containers[0].volume_mounts.clone().unwrap();
-            let shm = spec.volumes.unwrap().into_iter().find(|volume| volume.name == "shm");
-            assert_eq!(shm.is_some(), mounts.iter().any(|mount| mount.mount_path == "/dev/shm"));
-            let memory = shm?.empty_dir.unwrap();
-            assert_eq!(memory.medium.as_deref(), Some("Memory"));
-            Some(memory.size_limit.unwrap().0)
-        };
-        assert_eq!(size(None, std::slice::from_ref(&sized)).as_deref(), Some("1536Mi"));
-        assert_eq!(size(Some("8Gi"), std::slice::from_ref(&sized)).as_deref(), Some("8Gi"));
-        assert_eq!(size(Some("0"), &[sized]), None, "the runtime's own");
-        assert_eq!(size(None, &[]), None, "half of nothing is nothing");
-    }
-
     /// Otherwise a new version of the operator would end everybody's work.
     #[test]
     fn a_field_that_nobody_uses_changes_no_wish() {
@@ -321,6 +261,12 @@ pub(super) mod tests {
         let (before, after) = (pod(DevServerSpec::default()), pod(large()));
         assert!(is_replaced_by(&started(before.clone()), &after), "another flavor in the spec");
         assert!(!is_replaced_by(&started(before.clone()), &before));
+        let shm = DevServerSpec { shm: Some(Quantity("1Gi".to_owned())), ..DevServerSpec::default() };
+        let data = api::Volume { claim: "data".to_owned(), mount_path: "/data".to_owned(), read_only: true };
+        let volumes = DevServerSpec { volumes: vec![data], ..DevServerSpec::default() };
+        for spec in [shm, volumes] {
+            assert!(is_replaced_by(&started(before.clone()), &pod(spec)));
+        }
 
         let mut wider = before.clone();
         wider.annotations_mut().insert(TEMPLATE_HASH.to_owned(), "what the administrator made of it".to_owned());

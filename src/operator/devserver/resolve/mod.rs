@@ -1,6 +1,7 @@
 //! A DevServer's spec, its flavor and the configuration, read into what to build. Pure.
 
 mod environment;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 
-use crate::api::{self, DevServer, DevServerFlavor, DevServerSpec, names};
+use crate::api::{self, DevServer, DevServerFlavor, DevServerSpec, Volume, names};
 use crate::operator::devserver::quantity::bytes;
 use crate::operator::{AgentConfig, Config};
 
@@ -26,6 +27,8 @@ pub(super) struct Resolved {
     pub(super) env: Vec<EnvVar>,
     /// Size of `/dev/shm`; without one it is the container runtime's own.
     pub(super) shm: Option<Quantity>,
+    /// Beside the home; no two at one path.
+    pub(super) volumes: Vec<Volume>,
     /// What brings the agent.
     pub(super) agent: Option<AgentConfig>,
     pub(super) home: ResolvedHome,
@@ -48,6 +51,7 @@ pub(super) struct ResolvedFlavor {
     pub(super) resources: ResourceRequirements,
     pub(super) node_selector: BTreeMap<String, String>,
     pub(super) tolerations: Vec<Toleration>,
+    volumes: Vec<Volume>,
 }
 
 /// The owner's own words: when they change the pod is replaced, even a running one. What she does not say is left out, so
@@ -62,6 +66,8 @@ pub(super) struct Wishes {
     env: Vec<api::EnvVar>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shm: Option<Quantity>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    volumes: Vec<Volume>,
 }
 
 /// Why nothing can be built until someone changes something.
@@ -81,6 +87,8 @@ pub(super) enum Invalid {
     Env { name: String, why: &'static str },
     #[error("shm {0:?} is no size such as 8Gi")]
     Shm(String),
+    #[error("the volume at {path:?} {why}")]
+    Volume { path: String, why: &'static str },
 }
 
 impl Invalid {
@@ -93,7 +101,8 @@ impl Invalid {
             | Self::MountPath(_)
             | Self::Command
             | Self::Env { .. }
-            | Self::Shm(_) => "InvalidSpec",
+            | Self::Shm(_)
+            | Self::Volume { .. } => "InvalidSpec",
         }
     }
 }
@@ -112,7 +121,7 @@ pub(super) fn resolve(
         Some(user) => user.to_owned(),
         None => return Err(Invalid::Namespace(namespace)),
     };
-    let DevServerSpec { flavor, image, home, command, env, shm } = server.spec.clone();
+    let DevServerSpec { flavor, image, home, command, env, shm, volumes } = server.spec.clone();
     if command.as_ref().is_some_and(|argv| argv.first().is_none_or(String::is_empty)) {
         return Err(Invalid::Command);
     }
@@ -124,6 +133,7 @@ pub(super) fn resolve(
         mount_path: home.mount_path.clone(),
         env: env.clone(),
         shm: shm.clone(),
+        volumes: volumes.clone(),
     };
     let mount_path = home.mount_path.unwrap_or_else(|| config.home_mount_path.clone());
     if !can_mount(&mount_path) {
@@ -139,6 +149,7 @@ pub(super) fn resolve(
         command,
         env: environment::resolve(env)?,
         shm: resolve_shm(shm, &flavor.resources)?,
+        volumes: volumes::resolve(volumes, &flavor.volumes, &mount_path)?,
         agent: Some(config.agent.clone()).filter(|agent| !agent.image.is_empty()),
         home: ResolvedHome {
             size: home.size.unwrap_or_else(|| config.home_size.clone()),
@@ -161,6 +172,7 @@ fn resolve_flavor(name: Option<String>, flavors: &[Arc<DevServerFlavor>]) -> Res
             resources: flavor.spec.resources.clone(),
             node_selector: flavor.spec.node_selector.clone(),
             tolerations: flavor.spec.tolerations.clone(),
+            volumes: flavor.spec.volumes.clone(),
         }),
         (None, None) => Ok(ResolvedFlavor::default()),
         (None, Some(name)) => {
