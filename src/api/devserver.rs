@@ -5,6 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use super::{EnvVar, Volume};
+
 /// A development server: a pod with a home that outlives it. Its owner enters it with `ssh USER+NAME@bastion`.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
@@ -28,6 +30,9 @@ use serde::{Deserialize, Serialize};
 #[x_kube(validation = Rule::new(
     "(has(oldSelf.home) && has(oldSelf.home.storageClass)) ? (has(self.home) && has(self.home.storageClass) && self.home.storageClass == oldSelf.home.storageClass) : true"
 ).message("home.storageClass cannot change once it is set: a volume cannot move to another class"))]
+#[x_kube(validation = Rule::new(
+    "has(self.volumes) && has(self.home) && has(self.home.mountPath) ? self.volumes.all(volume, volume.mountPath != self.home.mountPath) : true"
+).message("a volume cannot be at the home's own path"))]
 #[serde(rename_all = "camelCase")]
 pub struct DevServerSpec {
     /// Name of the DevServerFlavor that sizes the pod. Default: the flavor that is marked as default.
@@ -49,6 +54,25 @@ pub struct DevServerSpec {
     #[schemars(length(min = 1, max = 256), inner(length(max = 65536)))]
     #[x_kube(validation = Rule::new("self.size() > 0 && self[0] != ''").message("the first word of the command names a program"))]
     pub command: Option<Vec<String>>,
+    /// Variables for every program in the pod, the sessions' included, beside those of the image. At most 256, each
+    /// name once. Changing them restarts the pod; the home stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
+    pub env: Vec<EnvVar>,
+    /// Size of `/dev/shm`, where the workers of a data loader and the like share memory. What is in it counts as memory
+    /// that the container uses. Default: half of the flavor's memory limit, where it has one. `0`: the container
+    /// runtime's own, commonly 64Mi. Changing it restarts the pod; the home stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("type(self) == int ? self >= 0 : isQuantity(self) && !quantity(self).isLessThan(quantity('0'))")
+        .message("the size of shm is 0 or a positive quantity such as 8Gi"))]
+    pub shm: Option<Quantity>,
+    /// Claims of the namespace to mount beside the home, at most 16, each path once. Those of the flavor are mounted too,
+    /// but where both name one path. Changing them restarts the pod; the home stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["mountPath".to_owned()]))]
+    pub volumes: Vec<Volume>,
 }
 
 /// The volume that holds a home folder. It is kept when the DevServer is deleted.

@@ -6,6 +6,8 @@ use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use super::Volume;
+
 /// A size of DevServers: what the pod may use and where it may run.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
@@ -31,6 +33,12 @@ pub struct DevServerFlavorSpec {
     /// Taints that the pod tolerates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tolerations: Vec<Toleration>,
+    /// Claims to mount in each DevServer of this flavor, such as data that all share: at most 16, each path once. A claim
+    /// is looked for in the DevServer's own namespace. A DevServer's own volume wins at the same path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["mountPath".to_owned()]))]
+    pub volumes: Vec<Volume>,
     /// Whether DevServers that name no flavor get this one. Where several say so, the first by name is taken.
     #[serde(default)]
     pub default: bool,

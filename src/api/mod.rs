@@ -4,13 +4,17 @@
 
 pub mod conditions;
 pub mod devserver;
+pub mod environment;
 pub mod flavor;
 pub mod names;
 pub mod user;
+pub mod volume;
 
 pub use devserver::{Activity, DevServer, DevServerSpec, DevServerStatus, Home, Phase};
+pub use environment::{EnvVar, EnvVarSource, SecretKeyRef};
 pub use flavor::{DevServerFlavor, DevServerFlavorSpec};
 pub use user::{DevServerUser, DevServerUserSpec, DevServerUserStatus};
+pub use volume::Volume;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -22,7 +22,12 @@ pub fn default_devserver(user: &DevServerUser, name: &str) -> DevServer {
     let defaults = user.spec.dev_server.clone().unwrap_or_default();
     DevServer {
         metadata: ObjectMeta { labels: Some(labels(&user_name)), ..named(name, Some(&names::namespace(&user_name))) },
-        spec: DevServerSpec { flavor: defaults.flavor, image: defaults.image, home: defaults.home, command: None },
+        spec: DevServerSpec {
+            flavor: defaults.flavor,
+            image: defaults.image,
+            home: defaults.home,
+            ..DevServerSpec::default()
+        },
         status: None,
     }
 }

@@ -22,6 +22,9 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
 /// How long a failed pull is called by its error before it is called a back-off.
 const PULL_ERROR_SHOWN: Duration = Duration::from_secs(1);
 
+/// Between two looks for what a container's environment refers to.
+const CONFIG_PAUSE: Duration = Duration::from_secs(1);
+
 /// Set to the time to be dead by, once the pod is to end.
 pub(super) type Stop = watch::Receiver<Option<Instant>>;
 
@@ -44,7 +47,7 @@ impl Supervisor {
                 return;
             }
             let begun = Instant::now();
-            let code = self.run_once(&container).await;
+            let Some(code) = self.run_once(&container, &mut stop).await else { return };
             process::end_all(self.mark(&container), Duration::ZERO, false).await;
             let again = match policy.as_str() {
                 "Never" => false,
@@ -104,8 +107,20 @@ impl Supervisor {
         }
     }
 
-    async fn run_once(&mut self, container: &Container) -> i32 {
-        match self.start(container) {
+    /// The exit code; nothing if the pod ends before the container could start.
+    async fn run_once(&mut self, container: &Container, stop: &mut Stop) -> Option<i32> {
+        let started = loop {
+            match self.start(container) {
+                Err(StartError::Config(missing)) => {
+                    self.set_state(status::waiting("CreateContainerConfigError", &missing));
+                    if stopped_within(stop, CONFIG_PAUSE).await {
+                        return None;
+                    }
+                }
+                started => break started,
+            }
+        };
+        Some(match started {
             Ok(mut process) => {
                 let running = status::running();
                 let started = running["running"]["startedAt"].clone();
@@ -124,7 +139,7 @@ impl Supervisor {
                 self.set_state(status::terminated(128, &now, "StartError", &message));
                 128
             }
-        }
+        })
     }
 
     fn start(&self, container: &Container) -> Result<Process, StartError> {

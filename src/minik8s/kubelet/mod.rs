@@ -125,7 +125,7 @@ impl Kubelet {
         let typed: Pod = serde_json::from_value(Value::clone(pod))
             .inspect_err(|error| tracing::error!(%error, "a stored pod is not one"))
             .ok()?;
-        let sandbox = Sandbox::new(typed, &self.cluster, &self.data, free_address(others))
+        let sandbox = Sandbox::new(typed, self.store.clone(), &self.cluster, &self.data, free_address(others))
             .inspect_err(|error| {
                 let pod = object::name(pod);
                 tracing::error!(error = error as &dyn std::error::Error, pod, "no folder for a pod");

@@ -1,15 +1,19 @@
 //! What a pod's processes run in. There is no isolation: its volumes are folders, and where a path would be mounted,
 //! the environment and arguments name the folder instead (so `HOME=/home/dev` becomes a home of the pod's own).
+//! Secrets are read whenever a process starts, not once per container; `$(NAME)` in values is left as it is.
+//! Nothing is mounted read-only. A volume in memory is a folder too, of no certain size: processes of the host have the host's `/dev/shm`.
 
 use super::process::{MARK, Process};
-use k8s_openapi::api::core::v1::{Container, Pod, Volume};
+use crate::minik8s::store::{Key, Store};
+use k8s_openapi::api::core::v1::{Container, EnvVar, Pod, Secret, Volume};
+use serde_json::Value;
 use std::{
     collections::HashMap,
     fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// The host's variables that programs may need; nothing else of ours is theirs to see.
@@ -18,6 +22,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 pub(super) struct Sandbox {
     pub(super) pod: Pod,
+    store: Arc<Store>,
     /// `CLUSTER/POD UID`, the head of its processes' marks.
     pub(super) mark: String,
     pub(super) ip: std::net::Ipv4Addr,
@@ -35,6 +40,9 @@ pub(crate) enum StartError {
     NotFound(String),
     #[error("exec: \"{0}\": permission denied")]
     Denied(String),
+    /// The container's environment refers to what is not there.
+    #[error("{0}")]
+    Config(String),
     #[error("the pod is ending")]
     Closed,
     #[error("{0}")]
@@ -50,7 +58,13 @@ pub(crate) struct Launch {
 }
 
 impl Sandbox {
-    pub(super) fn new(pod: Pod, cluster: &str, data: &Path, ip: std::net::Ipv4Addr) -> io::Result<Sandbox> {
+    pub(super) fn new(
+        pod: Pod,
+        store: Arc<Store>,
+        cluster: &str,
+        data: &Path,
+        ip: std::net::Ipv4Addr,
+    ) -> io::Result<Sandbox> {
         let metadata = &pod.metadata;
         let uid = metadata.uid.as_deref().unwrap_or_default();
         let folder = data.join("pods").join(uid);
@@ -74,6 +88,7 @@ impl Sandbox {
             log: Default::default(),
             closed: Mutex::new(false),
             pod,
+            store,
         })
     }
 
@@ -84,7 +99,7 @@ impl Sandbox {
 
     /// Prepares a command to run in a container.
     pub(super) fn launch(&self, container: &Container, command: &[String]) -> Result<Launch, StartError> {
-        let environment = self.environment(container);
+        let environment = self.environment(container)?;
         let folder = match &container.working_dir {
             Some(folder) => PathBuf::from(self.localize(container, folder)),
             None => self.folder.join("root"),
@@ -125,7 +140,7 @@ impl Sandbox {
         }
     }
 
-    fn environment(&self, container: &Container) -> Vec<(String, String)> {
+    fn environment(&self, container: &Container) -> Result<Vec<(String, String)>, StartError> {
         let mut environment: Vec<(String, String)> =
             KEPT.iter().filter_map(|&name| Some((name.to_owned(), std::env::var(name).ok()?))).collect();
         let root = self.folder.join("root").to_string_lossy().into_owned();
@@ -133,14 +148,37 @@ impl Sandbox {
         environment.push(("HOME".to_owned(), root));
         environment.push(("HOSTNAME".to_owned(), name));
         for variable in container.env.iter().flatten() {
-            let value = variable.value.as_deref().unwrap_or_default();
-            let value = self.localize(container, value);
+            let value = match self.secret_value(variable)? {
+                Some(secret) => secret,
+                None if variable.value_from.is_some() => continue,
+                None => self.localize(container, variable.value.as_deref().unwrap_or_default()),
+            };
             environment.retain(|(name, _)| *name != variable.name);
             environment.push((variable.name.clone(), value));
         }
         let mark = format!("{}/{}", self.mark, container.name);
         environment.push((MARK.to_owned(), mark));
-        environment
+        Ok(environment)
+    }
+
+    /// What the variable takes from a Secret, if it does. That it is missing is told in the kubelet's words.
+    fn secret_value(&self, variable: &EnvVar) -> Result<Option<String>, StartError> {
+        let Some(wanted) = variable.value_from.as_ref().and_then(|from| from.secret_key_ref.as_ref()) else {
+            return Ok(None);
+        };
+        let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default();
+        let stored = self.store.get(&Key::new("secrets", namespace, &wanted.name));
+        let secret: Option<Secret> = stored.and_then(|stored| serde_json::from_value(Value::clone(&stored)).ok());
+        let is_there = secret.is_some();
+        match secret.and_then(|secret| secret.data?.remove(&wanted.key)) {
+            Some(value) => Ok(Some(String::from_utf8_lossy(&value.0).into_owned())),
+            None if wanted.optional == Some(true) => Ok(None),
+            None if is_there => {
+                let (key, name) = (&wanted.key, &wanted.name);
+                Err(StartError::Config(format!("couldn't find key {key} in Secret {namespace}/{name}")))
+            }
+            None => Err(StartError::Config(format!("secret \"{}\" not found", wanted.name))),
+        }
     }
 
     /// A path at or below one that would be mounted, as the folder that stands for it here.

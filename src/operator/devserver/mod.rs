@@ -5,6 +5,7 @@ mod build;
 mod events;
 mod fetch;
 mod memory;
+mod quantity;
 mod refusal;
 mod resolve;
 mod status;

@@ -2,6 +2,7 @@
 
 mod pod;
 mod volume_claim;
+mod volumes;
 
 use std::collections::BTreeMap;
 

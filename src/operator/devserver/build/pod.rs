@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::iter;
 
 use k8s_openapi::api::core::v1::{
-    Container, EmptyDirVolumeSource, EnvVar, PersistentVolumeClaimVolumeSource, Pod, PodSecurityContext, PodSpec,
-    ResourceRequirements, SeccompProfile, Volume, VolumeMount,
+    Container, EnvVar, Pod, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
@@ -14,6 +13,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::labels;
+use super::volumes::{agent_mount, mounts, volumes};
 use crate::api::names;
 use crate::operator::AgentConfig;
 use crate::operator::devserver::resolve::Resolved;
@@ -76,15 +76,13 @@ fn build_spec(wanted: &Resolved) -> PodSpec {
             image: Some(wanted.image.clone()),
             command: Some(command(wanted)),
             working_dir: Some(home.mount_path.clone()),
-            env: Some(vec![EnvVar { name: "HOME".to_owned(), value: Some(home.mount_path.clone()), value_from: None }]),
+            env: Some(iter::once(home_variable(wanted)).chain(wanted.env.clone()).collect()),
             resources: Some(flavor.resources.clone()),
-            volume_mounts: Some(
-                iter::once(mount("home", &home.mount_path)).chain(agent.map(|_| agent_mount())).collect(),
-            ),
+            volume_mounts: Some(mounts(wanted)),
             ..Container::default()
         }],
         init_containers: agent.map(|agent| vec![install_agent(agent, &flavor.resources)]),
-        volumes: Some(iter::once(home_volume(wanted)).chain(agent.map(|_| agent_volume())).collect()),
+        volumes: Some(volumes(wanted)),
         ..PodSpec::default()
     }
 }
@@ -96,6 +94,11 @@ fn command(wanted: &Resolved) -> Vec<String> {
         Some(_) => [names::AGENT, "run", "--"].map(str::to_owned).into_iter().chain(own.unwrap_or_default()).collect(),
         None => own.unwrap_or_else(|| ["sh", "-c", WAIT_AND_REAP].map(str::to_owned).into()),
     }
+}
+
+/// The first, so that others can refer to it.
+fn home_variable(wanted: &Resolved) -> EnvVar {
+    EnvVar { name: "HOME".to_owned(), value: Some(wanted.home.mount_path.clone()), value_from: None }
 }
 
 /// Brings the agent into the pod. A pod asks for the most that any of its containers does: with what the namespace gives
@@ -121,29 +124,6 @@ fn install_agent(agent: &AgentConfig, resources: &ResourceRequirements) -> Conta
 pub(in super::super) fn has_agent(pod: &Pod) -> bool {
     let containers = pod.spec.as_ref().and_then(|spec| spec.init_containers.as_ref());
     containers.is_some_and(|all| all.iter().any(|container| container.name == INSTALL_AGENT))
-}
-
-fn agent_mount() -> VolumeMount {
-    mount("agent", names::AGENT_FOLDER)
-}
-
-fn mount(volume: &str, path: &str) -> VolumeMount {
-    VolumeMount { name: volume.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
-}
-
-fn agent_volume() -> Volume {
-    Volume { name: "agent".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() }
-}
-
-fn home_volume(wanted: &Resolved) -> Volume {
-    Volume {
-        name: "home".to_owned(),
-        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-            claim_name: names::home_claim(&wanted.name),
-            read_only: None,
-        }),
-        ..Volume::default()
-    }
 }
 
 fn has_started(pod: &Pod) -> bool {
@@ -172,7 +152,7 @@ const WAIT_AND_REAP: &str = "trap 'exit 0' TERM INT; while :; do sleep 3600 & wa
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::api::{DevServerSpec, Home};
+    use crate::api::{self, DevServerSpec, EnvVarSource, Home, SecretKeyRef};
     use crate::operator::devserver::resolve::resolve;
     use crate::operator::devserver::resolve::tests::{flavor, server};
     use crate::operator::tests::config;
@@ -247,11 +227,46 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn the_specs_variables_follow_home() {
+        let secret = SecretKeyRef { name: "wandb".to_owned(), key: "token".to_owned(), optional: Some(true) };
+        let env = vec![
+            api::EnvVar { name: "PATH".to_owned(), value: Some("/opt/bin:/bin".to_owned()), value_from: None },
+            api::EnvVar {
+                name: "TOKEN".to_owned(),
+                value: None,
+                value_from: Some(EnvVarSource { secret_key_ref: secret }),
+            },
+        ];
+        let (before, after) = (pod(DevServerSpec::default()), pod(DevServerSpec { env, ..DevServerSpec::default() }));
+        assert!(is_replaced_by(&started(before), &after), "the owner changed it");
+        let env = after.spec.unwrap().containers[0].env.clone().unwrap();
+        let names: Vec<&str> = env.iter().map(|variable| variable.name.as_str()).collect();
+        assert_eq!(names, ["HOME", "PATH", "TOKEN"]);
+        assert_eq!(env[1].value.as_deref(), Some("/opt/bin:/bin"));
+        let from = env[2].value_from.clone().unwrap().secret_key_ref.unwrap();
+        assert_eq!((from.name.as_str(), from.key.as_str(), from.optional), ("wandb", "token", Some(true)));
+    }
+
+    /// Otherwise a new version of the operator would end everybody's work.
+    #[test]
+    fn a_field_that_nobody_uses_changes_no_wish() {
+        let known = serde_json::json!({ "flavor": null, "image": null, "command": null, "mount_path": null });
+        let wanted = resolve(&server(DevServerSpec::default()), &[flavor("small", true)], &config()).unwrap();
+        assert_eq!(serde_json::to_value(&wanted.wishes).unwrap(), known);
+    }
+
+    #[test]
     fn a_running_pod_goes_for_its_owners_change_alone() {
         let large = || DevServerSpec { flavor: Some("large".to_owned()), ..DevServerSpec::default() };
         let (before, after) = (pod(DevServerSpec::default()), pod(large()));
         assert!(is_replaced_by(&started(before.clone()), &after), "another flavor in the spec");
         assert!(!is_replaced_by(&started(before.clone()), &before));
+        let shm = DevServerSpec { shm: Some(Quantity("1Gi".to_owned())), ..DevServerSpec::default() };
+        let data = api::Volume { claim: "data".to_owned(), mount_path: "/data".to_owned(), read_only: true };
+        let volumes = DevServerSpec { volumes: vec![data], ..DevServerSpec::default() };
+        for spec in [shm, volumes] {
+            assert!(is_replaced_by(&started(before.clone()), &pod(spec)));
+        }
 
         let mut wider = before.clone();
         wider.annotations_mut().insert(TEMPLATE_HASH.to_owned(), "what the administrator made of it".to_owned());

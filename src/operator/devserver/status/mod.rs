@@ -14,7 +14,7 @@ use super::refusal::RefusalKind;
 use super::resolve::Invalid;
 use super::step::{Step, has_ended};
 
-use crate::api::{DevServer, DevServerStatus, Phase, conditions};
+use crate::api::{DevServer, DevServerStatus, Phase, conditions, names};
 
 /// A phase, why, and in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +96,11 @@ fn waiting(pod: &Pod, claim: Option<&PersistentVolumeClaim>, notes: &[Note]) -> 
         Some(scheduled) => {
             let said = scheduled.message.as_deref().unwrap_or_default();
             if said.contains("unbound immediate PersistentVolumeClaims") {
-                return words::volume(claim, notes);
+                return words::unbound(pod, claim, notes);
+            }
+            if let Some(missing) = words::missing_claim(said).filter(|name| *name != names::home_claim(&pod.name_any()))
+            {
+                return words::no_claim(missing);
             }
             Verdict::new(Phase::Pending, "Unschedulable", words::unschedulable(said))
         }

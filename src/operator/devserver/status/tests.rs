@@ -227,6 +227,37 @@ fn a_container_that_ended_is_told_with_advice() {
 }
 
 #[test]
+fn a_missing_claim_is_told() {
+    let unscheduled = |said: &str| {
+        Scene::pod(json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "message": said }] }))
+    };
+    let missing =
+        "0/1 nodes are available: persistentvolumeclaim \"data\" not found. preemption: 0/1 nodes are available.";
+    let scene = unscheduled(missing);
+    assert_eq!(scene.status().conditions[0].reason, "ClaimNotFound");
+    scene.is(
+        Phase::Pending,
+        "there is no claim data in the namespace: make it, or take it from the volumes of the DevServer or its flavor",
+    );
+
+    let mut scene = unscheduled("pod has unbound immediate PersistentVolumeClaims").claim("Bound", Some("fast"));
+    let mut pod = scene.done.pod.as_deref().unwrap().clone();
+    let claims = json!([
+        { "name": "home", "persistentVolumeClaim": { "claimName": "dev-home" } },
+        { "name": "volume-1", "persistentVolumeClaim": { "claimName": "data" } }
+    ]);
+    pod.spec.as_mut().unwrap().volumes = serde_json::from_value(claims).unwrap();
+    scene.done.pod = Some(Arc::new(pod));
+    scene.is(Phase::Pending, "waiting for a volume: a claim has none yet, of data");
+}
+
+#[test]
+fn a_missing_secret_is_told() {
+    Scene::waiting("CreateContainerConfigError", "secret \"wandb\" not found")
+        .is(Phase::Starting, "the variables of spec.env cannot be read yet: secret \"wandb\" not found");
+}
+
+#[test]
 fn an_image_without_the_program_is_told() {
     let said = r#"exec: "sh": executable file not found in $PATH"#;
     let told = "image team/torch:1 has no program sh; set the DevServer's command to a program of the image that keeps running";

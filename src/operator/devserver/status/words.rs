@@ -46,6 +46,40 @@ pub(super) fn volume(claim: Option<&PersistentVolumeClaim>, notes: &[Note]) -> V
     Verdict::new(Phase::Pending, "HomeNotBound", message)
 }
 
+/// A claim of the pod has no volume yet: the home's, or another.
+pub(super) fn unbound(pod: &Pod, home: Option<&PersistentVolumeClaim>, notes: &[Note]) -> Verdict {
+    let is_bound = |claim: &PersistentVolumeClaim| {
+        claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound")
+    };
+    let others = other_claims(pod);
+    if others.is_empty() || !home.is_some_and(is_bound) {
+        return volume(home, notes);
+    }
+    let message = format!("waiting for a volume: a claim has none yet, of {}", others.join(", "));
+    Verdict::new(Phase::Pending, "VolumeNotBound", message)
+}
+
+/// The `x` of the scheduler's `persistentvolumeclaim "x" not found`.
+pub(super) fn missing_claim(said: &str) -> Option<&str> {
+    let (name, rest) = said.split_once("persistentvolumeclaim \"")?.1.split_once('"')?;
+    rest.starts_with(" not found").then_some(name)
+}
+
+pub(super) fn no_claim(name: &str) -> Verdict {
+    let message = format!(
+        "there is no claim {name} in the namespace: make it, or take it from the volumes of the DevServer or its flavor"
+    );
+    Verdict::new(Phase::Pending, "ClaimNotFound", message)
+}
+
+/// The claims that `spec.volumes` or the flavor mount.
+fn other_claims(pod: &Pod) -> Vec<&str> {
+    let home = names::home_claim(&pod.name_any());
+    let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref()).into_iter().flatten();
+    let claims = volumes.filter_map(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.as_str()));
+    claims.filter(|claim| *claim != home).collect()
+}
+
 /// `0/3 nodes are available: 3 Insufficient cpu. preemption: …` → `no node fits: 0/3 nodes are available: 3 Insufficient cpu`.
 pub(super) fn unschedulable(said: &str) -> String {
     let said = said.split(" preemption:").next().unwrap_or(said);
@@ -113,7 +147,12 @@ pub(super) fn container(pod: &Pod, notes: &[Note]) -> Verdict {
             Some(end) => restarting(pod, end),
             None => starting("Restarting", "the container keeps ending; it is started again".to_owned()),
         },
-        Some("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" | "StartError") => {
+        // `secret "x" not found`, `couldn't find key k in Secret dev-alice/x`; it is looked for again and again.
+        Some("CreateContainerConfigError") => {
+            let said = waiting.message.as_deref().unwrap_or_default();
+            starting("CannotReadEnv", format!("the variables of spec.env cannot be read yet: {said}"))
+        }
+        Some("CreateContainerError" | "RunContainerError" | "StartError") => {
             cannot_start(pod, waiting.message.as_deref().unwrap_or_default())
         }
         _ => creating(pod, notes),
@@ -128,7 +167,8 @@ fn creating(pod: &Pod, notes: &[Note]) -> Verdict {
         let (reason, message) = match note.reason.as_str() {
             "Pulling" => ("PullingImage", format!("pulling image {}", image_name(pod))),
             "FailedMount" | "FailedAttachVolume" | "FailedMapVolume" => {
-                ("HomeNotMounted", format!("the home volume cannot be mounted yet: {said}"))
+                let which = if other_claims(pod).is_empty() { "the home volume" } else { "a volume" };
+                ("VolumeNotMounted", format!("{which} cannot be mounted yet: {said}"))
             }
             "FailedCreatePodSandBox" => ("NetworkNotReady", format!("the pod's network cannot be set up yet: {said}")),
             "Pulled" | "Created" | "Started" => break,

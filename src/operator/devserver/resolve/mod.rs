@@ -1,14 +1,18 @@
 //! A DevServer's spec, its flavor and the configuration, read into what to build. Pure.
 
+mod environment;
+mod volumes;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
+use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements, Toleration};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 
-use crate::api::{DevServer, DevServerFlavor, DevServerSpec, names};
+use crate::api::{self, DevServer, DevServerFlavor, DevServerSpec, Volume, names};
+use crate::operator::devserver::quantity::bytes;
 use crate::operator::{AgentConfig, Config};
 
 /// What a DevServer comes to, with nothing left open.
@@ -20,6 +24,11 @@ pub(super) struct Resolved {
     pub(super) owner: OwnerReference,
     pub(super) image: String,
     pub(super) command: Option<Vec<String>>,
+    pub(super) env: Vec<EnvVar>,
+    /// Size of `/dev/shm`; without one it is the container runtime's own.
+    pub(super) shm: Option<Quantity>,
+    /// Beside the home; no two at one path.
+    pub(super) volumes: Vec<Volume>,
     /// What brings the agent.
     pub(super) agent: Option<AgentConfig>,
     pub(super) home: ResolvedHome,
@@ -42,15 +51,23 @@ pub(super) struct ResolvedFlavor {
     pub(super) resources: ResourceRequirements,
     pub(super) node_selector: BTreeMap<String, String>,
     pub(super) tolerations: Vec<Toleration>,
+    volumes: Vec<Volume>,
 }
 
-/// The owner's own words: when they change the pod is replaced, even a running one.
+/// The owner's own words: when they change the pod is replaced, even a running one. What she does not say is left out, so
+/// that a field that this program learns does not replace the pods of those who do not use it.
 #[derive(Clone, Debug, serde::Serialize)]
 pub(super) struct Wishes {
     flavor: Option<String>,
     image: Option<String>,
     command: Option<Vec<String>>,
     mount_path: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    env: Vec<api::EnvVar>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shm: Option<Quantity>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    volumes: Vec<Volume>,
 }
 
 /// Why nothing can be built until someone changes something.
@@ -66,6 +83,12 @@ pub(super) enum Invalid {
     MountPath(String),
     #[error("command names no program")]
     Command,
+    #[error("env {name:?} {why}")]
+    Env { name: String, why: &'static str },
+    #[error("shm {0:?} is no size such as 8Gi")]
+    Shm(String),
+    #[error("the volume at {path:?} {why}")]
+    Volume { path: String, why: &'static str },
 }
 
 impl Invalid {
@@ -73,7 +96,13 @@ impl Invalid {
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::NoFlavor { .. } => "FlavorNotFound",
-            Self::Name(_) | Self::Namespace(_) | Self::MountPath(_) | Self::Command => "InvalidSpec",
+            Self::Name(_)
+            | Self::Namespace(_)
+            | Self::MountPath(_)
+            | Self::Command
+            | Self::Env { .. }
+            | Self::Shm(_)
+            | Self::Volume { .. } => "InvalidSpec",
         }
     }
 }
@@ -92,7 +121,7 @@ pub(super) fn resolve(
         Some(user) => user.to_owned(),
         None => return Err(Invalid::Namespace(namespace)),
     };
-    let DevServerSpec { flavor, image, home, command } = server.spec.clone();
+    let DevServerSpec { flavor, image, home, command, env, shm, volumes } = server.spec.clone();
     if command.as_ref().is_some_and(|argv| argv.first().is_none_or(String::is_empty)) {
         return Err(Invalid::Command);
     }
@@ -102,11 +131,15 @@ pub(super) fn resolve(
         image: image.clone(),
         command: command.clone(),
         mount_path: home.mount_path.clone(),
+        env: env.clone(),
+        shm: shm.clone(),
+        volumes: volumes.clone(),
     };
     let mount_path = home.mount_path.unwrap_or_else(|| config.home_mount_path.clone());
     if !can_mount(&mount_path) {
         return Err(Invalid::MountPath(mount_path));
     }
+    let flavor = resolve_flavor(flavor, flavors)?;
     Ok(Resolved {
         namespace,
         name,
@@ -114,6 +147,9 @@ pub(super) fn resolve(
         owner: server.controller_owner_ref(&()).unwrap_or_default(),
         image: image.unwrap_or_else(|| config.image.clone()),
         command,
+        env: environment::resolve(env)?,
+        shm: resolve_shm(shm, &flavor.resources)?,
+        volumes: volumes::resolve(volumes, &flavor.volumes, &mount_path)?,
         agent: Some(config.agent.clone()).filter(|agent| !agent.image.is_empty()),
         home: ResolvedHome {
             size: home.size.unwrap_or_else(|| config.home_size.clone()),
@@ -121,7 +157,7 @@ pub(super) fn resolve(
             mount_path,
             group: config.home_group,
         },
-        flavor: resolve_flavor(flavor, flavors)?,
+        flavor,
         wishes,
     })
 }
@@ -136,6 +172,7 @@ fn resolve_flavor(name: Option<String>, flavors: &[Arc<DevServerFlavor>]) -> Res
             resources: flavor.spec.resources.clone(),
             node_selector: flavor.spec.node_selector.clone(),
             tolerations: flavor.spec.tolerations.clone(),
+            volumes: flavor.spec.volumes.clone(),
         }),
         (None, None) => Ok(ResolvedFlavor::default()),
         (None, Some(name)) => {
@@ -145,6 +182,21 @@ fn resolve_flavor(name: Option<String>, flavors: &[Arc<DevServerFlavor>]) -> Res
         }
     }
 }
+
+fn resolve_shm(wish: Option<Quantity>, resources: &ResourceRequirements) -> Result<Option<Quantity>, Invalid> {
+    let limit = || bytes(resources.limits.as_ref()?.get("memory")?);
+    match wish {
+        // In whole mebibytes, for who reads the pod.
+        None => Ok(limit().map(|limit| Quantity(format!("{}Mi", (limit / 2.0 / MEBIBYTE).ceil())))),
+        Some(size) => match bytes(&size) {
+            None => Err(Invalid::Shm(size.0)),
+            Some(0.0) => Ok(None),
+            Some(_) => Ok(Some(size)),
+        },
+    }
+}
+
+const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 /// The schema says the same; not every API server looks at it.
 fn can_mount(path: &str) -> bool {
@@ -236,6 +288,10 @@ pub(super) mod tests {
         for command in [vec![], vec![String::new()]] {
             let spec = DevServerSpec { command: Some(command), ..DevServerSpec::default() };
             assert_eq!(resolve(&server(spec), &[], &config()).unwrap_err(), Invalid::Command);
+        }
+        for shm in ["-1Gi", "much"] {
+            let spec = DevServerSpec { shm: Some(Quantity(shm.to_owned())), ..DevServerSpec::default() };
+            assert_eq!(resolve(&server(spec), &[], &config()).unwrap_err(), Invalid::Shm(shm.to_owned()));
         }
         let mut elsewhere = server(DevServerSpec::default());
         elsewhere.metadata.namespace = Some("default".to_owned());

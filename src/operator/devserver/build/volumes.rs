@@ -1,0 +1,132 @@
+//! What is mounted into the pod, and where.
+
+use std::iter;
+
+use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, PersistentVolumeClaimVolumeSource, Volume, VolumeMount};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use crate::api::{self, names};
+use crate::operator::devserver::resolve::Resolved;
+
+pub(super) fn volumes(wanted: &Resolved) -> Vec<Volume> {
+    let claims = claims(wanted);
+    let claims = claims.iter().enumerate().map(|(index, claim)| claim_volume(index, claim));
+    let agent = wanted.agent.as_ref().map(|_| agent_volume());
+    claims.chain(agent).chain(wanted.shm.clone().map(shm_volume)).collect()
+}
+
+pub(super) fn mounts(wanted: &Resolved) -> Vec<VolumeMount> {
+    let claims = claims(wanted);
+    iter::once(mount("home", &wanted.home.mount_path))
+        .chain(wanted.agent.as_ref().map(|_| agent_mount()))
+        .chain(wanted.shm.as_ref().map(|_| mount("shm", "/dev/shm")))
+        .chain(wanted.volumes.iter().map(|volume| claim_mount(volume, &claims)))
+        .collect()
+}
+
+pub(super) fn agent_mount() -> VolumeMount {
+    mount("agent", names::AGENT_FOLDER)
+}
+
+fn mount(volume: &str, path: &str) -> VolumeMount {
+    VolumeMount { name: volume.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
+}
+
+fn agent_volume() -> Volume {
+    Volume { name: "agent".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() }
+}
+
+fn shm_volume(size: Quantity) -> Volume {
+    let in_memory = EmptyDirVolumeSource { medium: Some("Memory".to_owned()), size_limit: Some(size) };
+    Volume { name: "shm".to_owned(), empty_dir: Some(in_memory), ..Volume::default() }
+}
+
+/// The home's claim, then each other one once: kubelets have hung on a claim that is two volumes of a pod.
+fn claims(wanted: &Resolved) -> Vec<String> {
+    let mut claims = vec![names::home_claim(&wanted.name)];
+    for volume in &wanted.volumes {
+        if !claims.contains(&volume.claim) {
+            claims.push(volume.claim.clone());
+        }
+    }
+    claims
+}
+
+fn claim_volume(index: usize, claim: &str) -> Volume {
+    let source = PersistentVolumeClaimVolumeSource { claim_name: claim.to_owned(), read_only: None };
+    Volume { name: volume_name(index), persistent_volume_claim: Some(source), ..Volume::default() }
+}
+
+fn claim_mount(volume: &api::Volume, claims: &[String]) -> VolumeMount {
+    let index = claims.iter().position(|claim| *claim == volume.claim).unwrap_or_default();
+    let read_only = volume.read_only.then_some(true);
+    VolumeMount { read_only, ..mount(&volume_name(index), &volume.mount_path) }
+}
+
+/// A claim may have a name that a volume may not.
+fn volume_name(index: usize) -> String {
+    if index == 0 { "home".to_owned() } else { format!("volume-{index}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::api::DevServerSpec;
+    use crate::operator::devserver::build::{build_pod, test_pod};
+    use crate::operator::devserver::resolve::resolve;
+    use crate::operator::devserver::resolve::tests::{flavor, server};
+    use crate::operator::tests::config;
+
+    #[test]
+    fn shared_memory_is_half_of_the_memory_unless_the_spec_says_otherwise() {
+        let mut sized = (*flavor("sized", true)).clone();
+        let memory = [("memory".to_owned(), Quantity("3Gi".to_owned()))];
+        sized.spec.resources.limits = Some(memory.into());
+        let sized = Arc::new(sized);
+        let size = |shm: Option<&str>, flavors: &[_]| {
+            let spec = DevServerSpec { shm: shm.map(|size| Quantity(size.to_owned())), ..DevServerSpec::default() };
+            let spec = build_pod(&resolve(&server(spec), flavors, &config()).unwrap()).spec.unwrap();
+            let mounts = spec.containers[0].volume_mounts.clone().unwrap();
+            let shm = spec.volumes.unwrap().into_iter().find(|volume| volume.name == "shm");
+            assert_eq!(shm.is_some(), mounts.iter().any(|mount| mount.mount_path == "/dev/shm"));
+            let memory = shm?.empty_dir.unwrap();
+            assert_eq!(memory.medium.as_deref(), Some("Memory"));
+            Some(memory.size_limit.unwrap().0)
+        };
+        assert_eq!(size(None, std::slice::from_ref(&sized)).as_deref(), Some("1536Mi"));
+        assert_eq!(size(Some("8Gi"), std::slice::from_ref(&sized)).as_deref(), Some("8Gi"));
+        assert_eq!(size(Some("0"), &[sized]), None, "the runtime's own");
+        assert_eq!(size(None, &[]), None, "half of nothing is nothing");
+    }
+
+    #[test]
+    fn claims_are_mounted_beside_the_home() {
+        let volume = |claim: &str, path: &str, read_only| api::Volume {
+            claim: claim.to_owned(),
+            mount_path: path.to_owned(),
+            read_only,
+        };
+        let volumes = vec![
+            volume("data.2026", "/data", false),
+            volume("data.2026", "/published", true),
+            volume("dev-home", "/old", true),
+        ];
+        let spec = test_pod(DevServerSpec { volumes, ..DevServerSpec::default() }).spec.unwrap();
+        let claim = |volume: &Volume| volume.persistent_volume_claim.clone().map(|source| source.claim_name);
+        let all: Vec<_> = spec.volumes.iter().flatten().map(|volume| (volume.name.as_str(), claim(volume))).collect();
+        let claimed = |name: &str| Some(name.to_owned());
+        assert_eq!(all, [("home", claimed("dev-home")), ("volume-1", claimed("data.2026"))]);
+        let mounts = spec.containers[0].volume_mounts.iter().flatten();
+        let mounts: Vec<_> =
+            mounts.map(|mount| (mount.name.as_str(), mount.mount_path.as_str(), mount.read_only)).collect();
+        let expected = [
+            ("home", "/home/dev", None),
+            ("volume-1", "/data", None),
+            ("volume-1", "/published", Some(true)),
+            ("home", "/old", Some(true)),
+        ];
+        assert_eq!(mounts, expected);
+    }
+}

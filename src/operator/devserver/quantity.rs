@@ -1,0 +1,46 @@
+//! Sizes as Kubernetes writes them.
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+/// A size in bytes, as Kubernetes writes sizes: digits, perhaps with a fraction, and a suffix.
+pub(super) fn bytes(quantity: &Quantity) -> Option<f64> {
+    let text = quantity.0.as_str();
+    let suffix_at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, suffix) = text.split_at(suffix_at);
+    let number: f64 = number.parse().ok()?;
+    let scale = match suffix {
+        "" => 1.0,
+        "m" => 1e-3,
+        "k" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "T" => 1e12,
+        "P" => 1e15,
+        "E" => 1e18,
+        "Ki" => 1024_f64,
+        "Mi" => 1024_f64.powi(2),
+        "Gi" => 1024_f64.powi(3),
+        "Ti" => 1024_f64.powi(4),
+        "Pi" => 1024_f64.powi(5),
+        "Ei" => 1024_f64.powi(6),
+        exponent => 10_f64.powi(exponent.strip_prefix(['e', 'E'])?.parse().ok()?),
+    };
+    Some(number * scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_kubernetes_writes_them() {
+        for (text, expected) in
+            [("1Ki", 1024.0), ("1.5Gi", 1_610_612_736.0), ("2k", 2000.0), ("1e3", 1000.0), ("7", 7.0)]
+        {
+            assert_eq!(bytes(&Quantity(text.to_owned())), Some(expected), "{text}");
+        }
+        for text in ["", "Gi", "1Xi", "-1"] {
+            assert_eq!(bytes(&Quantity(text.to_owned())), None, "{text}");
+        }
+    }
+}

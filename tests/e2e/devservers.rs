@@ -1,0 +1,86 @@
+//! What a DevServer's spec says about its pod.
+
+use bastion::api::DevServer;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use kube::api::PostParams;
+use serde_json::{Value, json};
+
+use crate::harness::{Product, Ssh, User, eventually, is_real};
+
+#[tokio::test]
+async fn a_devserver_has_its_variables_its_shared_memory_and_its_volumes() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    let login = |command: &str| {
+        let login = format!("{}+train", alice.name());
+        Ssh::new(product.front(), &login).key(alice.key()).command(command)
+    };
+
+    alice.add_devserver_with("train", spec("first")).await;
+    says(&alice, "there is no claim data in the namespace").await;
+    add_claim(&alice).await;
+    says(&alice, "secret \"tokens\" not found").await;
+    add_secret(&alice).await;
+    let write = "echo kept >$DATA/note; echo home >note; echo $GREETING $TOKEN ${NONE-none}";
+    login(write).run().await.exits(0).prints("first s3cret none\n");
+
+    let pod = alice.has::<Pod>("train").await;
+    assert_eq!(shared_memory(&pod).as_deref(), Some("32Mi"));
+    if is_real() {
+        login("df -k /dev/shm | awk 'NR == 2 { print $2 }'").run().await.exits(0).prints("32768\n");
+    }
+
+    alice.add_devserver_with("train", spec("second")).await;
+    eventually("another pod", async || {
+        let other = alice.api::<Pod>().get_opt("train").await.expect("the API server answers")?;
+        (other.metadata.uid != pod.metadata.uid).then_some(())
+    })
+    .await;
+    login("echo $GREETING; cat $DATA/note note").run().await.exits(0).prints("second\nkept\nhome\n");
+}
+
+fn spec(greeting: &str) -> Value {
+    let secret =
+        |name: &str, optional: bool| json!({"secretKeyRef": {"name": name, "key": "token", "optional": optional}});
+    json!({
+        "env": [
+            {"name": "GREETING", "value": greeting},
+            {"name": "DATA", "value": "/data"},
+            {"name": "TOKEN", "valueFrom": secret("tokens", false)},
+            {"name": "NONE", "valueFrom": secret("missing", true)},
+        ],
+        "shm": "32Mi",
+        "volumes": [{"claim": "data", "mountPath": "/data"}],
+    })
+}
+
+async fn says(user: &User, words: &str) {
+    eventually(words, async || {
+        let status = user.has::<DevServer>("train").await.status?;
+        status.message?.contains(words).then_some(())
+    })
+    .await;
+}
+
+async fn add_claim(user: &User) {
+    let claim: PersistentVolumeClaim = serde_json::from_value(json!({
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
+    }))
+    .expect("it is a claim");
+    user.api().create(&PostParams::default(), &claim).await.expect("claims can be made");
+}
+
+async fn add_secret(user: &User) {
+    let secret: Secret =
+        serde_json::from_value(json!({"metadata": {"name": "tokens"}, "stringData": {"token": "s3cret"}}))
+            .expect("it is a secret");
+    user.api().create(&PostParams::default(), &secret).await.expect("secrets can be made");
+}
+
+fn shared_memory(pod: &Pod) -> Option<String> {
+    let volumes = pod.spec.as_ref()?.volumes.as_ref()?;
+    let memory = volumes.iter().find(|volume| volume.name == "shm")?.empty_dir.clone()?;
+    Some(memory.size_limit?.0)
+}
