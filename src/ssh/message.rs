@@ -11,6 +11,11 @@ pub(super) fn line(text: &str, terminal: bool) -> Bytes {
     .into()
 }
 
+/// A line for a terminal that something else may be writing to: it clears nothing.
+pub(super) fn line_of_its_own(text: &str) -> Bytes {
+    format!("bastion: {text}\r\n").into()
+}
+
 /// A line that the next one takes the place of. It must not wrap: only the row of the cursor can be cleared.
 pub(super) fn passing_line(text: &str, columns: u16) -> Bytes {
     const FRAME: usize = "bastion:  … ".len() - 2; // The ellipsis is three bytes and one column.

@@ -1,5 +1,5 @@
-//! Tells the user what her login waits for: one line that changes in place on a terminal; without one, stderr, and
-//! only once it takes long enough to wonder.
+//! Tells the user what her login waits for: one line that changes in place on a shell's terminal; for a command lines
+//! on stderr, and only once it takes long enough to wonder.
 
 use std::time::Duration;
 
@@ -9,14 +9,15 @@ use tokio::time::Instant;
 use super::message;
 use super::writer::Writer;
 
-/// Without a terminal nothing is said of a wait as short as this.
+/// To a command nothing is said of a wait as short as this.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Shows the last of `messages` until their sender is dropped; `columns` is the terminal's width, if there is one.
 /// Returns whether a line must be cleared from the terminal.
 pub(super) async fn show(mut messages: watch::Receiver<String>, writer: &Writer, columns: Option<u16>) -> bool {
-    let terminal = columns.is_some();
-    if !terminal {
+    // What a command writes can overtake stderr on the way to the terminal, and a line cleared then would be the command's.
+    let passing = columns.filter(|_| writer.screen);
+    if passing.is_none() {
         let patience = Instant::now() + PATIENCE;
         while Instant::now() < patience {
             match tokio::time::timeout_at(patience, messages.changed()).await {
@@ -32,14 +33,15 @@ pub(super) async fn show(mut messages: watch::Receiver<String>, writer: &Writer,
         if text.is_empty() || text == shown {
             continue;
         }
-        let line = match columns {
-            Some(columns) => message::passing_line(&text, columns),
-            None => message::line(&text, false),
+        let line = match (passing, columns) {
+            (Some(columns), _) => message::passing_line(&text, columns),
+            (None, Some(_)) => message::line_of_its_own(&text),
+            (None, None) => message::line(&text, false),
         };
         if writer.say(line).await.is_err() {
             break;
         }
         shown = text;
     }
-    terminal && !shown.is_empty()
+    passing.is_some() && !shown.is_empty()
 }

@@ -204,7 +204,7 @@ impl Session {
                     writer.stderr(message::line(NO_DISPLAY, terminal), terminal).await.map_err(Err)?;
                 }
                 // Whoever had to wait may be new here.
-                if clear && writer.screen && self.forwarder.permitted() {
+                if clear && self.forwarder.permitted() {
                     writer.say(self.introduction()).await.map_err(Err)?;
                 }
                 Ok(process)
