@@ -132,13 +132,19 @@ async fn a_first_login_that_is_fast_says_nothing() {
     }
 }
 
-/// What is told of the wait was among the output that Ansible, which asks for a terminal, takes for its command's.
+/// What is told of the wait was among the output that Ansible, which asks for a terminal, takes for its command's; and
+/// a line of it that was cleared took the command's first one away.
 #[tokio::test]
 async fn a_command_on_a_terminal_has_its_output_to_itself() {
     let product = Product::shared().await;
-    let alice = product.user("alice").await;
-    let first = alice.ssh("echo hi").argument("-tt").run().await;
+    let flavor = Nowhere::offered(&product, "command").await;
+    let alice = product.user_with("alice", flavor.defaults()).await;
+    let first = alice.ssh("echo hi").argument("-tt").start();
+    first.says("no node fits").await;
+    flavor.fits().await;
+    let first = first.finish().await;
     first.exits(0).prints("hi\r\n").says("bastion: ");
+    assert!(!first.stderr().contains("\x1b"), "nothing is cleared: {:?}", first.stderr());
 }
 
 #[tokio::test]
