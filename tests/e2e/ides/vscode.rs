@@ -135,6 +135,7 @@ async fn vscode_has_two_windows_on_one_connection() {
 async fn cursor_has_its_script_as_the_command() {
     skip_unless!(has_agents(), "the pods have no agent");
     let (_product, alice, laptop) = alice().await;
+    alice.is_running().await; // A first login that takes long says so on stderr.
     let padding = "# 'neither' \"quotes\" nor `marks` nor $signs are at home here\n".repeat(400);
     let script = format!(
         r#"{padding}
