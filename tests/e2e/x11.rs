@@ -164,12 +164,12 @@ async fn a_display_may_be_kept_from_the_pod() {
 
     let key = keygen(product.folder(), "no-x11", "ed25519");
     let keys = tempfile::tempdir().expect("there is a folder for temporary files");
-    let name = format!("no-x11-{:04x}", rand::random::<u16>());
     for (options, permitted) in [("no-X11-forwarding", false), ("restrict,X11-forwarding", true)] {
-        std::fs::write(keys.path().join(&name), format!("{options} {}", public(&key))).expect("the folder is ours");
+        std::fs::write(keys.path().join(alice.name()), format!("{options} {}", public(&key)))
+            .expect("the folder is ours");
         let registry = format!("identity.registries=[{{kind=\"files\",directory=\"{}\"}}]", keys.path().display());
         let replica = product.serve(&[&registry]).await;
-        let ssh = Ssh::new(&replica, &name).key(&key).command("echo \"[$DISPLAY]\"");
+        let ssh = Ssh::new(&replica, alice.name()).key(&key).command("echo \"[$DISPLAY]\"");
         let said = display.forwarded(ssh).run().await;
         assert_eq!(said.exits(0).stderr().contains("X11 forwarding request failed"), !permitted, "{}", said.stderr());
         assert!(
