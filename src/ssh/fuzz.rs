@@ -40,22 +40,24 @@ fn block_on(future: impl Future<Output = ()>) {
 pub(crate) mod seeds {
     use bytes::BufMut;
 
+    /// The first words of a client of that name, with the ciphers that it knows.
+    pub(crate) fn client(name: &str, ciphers: &str) -> Vec<u8> {
+        let mut payload = vec![20]; // SSH_MSG_KEXINIT
+        payload.put_bytes(7, 16);
+        for list in ["mlkem768x25519-sha256", "ssh-ed25519", ciphers, ciphers] {
+            payload.put_u32(list.len() as u32);
+            payload.put_slice(list.as_bytes());
+        }
+        let mut words = format!("SSH-2.0-{name}\r\n").into_bytes();
+        words.put_u32(payload.len() as u32 + 5);
+        words.put_u8(4);
+        words.put_slice(&payload);
+        words.put_bytes(0, 4);
+        words
+    }
+
     /// What clients say first.
     pub(crate) fn greetings() -> Vec<Vec<u8>> {
-        let client = |name: &str, ciphers: &str| {
-            let mut payload = vec![20];
-            payload.put_bytes(7, 16);
-            for list in ["mlkem768x25519-sha256", "ssh-ed25519", ciphers, ciphers] {
-                payload.put_u32(list.len() as u32);
-                payload.put_slice(list.as_bytes());
-            }
-            let mut words = format!("SSH-2.0-{name}\r\n").into_bytes();
-            words.put_u32(payload.len() as u32 + 5);
-            words.put_u8(4);
-            words.put_slice(&payload);
-            words.put_bytes(0, 4);
-            words
-        };
         vec![
             client("OpenSSH_9.2", "chacha20-poly1305@openssh.com,aes128-gcm@openssh.com"),
             client("OpenSSH_9.2", "3des-cbc"),

@@ -143,27 +143,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Greeted<S> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::BufMut;
-
+    use super::super::fuzz::seeds::client;
     use super::*;
 
     const OURS: [cipher::Name; 2] = [cipher::AES_128_GCM, cipher::CHACHA20_POLY1305];
-
-    /// The first words of a client.
-    fn client(name: &str, ciphers: &str) -> Vec<u8> {
-        let mut payload = vec![SSH_MSG_KEXINIT];
-        payload.put_bytes(7, 16);
-        for list in ["mlkem768x25519-sha256", "ssh-ed25519", ciphers, ciphers] {
-            payload.put_u32(list.len() as u32);
-            payload.put_slice(list.as_bytes());
-        }
-        let mut words = format!("SSH-2.0-{name}\r\n").into_bytes();
-        words.put_u32(payload.len() as u32 + 5);
-        words.put_u8(4);
-        words.put_slice(&payload);
-        words.put_bytes(0, 4);
-        words
-    }
 
     /// What is offered to a client that says `words`, and what the library then reads.
     async fn offered(words: &[u8]) -> (Vec<cipher::Name>, Vec<u8>) {
