@@ -33,12 +33,7 @@ impl Forwarder {
 
     /// As [`Self::permitted`], for one that is asked for: the log tells why not.
     pub(in crate::ssh) fn admit(&self) -> bool {
-        let permitted = self.permitted();
-        if !permitted {
-            let by = refused_by(self.context.config.allow_port_forwarding);
-            info!(user = self.identity.user(), by, "refused to forward connections");
-        }
-        permitted
+        self.log_refusal(self.permitted(), self.context.config.allow_port_forwarding, "connections")
     }
 
     /// Whether programs may use her ssh-agent.
@@ -48,10 +43,12 @@ impl Forwarder {
 
     /// As [`Self::permits_ssh_agent`], with a word in the log if not.
     pub(in crate::ssh) fn admit_ssh_agent(&self) -> bool {
-        let permitted = self.permits_ssh_agent();
+        self.log_refusal(self.permits_ssh_agent(), self.context.config.allow_agent_forwarding, "the ssh-agent")
+    }
+
+    fn log_refusal(&self, permitted: bool, allowed: bool, what: &str) -> bool {
         if !permitted {
-            let by = refused_by(self.context.config.allow_agent_forwarding);
-            info!(user = self.identity.user(), by, "refused to forward the ssh-agent");
+            info!(user = self.identity.user(), by = refused_by(allowed), "refused to forward {what}");
         }
         permitted
     }
