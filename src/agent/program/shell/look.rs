@@ -84,9 +84,9 @@ impl Shell {
         let Look { terminal, notice, read_only, brought, carrier } = look;
         let Stream { sender, receiver } = stream;
         let Brought { ssh_agent, x11 } = &brought;
-        let socket = self.ssh_agent.as_ref().as_ref();
-        let _ssh_agent = socket.zip(*ssh_agent).map(|(socket, listener)| socket.listen(listener, carrier));
-        let _display = self.display.as_ref().as_ref().and_then(|display| lead(display, x11.as_ref(), carrier));
+        let _ssh_agent =
+            self.ssh_agent.as_ref().zip(*ssh_agent).map(|(socket, listener)| socket.listen(listener, carrier));
+        let _display = self.display.as_ref().and_then(|display| lead(display, x11.as_ref(), carrier));
         let (number, gone) = (NEXT.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
         self.lookers().insert(number, Looker { carrier: carrier.clone(), gone: gone.clone() });
         let viewer = Viewer { number, sender: sender.clone(), size: terminal.size, notice, gone: gone.clone() };

@@ -46,9 +46,9 @@ struct Shell {
     /// Since when nobody looks at it.
     detached: Arc<watch::Sender<Option<Instant>>>,
     /// Where it finds the ssh-agent of whoever looks, if she who began it forwarded hers.
-    ssh_agent: Arc<Option<SshAgentSocket>>,
+    ssh_agent: Option<Arc<SshAgentSocket>>,
     /// The same of the display.
-    display: Arc<Option<Display>>,
+    display: Option<Arc<Display>>,
     lookers: Arc<Mutex<HashMap<u64, Looker>>>,
 }
 
@@ -118,8 +118,8 @@ impl Shells {
         account: &Account,
     ) -> Result<Shell, String> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let ssh_agent = Arc::new(ssh_agent_socket(&mut request));
-        let display = Arc::new(display(&mut request));
+        let ssh_agent = ssh_agent_socket(&mut request).map(Arc::new);
+        let display = display(&mut request).map(Arc::new);
         let Started { child, group, stdin, output, held } = start(&request, account)?;
         let (Stdin::Terminal(sink), Output::Terminal(source), Held::Terminal(fd)) = (stdin, output, held) else {
             return Err("it has no terminal".to_owned());
