@@ -89,12 +89,10 @@ struct Keeper {
 impl Keeper {
     async fn run(self, first: oneshot::Sender<Result<(), Error>>) {
         let mut first = Some(first);
-        let mut broken_since = Instant::now();
         loop {
             let (linked, error) = self.link(&mut first).await;
             if linked {
-                broken_since = Instant::now();
-                self.broken.send_replace(Some(broken_since));
+                self.broken.send_replace(Some(Instant::now()));
             }
             let hopeless = match &error {
                 Error::Carrier(carrier::Error::Forgotten | carrier::Error::Version(_)) => true,
@@ -106,7 +104,8 @@ impl Keeper {
                 let _ = first.send(Err(error));
                 break;
             }
-            if unused || hopeless || broken_since.elapsed() > self.carriers.keepalive.grace {
+            let given_up = self.broken.borrow().is_some_and(|since| since.elapsed() > self.carriers.keepalive.grace);
+            if unused || hopeless || given_up {
                 info!(pod = self.workspace.pod, namespace = self.workspace.namespace, %error, "the carrier ended");
                 break;
             }
