@@ -1,4 +1,4 @@
-//! Connections that the pod's agent makes and accepts.
+//! What the pod's agent is asked besides programs: connections that it makes and accepts, and how the pod is used.
 
 use super::Error;
 use super::carriers::Agent;
@@ -26,9 +26,7 @@ impl Agent {
             _ => Err(Error::Protocol("news of a listener that cannot be")),
         }
     }
-}
 
-impl Agent {
     /// How the pod is used.
     pub(super) async fn activity(&self) -> Result<Activity, Error> {
         let mut stream = self.carrier.open(json(&Request::Activity));
