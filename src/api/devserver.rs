@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{EnvVar, Volume};
+use super::{EnvVar, Lifecycle, Suspension, Volume};
 
 /// A development server: a pod with a home that outlives it. Its owner enters it with `ssh USER+NAME@bastion`.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -73,6 +73,9 @@ pub struct DevServerSpec {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["mountPath".to_owned()]))]
     pub volumes: Vec<Volume>,
+    /// When it runs and when it sleeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifecycle: Option<Lifecycle>,
 }
 
 /// The volume that holds a home folder. It is kept when the DevServer is deleted.
@@ -118,6 +121,15 @@ pub struct DevServerStatus {
     /// How its pod is used. The SSH server writes it while anybody is in, once a minute at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activity: Option<Activity>,
+    /// When it was last made or woken; its time to live counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+    /// When its time to live is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiration_time: Option<Time>,
+    /// That it sleeps, or when and why it will be suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspension: Option<Suspension>,
     /// The spec's generation that this status tells about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
@@ -159,6 +171,8 @@ pub enum Phase {
     Running,
     /// Cannot run until its owner changes something. The message says what.
     Failed,
+    /// Asleep: it has no pod, and its home is kept. A login wakes it.
+    Suspended,
     /// Being deleted.
     Terminating,
 }

@@ -1,0 +1,117 @@
+//! When a DevServer sleeps: its pod is away then, its home and objects stay.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// When the DevServer runs and when it is suspended, which gives back its pod and keeps its home.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Lifecycle {
+    /// Whether it sleeps: no pod, and the home is kept. The operator sets it when the time is over or nobody uses it; a
+    /// login, or `devctl resume`, wakes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspended: bool,
+    /// For how long it runs after it was made or woken, such as `4h`, `90m` or `7d`; then it is suspended. Default and most:
+    /// what the flavor and the operator's configuration say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_live: Option<TimeSpan>,
+    /// It runs at least until then, whatever `timeToLive` says, but no longer than the most that is allowed.
+    /// `devctl extend` sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extended_until: Option<Time>,
+    /// What happens when nobody uses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Idle>,
+    /// It is not suspended for being idle before then. `devctl snooze` sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snoozed_until: Option<Time>,
+}
+
+/// What happens to a DevServer that nobody uses.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Idle {
+    /// After how long without any sign of use, such as `1h`. Default: the operator's configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<TimeSpan>,
+    /// What then happens. Default: `Suspend`.
+    #[serde(default)]
+    pub action: IdleAction,
+}
+
+/// What happens when nobody uses a DevServer.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IdleAction {
+    /// It is suspended.
+    #[default]
+    Suspend,
+    /// Nothing.
+    None,
+}
+
+/// That a DevServer sleeps, or soon will, and why.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Suspension {
+    /// Since when it sleeps, or when it will be suspended if nothing changes.
+    pub time: Time,
+    /// Why.
+    pub reason: SuspensionReason,
+    /// The same in a sentence for its owner.
+    pub message: String,
+}
+
+/// Why a DevServer is suspended.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SuspensionReason {
+    /// Somebody asked for it.
+    Requested,
+    /// Nobody has used it for a while.
+    Idle,
+    /// Its time to live is over.
+    Expired,
+}
+
+/// A length of time in Kubernetes' and Go's writing: `90m`, `4h`, `1h30m`, `7d`.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(transparent)]
+pub struct TimeSpan(
+    #[schemars(length(min = 2, max = 20), regex(pattern = r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"))] pub String,
+);
+
+impl TimeSpan {
+    /// How long it is; none where it is not written as the schema demands, or too long to be counted.
+    pub fn get(&self) -> Option<Duration> {
+        let (mut rest, mut seconds) = (self.0.as_str(), 0_u64);
+        for (unit, length) in [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)] {
+            if let Some((count, after)) = rest.split_once(unit) {
+                if !count.bytes().all(|digit| digit.is_ascii_digit()) {
+                    return None;
+                }
+                seconds = seconds.checked_add(count.parse::<u64>().ok()?.checked_mul(length)?)?;
+                rest = after;
+            }
+        }
+        (rest.is_empty() && !self.0.is_empty()).then_some(Duration::from_secs(seconds))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_spans_are_read_as_they_are_written() {
+        let seconds = |text: &str| TimeSpan(text.to_owned()).get().map(|span| span.as_secs());
+        assert_eq!(seconds("90m"), Some(5_400));
+        assert_eq!(seconds("1h30m"), Some(5_400));
+        assert_eq!(seconds("7d"), Some(604_800));
+        assert_eq!(seconds("1d2h3m4s"), Some(93_784));
+        for bad in ["", "h", "4", "-1h", "1m1h", "1.5h", "4h ", "99999999999999999999d", "18446744073709551615d"] {
+            assert_eq!(seconds(bad), None, "{bad}");
+        }
+    }
+}
