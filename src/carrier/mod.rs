@@ -38,6 +38,9 @@ pub type Opened = (Bytes, Stream);
 
 pub type Incoming = mpsc::UnboundedReceiver<Opened>;
 
+/// Keeps a carrier from being closed for want of streams, for somebody who is about to open one.
+pub struct Hold(Carrier);
+
 struct Shared {
     /// The same on both sides; nobody else can guess it.
     name: String,
@@ -105,6 +108,11 @@ impl Carrier {
         stream
     }
 
+    /// None once it is closed.
+    pub fn hold(&self) -> Option<Hold> {
+        self.0.state().hold().then(|| Hold(self.clone()))
+    }
+
     /// Streams that neither side has ended.
     pub fn streams(&self) -> usize {
         self.0.state().streams.len()
@@ -115,10 +123,40 @@ impl Carrier {
         self.0.linked.try_lock().is_err()
     }
 
+    /// Whether it has neither streams nor anybody who holds it.
+    pub fn is_unused(&self) -> bool {
+        self.0.state().is_unused()
+    }
+
+    /// Streams that are opened from now on are over at once.
+    pub fn is_closed(&self) -> bool {
+        self.0.state().closed
+    }
+
     /// Ends all streams: nothing can go on.
     pub fn close(&self) {
         self.0.state().close();
         self.0.unlink().cancel();
+    }
+
+    /// Closes it, unless it is in use. Whether it is closed now.
+    pub fn close_if_unused(&self) -> bool {
+        let mut state = self.0.state();
+        if state.is_unused() {
+            state.close();
+        }
+        let closed = state.closed;
+        drop(state);
+        if closed {
+            self.0.unlink().cancel();
+        }
+        closed
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.0.state().release();
     }
 }
 

@@ -193,3 +193,24 @@ async fn a_message_too_long_ends_its_stream_and_no_other() {
     }
     assert!(!link.is_finished());
 }
+
+/// It was closed between somebody's look for it and her stream.
+#[tokio::test]
+async fn a_carrier_that_somebody_uses_or_is_about_to_is_not_closed_as_unused() {
+    let mut pair = Pair::new();
+    let _link = pair.link();
+    let hold = pair.bastion.hold().unwrap();
+    assert!(!pair.bastion.close_if_unused());
+    let mut stream = pair.bastion.open(Bytes::from_static(b"x"));
+    drop(hold);
+    assert!(!pair.bastion.close_if_unused());
+    let (_, agents) = pair.opened.recv().await.unwrap();
+    agents.sender.data(Bytes::from_static(b"data")).await.unwrap();
+    assert!(stream.receiver.receive().await.is_some());
+    drop((stream, agents));
+    while !pair.bastion.is_unused() {
+        tokio::task::yield_now().await;
+    }
+    assert!(pair.bastion.close_if_unused() && pair.bastion.hold().is_none());
+    assert!(pair.bastion.open(Bytes::from_static(b"y")).receiver.receive().await.is_none());
+}

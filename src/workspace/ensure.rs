@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
-use super::carriers::{Agent, Carriers};
+use super::carriers::{Carriers, Held};
 use super::listeners::Listener;
 use super::process::{self, Keepalive, carried};
 use super::{Address, Cache, Command, Error, Process, Target};
@@ -110,7 +110,7 @@ impl Workspaces {
         let start = |workspace: Workspace| {
             let start = async move {
                 match workspace.agent {
-                    true => carried::start(&self.carriers.of(&workspace).await?, command).await,
+                    true => carried::start(&*self.carriers.of(&workspace).await?, command).await,
                     false => process::start(&self.client, &workspace, command, keepalive, &self.tasks).await,
                 }
             };
@@ -131,7 +131,7 @@ impl Workspaces {
         self.enter(identity, target, &|_| {}, listen).await
     }
 
-    async fn agent(&self, workspace: &Workspace) -> Result<Agent, Error> {
+    async fn agent(&self, workspace: &Workspace) -> Result<Held, Error> {
         if workspace.agent { self.carriers.of(workspace).await } else { Err(Error::NoAgent) }
     }
 

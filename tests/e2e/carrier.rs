@@ -28,3 +28,22 @@ async fn a_session_whose_agent_dies_ends_with_a_sentence_and_the_next_finds_anot
     })
     .await;
 }
+
+/// A carrier that is closed as soon as nobody uses it is closed in the moment in which the next session comes: it read
+/// that the agent was older than the server.
+#[tokio::test]
+async fn sessions_that_come_as_their_carrier_is_closed_find_another() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let replica = product.serve(&["workspace.carrier_linger=0s"]).await;
+    alice.is_known_at(&replica).await;
+    let one_after_another = async || {
+        for _ in 0..8 {
+            alice.ssh_at(&replica, "echo in").run().await.exits(0).prints("in\n");
+            let refused = alice.shell_at(&replica).argument("-W").argument("localhost:1").run().await;
+            assert!(!replica.log().contains("older than this server"), "{}", refused.stderr());
+        }
+    };
+    tokio::join!(one_after_another(), one_after_another(), one_after_another());
+}
