@@ -29,6 +29,23 @@ async fn a_session_whose_agent_dies_ends_with_a_sentence_and_the_next_finds_anot
     .await;
 }
 
+/// Killed, the agent could not hang them up: they ran on, and nobody knew of them.
+#[tokio::test]
+async fn programs_end_with_their_killed_agent_and_those_in_the_background_do_not() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let programs = "sleep 98510 </dev/null >/dev/null 2>&1 & nohup sleep 98511 2>/dev/null & sleep 98512 & \
+                    until [ $(pgrep -c -f '^sleep 9851[0-2]$') = 3 ]; do :; done; kill -9 $PPID; wait";
+    alice.ssh(programs).run().await.exits(255).says("lost");
+    eventually("a session", async || (alice.ssh("echo in").run().await.text() == "in\n").then_some(())).await;
+    eventually("the end of what was in the foreground", async || {
+        (alice.counts_processes("98512").await == 0).then_some(())
+    })
+    .await;
+    assert_eq!((alice.counts_processes("98510").await, alice.counts_processes("98511").await), (1, 1));
+}
+
 /// A carrier that is closed as soon as nobody uses it is closed in the moment in which the next session comes: it read
 /// that the agent was older than the server.
 #[tokio::test]
