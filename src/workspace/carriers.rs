@@ -250,7 +250,7 @@ mod tests {
 
     fn workspace() -> Workspace {
         let [namespace, devserver, pod, service_account] = ["dev-alice", "dev", "dev", "alice"].map(str::to_owned);
-        Workspace { namespace, devserver, pod, service_account, agent: true }
+        Workspace { namespace, devserver, pod, pod_uid: None, service_account, agent: true }
     }
 
     fn agent(carrier: Carrier, incoming: carrier::Incoming) -> Agent {
@@ -270,5 +270,17 @@ mod tests {
         assert!(carrier.close_if_unused());
         assert!(matches!(carriers.of(&workspace).await, Err(Error::Api(_))));
         assert!(carriers.of_pods.is_empty());
+    }
+
+    /// Its node is silent, say: the carrier is not yet known to be broken, and a new pod has the name.
+    #[tokio::test]
+    async fn a_pod_made_anew_is_not_entered_by_the_carrier_of_the_one_before() {
+        let (carriers, before) = (carriers(), workspace());
+        let (carrier, incoming) = Carrier::new(Side::Bastion, "one".into());
+        let cell = OnceCell::new_with(Some(agent(carrier.clone(), incoming)));
+        carriers.of_pods.insert(before.clone(), Arc::new(cell));
+        let after = Workspace { pod_uid: Some("another".to_owned()), ..before.clone() };
+        assert!(matches!(carriers.of(&after).await, Err(Error::Api(_))));
+        assert_eq!(carriers.of(&before).await.unwrap().carrier.name(), "one");
     }
 }

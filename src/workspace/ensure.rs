@@ -56,6 +56,8 @@ pub struct Workspace {
     pub(super) namespace: String,
     pub(super) devserver: String,
     pub(super) pod: String,
+    /// What tells it from the one before it, which had the same name.
+    pub(super) pod_uid: Option<String>,
     /// The account that acts in it for its owner.
     pub(super) service_account: String,
     /// Whether an agent in it runs what sessions ask for.
@@ -238,6 +240,7 @@ impl Workspaces {
             namespace: names::namespace(user),
             devserver: name.to_owned(),
             pod: status.pod_name.clone()?,
+            pod_uid: status.pod_uid.clone(),
             service_account: names::service_account_username(user),
             agent: status.agent,
         })

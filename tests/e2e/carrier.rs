@@ -1,5 +1,9 @@
 //! One exec stream carries all sessions of a pod, and may break.
 
+use std::time::Duration;
+
+use bastion::api::DevServer;
+
 use crate::harness::{Input, Product, eventually, has_agents, skip_unless};
 
 #[tokio::test]
@@ -44,6 +48,19 @@ async fn programs_end_with_their_killed_agent_and_those_in_the_background_do_not
     })
     .await;
     assert_eq!((alice.counts_processes("98510").await, alice.counts_processes("98511").await), (1, 1));
+}
+
+#[tokio::test]
+async fn a_pod_made_anew_within_the_linger_is_entered_at_once() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    let uid = async || alice.has::<DevServer>("dev").await.status.and_then(|status| status.pod_uid);
+    let before = uid().await.expect("a pod that runs has one");
+    alice.loses_pod("dev").await;
+    eventually("another pod", async || uid().await.filter(|uid| *uid != before)).await;
+    alice.ssh("echo in").limit(Duration::from_secs(10)).run().await.exits(0).prints("in\n");
 }
 
 /// A carrier that is closed as soon as nobody uses it is closed in the moment in which the next session comes: it read
