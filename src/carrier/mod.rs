@@ -48,6 +48,8 @@ struct Shared {
     opened: mpsc::UnboundedSender<Opened>,
     /// Something is to be written.
     changed: Notify,
+    /// Something came, or nothing will any more.
+    heard: Notify,
     /// Ends the link in use.
     unlink: Mutex<CancellationToken>,
     /// Held by the link in use.
@@ -90,6 +92,7 @@ impl Carrier {
             state: Mutex::new(State::new(side)),
             opened,
             changed: Notify::new(),
+            heard: Notify::new(),
             unlink: Mutex::default(),
             linked: tokio::sync::Mutex::default(),
         };
@@ -133,10 +136,22 @@ impl Carrier {
         self.0.state().closed
     }
 
+    /// Returns once this side has ended all streams and the other has heard of that.
+    pub async fn settled(&self) {
+        loop {
+            let heard = self.0.heard.notified();
+            if self.0.state().is_settled() {
+                return;
+            }
+            heard.await;
+        }
+    }
+
     /// Ends all streams: nothing can go on.
     pub fn close(&self) {
         self.0.state().close();
         self.0.unlink().cancel();
+        self.0.heard.notify_waiters();
     }
 
     /// Closes it, unless it is in use. Whether it is closed now.
@@ -148,7 +163,7 @@ impl Carrier {
         let closed = state.closed;
         drop(state);
         if closed {
-            self.0.unlink().cancel();
+            self.close();
         }
         closed
     }

@@ -323,6 +323,10 @@ impl State {
         self.streams.is_empty() && self.holds == 0
     }
 
+    pub(super) fn is_settled(&self) -> bool {
+        self.streams.values().all(|entry| entry.ended_here && entry.outgoing.is_empty())
+    }
+
     pub(super) fn close(&mut self) {
         self.closed = true;
         for (_, entry) in self.streams.drain() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dashmap::DashMap;
+use futures::future::join_all;
 use futures::{SinkExt, StreamExt};
 use tokio::sync::{OnceCell, oneshot, watch};
 use tokio::time::{Instant, sleep};
@@ -98,6 +99,12 @@ impl Carriers {
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::Lost("the carrier was dropped".into())),
         }
+    }
+
+    /// Returns once all agents have heard of the ends of their streams.
+    pub(super) async fn settled(&self) {
+        let agents: Vec<_> = self.of_pods.iter().filter_map(|cell| cell.get().cloned()).collect();
+        join_all(agents.iter().map(|agent| agent.carrier.settled())).await;
     }
 
     fn forget_closed(&self, workspace: &Workspace) {

@@ -168,6 +168,12 @@ impl Workspaces {
         }
     }
 
+    /// Returns once nothing of sessions that are over is left to be told to pods: to be awaited by a drain.
+    pub async fn settled(&self) {
+        self.tasks.wait().await;
+        self.carriers.settled().await;
+    }
+
     /// Why the pod behind `target` is gone, if it just went: a program's end is often heard of before its pod's.
     pub async fn why_gone(&self, identity: &Identity, target: &Target) -> Option<String> {
         let (user, name) = (identity.user(), self.name(target));
