@@ -92,13 +92,13 @@ async fn serve_on(
 
     let authenticator = Authenticator::new(&config.identity, &cache).context("identity")?;
     let workspaces = Workspaces::new(client, cache, config.workspace, config.provisioning, tasks.clone());
-    let server = ssh::Server::new(config.ssh, keys, Arc::new(authenticator), Arc::new(workspaces));
+    let server = ssh::Server::new(config.ssh, keys, Arc::new(authenticator), Arc::new(workspaces.clone()));
     ready(listener.local_addr()?);
     server.run(listener, shutdown).await;
 
     tasks.close();
-    if timeout(CLEANUP, tasks.wait()).await.is_err() {
-        warn!(left = tasks.len(), "the cluster did not let us clean up after all sessions");
+    if timeout(CLEANUP, workspaces.settled()).await.is_err() {
+        warn!("the cluster did not let us clean up after all sessions");
     }
     drained.cancel();
     telemetry.await?;
