@@ -17,6 +17,7 @@ use tracing::{debug, info};
 
 use super::carriers::{Carriers, Held};
 use super::listeners::Listener;
+use super::news::{News, Reader};
 use super::process::{self, Keepalive, carried};
 use super::{Address, Cache, Command, Error, Process, Target};
 use crate::api::{DevServer, DevServerUser, DevServerUserSpec, Phase, names};
@@ -74,6 +75,7 @@ pub struct Workspaces {
     provisioning: provisioning::Config,
     /// One login at a time provisions for a user; the others find it done.
     provisioning_of: Arc<DashMap<String, Arc<Mutex<()>>>>,
+    news: News,
     tasks: TaskTracker,
 }
 
@@ -96,7 +98,16 @@ impl Workspaces {
         tasks: TaskTracker,
     ) -> Self {
         let carriers = Carriers::new(client.clone(), &config);
-        Self { client, cache, carriers, config, provisioning, provisioning_of: Arc::default(), tasks }
+        Self {
+            client,
+            cache,
+            carriers,
+            config,
+            provisioning,
+            provisioning_of: Arc::default(),
+            news: News::default(),
+            tasks,
+        }
     }
 
     /// Runs `command` in the workspace that `target` names, which is made or woken first.
@@ -185,6 +196,18 @@ impl Workspaces {
         let status = self.cache.devserver(user, name).and_then(|server| server.status.clone());
         let why = status.and_then(|status| status.message).unwrap_or_else(|| "it was deleted".to_owned());
         Some(format!("the pod of your DevServer `{name}` is gone: {why}"))
+    }
+
+    /// What happened to the DevServer that `target` means since somebody was told last.
+    pub fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<String> {
+        let (user, name) = (identity.user(), self.name(target));
+        let namespace = names::namespace(user);
+        let server = self.cache.devserver(user, name)?;
+        let told = self.news.take(&namespace, name, server.status.as_ref()?, reader)?;
+        if reader == Reader::Terminal {
+            told.note(&self.client, &namespace, name, &self.tasks);
+        }
+        Some(told.text)
     }
 
     /// Whether there is a DevServer of hers with that name.

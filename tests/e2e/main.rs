@@ -17,6 +17,7 @@ mod command_line;
 mod dev;
 mod devservers;
 mod exec;
+mod explanations;
 mod files;
 mod first_login;
 mod forwards;

@@ -76,7 +76,7 @@ impl Scene {
 
     fn noted(mut self, uid: &str, reason: &str, message: &str) -> Self {
         let (uid, reason, message) = (uid.to_owned(), reason.to_owned(), message.to_owned());
-        self.notes.push(Note { uid, reason, message, at: None });
+        self.notes.push(Note { uid, reason, message, at: None, is_about_container: false });
         self
     }
 
