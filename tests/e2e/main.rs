@@ -20,6 +20,7 @@ mod exec;
 mod explanations;
 mod files;
 mod first_login;
+mod flavors;
 mod forwards;
 mod host_keys;
 mod ides;
