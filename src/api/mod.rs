@@ -14,7 +14,7 @@ pub mod volume;
 
 pub use devserver::{Activity, DevServer, DevServerSpec, DevServerStatus, Home, Phase};
 pub use environment::{EnvVar, EnvVarSource, SecretKeyRef};
-pub use flavor::{DevServerFlavor, DevServerFlavorSpec};
+pub use flavor::{DevServerFlavor, DevServerFlavorSpec, DevServerFlavorStatus, Schedulable};
 pub use history::{LastEnd, StartStep, StepName};
 pub use lifecycle::{Idle, IdleAction, Lifecycle, Suspension, SuspensionReason, TimeSpan};
 pub use user::{DevServerUser, DevServerUserSpec, DevServerUserStatus};

@@ -21,6 +21,7 @@ mod exec;
 mod explanations;
 mod files;
 mod first_login;
+mod flavors;
 mod forwards;
 mod host_keys;
 mod ides;

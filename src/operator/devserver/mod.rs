@@ -6,7 +6,7 @@ mod ends;
 mod events;
 mod fetch;
 mod memory;
-mod quantity;
+pub(super) mod quantity;
 mod refusal;
 mod resolve;
 mod status;
