@@ -16,6 +16,7 @@ mod jump;
 mod limits;
 mod login;
 mod message;
+mod notice;
 mod penalties;
 mod progress;
 mod proxy_protocol;
@@ -43,6 +44,7 @@ pub use server::Server;
 use std::net::IpAddr;
 
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use russh::keys::PublicKey;
 
 use crate::carrier::Stream;
@@ -106,6 +108,9 @@ pub trait Run: Send + Sync + 'static {
     /// Whether there is a DevServer of hers with that name.
     fn has(&self, identity: &Identity, name: &str) -> bool;
 
+    /// What whoever has a terminal there should be told meanwhile, each when it is time.
+    fn notices(&self, identity: &Identity, target: &Target) -> BoxStream<'static, String>;
+
     /// Why the place that `target` points to is gone, in words, if it just went.
     fn why_gone<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, Option<String>>;
 }
@@ -149,5 +154,9 @@ impl Run for Workspaces {
 
     fn has(&self, identity: &Identity, name: &str) -> bool {
         Self::has(self, identity, name)
+    }
+
+    fn notices(&self, identity: &Identity, target: &Target) -> BoxStream<'static, String> {
+        Self::notices(self, identity, target)
     }
 }

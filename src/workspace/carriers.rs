@@ -14,6 +14,7 @@ use tracing::{debug, info};
 
 use super::exec::{self, ExecRequest, Frame};
 use super::listeners::Listeners;
+use super::notices::Plans;
 use super::{Config, Error, Workspace, activity};
 use crate::api::names;
 use crate::carrier::{self, Carrier, Keepalive, Link, Side};
@@ -25,6 +26,7 @@ pub(super) struct Carriers {
     keepalive: Keepalive,
     linger: Duration,
     activity_interval: Duration,
+    plans: Plans,
     of_pods: Arc<DashMap<Workspace, Arc<OnceCell<Agent>>>>,
 }
 
@@ -41,10 +43,10 @@ pub(super) struct Agent {
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl Carriers {
-    pub(super) fn new(client: kube::Client, config: &Config) -> Self {
+    pub(super) fn new(client: kube::Client, config: &Config, plans: Plans) -> Self {
         let keepalive = Keepalive { ping: config.exec_ping, patience: 3, grace: config.carrier_grace };
         let (linger, activity_interval) = (config.carrier_linger, config.activity_interval);
-        Self { client, keepalive, linger, activity_interval, of_pods: Arc::default() }
+        Self { client, keepalive, linger, activity_interval, plans, of_pods: Arc::default() }
     }
 
     /// The workspace's agent, to which there is a link when this returns.
@@ -68,7 +70,8 @@ impl Carriers {
             Ok(Ok(())) => {
                 let agent = Agent { carrier, broken_since, listeners: Listeners::serve(incoming) };
                 let (workspace, client) = (workspace.clone(), self.client.clone());
-                tokio::spawn(activity::report(agent.clone(), workspace, client, self.activity_interval));
+                let plan = self.plans.of(&workspace.namespace, &workspace.devserver);
+                tokio::spawn(activity::report(agent.clone(), workspace, client, self.activity_interval, plan));
                 Ok(agent)
             }
             Ok(Err(error)) => Err(error),
