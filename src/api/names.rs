@@ -35,6 +35,11 @@ pub fn namespace(user: &str) -> String {
     format!("dev-{user}")
 }
 
+/// The user whom `namespace` belongs to, if it is one of a user's.
+pub fn user_of(namespace: &str) -> Option<&str> {
+    namespace.strip_prefix("dev-").filter(|user| is_user_name(user))
+}
+
 /// The service account that acts for `user` in her namespace; it carries her name.
 pub fn service_account(user: &str) -> &str {
     user
