@@ -74,6 +74,7 @@ pub(super) const OPERATE: &[Rule] = &[
     rule(OWN, "", "resourcequotas"),
     rule(OWN, "", "limitranges"),
     rule(OWN, RBAC, "rolebindings"),
+    rule(&["delete"], RBAC, "rolebindings"),
     Rule { name: names::USER_ROLE, ..rule(BIND, RBAC, "clusterroles") },
     rule(OWN, "networking.k8s.io", "networkpolicies"),
 ];

@@ -23,6 +23,7 @@ use tracing::{info, warn};
 
 use super::backoff::Backoff;
 use super::error_chain;
+use super::roles::{self, Outcome};
 use super::watch::{Change, ours, reflect};
 use crate::api::user::UserPhase;
 use crate::api::{DevServerUser, DevServerUserStatus, conditions, names};
@@ -101,7 +102,9 @@ async fn reconcile(user: Arc<DevServerUser>, context: Arc<Context>) -> Result<Ac
         },
         async {
             while let Some(message) = told.recv().await {
-                if let Err(error) = apply_status(&context, &user, UserPhase::Pending, "Waiting", Some(message)).await {
+                if let Err(error) =
+                    apply_status(&context, &user, UserPhase::Pending, "Waiting", Some(message), None).await
+                {
                     warn!(user = name, %error, "failed to write the user's status");
                 }
             }
@@ -109,18 +112,22 @@ async fn reconcile(user: Arc<DevServerUser>, context: Arc<Context>) -> Result<Ac
     );
     match outcome {
         Ok(()) => {
+            let outcome = roles::bind(&context.client, &user).await.map_err(|error| Error::Roles(Box::new(error)))?;
             context.backoff.forget(&name);
-            apply_status(&context, &user, UserPhase::Ready, "Provisioned", None).await?;
-            Ok(Action::requeue(context.resync))
+            let message = outcome.message();
+            // Nobody tells when the operator gets a right.
+            let again = message.as_ref().map_or(context.resync, |_| REFUSED.min(context.resync));
+            apply_status(&context, &user, UserPhase::Ready, "Provisioned", message, Some(&outcome)).await?;
+            Ok(Action::requeue(again))
         }
         // Only another object can help: names do not change.
         Err(error @ provisioning::Error::Name(_)) => {
-            apply_status(&context, &user, UserPhase::Failed, "InvalidName", Some(error.to_string())).await?;
+            apply_status(&context, &user, UserPhase::Failed, "InvalidName", Some(error.to_string()), None).await?;
             Ok(Action::await_change())
         }
         Err(error) => {
             let message = error_chain(&error);
-            apply_status(&context, &user, UserPhase::Failed, "ProvisioningFailed", Some(message)).await?;
+            apply_status(&context, &user, UserPhase::Failed, "ProvisioningFailed", Some(message), None).await?;
             Err(Error::Provisioning(error))
         }
     }
@@ -130,6 +137,8 @@ async fn reconcile(user: Arc<DevServerUser>, context: Arc<Context>) -> Result<Ac
 enum Error {
     #[error("failed to provision the user")]
     Provisioning(#[source] provisioning::Error),
+    #[error("failed to bind the user's roles")]
+    Roles(#[source] Box<kube::Error>),
     #[error("failed to write the user's status")]
     Status(#[source] Box<kube::Error>),
 }
@@ -146,6 +155,7 @@ async fn apply_status(
     phase: UserPhase,
     reason: &str,
     message: Option<String>,
+    roles: Option<&Outcome>,
 ) -> Result<(), Error> {
     let old = user.status.clone().unwrap_or_default();
     let generation = user.metadata.generation;
@@ -160,8 +170,12 @@ async fn apply_status(
         message: message.clone(),
     };
     let text = message.unwrap_or_default();
-    let ready = conditions::condition(conditions::READY, phase == UserPhase::Ready, reason, &text, generation, now);
+    let is_ready = phase == UserPhase::Ready;
+    let ready = conditions::condition(conditions::READY, is_ready, reason, &text, generation, now.clone());
     conditions::set(&mut status.conditions, ready);
+    if let Some(roles) = roles {
+        roles.tell(&mut status.conditions, generation, now);
+    }
     if user.status.as_ref() == Some(&status) {
         return Ok(());
     }
@@ -225,6 +239,9 @@ where
 fn owner<K: Resource>(object: PartialObjectMeta<K>) -> Option<ObjectRef<DevServerUser>> {
     object.metadata.labels?.get(names::USER_LABEL).map(|user| ObjectRef::new(user))
 }
+
+/// How often a role that the operator may not hand out is tried again.
+const REFUSED: Duration = Duration::from_secs(60);
 
 /// Users provisioned at once: after a start all of them are due.
 const CONCURRENCY: u16 = 16;

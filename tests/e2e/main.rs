@@ -42,4 +42,5 @@ mod shells;
 mod sources;
 mod telemetry;
 mod uploads;
+mod users;
 mod x11;

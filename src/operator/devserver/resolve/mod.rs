@@ -49,6 +49,7 @@ pub(super) struct ResolvedHome {
 /// Without a flavor: nothing, so that the namespace's LimitRange sizes the pod.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ResolvedFlavor {
+    pub(super) name: Option<String>,
     pub(super) resources: ResourceRequirements,
     pub(super) node_selector: BTreeMap<String, String>,
     pub(super) tolerations: Vec<Toleration>,
@@ -83,6 +84,9 @@ pub(super) enum Invalid {
     NoFlavor { name: String, existing: Vec<String> },
     #[error("flavor {name:?} is not for {user}; {}", usable(existing))]
     FlavorNotAllowed { name: String, user: String, existing: Vec<String> },
+    /// Beyond what her object allows.
+    #[error("{0}")]
+    Limit(String),
     #[error("home.mountPath {0:?} is no absolute path without '..', or is one that the system needs")]
     MountPath(String),
     #[error("command names no program")]
@@ -101,6 +105,7 @@ impl Invalid {
         match self {
             Self::NoFlavor { .. } => "FlavorNotFound",
             Self::FlavorNotAllowed { .. } => "FlavorNotAllowed",
+            Self::Limit(_) => "Limit",
             Self::Name(_)
             | Self::Namespace(_)
             | Self::MountPath(_)
