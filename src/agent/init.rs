@@ -3,11 +3,15 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::process::{Child, Command};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+
+use super::startup::{self, Startup};
 
 /// Between a server that died and the next.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -18,14 +22,23 @@ pub async fn init(command: &[OsString]) -> io::Result<i32> {
     let mut ended = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut server = start_server()?;
-    let main = match command {
-        [] => None,
-        [program, arguments @ ..] => Some(Command::new(program).args(arguments).spawn()?),
+    let mut startup = Startup::begin();
+    let deadline = Instant::now() + startup::LIMIT;
+    // What the owner wants to run may need what her script prepares.
+    let mut main = match startup {
+        Some(_) => None,
+        None => start_main(command)?,
     };
     let mut ending = None;
     loop {
         tokio::select! {
             _ = died.recv() => {}
+            () = sleep_until(deadline), if startup.is_some() => {
+                if let Some(startup) = startup.take() {
+                    startup.took_too_long();
+                }
+                main = start_main(command)?;
+            }
             _ = ended.recv() => ending = Some(Signal::TERM),
             _ = interrupted.recv() => ending = Some(Signal::INT),
         }
@@ -33,15 +46,23 @@ pub async fn init(command: &[OsString]) -> io::Result<i32> {
             for child in [Some(&server), main.as_ref()].into_iter().flatten() {
                 let _ = kill_process(pid(child)?, signal);
             }
+            if let Some(startup) = &startup {
+                let _ = kill_process_group(pid(&startup.child)?, signal);
+            }
             if main.is_none() {
                 let _ = waitpid(Some(pid(&server)?), WaitOptions::empty());
                 return Ok(0);
             }
         }
-        while let Ok(Some((dead, status))) = waitpid(None, WaitOptions::NOHANG) {
+        // Of any process group: not `waitpid(None)`, which is of this one.
+        while let Ok(Some((dead, status))) = wait(WaitOptions::NOHANG) {
             if Some(dead) == main.as_ref().map(pid).transpose()? {
                 let signalled = status.terminating_signal().map(|signal| 128 + signal);
                 return Ok(status.exit_status().or(signalled).unwrap_or(255));
+            }
+            if let Some(script) = startup.take_if(|startup| pid(&startup.child).is_ok_and(|pid| pid == dead)) {
+                script.ended(ExitStatus::from_raw(status.as_raw()));
+                main = start_main(command)?;
             }
             if dead == pid(&server)? {
                 eprintln!("bastion-agent: the server ended ({status:?}); starting it again");
@@ -50,6 +71,11 @@ pub async fn init(command: &[OsString]) -> io::Result<i32> {
             }
         }
     }
+}
+
+fn start_main(command: &[OsString]) -> io::Result<Option<Child>> {
+    let Some((program, arguments)) = command.split_first() else { return Ok(None) };
+    Command::new(program).args(arguments).spawn().map(Some)
 }
 
 fn start_server() -> io::Result<Child> {

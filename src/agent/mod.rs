@@ -16,6 +16,7 @@ mod scp;
 mod server;
 mod sftp;
 mod socket;
+mod startup;
 
 pub use connect::connect;
 pub use init::init;
@@ -23,3 +24,4 @@ pub use install::{PROGRAM, install};
 pub use scp::{SCP, scp};
 pub use server::serve;
 pub use sftp::serve as sftp;
+pub use startup::{SCRIPT_VARIABLE, started};

@@ -12,7 +12,7 @@ pub mod names;
 pub mod user;
 pub mod volume;
 
-pub use devserver::{Activity, DevServer, DevServerSpec, DevServerStatus, Home, Phase};
+pub use devserver::{Activity, DevServer, DevServerSpec, DevServerStatus, Home, Phase, RunAs};
 pub use environment::{EnvVar, EnvVarSource, SecretKeyRef};
 pub use flavor::{DevServerFlavor, DevServerFlavorSpec, DevServerFlavorStatus, Schedulable};
 pub use history::{LastEnd, StartStep, StepName};

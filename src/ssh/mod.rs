@@ -107,7 +107,7 @@ pub trait Run: Send + Sync + 'static {
     fn has(&self, identity: &Identity, name: &str) -> bool;
 
     /// What happened where `target` points since somebody was told last, in words.
-    fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<String>;
+    fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Vec<String>;
 
     /// Why the place that `target` points to is gone, in words, if it just went.
     fn why_gone<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, Option<String>>;
@@ -124,7 +124,7 @@ impl Run for Workspaces {
         Box::pin(Self::start(self, identity, target, command, progress))
     }
 
-    fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<String> {
+    fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Vec<String> {
         Self::news(self, identity, target, reader)
     }
 

@@ -77,8 +77,8 @@ impl Run for EchoWorkspaces {
         name == "gpu"
     }
 
-    fn news(&self, _: &Identity, _: &Target, _: Reader) -> Option<String> {
-        None
+    fn news(&self, _: &Identity, _: &Target, _: Reader) -> Vec<String> {
+        Vec::new()
     }
 
     fn why_gone<'a>(&'a self, _: &'a Identity, _: &'a Target) -> BoxFuture<'a, Option<String>> {

@@ -191,7 +191,11 @@ impl Workspaces {
     }
 
     /// What happened to the DevServer that `target` means since somebody was told last.
-    pub fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<String> {
+    pub fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Vec<String> {
+        self.take_news(identity, target, reader).unwrap_or_default()
+    }
+
+    fn take_news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<Vec<String>> {
         let (user, name) = (identity.user(), self.name(target));
         let namespace = names::namespace(user);
         let server = self.cache.devserver(user, name)?;
@@ -199,7 +203,7 @@ impl Workspaces {
         if reader == Reader::Terminal {
             told.note(&self.client, &namespace, name, &self.tasks);
         }
-        Some(told.text)
+        Some(told.texts)
     }
 
     /// Whether there is a DevServer of hers with that name.

@@ -40,6 +40,7 @@ mod scp;
 mod security_keys;
 mod shells;
 mod sources;
+mod startup;
 mod telemetry;
 mod uploads;
 mod users;
