@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dashmap::DashMap;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, ObjectReference, ResourceQuota, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -14,7 +15,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event as WatchEvent, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -26,13 +27,15 @@ use super::error_chain;
 use super::roles::{self, Outcome};
 use super::watch::{Change, ours, reflect};
 use crate::api::user::UserPhase;
-use crate::api::{DevServerUser, DevServerUserStatus, conditions, names};
+use crate::api::{DevServerTeam, DevServerUser, DevServerUserStatus, conditions, names};
 use crate::provisioning;
 
 /// Reconciles users for ever.
 pub(super) async fn run(client: Client, resync: Duration, config: provisioning::Config) {
-    let context = Arc::new(Context { client: client.clone(), config, resync, backoff: Backoff::new() });
     let (relisted, relists) = futures::channel::mpsc::unbounded();
+    let all_teams = Api::<DevServerTeam>::all(client.clone());
+    let (teams, team_changes) = reflect(all_teams, watcher::Config::default(), relisted.clone());
+    let context = Arc::new(Context { client: client.clone(), config, resync, teams, backoff: Backoff::new() });
     let (gone, mut departures) = mpsc::unbounded_channel();
     let (store, changes) = reflect(Api::<DevServerUser>::all(client.clone()), watcher::Config::default(), relisted);
     let users = changes.filter_map({
@@ -54,6 +57,7 @@ pub(super) async fn run(client: Client, resync: Duration, config: provisioning::
     let reconciling = Controller::for_stream(users, store)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .reconcile_all_on(relists)
+        .watches_stream(team_changes.map(|change| change.map(Change::into_object)), of_team())
         .watches_stream(deleted::<Namespace>(&client), owner)
         .watches_stream(deleted::<ServiceAccount>(&client), owner)
         .watches_stream(deleted::<RoleBinding>(&client), owner)
@@ -82,6 +86,7 @@ struct Context {
     client: Client,
     config: provisioning::Config,
     resync: Duration,
+    teams: Store<DevServerTeam>,
     backoff: Backoff<String>,
 }
 
@@ -89,7 +94,11 @@ async fn reconcile(user: Arc<DevServerUser>, context: Arc<Context>) -> Result<Ac
     if user.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
+    // It fails only when the watch is dropped, and then this is too.
+    let _ = context.teams.wait_until_ready().await;
     let name = user.name_any();
+    let teams = context.teams.state();
+    let complete = DevServerTeam::complete(&user, teams.iter().map(|team| &**team));
     let (tell, mut told) = mpsc::unbounded_channel::<String>();
     let progress = move |message: &str| {
         // Whoever listens does so until this function returns.
@@ -98,7 +107,7 @@ async fn reconcile(user: Arc<DevServerUser>, context: Arc<Context>) -> Result<Ac
     let (outcome, ()) = tokio::join!(
         async {
             let progress = progress;
-            provisioning::ensure_user(&context.client, &user, &context.config, &progress).await
+            provisioning::ensure_user(&context.client, &complete, &context.config, &progress).await
         },
         async {
             while let Some(message) = told.recv().await {
@@ -234,6 +243,15 @@ where
             Err(error) => Some(Err(error)),
         })
     })
+}
+
+/// Those who belong to the team, and those who did when it was last seen.
+fn of_team() -> impl Fn(DevServerTeam) -> Vec<ObjectRef<DevServerUser>> {
+    let known: DashMap<String, Vec<String>> = DashMap::new();
+    move |team| {
+        let before = known.insert(team.name_any(), team.spec.members.clone()).unwrap_or_default();
+        before.iter().chain(&team.spec.members).map(|member| ObjectRef::new(member)).collect()
+    }
 }
 
 fn owner<K: Resource>(object: PartialObjectMeta<K>) -> Option<ObjectRef<DevServerUser>> {

@@ -283,6 +283,7 @@ impl Workspaces {
             Some(object) => object,
             None => Arc::new(self.create_user(user).await?),
         };
+        let object = self.cache.with_teams(&object);
         provisioning::ensure_user(&self.client, &object, &self.provisioning, progress).await?;
         let server = provisioning::default_devserver(&object, name);
         // Create, never overwrite: another replica may have made it, and its owner changed it.

@@ -41,6 +41,7 @@ mod security_keys;
 mod shells;
 mod sources;
 mod startup;
+mod teams;
 mod telemetry;
 mod uploads;
 mod users;
