@@ -1,16 +1,18 @@
 //! `bastion-agent run`: the pod's first process. Starts the server and the pod's own command, buries orphans, passes
-//! signals on.
+//! signals on, and hangs up what a server that died has left.
 
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait};
+use tokio::process::ChildStdout;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
+use super::ledger;
 use super::startup::{self, Startup};
 
 /// Between a server that died and the next.
@@ -21,7 +23,7 @@ pub async fn init(command: &[OsString]) -> io::Result<i32> {
     let mut died = signal(SignalKind::child())?;
     let mut ended = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
-    let mut server = start_server()?;
+    let mut server = Some(start_server()?);
     let mut startup = Startup::begin();
     let deadline = Instant::now() + startup::LIMIT;
     // What the owner wants to run may need what her script prepares.
@@ -29,29 +31,27 @@ pub async fn init(command: &[OsString]) -> io::Result<i32> {
         Some(_) => None,
         None => start_main(command)?,
     };
-    let mut ending = None;
+    let mut ending = false;
     loop {
-        tokio::select! {
-            _ = died.recv() => {}
+        let signal = tokio::select! {
+            _ = died.recv() => None,
+            _ = ended.recv() => Some(Signal::TERM),
+            _ = interrupted.recv() => Some(Signal::INT),
             () = sleep_until(deadline), if startup.is_some() => {
-                if let Some(startup) = startup.take() {
-                    startup.took_too_long();
+                if let Some(script) = startup.take() {
+                    script.took_too_long();
+                    main = start_main(command)?;
                 }
-                main = start_main(command)?;
+                None
             }
-            _ = ended.recv() => ending = Some(Signal::TERM),
-            _ = interrupted.recv() => ending = Some(Signal::INT),
-        }
-        if let Some(signal) = ending.take() {
-            for child in [Some(&server), main.as_ref()].into_iter().flatten() {
+        };
+        if let Some(signal) = signal {
+            ending = true;
+            for child in [&server, &main].into_iter().flatten() {
                 let _ = kill_process(pid(child)?, signal);
             }
-            if let Some(startup) = &startup {
-                let _ = kill_process_group(pid(&startup.child)?, signal);
-            }
-            if main.is_none() {
-                let _ = waitpid(Some(pid(&server)?), WaitOptions::empty());
-                return Ok(0);
+            if let Some(script) = &startup {
+                let _ = kill_process_group(pid(&script.child)?, signal);
             }
         }
         // Of any process group: not `waitpid(None)`, which is of this one.
@@ -60,15 +60,23 @@ pub async fn init(command: &[OsString]) -> io::Result<i32> {
                 let signalled = status.terminating_signal().map(|signal| 128 + signal);
                 return Ok(status.exit_status().or(signalled).unwrap_or(255));
             }
-            if let Some(script) = startup.take_if(|startup| pid(&startup.child).is_ok_and(|pid| pid == dead)) {
+            if let Some(script) = startup.take_if(|script| pid(&script.child).is_ok_and(|pid| pid == dead)) {
                 script.ended(ExitStatus::from_raw(status.as_raw()));
-                main = start_main(command)?;
+                if !ending {
+                    main = start_main(command)?;
+                }
             }
-            if dead == pid(&server)? {
-                eprintln!("bastion-agent: the server ended ({status:?}); starting it again");
-                tokio::time::sleep(PAUSE).await;
-                server = start_server()?;
+            if Some(dead) == server.as_ref().map(pid).transpose()? {
+                server = None;
+                if !ending {
+                    eprintln!("bastion-agent: the server ended ({status:?}); starting it again");
+                    tokio::time::sleep(PAUSE).await;
+                    server = Some(start_server()?);
+                }
             }
+        }
+        if ending && main.is_none() && server.is_none() {
+            return Ok(0);
         }
     }
 }
@@ -79,7 +87,11 @@ fn start_main(command: &[OsString]) -> io::Result<Option<Child>> {
 }
 
 fn start_server() -> io::Result<Child> {
-    Command::new(std::env::current_exe()?).arg("serve").spawn()
+    let mut server = Command::new(std::env::current_exe()?).arg("serve").stdout(Stdio::piped()).spawn()?;
+    if let Some(told) = server.stdout.take() {
+        tokio::spawn(ledger::keep(ChildStdout::from_std(told)?));
+    }
+    Ok(server)
 }
 
 fn pid(child: &Child) -> io::Result<Pid> {

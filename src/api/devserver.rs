@@ -164,6 +164,9 @@ pub struct DevServerStatus {
     /// The pod that sessions enter; set while the phase is Running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_name: Option<String>,
+    /// The UID of that pod: one that is made anew has the same name.
+    #[serde(rename = "podUID", default, skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
     /// Whether bastion-agent runs in that pod. Without it sessions are plain execs: no sftp, no forwards.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub agent: bool,
