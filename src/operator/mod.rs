@@ -5,6 +5,7 @@ mod backoff;
 mod devserver;
 mod flavor;
 mod lease;
+mod roles;
 mod user;
 mod watch;
 

@@ -109,7 +109,8 @@ pub trait Run: Send + Sync + 'static {
     fn has(&self, identity: &Identity, name: &str) -> bool;
 
     /// What happened where `target` points since somebody was told last, in words.
-    fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<String>;
+    fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Vec<String>;
+
     /// What whoever has a terminal there should be told meanwhile, each when it is time.
     fn notices(&self, identity: &Identity, target: &Target) -> BoxStream<'static, String>;
 
@@ -142,7 +143,7 @@ impl Run for Workspaces {
         Box::pin(Self::start(self, identity, target, command, progress))
     }
 
-    fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<String> {
+    fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Vec<String> {
         Self::news(self, identity, target, reader)
     }
 

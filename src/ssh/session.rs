@@ -271,10 +271,10 @@ impl Session {
             (_, None) => Reader::Command,
         };
         let Forwarder { context, identity, target, .. } = &self.forwarder;
-        match context.run.news(identity, target, reader) {
-            Some(news) => writer.say(message::line(&news, command.terminal.is_some())).await,
-            None => Ok(()),
+        for news in context.run.news(identity, target, reader) {
+            writer.say(message::line(&news, command.terminal.is_some())).await?;
         }
+        Ok(())
     }
 }
 

@@ -209,7 +209,11 @@ impl Workspaces {
     }
 
     /// What happened to the DevServer that `target` means since somebody was told last.
-    pub fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<String> {
+    pub fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Vec<String> {
+        self.take_news(identity, target, reader).unwrap_or_default()
+    }
+
+    fn take_news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<Vec<String>> {
         let (user, name) = (identity.user(), self.name(target));
         let namespace = names::namespace(user);
         let server = self.cache.devserver(user, name)?;
@@ -217,7 +221,7 @@ impl Workspaces {
         if reader == Reader::Terminal {
             told.note(&self.client, &namespace, name, &self.tasks);
         }
-        Some(told.text)
+        Some(told.texts)
     }
 
     /// What her sessions there should be told, each when it is time.
@@ -365,6 +369,7 @@ impl Workspaces {
             Some(object) => object,
             None => Arc::new(self.create_user(user).await?),
         };
+        let object = self.cache.with_teams(&object);
         provisioning::ensure_user(&self.client, &object, &self.provisioning, progress).await?;
         let server = provisioning::default_devserver(&object, name);
         // Create, never overwrite: another replica may have made it, and its owner changed it.

@@ -14,7 +14,7 @@ use super::Context;
 use super::build::{BuiltClaim, build_claim, build_pod, is_same_template};
 use super::fetch::Seen;
 use super::refusal::{self, Refusal, RefusalKind};
-use super::resolve::Resolved;
+use super::resolve::{HomeVolume, Resolved};
 use super::step::{Situation, Step, Volume, next_step, volume};
 use crate::api::{DevServer, DevServerStatus, names};
 
@@ -82,7 +82,7 @@ pub(super) async fn apply(
         }
     }
     let template = build_pod(wanted);
-    let (volume, patience) = volume_and_patience(context, key, done.claim.as_deref());
+    let (volume, patience) = volume_and_patience(context, key, wanted, done.claim.as_deref());
     let situation = Situation {
         pod: done.pod.as_deref(),
         wanted: &template,
@@ -126,8 +126,13 @@ pub(super) async fn apply(
 fn volume_and_patience(
     context: &Context,
     key: &ObjectRef<DevServer>,
+    wanted: &Resolved,
     claim: Option<&PersistentVolumeClaim>,
 ) -> (Volume, Duration) {
+    // Of a claim that is not ours the scheduler knows more, and tells.
+    if !matches!(wanted.home.volume, HomeVolume::Own { .. }) {
+        return (Volume::BindsWithPod, Duration::ZERO);
+    }
     let class = claim.and_then(|claim| context.stores.storage_class(claim));
     match claim.map_or(Volume::Binding, |claim| volume(claim, class.as_deref())) {
         Volume::Binding => (Volume::Binding, context.memories.patience(key, &context.config)),
@@ -199,7 +204,7 @@ pub(super) async fn delete_pod(context: &Context, pod: &Pod, why: Step) -> Resul
 /// Writes the status if it changed.
 pub(super) async fn apply_status(client: &Client, server: &DevServer, status: DevServerStatus) -> Result<(), Error> {
     // Of the SSH server's making.
-    let known = server.status.clone().map(|known| DevServerStatus { activity: None, told_end_time: None, ..known });
+    let known = server.status.clone().map(|known| DevServerStatus { activity: None, told_time: None, ..known });
     if known.as_ref() == Some(&status) {
         return Ok(());
     }

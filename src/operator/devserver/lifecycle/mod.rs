@@ -40,11 +40,11 @@ pub(super) enum State {
     Asleep,
 }
 
-/// Decides about `server`, whose pod is used as `usage` tells and whose flavor allows it to run for `flavor_limit`.
+/// Decides about `server`, whose pod is used as `usage` tells and which may run for `allowed` by its flavor and its owner's limits.
 pub(super) fn decide(
     server: &DevServer,
     usage: &Usage,
-    flavor_limit: Option<Duration>,
+    allowed: Option<Duration>,
     config: &LifecycleConfig,
     now: Timestamp,
 ) -> Life {
@@ -54,7 +54,7 @@ pub(super) fn decide(
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
     match lifecycle.suspended {
         true => asleep(&status, now),
-        false => awake(&server.name_any(), &lifecycle, &status, usage, flavor_limit, config, now),
+        false => awake(&server.name_any(), &lifecycle, &status, usage, allowed, config, now),
     }
 }
 
@@ -79,7 +79,7 @@ fn awake(
     lifecycle: &Lifecycle,
     status: &DevServerStatus,
     usage: &Usage,
-    flavor_limit: Option<Duration>,
+    allowed: Option<Duration>,
     config: &LifecycleConfig,
     now: Timestamp,
 ) -> Life {
@@ -89,7 +89,7 @@ fn awake(
     };
     // What it slept for is no plan for its waking.
     let announced = status.suspension.as_ref().filter(|_| status.phase != Phase::Suspended);
-    let limit = least(given(config.max_time_to_live), flavor_limit);
+    let limit = least(given(config.max_time_to_live), allowed);
     let expiration = expiration(lifecycle, start, limit, config);
     let expiry = expiration.map(|end| Plan {
         base: later(end, config.grace),

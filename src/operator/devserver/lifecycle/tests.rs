@@ -20,19 +20,19 @@ fn settings(change: impl FnOnce(&mut LifecycleConfig)) -> LifecycleConfig {
 struct Scene {
     server: DevServer,
     config: LifecycleConfig,
-    flavor_limit: Option<Duration>,
+    allowed: Option<Duration>,
 }
 
 impl Scene {
     fn new(lifecycle: Value) -> Self {
         let lifecycle = serde_json::from_value(lifecycle).unwrap();
         let server = server(DevServerSpec { lifecycle: Some(lifecycle), ..DevServerSpec::default() });
-        Self { server, config: config().lifecycle, flavor_limit: None }
+        Self { server, config: config().lifecycle, allowed: None }
     }
 
     /// Looks at it `minutes` after the beginning; one that is due is marked at once.
     fn look(&mut self, minutes: i64, usage: &Usage) -> Life {
-        let decide = |server: &DevServer| decide(server, usage, self.flavor_limit, &self.config, t(minutes));
+        let decide = |server: &DevServer| decide(server, usage, self.allowed, &self.config, t(minutes));
         let mut life = decide(&self.server);
         if life.state == State::Due {
             self.set(|lifecycle| lifecycle.suspended = true);
@@ -54,7 +54,7 @@ impl Scene {
 }
 
 fn decide_again(scene: &Scene, usage: &Usage, minutes: i64) -> Life {
-    decide(&scene.server, usage, scene.flavor_limit, &scene.config, t(minutes))
+    decide(&scene.server, usage, scene.allowed, &scene.config, t(minutes))
 }
 
 fn busy() -> Usage {
@@ -129,7 +129,7 @@ fn an_extension_reaches_to_the_limit_and_not_beyond() {
     assert_eq!(ends(&mut dev, 10), t(240), "an extension shortens nothing");
     dev.set(|lifecycle| lifecycle.extended_until = Some(Time(t(99_999))));
     assert_eq!(ends(&mut dev, 10), t(600));
-    dev.flavor_limit = Some(Duration::from_mins(480));
+    dev.allowed = Some(Duration::from_mins(480));
     assert_eq!(ends(&mut dev, 10), t(480), "the flavor's limit");
     let message = dev.look(460, &busy()).suspension.unwrap().message;
     assert!(message.contains("the longest that is allowed"), "{message}");
@@ -166,7 +166,7 @@ fn zero_means_for_ever() {
     });
     let life = dev.look(0, &Usage::IdleSince(t(-9999)));
     assert_eq!((life.state, life.expiration_time, life.look_again), (State::Awake, None, None));
-    dev.flavor_limit = Some(Duration::from_mins(60));
+    dev.allowed = Some(Duration::from_mins(60));
     assert_eq!(dev.look(1, &busy()).expiration_time, Some(Time(t(60))));
 }
 
@@ -264,15 +264,14 @@ fn live(random: &mut Random, seed: u64) {
             5 => dev.set(|lifecycle| lifecycle.extended_until = Some(Time(t(now + minutes(random, 2_000))))),
             6 => dev.set(|lifecycle| lifecycle.suspended = true),
             7 => dev.set(|lifecycle| lifecycle.suspended = false),
-            8 => dev.flavor_limit = Some(Duration::from_mins(10 + random.below(900))),
-            9 => dev.flavor_limit = None,
+            8 => dev.allowed = Some(Duration::from_mins(10 + random.below(900))),
+            9 => dev.allowed = None,
             _ => {}
         }
         let asked = dev.server.spec.lifecycle.clone().unwrap().suspended;
         let was_awake = dev.server.status.as_ref().is_none_or(|status| status.phase != Phase::Suspended);
         let life = dev.look(now, &usage);
-        let limit =
-            dev.flavor_limit.map_or(dev.config.max_time_to_live, |limit| limit.min(dev.config.max_time_to_live));
+        let limit = dev.allowed.map_or(dev.config.max_time_to_live, |limit| limit.min(dev.config.max_time_to_live));
         match life.state {
             State::Due => panic!("{case}: one that is due is marked at once"),
             State::Asleep => {

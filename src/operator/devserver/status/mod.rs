@@ -1,6 +1,7 @@
 //! What to tell of a DevServer: phase, condition, and a sentence for its owner. Pure but for the clock of the condition.
 
 mod last_end;
+mod startup;
 mod steps;
 mod words;
 
@@ -41,17 +42,22 @@ pub(super) fn status(
     done: &Done,
     notes: &[Note],
 ) -> DevServerStatus {
-    let Verdict { phase, reason, message } = verdict(server, life, invalid, done, notes);
+    let Verdict { phase, reason, mut message } = verdict(server, life, invalid, done, notes);
     let generation = server.metadata.generation;
     let known = server.status.as_ref();
     let mut conditions = known.map(|status| status.conditions.clone()).unwrap_or_default();
+    let now = Time(Timestamp::now());
+    let failure = startup::tell(&mut conditions, done.pod.as_deref(), notes, generation, &now);
+    if phase == Phase::Running {
+        message = message.or(failure);
+    }
     let ready = conditions::condition(
         conditions::READY,
         phase == Phase::Running,
         reason,
         message.as_deref().unwrap_or_default(),
         generation,
-        Time(Timestamp::now()),
+        now,
     );
     conditions::set(&mut conditions, ready);
     DevServerStatus {
@@ -62,7 +68,7 @@ pub(super) fn status(
         agent: phase == Phase::Running && done.pod.as_deref().is_some_and(has_agent),
         activity: None,
         last_end: last_end::newest(known.and_then(|status| status.last_end.clone()), done.pod.as_deref()),
-        told_end_time: None,
+        told_time: None,
         steps: steps::steps(known, done.pod.as_deref(), notes),
         start_time: life.start_time.clone(),
         expiration_time: life.expiration_time.clone(),
