@@ -10,6 +10,7 @@ pub mod api;
 pub mod app;
 pub mod carrier;
 pub mod config;
+pub mod devctl;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod identity;

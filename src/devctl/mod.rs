@@ -1,0 +1,3 @@
+//! `devctl`: DevServers from the command line.
+
+pub mod laptop;
