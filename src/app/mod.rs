@@ -1,6 +1,7 @@
 //! The composition root: the only place that sees every module. One function for each role of the binary.
 
 mod access;
+mod answer;
 mod client;
 #[cfg(feature = "embedded")]
 mod dev;
@@ -91,8 +92,9 @@ async fn serve_on(
     }
 
     let authenticator = Authenticator::new(&config.identity, &cache).context("identity")?;
-    let workspaces = Workspaces::new(client, cache, config.workspace, config.provisioning, tasks.clone());
-    let server = ssh::Server::new(config.ssh, keys, Arc::new(authenticator), Arc::new(workspaces));
+    let workspaces = Workspaces::new(client.clone(), cache, config.workspace, config.provisioning, tasks.clone());
+    let answer = answer::Devctl::new(client, workspaces.clone(), tasks.clone());
+    let server = ssh::Server::new(config.ssh, keys, Arc::new(authenticator), Arc::new(workspaces), Arc::new(answer));
     ready(listener.local_addr()?);
     server.run(listener, shutdown).await;
 

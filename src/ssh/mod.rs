@@ -47,7 +47,7 @@ use russh::keys::PublicKey;
 
 use crate::carrier::Stream;
 use crate::identity::{Authenticator, Credential, Identity, Refusal};
-use crate::workspace::{self, Address, Command, Listener, Process, Target, Workspaces};
+use crate::workspace::{self, Address, Command, Listener, Process, Program, Target, Workspaces};
 
 /// Tells who somebody is.
 pub trait Authenticate: Send + Sync + 'static {
@@ -108,6 +108,20 @@ pub trait Run: Send + Sync + 'static {
 
     /// Why the place that `target` points to is gone, in words, if it just went.
     fn why_gone<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, Option<String>>;
+}
+
+/// Answers commands that are for the bastion itself.
+pub trait Answer: Send + Sync + 'static {
+    /// Who serves the command `line` of somebody that logged in to `target`, if no DevServer's shell is to.
+    fn answer(&self, identity: &Identity, target: &Target, line: &str, command: &Command) -> Option<Answered>;
+}
+
+/// Who serves a command.
+pub enum Answered {
+    /// The bastion.
+    Here(Process),
+    /// The DevServer that `Target` means, which runs this.
+    There(Target, Program),
 }
 
 impl Run for Workspaces {

@@ -19,6 +19,7 @@ use super::carriers::{Agent, Carriers};
 use super::listeners::Listener;
 use super::process::{self, Keepalive, carried};
 use super::{Address, Cache, Command, Error, Process, Target};
+use crate::api::user::UserPhase;
 use crate::api::{DevServer, DevServerUser, DevServerUserSpec, Phase, names};
 use crate::carrier::Stream;
 use crate::identity::Identity;
@@ -241,6 +242,21 @@ impl Workspaces {
             service_account: names::service_account_username(user),
             agent: status.agent,
         })
+    }
+
+    /// Makes her account and all that is around it, if she has none yet.
+    pub async fn provide(&self, identity: &Identity) -> Result<(), Error> {
+        let user = identity.user();
+        let is_ready =
+            |object: &DevServerUser| object.status.as_ref().is_some_and(|status| status.phase == UserPhase::Ready);
+        let provisioning = self.provisioning_of.entry(user.to_owned()).or_default().clone();
+        let _one_at_a_time = provisioning.lock().await;
+        let object = match self.cache.user(user) {
+            Some(object) if is_ready(&object) => return Ok(()),
+            Some(object) => object,
+            None => Arc::new(self.create_user(user).await?),
+        };
+        Ok(provisioning::ensure_user(&self.client, &object, &self.provisioning, &|_| {}).await?)
     }
 
     /// Makes all that a first login needs, the default DevServer `name` last.
