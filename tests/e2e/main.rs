@@ -15,6 +15,7 @@ mod cluster_rights;
 mod code_hosts;
 mod command_line;
 mod dev;
+mod devctl_laptop;
 mod devservers;
 mod exec;
 mod files;

@@ -8,20 +8,45 @@ use clap_complete::Shell;
 
 use super::destination::Destination;
 
-/// DevServers from your laptop: whatever is not listed here is answered by the bastion
+/// Develop on GPU pods: your DevServers, from your laptop
 #[derive(Parser)]
-#[command(name = "devctl", version, arg_required_else_help = true, disable_help_subcommand = true)]
-#[command(after_help = AFTER, after_long_help = AFTER)]
+#[command(name = "devctl", version, arg_required_else_help = true, after_help = AFTER, max_term_width = 120)]
 pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) cluster: Cluster,
     #[command(subcommand)]
     pub(super) verb: Verb,
 }
 
 const AFTER: &str = "\
-Every other verb is the bastion's, and needs no kubeconfig: `devctl help` tells them, once you are logged in.
+`devctl login [USER@]HOST` comes first; then the bastion does what is asked, as you, and no kubeconfig is needed.
 
-Exit codes: 0 done; 1 it did not work; 2 the command line was not understood; 255 the bastion could not be reached or
-does not let you in; a verb of the bastion's, or a program in a DevServer, gives its own.";
+Exit status:
+  0 done   1 failed   2 not understood   3 not found   4 refused   5 not ready in time, or waiting was interrupted
+  130 interrupted   255 the bastion cannot be reached or does not let you in. ssh, exec, cp, forward and shells end as
+  the program does.";
+
+/// For administrators: to do it on a cluster, rather than ask the bastion
+#[derive(Args, Clone)]
+#[command(next_help_heading = "For administrators, who ask the cluster rather than the bastion")]
+pub(super) struct Cluster {
+    /// A context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    pub(super) context: Option<String>,
+    /// The kubeconfig [default: KUBECONFIG, or ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    pub(super) kubeconfig: Option<PathBuf>,
+    /// Whose DevServers: dev-alice has alice's [default: the context's]
+    #[arg(long, short, value_name = "NAMESPACE")]
+    pub(super) namespace: Option<String>,
+}
+
+impl Cluster {
+    /// Whether it is not the bastion that is asked.
+    pub(super) fn is_meant(&self) -> bool {
+        self.context.is_some() || self.kubeconfig.is_some() || self.namespace.is_some()
+    }
+}
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -47,6 +72,9 @@ pub(super) enum Verb {
     },
     /// Print the version
     Version,
+    /// Write man pages into a folder
+    #[command(hide = true)]
+    Man { folder: PathBuf },
     #[command(external_subcommand)]
     Remote(Vec<OsString>),
 }
@@ -165,7 +193,7 @@ mod tests {
     fn other_verbs_are_kept_word_by_word() {
         Arguments::command().debug_assert();
         let parsed = Arguments::try_parse_from(["devctl", "create", "--flavor", "gpu", "-h", "--", "x"]).ok();
-        let Some(Arguments { verb: Verb::Remote(words) }) = parsed else { panic!("it is the bastion's") };
+        let Some(Arguments { verb: Verb::Remote(words), .. }) = parsed else { panic!("it is the bastion's") };
         assert_eq!(words, ["create", "--flavor", "gpu", "-h", "--", "x"]);
     }
 

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use russh::client::AuthResult;
-use russh::{AgentAuthError, Signer};
 use russh::client::Handle;
 use russh::keys::agent::AgentIdentity;
 use russh::keys::key::PrivateKeyWithHashAlg;
 use russh::keys::{HashAlg, PrivateKey, decode_secret_key};
+use russh::{AgentAuthError, Signer};
 
 use super::bastion::Bastion;
 use super::failure::Failure;
@@ -78,7 +78,7 @@ async fn try_one(
             match sign_by(handle, login, offer, hash, &mut Probe).await {
                 Ok(result) => return Ok(outcome(&result)),
                 Err(Probed::Gone(error)) => return Err(error.into()),
-                Err(Probed::Welcome) => unlock(file, &offer.name).await?,
+                Err(Probed::Welcome) => unlock(file, &offer.name, bastion.quiet).await?,
             }
         }
     };
@@ -140,11 +140,12 @@ impl Signer for Probe {
     }
 }
 
-async fn unlock(file: &Path, name: &str) -> Result<PrivateKey, Failure> {
+async fn unlock(file: &Path, name: &str, quiet: bool) -> Result<PrivateKey, Failure> {
     let add = format!("`ssh-add {}` once, and the agent has it", file.display());
     for _ in 0..PASSPHRASE_TRIES {
         let question = format!("Passphrase of {name}: ");
-        let answer = tokio::task::spawn_blocking(move || terminal::ask_secret(&question)).await.ok().flatten();
+        let ask = move || terminal::ask_secret(&question);
+        let answer = if quiet { None } else { tokio::task::spawn_blocking(ask).await.ok().flatten() };
         let Some(passphrase) = answer else {
             let message = format!("the key {name} has a passphrase, and there is no terminal to ask for it");
             return Err(Failure::new(message).cure(add).no_connection());

@@ -6,8 +6,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use russh::keys::PublicKeyOrCertificate;
 use russh::client::{self, Handler};
+use russh::keys::PublicKeyOrCertificate;
 use russh::keys::{Algorithm, Certificate, PublicKey};
 use russh::{Preferred, SshId};
 use tokio::time::timeout;

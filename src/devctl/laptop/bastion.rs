@@ -20,6 +20,8 @@ pub(super) struct Bastion {
     pub(super) port: u16,
     pub(super) config: HostConfig,
     pub(super) identity: Option<PathBuf>,
+    /// Nobody is to be asked or told anything.
+    pub(super) quiet: bool,
 }
 
 const SSH: u16 = 22;
@@ -42,7 +44,7 @@ impl Bastion {
         })?;
         let host = config.host_name.clone().unwrap_or_else(|| destination.host.clone());
         let port = destination.port.or(config.port).unwrap_or(SSH);
-        Ok(Self { places: places.clone(), destination, login, host, port, config, identity })
+        Ok(Self { places: places.clone(), destination, login, host, port, config, identity, quiet: false })
     }
 
     /// By what name and port known_hosts files know it.

@@ -1,13 +1,101 @@
-//! Completion for shells.
+//! Completion for shells, with the names of DevServers from the bastion.
 
-use clap::CommandFactory;
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+use clap::Command;
 use clap_complete::Shell;
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::env::{CompleteEnv, Shells};
+use tokio::time::timeout;
 
-use super::arguments::Arguments;
+use super::bastion::Bastion;
+use super::connection;
+use super::failure::Failure;
+use super::host_key::Unknown;
+use super::places::Places;
+use super::settings::Settings;
+use super::{print, remote};
+
+/// Somebody waits with a finger on the key.
+const LIMIT: Duration = Duration::from_secs(3);
+/// The variable by which shells' scripts ask.
+const ASKED: &str = "COMPLETE";
+/// What the verbs call the arguments that are DevServers.
+const ARGUMENTS: [&str; 2] = ["name", "names"];
+
+/// Answers a shell's script, if it is one that asks.
+pub(super) fn answer(words: &[OsString]) -> bool {
+    if std::env::var_os(ASKED).is_none() {
+        return false;
+    }
+    let folder = std::env::current_dir().ok();
+    CompleteEnv::with_factory(command).var(ASKED).try_complete(words, folder.as_deref()).unwrap_or(false)
+}
 
 /// What the shell is to read at its start.
-pub(super) fn script(shell: Shell) -> String {
+pub(super) fn script(shell: Shell) -> Result<u8, Failure> {
+    let name = shell.to_string();
+    let shells = Shells::builtins();
+    let known = shells.completer(&name).ok_or_else(|| Failure::new(format!("there is no completion for {name}")))?;
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "devctl", &mut text);
-    String::from_utf8_lossy(&text).into_owned()
+    let written = known.write_registration(ASKED, super::super::NAME, "devctl", "devctl", &mut text);
+    written.map_err(|error| Failure::new(format!("failed to write the script: {error}")))?;
+    print(&String::from_utf8_lossy(&text))
+}
+
+/// All verbs; where a DevServer is meant, the bastion is asked for names.
+fn command() -> Command {
+    let verbs: Vec<String> = super::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    let complete = |command: Command, verb: &String| {
+        command.mut_subcommand(verb, |verb| {
+            let named = |id: &&&str| verb.get_arguments().any(|argument| argument.get_id() == **id);
+            match ARGUMENTS.iter().find(named) {
+                // A new one has no name yet.
+                Some(id) if verb.get_name() != "create" => {
+                    verb.mut_arg(*id, |argument| argument.add(ArgValueCompleter::new(candidates)))
+                }
+                _ => verb,
+            }
+        })
+    };
+    verbs.iter().fold(super::command(), complete)
+}
+
+fn candidates(begun: &OsStr) -> Vec<CompletionCandidate> {
+    let begun = begun.to_string_lossy();
+    let names = names().unwrap_or_default();
+    names.lines().filter(|name| name.starts_with(&*begun)).map(CompletionCandidate::new).collect()
+}
+
+/// The names of her DevServers, one a line. None: there is no way to tell without a question.
+fn names() -> Option<String> {
+    let places = Places::find().ok()?;
+    let bastion = Bastion { quiet: true, ..Bastion::of(&Settings::load(&places).ok()?, &places).ok()? };
+    let ask = async {
+        let connection = connection::open(&bastion, Unknown::Refuse).await.ok()?;
+        let (status, names) = remote::ask(&connection, &["list", "-o", "name"]).await.ok()?;
+        (status == 0).then_some(names)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    runtime.block_on(async { timeout(LIMIT, ask).await.ok().flatten() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verbs_of_both_ends_are_completed() {
+        command().debug_assert();
+        let command = command();
+        for verb in ["login", "doctor", "list", "create", "suspend"] {
+            assert!(command.find_subcommand(verb).is_some(), "{verb}");
+        }
+        // Whoever renames these arguments changes ARGUMENTS too.
+        for verb in ["ssh", "forward", "suspend", "resume", "delete"] {
+            let arguments = command.find_subcommand(verb).unwrap().get_arguments();
+            assert!(arguments.into_iter().any(|argument| argument.get::<ArgValueCompleter>().is_some()), "{verb}");
+        }
+    }
 }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use russh::keys::PublicKeyOrCertificate;
 use russh::client::{Handler, Session};
+use russh::keys::PublicKeyOrCertificate;
 use russh::keys::{HashAlg, PublicKey};
 
 use super::bastion::Bastion;
@@ -66,7 +66,9 @@ impl Handler for Judge {
     async fn auth_banner(&mut self, banner: &str, _session: &mut Session) -> Result<(), Failure> {
         // A server's words do not get to move the cursor about.
         let plain: String = banner.chars().filter(|c| *c == '\n' || *c == '\t' || !c.is_control()).collect();
-        eprint!("{plain}");
+        if !self.bastion.quiet {
+            eprint!("{plain}");
+        }
         Ok(())
     }
 

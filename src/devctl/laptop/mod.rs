@@ -2,6 +2,7 @@
 //!
 //! It needs no kubeconfig: who somebody is, her SSH key tells.
 
+mod administrate;
 mod arguments;
 mod authenticate;
 mod authority;
@@ -43,7 +44,15 @@ const BROKEN_PIPE: u8 = 141;
 
 /// What the binary does.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    if completion::answer(&words) {
+        return ExitCode::SUCCESS;
+    }
+    let parsed = match help(&words) {
+        Some(help) => Err(help),
+        None => Arguments::try_parse_from(&words),
+    };
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
             let _ = error.print();
@@ -59,15 +68,33 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The command line, for man pages.
-pub fn command() -> clap::Command {
-    Arguments::command()
+/// The command line with all verbs, whoever answers them.
+fn command() -> clap::Command {
+    let here = Arguments::command();
+    let is_here = |verb: &clap::Command| here.find_subcommand(verb.get_name()).is_some();
+    let there: Vec<_> = super::command().get_subcommands().filter(|verb| !is_here(verb)).cloned().collect();
+    here.subcommands(there)
+}
+
+/// What there is to read of all verbs or of one; the bastion need not be asked for that.
+fn help(words: &[OsString]) -> Option<clap::Error> {
+    let is = |at: usize, names: &[&str]| words.get(at).is_some_and(|word| names.iter().any(|name| word == name));
+    let flags = ["-h", "--help"];
+    let asked = words.len() < 2 || is(1, &["help"]) || is(1, &flags) || is(2, &flags);
+    let error = command().try_get_matches_from(words.iter().filter(|_| asked)).err()?;
+    (asked && (!error.use_stderr() || words.len() < 2)).then_some(error)
 }
 
 fn run(arguments: Arguments) -> Result<u8, Failure> {
-    match arguments.verb {
+    let Arguments { cluster, verb } = arguments;
+    match verb {
+        Verb::Remote(words) if cluster.is_meant() => block_on(administrate::verb(cluster, &words)),
+        _ if cluster.is_meant() => {
+            Err(Failure::new("this verb asks no cluster: leave out --context and the like").status(USAGE))
+        }
         Verb::Version => print(&format!("devctl {}\n", env!("CARGO_PKG_VERSION"))),
-        Verb::Completion { shell } => print(&completion::script(shell)),
+        Verb::Completion { shell } => completion::script(shell),
+        Verb::Man { folder } => man(&folder),
         Verb::Login(login) => block_on(login::run(login, Places::find()?)),
         Verb::Doctor(doctor) => block_on(doctor::run(doctor, Places::find()?)),
         Verb::Config { verb: ConfigVerb::Ssh { verb } } => {
@@ -92,6 +119,13 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
             block_on(remote::verb(&bastion, &words))
         }
     }
+}
+
+fn man(folder: &std::path::Path) -> Result<u8, Failure> {
+    let failed = |error: io::Error| places::failed("write man pages into", folder, &error);
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    clap_mangen::generate_to(command(), folder).map_err(failed)?;
+    Ok(0)
 }
 
 fn bastion() -> Result<Bastion, Failure> {
