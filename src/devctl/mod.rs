@@ -19,6 +19,8 @@ pub use error::{Error, Exit};
 pub use keyboard::Keyboard;
 pub use verbs::{Enter, Program, Verb};
 
+use error::plain;
+
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser};
 
 /// What a caller's words ask for.

@@ -73,6 +73,35 @@ fn yaml(value: &impl Serialize) -> Result<String, Error> {
         .map_err(|error| Error::failed(format!("it cannot be written as YAML: {error}")))
 }
 
+/// Names and values, one pair a line.
+#[derive(Default)]
+pub(super) struct Fields(Vec<(&'static str, String)>);
+
+impl Fields {
+    pub(super) fn put(&mut self, name: &'static str, value: impl AsRef<str>) {
+        self.0.push((name, plain(value.as_ref())));
+    }
+
+    pub(super) fn put_some(&mut self, name: &'static str, value: Option<impl AsRef<str>>) {
+        if let Some(value) = value {
+            self.put(name, value);
+        }
+    }
+
+    /// A name that is the same as the one above is not said again.
+    pub(super) fn render(&self) -> String {
+        let width = self.0.iter().map(|(name, _)| name.len()).max().unwrap_or_default() + 1;
+        let mut last = "";
+        let mut text = String::new();
+        for (name, value) in &self.0 {
+            let label = if *name == last { String::new() } else { format!("{name}:") };
+            last = name;
+            text += &format!("{label:width$}   {value}\n");
+        }
+        text
+    }
+}
+
 /// Rows under a header.
 pub(super) struct Table {
     header: Vec<&'static str>,
@@ -227,6 +256,16 @@ mod tests {
         let text = table().render(Some(40), false);
         assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
         assert!(text.contains("registry.") && text.contains('…'), "{text}");
+    }
+
+    #[test]
+    fn fields_are_aligned_and_names_said_once() {
+        let mut fields = Fields::default();
+        fields.put("Name", "dev");
+        fields.put("Volume", "a");
+        fields.put("Volume", "b\nc");
+        fields.put_some("None", None::<String>);
+        assert_eq!(fields.render(), "Name:     dev\nVolume:   a\n          b c\n");
     }
 
     #[test]

@@ -104,3 +104,17 @@ impl Progress<'_> {
         }
     }
 }
+
+/// The DevServer as it is once the operator has heard of `generation`; none if that takes longer than `limit`.
+pub(super) async fn until_observed(caller: &Caller, name: &str, generation: i64, limit: Duration) -> Option<DevServer> {
+    let mut changes = watch_object(caller.api::<DevServer>(), name).default_backoff().boxed();
+    let deadline = Instant::now() + limit;
+    loop {
+        let change = timeout_at(deadline, changes.next()).await.ok()??;
+        let Ok(Some(server)) = change else { continue };
+        let observed = server.status.as_ref().and_then(|status| status.observed_generation);
+        if observed >= Some(generation) {
+            return Some(server);
+        }
+    }
+}
