@@ -24,7 +24,6 @@ use super::identities::{Agent, Identities, agent_socket};
 /// A connection that is logged in.
 pub(super) struct Connection {
     pub(super) handle: Handle<Judge>,
-    pub(super) seen: Seen,
     _proxy: Option<Child>,
 }
 
@@ -87,12 +86,7 @@ impl Greeted {
         }
         let found = identities(bastion, &mut agent).await;
         authenticate(&mut self.handle, bastion, found, agent.ok().flatten()).await?;
-        Ok(Connection { handle: self.handle, seen: self.seen, _proxy: self.proxy })
-    }
-
-    /// Leaves without having tried to log in.
-    pub(super) async fn leave(self) {
-        let _ = self.handle.disconnect(russh::Disconnect::ByApplication, "", "").await;
+        Ok(Connection { handle: self.handle, _proxy: self.proxy })
     }
 }
 

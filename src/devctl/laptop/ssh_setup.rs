@@ -85,7 +85,7 @@ pub(super) fn show(places: &Places) -> Result<u8, Failure> {
                 places::read(&file)?.unwrap_or_else(|| "(missing: `devctl config ssh enable` writes it)\n".to_owned())
             }
         };
-        shown.lines().for_each(|line| drop(writeln!(text, "  {line}")));
+        text.extend(shown.lines().map(|line| format!("  {line}\n")));
     }
     print(&text)
 }
