@@ -142,20 +142,22 @@ impl Signer for Probe {
 
 async fn unlock(file: &Path, name: &str, quiet: bool) -> Result<PrivateKey, Failure> {
     let add = format!("`ssh-add {}` once, and the agent has it", file.display());
+    let no_terminal = || {
+        let message = format!("the key {name} has a passphrase, and there is no terminal to ask for it");
+        Failure::new(message).cure(add.clone()).no_connection()
+    };
     for _ in 0..PASSPHRASE_TRIES {
-        let question = format!("Passphrase of {name}: ");
-        let ask = move || terminal::ask_secret(&question);
-        let answer = if quiet { None } else { tokio::task::spawn_blocking(ask).await.ok().flatten() };
-        let Some(passphrase) = answer else {
-            let message = format!("the key {name} has a passphrase, and there is no terminal to ask for it");
-            return Err(Failure::new(message).cure(add).no_connection());
+        let answer = match quiet {
+            true => Err(terminal::NoAnswer::NoTerminal),
+            false => terminal::ask_secret(&format!("Passphrase of {name}: ")).await,
         };
+        let passphrase = answer.map_err(|why| why.failure(no_terminal()))?;
         match decrypt(file, Some(&passphrase)) {
             Ok(key) => return Ok(key),
             Err(_) => eprintln!("devctl: this is not the passphrase of {name}"),
         }
     }
-    Err(Failure::new(format!("the key {name} was not unlocked")).cure(add).no_connection())
+    Err(Failure::new(format!("the key {name} was not unlocked")).cure(add.clone()).no_connection())
 }
 
 fn decrypt(file: &Path, passphrase: Option<&str>) -> Result<PrivateKey, String> {

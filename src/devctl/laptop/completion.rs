@@ -21,8 +21,6 @@ use super::{print, remote};
 const LIMIT: Duration = Duration::from_secs(3);
 /// The variable by which shells' scripts ask.
 const ASKED: &str = "COMPLETE";
-/// What the verbs call the arguments that are DevServers.
-const ARGUMENTS: [&str; 2] = ["name", "names"];
 
 /// Answers a shell's script, if it is one that asks.
 pub(super) fn answer(words: &[OsString]) -> bool {
@@ -44,37 +42,49 @@ pub(super) fn script(shell: Shell) -> Result<u8, Failure> {
     print(&String::from_utf8_lossy(&text))
 }
 
-/// All verbs; where a DevServer is meant, the bastion is asked for names.
+/// All verbs; where a name is meant, the bastion is asked for it.
 fn command() -> Command {
-    let verbs: Vec<String> = super::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
-    let complete = |command: Command, verb: &String| {
-        command.mut_subcommand(verb, |verb| {
-            let named = |id: &&&str| verb.get_arguments().any(|argument| argument.get_id() == **id);
-            match ARGUMENTS.iter().find(named) {
-                // A new one has no name yet.
-                Some(id) if verb.get_name() != "create" => {
-                    verb.mut_arg(*id, |argument| argument.add(ArgValueCompleter::new(candidates)))
-                }
-                _ => verb,
-            }
-        })
-    };
-    verbs.iter().fold(super::command(), complete)
+    with_names(super::command())
 }
 
-fn candidates(begun: &OsStr) -> Vec<CompletionCandidate> {
+fn with_names(command: Command) -> Command {
+    let verb = command.get_name().to_owned();
+    let named = |id: &str| Some((id.to_owned(), names_of(&verb, id)?));
+    let arguments: Vec<_> = command.get_arguments().filter_map(|argument| named(argument.get_id().as_str())).collect();
+    let below: Vec<_> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    let command = arguments.into_iter().fold(command, |command, (id, kind)| {
+        let complete = ArgValueCompleter::new(move |begun: &OsStr| candidates(kind, begun));
+        command.mut_arg(id, |argument| argument.add(complete))
+    });
+    below.into_iter().fold(command, |command, verb| command.mut_subcommand(verb, with_names))
+}
+
+/// What the argument `id` of a verb names, as `devctl complete` calls it.
+fn names_of(verb: &str, id: &str) -> Option<&'static str> {
+    match (verb, id) {
+        // A new one has no name yet.
+        ("create" | "add", "name") => None,
+        // Of `users`.
+        ("remove" | "keys", "name") => Some("users"),
+        (_, "name" | "names") => Some("devservers"),
+        (_, "flavor") => Some("flavors"),
+        _ => None,
+    }
+}
+
+fn candidates(kind: &str, begun: &OsStr) -> Vec<CompletionCandidate> {
     let begun = begun.to_string_lossy();
-    let names = names().unwrap_or_default();
+    let names = names(kind).unwrap_or_default();
     names.lines().filter(|name| name.starts_with(&*begun)).map(CompletionCandidate::new).collect()
 }
 
-/// The names of her DevServers, one a line. None: there is no way to tell without a question.
-fn names() -> Option<String> {
+/// Names, one a line. None: there is no way to tell without a question.
+fn names(kind: &str) -> Option<String> {
     let places = Places::find().ok()?;
     let bastion = Bastion { quiet: true, ..Bastion::of(&Settings::load(&places).ok()?, &places).ok()? };
     let ask = async {
         let connection = connection::open(&bastion, Unknown::Refuse).await.ok()?;
-        let (status, names) = remote::ask(&connection, &["list", "-o", "name"]).await.ok()?;
+        let (status, names) = remote::ask(&connection, &["complete", kind]).await.ok()?;
         (status == 0).then_some(names)
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
@@ -92,7 +102,7 @@ mod tests {
         for verb in ["login", "doctor", "list", "create", "suspend"] {
             assert!(command.find_subcommand(verb).is_some(), "{verb}");
         }
-        // Whoever renames these arguments changes ARGUMENTS too.
+        // Whoever renames these arguments changes names_of, too.
         for verb in ["ssh", "forward", "suspend", "resume", "delete"] {
             let arguments = command.find_subcommand(verb).unwrap().get_arguments();
             assert!(arguments.into_iter().any(|argument| argument.get::<ArgValueCompleter>().is_some()), "{verb}");

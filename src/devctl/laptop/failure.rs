@@ -14,6 +14,8 @@ pub struct Failure {
 pub const FAILED: u8 = 1;
 /// The command line was not understood.
 pub const USAGE: u8 = 2;
+/// She pressed Ctrl-C.
+pub const INTERRUPTED: u8 = 130;
 /// The bastion could not be reached, or did not let her in. OpenSSH's client says so too.
 pub const NO_CONNECTION: u8 = 255;
 

@@ -103,8 +103,7 @@ async fn ask(bastion: &Bastion, fingerprint: &str) -> Result<(), Failure> {
          Is it the one that your administrator told you? [yes/no, or the fingerprint] ",
         bastion.display()
     );
-    let answer = tokio::task::spawn_blocking(move || terminal::ask(&question)).await.ok().flatten();
-    let answer = answer.ok_or_else(|| unknown(bastion, fingerprint))?;
+    let answer = terminal::ask(&question).await.map_err(|why| why.failure(unknown(bastion, fingerprint)))?;
     let digest = fingerprint.rsplit(' ').next().unwrap_or(fingerprint);
     match answer.trim() {
         "yes" => Ok(()),

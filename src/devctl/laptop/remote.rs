@@ -84,11 +84,25 @@ async fn run(connection: &Connection, command: Option<Vec<u8>>, terminal: bool) 
         true => Some(Raw::enter().map_err(|error| Failure::new(format!("failed to set up the terminal: {error}")))?),
         false => None,
     };
-    let ended = join(channel, terminal).await;
+    let ended = tokio::select! {
+        ended = join(channel, terminal) => ended,
+        // The terminal is to be left as it was found.
+        status = terminated(), if terminal => Ok(status),
+    };
     drop(raw);
     let status = ended?;
     let _ = connection.handle.disconnect(Disconnect::ByApplication, "", "").await;
     Ok(status)
+}
+
+/// Somebody ends this process; it is as a shell would tell it.
+async fn terminated() -> u8 {
+    let kinds = (signal(SignalKind::terminate()), signal(SignalKind::hangup()));
+    let (Ok(mut terminate), Ok(mut hangup)) = kinds else { return std::future::pending().await };
+    tokio::select! {
+        _ = terminate.recv() => 128 + 15,
+        _ = hangup.recv() => 128 + 1,
+    }
 }
 
 /// Passes on until the other end has said how it ended.

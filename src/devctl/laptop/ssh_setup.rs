@@ -33,9 +33,9 @@ pub(super) async fn enable(places: Places, yes: bool) -> Result<u8, Failure> {
             places.shorten(&places.known_hosts()),
             places.shorten(&config),
         );
-        let answer = terminal::ask(&question).ok_or_else(|| {
-            Failure::new("there is no terminal to ask on").cure("`devctl config ssh enable --yes` does not ask")
-        })?;
+        let no_terminal =
+            Failure::new("there is no terminal to ask on").cure("`devctl config ssh enable --yes` does not ask");
+        let answer = terminal::ask(&question).await.map_err(|why| why.failure(no_terminal))?;
         if !["y", "yes"].contains(&answer.trim()) {
             return Err(Failure::new("nothing was changed"));
         }
