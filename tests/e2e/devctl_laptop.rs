@@ -6,7 +6,9 @@ use std::process::Stdio;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::harness::{Agent, Finished, Laptop, Product, Replica, User, eventually, keygen, skip_unless, within};
+use crate::harness::{
+    Agent, Finished, Laptop, Product, Replica, Terminal, User, eventually, keygen, skip_unless, within,
+};
 
 const DEVCTL: &str = env!("CARGO_BIN_EXE_devctl");
 
@@ -34,7 +36,7 @@ impl Desk {
     /// Without a terminal: whoever runs the tests may sit at one.
     fn command(&self, arguments: &[&str]) -> Command {
         let words = [&["--wait", DEVCTL], arguments].concat();
-        let mut command = self.laptop.command("setsid", &words);
+        let mut command = self.laptop.command("/usr/bin/setsid", &words);
         command.env_remove("XDG_CONFIG_HOME").stdin(Stdio::null());
         command
     }
@@ -58,6 +60,14 @@ impl Desk {
         let child = command.spawn().expect("it was built");
         let output = within(crate::harness::LIMIT, "the end of devctl", child.wait_with_output()).await;
         Finished::of(output.expect("it is our child"), start.elapsed())
+    }
+
+    /// At a terminal of this laptop.
+    fn terminal(&self, arguments: &[&str]) -> Terminal {
+        let mut command = pty_process::Command::new(DEVCTL).args(arguments).current_dir(self.laptop.path(""));
+        command = command.env("HOME", self.laptop.path("")).env("TERM", "xterm-256color").kill_on_drop(true);
+        command = command.env_remove("XDG_CONFIG_HOME").env_remove("SSH_AUTH_SOCK").env_remove("NO_COLOR");
+        Terminal::start(command, 30, 100)
     }
 
     async fn logs_in(&self) {
@@ -166,6 +176,14 @@ async fn a_key_with_a_passphrase_needs_a_terminal_or_an_agent() {
         desk.laptop.run("ssh-keygen", &["-q", "-p", "-N", "secret", "-f", file.to_str().expect("plain")]).await;
     locked.exits(0);
     desk.devctl(&["list"]).await.exits(255).says("has a passphrase").says("ssh-add");
+
+    let mut terminal = desk.terminal(&["list", "-o", "name"]);
+    terminal.shows("Passphrase of ~/.ssh/id_ed25519").await;
+    terminal.types("wrong\r").await;
+    terminal.shows("this is not the passphrase").await;
+    terminal.types("secret\r").await;
+    terminal.exits(0).await;
+    assert!(!terminal.rows().iter().any(|row| row.contains("secret")));
 }
 
 #[tokio::test]
@@ -289,4 +307,108 @@ async fn the_doctor_names_what_is_wrong_and_its_cure() {
     desk.devctl(&["doctor"]).await.exits(1).says_exactly("");
     let (_, state) = report(&doctor).await;
     assert_eq!((state("name"), state("port")), ("failed".into(), String::new()));
+}
+
+#[tokio::test]
+async fn somebody_at_a_terminal_is_asked_and_sees_one() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    let desk = Desk::new(&alice, product.front());
+    let mut login = desk.terminal(&["login", &desk.bastion]);
+    login.shows("Is it the one").await;
+    login.types("no\r").await;
+    login.exits(255).await;
+    assert_eq!(desk.read(".ssh/known_hosts"), "");
+    let mut login = desk.terminal(&["login", &desk.bastion]);
+    login.shows("Is it the one").await;
+    login.types("yes\r").await;
+    login.shows("logged in to").await;
+    login.exits(0).await;
+
+    let sizes = "trap 'stty size' WINCH; stty size; while ! read line; do :; done; exit 6";
+    let mut shell = desk.terminal(&["exec", "dev", "--", "bash", "-c", sizes]);
+    shell.shows_row("30 100").await;
+    shell.resize(40, 90);
+    shell.shows("40 90").await;
+    shell.types("\r").await;
+    shell.exits(6).await;
+
+    let mut watch = desk.terminal(&["list", "--watch"]);
+    watch.shows("dev ").await;
+    watch.types("\x03").await;
+    watch.ends().await;
+}
+
+#[tokio::test]
+async fn shells_complete_names() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.add_devserver("second").await;
+    let desk = Desk::new(&alice, product.front());
+    let folder = std::path::Path::new(DEVCTL).parent().expect("it is in a folder").display();
+    let script = |words: &str, at: usize| {
+        format!(
+            "PATH={folder}:$PATH; eval \"$(devctl completion bash)\"; COMP_WORDS=({words}); COMP_CWORD={at}; COMP_TYPE=9; \
+             _clap_complete_devctl devctl '' ''; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        )
+    };
+    let complete = async |words: &str, at: usize| desk.laptop.run("bash", &["-c", &script(words, at)]).await;
+    // Whoever is not logged in gets no names, and no complaints in her line.
+    complete("devctl suspend se", 2).await.prints("\n").says_exactly("");
+    desk.logs_in().await;
+    complete("devctl suspend se", 2).await.prints("second\n").says_exactly("");
+    complete("devctl ssh s", 2).await.prints("second\n");
+    let verbs = complete("devctl l", 1).await.text();
+    assert!(verbs.contains("login") && verbs.contains("list"), "{verbs}");
+    for shell in ["zsh", "fish"] {
+        assert!(desk.devctl(&["completion", shell]).await.exits(0).text().contains("devctl"));
+    }
+}
+
+#[tokio::test]
+async fn an_administrator_asks_the_cluster() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    let desk = Desk::new(&alice, product.front());
+    let kubeconfig = product.kubeconfig().to_str().expect("a plain name");
+    let namespace = alice.namespace();
+    let asked = async |words: &[&str]| {
+        desk.devctl(&[&["--kubeconfig", kubeconfig, "--namespace", &namespace], words].concat()).await
+    };
+    asked(&["list", "-o", "name"]).await.exits(0).prints("dev\n");
+    asked(&["describe", "nope"]).await.exits(3).says("nope");
+    asked(&["exec", "dev", "--", "true"]).await.exits(2).says("through the bastion");
+    asked(&["doctor"]).await.exits(2).says("--context");
+}
+
+#[test]
+fn what_there_is_is_told_without_a_bastion() {
+    let devctl = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(DEVCTL);
+        command
+            .args(arguments)
+            .env("HOME", "/nonexistent")
+            .env_remove("XDG_CONFIG_HOME")
+            .output()
+            .expect("it was built")
+    };
+    let text = |output: &std::process::Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    for words in [&["--help"][..], &["help"]] {
+        let help = devctl(words);
+        assert_eq!(help.status.code(), Some(0));
+        for verb in ["login", "doctor", "list", "create", "Exit status"] {
+            assert!(text(&help).contains(verb), "{verb} is not in {}", text(&help));
+        }
+    }
+    assert!(text(&devctl(&["create", "--help"])).contains("--flavor"));
+    assert!(text(&devctl(&["help", "login"])).contains("--accept-new"));
+    assert_eq!(devctl(&[]).status.code(), Some(2));
+    assert_eq!(devctl(&["login"]).status.code(), Some(2));
+    assert_eq!(devctl(&["list"]).status.code(), Some(1));
+    assert_eq!(text(&devctl(&["version"])), format!("devctl {}\n", env!("CARGO_PKG_VERSION")));
+    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+    assert_eq!(devctl(&["man", folder.path().to_str().expect("plain")]).status.code(), Some(0));
+    assert!(folder.path().join("devctl-login.1").exists() && folder.path().join("devctl-list.1").exists());
 }

@@ -4,20 +4,20 @@ use std::fmt;
 
 /// An error as it is printed: one line of what happened, then the next step.
 #[derive(Debug)]
-pub struct Failure {
+pub(super) struct Failure {
     message: String,
     cure: Option<String>,
     status: u8,
 }
 
 /// Something did not work.
-pub const FAILED: u8 = 1;
+pub(super) const FAILED: u8 = 1;
 /// The command line was not understood.
-pub const USAGE: u8 = 2;
+pub(super) const USAGE: u8 = 2;
 /// She pressed Ctrl-C.
-pub const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 /// The bastion could not be reached, or did not let her in. OpenSSH's client says so too.
-pub const NO_CONNECTION: u8 = 255;
+pub(super) const NO_CONNECTION: u8 = 255;
 
 impl Failure {
     pub(super) fn new(message: impl Into<String>) -> Self {
@@ -39,7 +39,7 @@ impl Failure {
     }
 
     /// What the process exits with.
-    pub fn exit_status(&self) -> u8 {
+    pub(super) fn exit_status(&self) -> u8 {
         self.status
     }
 

@@ -32,7 +32,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-pub use failure::{FAILED, Failure, NO_CONNECTION, USAGE};
+use failure::{Failure, USAGE};
 
 use arguments::{Arguments, ConfigVerb, SshVerb, Verb};
 use bastion::Bastion;
