@@ -326,11 +326,11 @@ async fn somebody_at_a_terminal_is_asked_and_sees_one() {
     login.shows("logged in to").await;
     login.exits(0).await;
 
-    let sizes = "trap 'stty size' WINCH; stty size; while ! read line; do :; done; exit 6";
-    let mut shell = desk.terminal(&["exec", "dev", "--", "bash", "-c", sizes]);
+    let wait = "stty size; until [ \"$(stty size)\" = \"40 90\" ]; do sleep 0.1; done; echo resized; read line; exit 6";
+    let mut shell = desk.terminal(&["exec", "dev", "--", "sh", "-c", wait]);
     shell.shows_row("30 100").await;
     shell.resize(40, 90);
-    shell.shows("40 90").await;
+    shell.shows_row("resized").await;
     shell.types("\r").await;
     shell.exits(6).await;
 
@@ -350,7 +350,7 @@ async fn shells_complete_names() {
     let script = |words: &str, at: usize| {
         format!(
             "PATH={folder}:$PATH; eval \"$(devctl completion bash)\"; COMP_WORDS=({words}); COMP_CWORD={at}; COMP_TYPE=9; \
-             _clap_complete_devctl devctl '' ''; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+             _clap_complete_devctl devctl \"${{COMP_WORDS[{at}]}}\" ''; printf '%s\\n' \"${{COMPREPLY[@]}}\""
         )
     };
     let complete = async |words: &str, at: usize| desk.laptop.run("bash", &["-c", &script(words, at)]).await;

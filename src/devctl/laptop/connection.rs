@@ -34,13 +34,19 @@ pub(super) struct Greeted {
     proxy: Option<Child>,
 }
 
+/// The bytes between here and the bastion, and the program that carries them if it is not ourselves.
+pub(super) struct Dialled {
+    stream: Box<dyn Stream>,
+    proxy: Option<Child>,
+}
+
 const CONNECT: Duration = Duration::from_secs(15);
 /// For the key exchange, when nobody is asked anything meanwhile.
 const GREET: Duration = Duration::from_secs(30);
 /// A laptop that slept should know soon.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// Connects and logs in.
@@ -50,6 +56,10 @@ pub(super) async fn open(bastion: &Bastion, unknown: Unknown) -> Result<Connecti
 
 /// Connects, and makes sure of the host key.
 pub(super) async fn greet(bastion: &Bastion, unknown: Unknown) -> Result<Greeted, Failure> {
+    greet_on(dial(bastion).await?, bastion, unknown).await
+}
+
+pub(super) async fn greet_on(dialled: Dialled, bastion: &Bastion, unknown: Unknown) -> Result<Greeted, Failure> {
     let known = bastion.known_hosts()?;
     let preferred = preferred(known.algorithms(), known.has_authority());
     let config = client::Config {
@@ -59,7 +69,7 @@ pub(super) async fn greet(bastion: &Bastion, unknown: Unknown) -> Result<Greeted
         nodelay: true,
         ..client::Config::default()
     };
-    let (stream, proxy) = dial(bastion).await?;
+    let Dialled { stream, proxy } = dialled;
     let seen = Arc::new(Mutex::new(Seen::default()));
     let judge = Judge { bastion: bastion.clone(), known, unknown, seen: seen.clone() };
     let connect = client::connect_stream(Arc::new(config), stream, judge);
@@ -118,8 +128,8 @@ fn is_sha1(algorithm: &Algorithm) -> bool {
     matches!(algorithm, Algorithm::Rsa { hash: None } | Algorithm::Dsa)
 }
 
-/// The bytes between here and the bastion, and the program that carries them if it is not ourselves.
-async fn dial(bastion: &Bastion) -> Result<(Box<dyn Stream>, Option<Child>), Failure> {
+/// Connects, and says nothing yet.
+pub(super) async fn dial(bastion: &Bastion) -> Result<Dialled, Failure> {
     if let Some(mut command) = proxy(bastion) {
         let failed = |error: io::Error| {
             Failure::new(format!("failed to start the proxy of {}: {error}", bastion.display())).no_connection()
@@ -129,11 +139,11 @@ async fn dial(bastion: &Bastion) -> Result<(Box<dyn Stream>, Option<Child>), Fai
         let (Some(output), Some(input)) = (child.stdout.take(), child.stdin.take()) else {
             return Err(failed(io::ErrorKind::BrokenPipe.into()));
         };
-        return Ok((Box::new(tokio::io::join(output, input)), Some(child)));
+        return Ok(Dialled { stream: Box::new(tokio::io::join(output, input)), proxy: Some(child) });
     }
     let stream = connect(&bastion.host, bastion.port).await?;
     let _ = stream.set_nodelay(true);
-    Ok((Box::new(stream), None))
+    Ok(Dialled { stream: Box::new(stream), proxy: None })
 }
 
 /// As ssh_config(5) has ProxyCommand and ProxyJump.
@@ -158,7 +168,7 @@ fn proxy(bastion: &Bastion) -> Option<Command> {
 }
 
 /// Connects to the first address that answers.
-pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, Failure> {
+async fn connect(host: &str, port: u16) -> Result<TcpStream, Failure> {
     let mut refused = None;
     for address in resolve(host, port).await? {
         match timeout(CONNECT, TcpStream::connect(address)).await {

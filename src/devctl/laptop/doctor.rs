@@ -72,10 +72,11 @@ async fn reach(report: &mut Report, places: &Places) -> Option<Connection> {
         let addresses = report.take("name", connection::resolve(&bastion.host, bastion.port).await)?;
         let addresses: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
         report.detail(format!("{} is {}", bastion.host, addresses.join(", ")));
-        report.take("port", connection::connect(&bastion.host, bastion.port).await)?;
-        report.detail(format!("{} takes connections at port {}", bastion.host, bastion.port));
     }
-    let greeted = report.take("host key", connection::greet(&bastion, Unknown::Refuse).await)?;
+    let dialled = report.take("port", connection::dial(&bastion).await)?;
+    report.detail(format!("{} takes connections", bastion.display()));
+    let greeted = connection::greet_on(dialled, &bastion, Unknown::Refuse).await;
+    let greeted = report.take("host key", greeted)?;
     report.detail(format!("{} is known", greeted.seen.fingerprint.clone().unwrap_or_default()));
     let software = greeted.seen.software.clone().unwrap_or_default();
     match software.starts_with("SSH-2.0-bastion_") {

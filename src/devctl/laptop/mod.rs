@@ -81,8 +81,11 @@ fn help(words: &[OsString]) -> Option<clap::Error> {
     let is = |at: usize, names: &[&str]| words.get(at).is_some_and(|word| names.iter().any(|name| word == name));
     let flags = ["-h", "--help"];
     let asked = words.len() < 2 || is(1, &["help"]) || is(1, &flags) || is(2, &flags);
-    let error = command().try_get_matches_from(words.iter().filter(|_| asked)).err()?;
-    (asked && (!error.use_stderr() || words.len() < 2)).then_some(error)
+    if !asked {
+        return None;
+    }
+    let error = command().try_get_matches_from(words).err()?;
+    (!error.use_stderr() || words.len() < 2).then_some(error)
 }
 
 fn run(arguments: Arguments) -> Result<u8, Failure> {

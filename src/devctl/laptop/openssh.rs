@@ -54,7 +54,11 @@ pub(super) fn forward(bastion: &Bastion, forward: &Forward) -> Result<u8, Failur
 pub(super) fn login(bastion: &Bastion, name: Option<&str>) -> Result<String, Failure> {
     match name {
         None => Ok(bastion.login.clone()),
-        Some(name) if is_devserver_name(name) => Ok(format!("{}+{name}", bastion.login)),
+        Some(name) if is_devserver_name(name) => {
+            // She may have logged in to one of them: then it is the default one.
+            let user = bastion.login.split_once('+').map_or(bastion.login.as_str(), |(user, _)| user);
+            Ok(format!("{user}+{name}"))
+        }
         Some(name) => {
             Err(Failure::new(format!("no DevServer can be called `{name}`")).cure("`devctl list` tells yours"))
         }
@@ -133,6 +137,7 @@ mod tests {
         assert_eq!(place("./a:b").unwrap(), "./a:b");
         assert_eq!(place("plain").unwrap(), "plain");
         assert!(place("No:x").is_err());
+        assert_eq!(login(&self::bastion("alice+gpu@bastion"), Some("cpu")).unwrap(), "alice+cpu");
         assert_eq!(options(&bastion, "-P"), ["-P", "2222"]);
     }
 }

@@ -123,8 +123,7 @@ fn ssh_config(bastion: &Bastion, authority: &Authority, places: &Places, made: b
     if !identity.is_empty() {
         let _ = write!(text, "Host {}\n{identity}", bastion.destination.host);
     }
-    // What follows the Include in ~/.ssh/config is for all hosts, as before.
-    Ok(text + "Match all\n")
+    Ok(text)
 }
 
 fn include_line(places: &Places) -> Result<String, Failure> {
