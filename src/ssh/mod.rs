@@ -47,7 +47,7 @@ use russh::keys::PublicKey;
 
 use crate::carrier::Stream;
 use crate::identity::{Authenticator, Credential, Identity, Refusal};
-use crate::workspace::{self, Address, Command, Listener, Process, Program, Target, Workspaces};
+use crate::workspace::{self, Address, Command, Listener, Process, Program, Reader, Target, Workspaces};
 
 /// Tells who somebody is.
 pub trait Authenticate: Send + Sync + 'static {
@@ -106,6 +106,9 @@ pub trait Run: Send + Sync + 'static {
     /// Whether there is a DevServer of hers with that name.
     fn has(&self, identity: &Identity, name: &str) -> bool;
 
+    /// What happened where `target` points since somebody was told last, in words.
+    fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<String>;
+
     /// Why the place that `target` points to is gone, in words, if it just went.
     fn why_gone<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, Option<String>>;
 }
@@ -133,6 +136,10 @@ impl Run for Workspaces {
         progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> BoxFuture<'a, Result<Process, workspace::Error>> {
         Box::pin(Self::start(self, identity, target, command, progress))
+    }
+
+    fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<String> {
+        Self::news(self, identity, target, reader)
     }
 
     fn why_gone<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, Option<String>> {

@@ -17,7 +17,7 @@ use super::request::{SFTP, terminal_size};
 use super::writer::{Closed, Events, Writer};
 use super::{Answered, copy, message, progress, request, shells, signal};
 use crate::telemetry::metrics;
-use crate::workspace::{Command, Exit, Process, Program, Target, TerminalSize};
+use crate::workspace::{Command, Exit, Process, Program, Reader, Target, TerminalSize};
 
 /// The exit status that OpenSSH's client reports for its own failures; ours mean the same to scripts.
 const FAILURE: u32 = 255;
@@ -233,6 +233,7 @@ impl Session {
                 if command.x11.is_some() && process.x11.is_none() {
                     writer.stderr(message::line(NO_DISPLAY, terminal), terminal).await.map_err(Err)?;
                 }
+                self.tell_news(command, writer).await.map_err(Err)?;
                 // Whoever had to wait may be new here.
                 if clear && self.forwarder.permitted() {
                     writer.say(self.introduction()).await.map_err(Err)?;
@@ -244,6 +245,22 @@ impl Session {
                 writer.say(message::line(&error.user_message(), terminal)).await.map_err(Err)?;
                 Err(Ok(FAILURE))
             }
+        }
+    }
+}
+
+impl Session {
+    /// Tells why the pod ended while nobody looked.
+    async fn tell_news(&self, command: &Command, writer: &Writer) -> Result<(), Closed> {
+        let reader = match (&command.program, &command.terminal) {
+            (Program::Sftp, _) => return Ok(()),
+            (_, Some(_)) => Reader::Terminal,
+            (_, None) => Reader::Command,
+        };
+        let Forwarder { context, identity, target, .. } = &self.forwarder;
+        match context.run.news(identity, target, reader) {
+            Some(news) => writer.say(message::line(&news, command.terminal.is_some())).await,
+            None => Ok(()),
         }
     }
 }

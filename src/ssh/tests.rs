@@ -22,7 +22,7 @@ use super::config::PenaltiesConfig;
 use super::{Answer, Answered, Authenticate, Config, HostKeySource, HostKeys, Run, Server};
 use crate::carrier::Stream;
 use crate::identity::{Credential, Identity, Permissions, Refusal};
-use crate::workspace::{self, Address, Command, EchoWorkspaces, Listener, Process, Target};
+use crate::workspace::{self, Address, Command, EchoWorkspaces, Listener, Process, Reader, Target};
 
 /// Longer than anything here takes, and the end of what hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -81,6 +81,10 @@ impl Run for EchoWorkspaces {
 
     fn has(&self, _: &Identity, name: &str) -> bool {
         name == "gpu"
+    }
+
+    fn news(&self, _: &Identity, _: &Target, _: Reader) -> Option<String> {
+        None
     }
 
     fn why_gone<'a>(&'a self, _: &'a Identity, _: &'a Target) -> BoxFuture<'a, Option<String>> {
