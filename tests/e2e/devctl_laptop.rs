@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::harness::{
-    Agent, Finished, Laptop, Product, Replica, Terminal, User, eventually, keygen, skip_unless, within,
+    Agent, Finished, Laptop, Product, Replica, Terminal, User, certify, eventually, keygen, public, skip_unless, within,
 };
 
 const DEVCTL: &str = env!("CARGO_BIN_EXE_devctl");
@@ -125,7 +125,7 @@ async fn a_changed_host_key_is_refused() {
     let desk = Desk::new(&alice, product.front());
     desk.logs_in().await;
     let other = keygen(product.folder(), &format!("{}-other", alice.name()), "ed25519");
-    let other = crate::harness::public(&other);
+    let other = public(&other);
     desk.laptop.write(".ssh/known_hosts", format!("[127.0.0.1]:{} {other}", product.front().port()));
     for words in [&["list"][..], &["login", "--accept-new", &desk.bastion]] {
         let refused = desk.devctl(words).await;
@@ -238,6 +238,7 @@ async fn openssh_takes_over_where_it_is_better() {
     desk.logs_in().await;
     desk.laptop.write(".ssh/config", desk.openssh());
     desk.devctl(&["ssh", "second", "--", "echo in; exit 3"]).await.exits(3).prints("in\n");
+    desk.devctl(&["ssh", "second", "echo", "in"]).await.exits(0).prints("in\n");
     desk.laptop.write("file", "carried");
     desk.devctl(&["cp", "file", "second:copy"]).await.exits(0);
     desk.devctl(&["cp", "second:copy", "back"]).await.exits(0);
@@ -411,4 +412,43 @@ fn what_there_is_is_told_without_a_bastion() {
     let folder = tempfile::tempdir().expect("there is a folder for temporary files");
     assert_eq!(devctl(&["man", folder.path().to_str().expect("plain")]).status.code(), Some(0));
     assert!(folder.path().join("devctl-login.1").exists() && folder.path().join("devctl-list.1").exists());
+}
+
+/// `ssh-keygen`'s certificates of hosts and of users, and a host key of another kind than the first.
+#[tokio::test]
+async fn certificates_are_worth_what_they_are_to_openssh() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+    let file = |name: &str| folder.path().join(name);
+    let (ca, ecdsa) = (keygen(folder.path(), "ca", "ed25519"), keygen(folder.path(), "ecdsa", "ecdsa"));
+    let rsa = keygen(folder.path(), "rsa", "rsa");
+    certify(&ca, &ecdsa, &["-h", "-n", "127.0.0.1"]);
+    certify(&ca, &rsa, &["-n", alice.name()]);
+    let settings = [
+        format!("ssh.further_host_keys=[\"{}\"]", ecdsa.display()),
+        format!("ssh.host_certificates=[\"{}\"]", file("ecdsa-cert.pub").display()),
+        format!("identity.trusted_user_ca_keys=[\"{}\"]", ca.with_extension("pub").display()),
+    ];
+    let replica = product.serve(&settings.each_ref().map(String::as_str)).await;
+    alice.is_known_at(&replica).await;
+    let desk = Desk::new(&alice, &replica);
+    let name = format!("[127.0.0.1]:{}", replica.port());
+    // Of several host keys the one that is known is asked for.
+    desk.laptop.write(".ssh/known_hosts", format!("{name} {}", public(&ecdsa)));
+    desk.devctl(&["login", &desk.bastion]).await.exits(0).says_exactly("");
+    desk.laptop.write(".ssh/known_hosts", format!("@cert-authority {name} {}", public(&ca)));
+    desk.devctl(&["list"]).await.exits(0);
+    desk.laptop.write(".ssh/known_hosts", format!("@revoked * {}", public(&ecdsa)));
+    desk.devctl(&["list"]).await.exits(255);
+
+    desk.laptop.write(".ssh/known_hosts", format!("@cert-authority {name} {}", public(&ca)));
+    let key = rsa.to_str().expect("a plain name");
+    desk.devctl(&["login", "--identity", key, &desk.bastion]).await.exits(0);
+    desk.devctl(&["list"]).await.exits(0);
+    certify(&ca, &rsa, &["-n", alice.name(), "-V", "20200101:20200102"]);
+    desk.devctl(&["list"]).await.exits(255).says("does not let");
+    desk.devctl(&["doctor", "-o", "json"]).await.exits(1);
+    let report = desk.devctl(&["doctor"]).await.text();
+    assert!(report.contains("expired 2020-01-02"), "{report}");
 }

@@ -99,9 +99,17 @@ pub(super) struct Ssh {
     /// Give the command a terminal
     #[arg(long, short)]
     pub(super) tty: bool,
-    /// What to run instead of your shell
-    #[arg(last = true, value_name = "COMMAND")]
-    pub(super) command: Vec<OsString>,
+    /// What to run instead of your shell; after `--` it may have options of its own
+    #[arg(value_name = "COMMAND")]
+    words: Vec<OsString>,
+    #[arg(last = true, hide = true)]
+    further: Vec<OsString>,
+}
+
+impl Ssh {
+    pub(super) fn command(&self) -> impl Iterator<Item = &OsString> {
+        self.words.iter().chain(&self.further)
+    }
 }
 
 #[derive(Args)]

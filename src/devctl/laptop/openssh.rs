@@ -22,7 +22,7 @@ pub(super) fn ssh(bastion: &Bastion, ssh: &Ssh) -> Result<Option<u8>, Failure> {
     }
     command.arg(format!("{login}@{}", bastion.destination.host));
     // No `--`: what follows the host is the command, dashes or not.
-    command.args(&ssh.command);
+    command.args(ssh.command());
     Err(become_it(command))
 }
 
@@ -44,7 +44,7 @@ pub(super) fn forward(bastion: &Bastion, forward: &Forward) -> Result<u8, Failur
     command.args(options(bastion, "-p")).args(["-N", "-o", "ExitOnForwardFailure=yes", "-o", "ControlPath=none"]);
     for Ports { local, remote } in &forward.ports {
         command.arg("-L").arg(format!("127.0.0.1:{local}:localhost:{remote}"));
-        eprintln!("devctl: http://127.0.0.1:{local} is port {remote} of {}, until Ctrl-C", forward.name);
+        eprintln!("devctl: 127.0.0.1:{local} leads to port {remote} of {}, until Ctrl-C", forward.name);
     }
     command.arg(format!("{login}@{}", bastion.destination.host));
     Err(become_it(command))
@@ -82,7 +82,6 @@ fn place(bastion: &Bastion, path: &OsStr) -> Result<OsString, Failure> {
     let bytes = path.as_bytes();
     let colon = bytes.iter().position(|byte| *byte == b':');
     let Some(at) = colon.filter(|at| !bytes[..*at].contains(&b'/')) else {
-        // scp would take a dash for an option where it reads no `--`.
         return Ok(path.to_owned());
     };
     let name = String::from_utf8_lossy(&bytes[..at]).into_owned();

@@ -35,10 +35,8 @@ pub(super) async fn shell(bastion: &Bastion, ssh: &Ssh) -> Result<u8, Failure> {
     let bastion = Bastion { login, ..bastion.clone() };
     let connection = connection::open(&bastion, Unknown::Refuse).await?;
     // As ssh has it: the words with spaces between, for the shell there to make sense of.
-    let command = (!ssh.command.is_empty()).then(|| {
-        let words: Vec<&[u8]> = ssh.command.iter().map(|word| word.as_encoded_bytes()).collect();
-        words.join(&b' ')
-    });
+    let words: Vec<&[u8]> = ssh.command().map(|word| word.as_encoded_bytes()).collect();
+    let command = (!words.is_empty()).then(|| words.join(&b' '));
     let terminal = io::stdin().is_terminal() && (command.is_none() || ssh.tty);
     run(&connection, command, terminal).await
 }
