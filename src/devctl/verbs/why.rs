@@ -92,33 +92,33 @@ fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
     if text.is_empty() { otherwise } else { text.trim_end_matches('.') }
 }
 
-/// What its owner can do.
+/// What its owner can do, by the reason of the condition Ready.
 fn advice(name: &str, reason: &str, message: &str) -> Option<String> {
-    let says = |words: &[&str]| words.iter().any(|word| message.contains(word) || reason.contains(word));
-    let text = match () {
-        () if says(&["quota"]) => "`devctl top` shows your quota; delete or suspend another DevServer.".to_owned(),
-        () if says(&["flavor", "Flavor"]) => {
+    let text = match reason {
+        "QuotaExceeded" => "`devctl top` shows your quota; delete or suspend another DevServer.".to_owned(),
+        "FlavorNotFound" => {
             format!("`devctl flavors` lists those there are; `devctl update {name} --flavor NAME` takes another.")
         }
-        () if says(&["no node fits", "Insufficient", "Unschedulable"]) => format!(
+        "Unschedulable" => format!(
             "It starts as soon as there is room. `devctl update {name} --flavor NAME` takes a smaller size (`devctl flavors`)."
         ),
-        () if says(&["image", "Image"]) => {
+        "ClaimNotFound" => format!("`devctl update {name} --remove-volume PATH` takes the volume away."),
+        "CannotReadEnv" => {
+            format!("It starts as soon as the Secret is there; `devctl update {name} --unset-env NAME` does without.")
+        }
+        "CommandNotFound" => format!("`devctl update {name} --command WORD…` takes another first process."),
+        "CannotPullImage" => {
             format!("`devctl update {name} --image IMAGE` takes another image; check its name and tag.")
         }
-        () if says(&["OOM", "memory"]) => {
+        _ if message.contains("memory") => {
             format!(
                 "It needs more memory than its flavor has: `devctl update {name} --flavor NAME` (`devctl flavors`)."
             )
         }
-        () if says(&["no claim", "ClaimNotFound"]) => {
-            format!("`devctl update {name} --remove-volume PATH` takes the volume away.")
-        }
-        () if says(&["ecret"]) => "It starts as soon as the Secret is there.".to_owned(),
-        () if says(&["command", "container keeps ending", "restart"]) => {
+        "ContainerEnded" | "Restarting" | "CannotStart" => {
             format!("`devctl logs {name} --previous` shows what its first process wrote.")
         }
-        () => return None,
+        _ => return None,
     };
     Some(text)
 }
@@ -148,6 +148,11 @@ mod tests {
 
     use super::*;
 
+    fn not_ready(phase: &str, reason: &str, message: &str) -> serde_json::Value {
+        let ready = json!({"type": "Ready", "status": "False", "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:55:00Z"});
+        json!({"phase": phase, "message": message, "conditions": [ready]})
+    }
+
     fn why(status: serde_json::Value, pod: Option<serde_json::Value>) -> String {
         let server: DevServer = serde_json::from_value(json!({
             "apiVersion": "devserver.io/v1", "kind": "DevServer", "metadata": {"name": "train"}, "spec": {}, "status": status,
@@ -160,9 +165,9 @@ mod tests {
 
     #[test]
     fn what_it_waits_for_comes_with_what_to_do() {
-        let text = why(json!({"phase": "Pending", "message": "no node fits: 3 Insufficient nvidia.com/gpu"}), None);
-        assert!(text.contains("waits: no node fits") && text.contains("devctl update train --flavor"), "{text}");
-        let text = why(json!({"phase": "Failed", "message": "there is no flavor x"}), None);
+        let text = why(not_ready("Pending", "Unschedulable", "no node fits: 3 Insufficient nvidia.com/gpu"), None);
+        assert!(text.contains("waits for 5m: no node fits") && text.contains("devctl update train --flavor"), "{text}");
+        let text = why(not_ready("Failed", "FlavorNotFound", "there is no flavor x"), None);
         assert!(text.contains("cannot run") && text.contains("devctl flavors"), "{text}");
         let text = why(
             json!({"phase": "Suspended", "suspension": {"time": "2026-01-01T00:00:00Z", "reason": "Idle", "message": "x"}}),
