@@ -423,11 +423,18 @@ async fn certificates_are_worth_what_they_are_to_openssh() {
     let file = |name: &str| folder.path().join(name);
     let (ca, ecdsa) = (keygen(folder.path(), "ca", "ed25519"), keygen(folder.path(), "ecdsa", "ecdsa"));
     let rsa = keygen(folder.path(), "rsa", "rsa");
-    certify(&ca, &ecdsa, &["-h", "-n", "127.0.0.1"]);
+    std::fs::write(file("first.pub"), product.serve(&[]).await.host_key()).expect("the folder is ours");
+    for key in [&file("first"), &ecdsa] {
+        certify(&ca, key, &["-h", "-n", "127.0.0.1"]);
+    }
     certify(&ca, &rsa, &["-n", alice.name()]);
     let settings = [
         format!("ssh.further_host_keys=[\"{}\"]", ecdsa.display()),
-        format!("ssh.host_certificates=[\"{}\"]", file("ecdsa-cert.pub").display()),
+        format!(
+            "ssh.host_certificates=[\"{}\",\"{}\"]",
+            file("first-cert.pub").display(),
+            file("ecdsa-cert.pub").display()
+        ),
         format!("identity.trusted_user_ca_keys=[\"{}\"]", ca.with_extension("pub").display()),
     ];
     let replica = product.serve(&settings.each_ref().map(String::as_str)).await;

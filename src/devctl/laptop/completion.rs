@@ -49,12 +49,11 @@ fn command() -> Command {
 
 fn with_names(command: Command) -> Command {
     let verb = command.get_name().to_owned();
-    let named = |id: &str| Some((id.to_owned(), names_of(&verb, id)?));
-    let arguments: Vec<_> = command.get_arguments().filter_map(|argument| named(argument.get_id().as_str())).collect();
     let below: Vec<_> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
-    let command = arguments.into_iter().fold(command, |command, (id, kind)| {
-        let complete = ArgValueCompleter::new(move |begun: &OsStr| candidates(kind, begun));
-        command.mut_arg(id, |argument| argument.add(complete))
+    // Not `mut_arg`, which would move the argument behind the others.
+    let command = command.mut_args(|argument| match names_of(&verb, argument.get_id().as_str()) {
+        Some(kind) => argument.add(ArgValueCompleter::new(move |begun: &OsStr| candidates(kind, begun))),
+        None => argument,
     });
     below.into_iter().fold(command, |command, verb| command.mut_subcommand(verb, with_names))
 }
@@ -103,7 +102,7 @@ mod tests {
             assert!(command.find_subcommand(verb).is_some(), "{verb}");
         }
         // Whoever renames these arguments changes names_of, too.
-        for verb in ["ssh", "forward", "suspend", "resume", "delete"] {
+        for verb in ["ssh", "exec", "forward", "suspend", "resume", "delete"] {
             let arguments = command.find_subcommand(verb).unwrap().get_arguments();
             assert!(arguments.into_iter().any(|argument| argument.get::<ArgValueCompleter>().is_some()), "{verb}");
         }
