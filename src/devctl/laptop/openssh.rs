@@ -9,7 +9,7 @@ use std::process::Command;
 use super::arguments::{Copy, Forward, Ports, Ssh};
 use super::bastion::Bastion;
 use super::failure::Failure;
-use crate::api::names::is_devserver_name;
+use crate::api::names::{is_devserver_name, is_user_name};
 
 /// Runs ssh. None: it is not installed.
 pub(super) fn ssh(bastion: &Bastion, ssh: &Ssh) -> Result<Option<u8>, Failure> {
@@ -54,7 +54,7 @@ pub(super) fn forward(bastion: &Bastion, forward: &Forward) -> Result<u8, Failur
 pub(super) fn login(bastion: &Bastion, name: Option<&str>) -> Result<String, Failure> {
     match name {
         None => Ok(bastion.login.clone()),
-        Some(name) if is_devserver_name(name) => {
+        Some(name) if is_name(name) => {
             // She may have logged in to one of them: then it is the default one.
             let user = bastion.login.split_once('+').map_or(bastion.login.as_str(), |(user, _)| user);
             Ok(format!("{user}+{name}"))
@@ -62,6 +62,14 @@ pub(super) fn login(bastion: &Bastion, name: Option<&str>) -> Result<String, Fai
         Some(name) => {
             Err(Failure::new(format!("no DevServer can be called `{name}`")).cure("`devctl list` tells yours"))
         }
+    }
+}
+
+/// `mydev`, or `mydev.bob` for one of somebody else's.
+fn is_name(name: &str) -> bool {
+    match name.split_once('.') {
+        Some((name, owner)) => is_devserver_name(name) && is_user_name(owner),
+        None => is_devserver_name(name),
     }
 }
 
@@ -135,7 +143,10 @@ mod tests {
         assert_eq!(place(":x").unwrap(), "alice@bastion:x");
         assert_eq!(place("./a:b").unwrap(), "./a:b");
         assert_eq!(place("plain").unwrap(), "plain");
-        assert!(place("No:x").is_err());
+        assert_eq!(place("lab.bob:x").unwrap(), "alice+lab.bob@bastion:x");
+        for wrong in ["No:x", "a.b.c:x", "-oProxyCommand=x:y"] {
+            assert!(place(wrong).is_err(), "{wrong}");
+        }
         assert_eq!(login(&self::bastion("alice+gpu@bastion"), Some("cpu")).unwrap(), "alice+cpu");
         assert_eq!(options(&bastion, "-P"), ["-P", "2222"]);
     }
