@@ -1,13 +1,14 @@
 //! Proves to the bastion who somebody is, with as few keys as it takes.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use russh::client::AuthResult;
 use russh::client::Handle;
 use russh::keys::agent::AgentIdentity;
-use russh::keys::key::PrivateKeyWithHashAlg;
-use russh::keys::{HashAlg, PrivateKey, decode_secret_key};
+use russh::keys::signature::Signer as _;
+use russh::keys::ssh_encoding::Encode;
+use russh::keys::ssh_key::private::KeypairData;
+use russh::keys::{HashAlg, PrivateKey, decode_secret_key, ssh_key};
 use russh::{AgentAuthError, Signer};
 
 use super::bastion::Bastion;
@@ -82,16 +83,7 @@ async fn try_one(
             }
         }
     };
-    let key = Arc::new(key);
-    let result = match &offer.identity {
-        AgentIdentity::PublicKey { .. } => {
-            handle.authenticate_publickey(login, PrivateKeyWithHashAlg::new(key, hash)).await?
-        }
-        AgentIdentity::Certificate { certificate, .. } => {
-            handle.authenticate_openssh_cert(login, key, certificate.clone()).await?
-        }
-    };
-    Ok(outcome(&result))
+    Ok(outcome(&sign_by(handle, login, offer, hash, &mut Own(key)).await?))
 }
 
 async fn sign_by<S: Signer>(
@@ -116,6 +108,29 @@ fn outcome(result: &AuthResult) -> Tried {
         true => Tried::Accepted,
         false => Tried::Refused,
     }
+}
+
+/// Signs with a key that is in our own hands.
+struct Own(PrivateKey);
+
+impl Signer for Own {
+    type Error = Failure;
+
+    async fn auth_sign(&mut self, _: &AgentIdentity, hash: Option<HashAlg>, data: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        sign(&self.0, hash, data).map_err(|error| Failure::new(format!("failed to sign: {error}")).no_connection())
+    }
+}
+
+/// The data with its signature behind (RFC 4252 §7).
+fn sign(key: &PrivateKey, hash: Option<HashAlg>, mut data: Vec<u8>) -> Result<Vec<u8>, ssh_key::Error> {
+    let signature = match key.key_data() {
+        KeypairData::Rsa(key) => (key, hash).try_sign(&data)?,
+        key => key.try_sign(&data)?,
+    };
+    let mut encoded = Vec::new();
+    signature.encode(&mut encoded)?;
+    encoded.encode(&mut data)?;
+    Ok(data)
 }
 
 /// Only asks whether a key would do.

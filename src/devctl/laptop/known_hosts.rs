@@ -249,6 +249,9 @@ mod tests {
         for name in names {
             builder.valid_principal(*name).unwrap();
         }
+        if names.is_empty() {
+            builder.all_principals_valid().unwrap();
+        }
         builder.sign(&key(authority)).unwrap()
     }
 
