@@ -290,6 +290,7 @@ async fn the_doctor_names_what_is_wrong_and_its_cure() {
     desk.logs_in().await;
     let (finished, state) = report(&doctor).await;
     finished.exits(0);
+    assert_eq!(finished.text().matches("\"settings\"").count(), 1);
     for name in ["settings", "name", "port", "host key", "server", "keys", "login", "forwarding"] {
         assert_eq!(state(name), "ok", "{name}: {}", finished.text());
     }

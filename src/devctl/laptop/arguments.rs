@@ -22,9 +22,10 @@ const AFTER: &str = "\
 `devctl login [USER@]HOST` comes first; then the bastion does what is asked, as you, and no kubeconfig is needed.
 
 Exit status:
-  0 done   1 failed   2 not understood   3 not found   4 refused   5 not ready in time, or waiting was interrupted
-  130 interrupted   255 the bastion cannot be reached or does not let you in. ssh, exec, cp, forward and shells end as
-  the program does.";
+  0 done   1 failed   2 not understood   3 not found   4 refused
+  5 not ready in time, or waiting was interrupted   130 interrupted
+  255 the bastion cannot be reached or does not let you in
+ssh, exec, cp, forward and shells end as the program does.";
 
 /// For administrators: to do it on a cluster, rather than ask the bastion
 #[derive(Args, Clone)]

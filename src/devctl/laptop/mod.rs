@@ -42,6 +42,9 @@ use settings::Settings;
 /// Whoever reads our stdout has gone, as `head` does: no error, and nobody to tell.
 const BROKEN_PIPE: u8 = 141;
 
+/// More than there are verbs here.
+const BEHIND: usize = 100;
+
 /// What the binary does.
 pub fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
@@ -72,7 +75,10 @@ pub fn main() -> ExitCode {
 fn command() -> clap::Command {
     let here = Arguments::command();
     let is_here = |verb: &clap::Command| here.find_subcommand(verb.get_name()).is_some();
-    let there: Vec<_> = super::command().get_subcommands().filter(|verb| !is_here(verb)).cloned().collect();
+    let there = super::command();
+    let there = there.get_subcommands().filter(|verb| !is_here(verb)).cloned();
+    // Listed after those of the laptop.
+    let there: Vec<_> = (BEHIND..).zip(there).map(|(order, verb)| verb.display_order(order)).collect();
     here.subcommands(there)
 }
 
