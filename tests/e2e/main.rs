@@ -16,6 +16,7 @@ mod code_hosts;
 mod command_line;
 mod dev;
 mod devctl;
+mod devctl_laptop;
 mod devservers;
 mod exec;
 mod explanations;
