@@ -101,7 +101,7 @@ async fn linked(carrier: &Carrier, side: Side, wire: &[u8], taken: usize) -> Res
             }
         }));
     match side {
-        Side::Bastion => carrier.link(Link { source, sink }, KEEPALIVE, || {}).await,
+        Side::Bastion => carrier.link(Link { source, sink }, KEEPALIVE, |_| {}).await,
         Side::Agent => {
             let accepted = accept(&mut source).await?;
             carrier.accepted(Link { source, sink }, accepted).await

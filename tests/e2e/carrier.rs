@@ -81,3 +81,17 @@ async fn sessions_that_come_as_their_carrier_is_closed_find_another() {
     };
     tokio::join!(one_after_another(), one_after_another(), one_after_another());
 }
+
+/// An agent that does not answer, as when its node is silent: it took 45 seconds to say so.
+#[tokio::test]
+async fn silence_is_told_soon_and_so_is_its_end() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let silent = "echo up; read -r line; (sleep 15; kill -CONT $PPID) </dev/null >/dev/null 2>&1 & \
+                  kill -STOP $PPID; read -r line; echo \"$line\"";
+    let mut session = alice.ssh(silent).input(Input::Held).start();
+    session.prints("up\n").await;
+    session.types("now\nmeanwhile\n").await;
+    session.finish().await.exits(0).prints("up\nmeanwhile\n").says("is interrupted").says("is back");
+}
