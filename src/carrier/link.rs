@@ -9,13 +9,13 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::frame::{Body, Frame, Hello};
+use super::frame::{Body, COPIED_AT_ONCE, Frame, Hello};
 use super::pulse::{Pulse, Step};
 use super::{Carrier, Error, VERSION};
 
-/// Bytes of frames, but for the last of them, that are written as one: few and large writes, for all that lies between
-/// takes its time for each.
-const BATCH: usize = 96 * 1024;
+/// Bytes that are written as one while there is more: few and large writes, for all that lies between takes its time for
+/// each.
+const BATCH: usize = 3 * COPIED_AT_ONCE;
 /// What a side that said nothing yet may need to say hello.
 const HELLO: Duration = Duration::from_secs(10);
 
@@ -102,6 +102,7 @@ impl Carrier {
         if hello.carrier != self.name() {
             return Err(Error::Forgotten);
         }
+        self.0.state().agree(hello.window);
         self.0.state().relink(&hello.received)?;
         news(News::Linked);
         self.serve(link, buffer, Some(keepalive), &mut news, unlink).await
@@ -117,6 +118,7 @@ impl Carrier {
     {
         let (unlink, _linked) = self.take_over().await;
         self.say_hello(&mut link.sink, None).await?;
+        self.0.state().agree(accepted.hello.window);
         self.0.state().relink(&accepted.hello.received)?;
         self.serve(link, accepted.buffer, None, &mut |_| {}, unlink).await
     }
@@ -133,9 +135,12 @@ impl Carrier {
         W: Sink<Bytes, Error = F> + Unpin,
         F: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let received = self.0.state().received();
+        let (received, window) = {
+            let mut state = self.0.state();
+            (state.received(), Some(state.own_window()))
+        };
         let grace = grace.map(|grace| grace.as_secs());
-        let hello = Hello { version: VERSION, carrier: self.name().to_owned(), grace, received };
+        let hello = Hello { version: VERSION, carrier: self.name().to_owned(), grace, window, received };
         let mut buffer = BytesMut::new();
         Frame { stream: 0, body: Body::Hello(hello) }.encode(&mut buffer);
         sink.send(buffer.freeze()).await.map_err(|error| Error::Broken(error.into()))
@@ -199,10 +204,13 @@ impl Carrier {
         loop {
             self.0.state().write(&mut buffer, BATCH);
             if !buffer.is_empty() {
-                let batch = std::mem::take(&mut buffer).freeze();
+                // While there is more, what does not fill the buffers on the way goes with that.
+                let unfilled = if buffer.len() < BATCH { 0 } else { buffer.len() % COPIED_AT_ONCE };
+                let batch = buffer.split_to(buffer.len() - unfilled).freeze();
                 send(&mut sink, batch, &mut pulse, news).await?;
                 continue;
             }
+            buffer = BytesMut::new(); // Whoever says nothing needs no memory for it.
             tokio::select! {
                 () = self.0.changed.notified() => {}
                 step = next_step(&mut pulse) => {

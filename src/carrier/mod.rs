@@ -15,7 +15,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use frame::{MAX_DATA, MAX_PAYLOAD, Message, json, parse};
+pub use frame::{GOOD_DATA, MAX_DATA, MAX_PAYLOAD, Message, json, parse};
 pub use link::{Accepted, Keepalive, Link, News, accept};
 pub use stream::{Credit, Ended, Receiver, Sender, Stream};
 

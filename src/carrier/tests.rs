@@ -253,3 +253,27 @@ async fn a_link_that_takes_nothing_is_given_up() {
     assert!(matches!(ended, Err(Error::Silent)), "{ended:?}");
     assert_eq!(told, [News::Linked]);
 }
+
+/// The bytes that may be sent on the only stream.
+fn window(carrier: &Carrier) -> usize {
+    carrier.0.state().streams.values().map(|entry| entry.window.available_permits()).sum()
+}
+
+#[tokio::test]
+async fn a_side_sends_as_much_as_the_other_says_that_it_takes() {
+    let mut pair = Pair::new();
+    let _stream = pair.bastion.open(Bytes::from_static(b"x"));
+    assert_eq!(window(&pair.bastion), 1 << 20);
+    let _link = pair.link();
+    let _opened = pair.opened.recv().await.unwrap();
+    assert_eq!((window(&pair.bastion), window(&pair.agent)), (2 << 20, 1 << 20));
+}
+
+/// The agent of a pod that was made before agents told.
+#[tokio::test]
+async fn a_side_that_does_not_say_what_it_takes_gets_what_it_always_got() {
+    let (bastion, _incoming) = Carrier::new(Side::Bastion, "one".into());
+    let _stream = bastion.open(Bytes::from_static(b"x"));
+    bastion.0.state().agree(None);
+    assert_eq!(window(&bastion), 1 << 20);
+}
