@@ -88,10 +88,15 @@ async fn silence_is_told_soon_and_so_is_its_end() {
     skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
-    let silent = "echo up; read -r line; (sleep 15; kill -CONT $PPID) </dev/null >/dev/null 2>&1 & \
-                  kill -STOP $PPID; read -r line; echo \"$line\"";
+    let silent = "echo up; (sleep 1; kill -STOP $PPID; sleep 20; kill -CONT $PPID) </dev/null >/dev/null 2>&1 & cat";
     let mut session = alice.ssh(silent).input(Input::Held).start();
     session.prints("up\n").await;
-    session.types("now\nmeanwhile\n").await;
-    session.finish().await.exits(0).prints("up\nmeanwhile\n").says("is interrupted").says("is back");
+    // She goes on typing, so that something is under way whenever it stops.
+    for _ in 0..20 {
+        session.types("typed\n").await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    session.closes_stdin();
+    let all = format!("up\n{}", "typed\n".repeat(20));
+    session.finish().await.exits(0).prints(&all).says("is interrupted").says("is back");
 }
