@@ -6,6 +6,8 @@ pub const FIELD_MANAGER: &str = "bastion";
 pub const OPERATOR_FIELD_MANAGER: &str = "bastion-operator";
 /// Field manager of what a login notes in a DevServer's status.
 pub const NEWS_FIELD_MANAGER: &str = "bastion-login";
+/// Field manager of `spec.lifecycle.suspended`, which the operator sets when a DevServer's time is over.
+pub const LIFECYCLE_FIELD_MANAGER: &str = "bastion-lifecycle";
 /// Label: the user whom an object belongs to.
 pub const USER_LABEL: &str = "devserver.io/user";
 /// Label: the DevServer that an object belongs to.
