@@ -1,0 +1,160 @@
+//! `devctl why`: what a DevServer waits for, or why it ended, and what to do.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::describe;
+use super::list::phase;
+use crate::api::{DevServer, LastEnd, Phase, SuspensionReason, conditions};
+use crate::devctl::{Caller, Error, plain, time};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The DevServer [default: the one you logged in to]
+    name: Option<String>,
+}
+
+impl Args {
+    pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
+        let name = caller.name(self.name)?;
+        let server = caller.devserver(&name).await?;
+        let now = caller.now();
+        let mut lines = explain(&server, now);
+        if matches!(phase(&server), Phase::Pending | Phase::Starting) {
+            let events = describe::events(caller, &name).await?;
+            let warnings = events.iter().rev().filter(|event| event.type_.as_deref() == Some("Warning"));
+            if let Some(event) = warnings.take(1).next() {
+                let message = event.message.as_deref().unwrap_or_default();
+                let ago = describe::seen(event).map(|at| time::span((now.as_second() - at.as_second()).unsigned_abs()));
+                lines.push(format!("Kubernetes said {} ago: {}", ago.unwrap_or_default(), plain(message)));
+            }
+        }
+        let text: String = lines.into_iter().map(|line| line + "\n").collect();
+        caller.print(&text).await;
+        Ok(())
+    }
+}
+
+fn explain(server: &DevServer, now: Timestamp) -> Vec<String> {
+    let name = server.name_any();
+    let status = server.status.clone().unwrap_or_default();
+    let message = plain(&status.message.clone().unwrap_or_default());
+    let ready = status.conditions.iter().find(|condition| condition.type_ == conditions::READY);
+    let reason = ready.map(|condition| condition.reason.as_str()).unwrap_or_default();
+    let since = ready.map(|condition| time::age(Some(&condition.last_transition_time), now));
+    let since = since.map(|since| format!(" for {since}")).unwrap_or_default();
+    let mut lines = Vec::new();
+    match phase(server) {
+        Phase::Running => {
+            lines.push(format!("`{name}` runs{since}; `devctl ssh {name}` enters it."));
+            lines.extend(status.last_end.as_ref().map(|end| end_line(end, now)));
+        }
+        Phase::Pending => {
+            lines.push(format!("`{name}` waits{since}: {}.", or(&message, "the operator has not looked at it yet")));
+            lines.extend(advice(&name, reason, &message));
+        }
+        Phase::Starting => {
+            lines.push(format!("`{name}` starts{since}: {}.", or(&message, "its container is made")));
+            lines.extend(status.last_end.as_ref().map(|end| end_line(end, now)));
+            lines.extend(advice(&name, reason, &message));
+        }
+        Phase::Failed => {
+            lines.push(format!("`{name}` cannot run: {}.", or(&message, "the operator does not say why")));
+            lines.extend(advice(&name, reason, &message).or_else(|| {
+                Some(format!("Change it with `devctl update {name}`; `devctl describe {name}` shows how it is."))
+            }));
+        }
+        Phase::Suspended => {
+            let why = status.suspension.as_ref().map(|suspension| match suspension.reason {
+                SuspensionReason::Requested => "somebody asked for it",
+                SuspensionReason::Idle => "nobody used it",
+                SuspensionReason::Expired => "its time was over",
+            });
+            let at =
+                status.suspension.as_ref().map(|suspension| format!(" since {}", time::point(&suspension.time, now)));
+            let why = why.map(|why| format!(", because {why}")).unwrap_or_default();
+            lines.push(format!("`{name}` sleeps{}{why}. Its home is kept.", at.unwrap_or_default()));
+            lines.push(format!("A login wakes it, as does `devctl resume {name}`."));
+        }
+        Phase::Terminating => lines.push(format!("`{name}` is being deleted. Its home is kept.")),
+    }
+    lines
+}
+
+fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
+    if text.is_empty() { otherwise } else { text.trim_end_matches('.') }
+}
+
+/// What its owner can do, by the reason of the condition Ready.
+fn advice(name: &str, reason: &str, message: &str) -> Option<String> {
+    let text = match reason {
+        "QuotaExceeded" => "`devctl top` shows your quota; delete or suspend another DevServer.".to_owned(),
+        "FlavorNotFound" | "FlavorNotAllowed" => {
+            format!("`devctl flavors` lists those there are; `devctl update {name} --flavor NAME` takes another.")
+        }
+        "Unschedulable" => format!(
+            "It starts as soon as there is room. `devctl update {name} --flavor NAME` takes a smaller size (`devctl flavors`)."
+        ),
+        "ClaimNotFound" => format!("`devctl update {name} --remove-volume PATH` takes the volume away."),
+        "CannotReadEnv" => {
+            format!("It starts as soon as the Secret is there; `devctl update {name} --unset-env NAME` does without.")
+        }
+        "CommandNotFound" => format!("`devctl update {name} --command WORD…` takes another first process."),
+        "CannotPullImage" => {
+            format!("`devctl update {name} --image IMAGE` takes another image; check its name and tag.")
+        }
+        _ if message.contains("memory") => {
+            format!(
+                "It needs more memory than its flavor has: `devctl update {name} --flavor NAME` (`devctl flavors`)."
+            )
+        }
+        "ContainerEnded" | "Restarting" | "CannotStart" => {
+            format!("`devctl logs {name} --previous` shows what its first process wrote.")
+        }
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn end_line(end: &LastEnd, now: Timestamp) -> String {
+    format!("It last ended {}: {}.", time::relative(&end.time, now), plain(end.message.trim_end_matches('.')))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn not_ready(phase: &str, reason: &str, message: &str) -> serde_json::Value {
+        let ready = json!({"type": "Ready", "status": "False", "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:55:00Z"});
+        json!({"phase": phase, "message": message, "conditions": [ready]})
+    }
+
+    fn why(status: serde_json::Value) -> String {
+        let server: DevServer = serde_json::from_value(json!({
+            "apiVersion": "devserver.io/v1", "kind": "DevServer", "metadata": {"name": "train"}, "spec": {}, "status": status,
+        }))
+        .unwrap();
+        explain(&server, "2026-01-01T01:00:00Z".parse().unwrap()).join("\n")
+    }
+
+    #[test]
+    fn what_it_waits_for_comes_with_what_to_do() {
+        let text = why(not_ready("Pending", "Unschedulable", "no node fits: 3 Insufficient nvidia.com/gpu"));
+        assert!(text.contains("waits for 5m: no node fits") && text.contains("devctl update train --flavor"), "{text}");
+        let text = why(not_ready("Failed", "FlavorNotFound", "there is no flavor x"));
+        assert!(text.contains("cannot run") && text.contains("devctl flavors"), "{text}");
+        let text = why(
+            json!({"phase": "Suspended", "suspension": {"time": "2026-01-01T00:00:00Z", "reason": "Idle", "message": "x"}}),
+        );
+        assert!(text.contains("nobody used it") && text.contains("devctl resume train"), "{text}");
+    }
+
+    #[test]
+    fn how_it_last_ended_is_told_while_it_runs_again() {
+        let end = json!({"time": "2026-01-01T00:59:00Z", "reason": "OutOfMemory", "message": "it ran out of memory."});
+        let text = why(json!({"phase": "Running", "lastEnd": end}));
+        assert!(text.ends_with("It last ended 60s ago: it ran out of memory."), "{text}");
+    }
+}
