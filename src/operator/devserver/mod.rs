@@ -124,13 +124,14 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     let seen = context.stores.fetch(&server);
     let wanted = resolve::resolve(&server, &seen.flavors, &context.config);
     let mut server = server;
-    let mut life = decide(&server, &context);
+    let time_limit = wanted.as_ref().ok().and_then(|wanted| wanted.flavor.time_limit);
+    let mut life = decide(&server, time_limit, &context);
     if life.state == State::Due && server.metadata.deletion_timestamp.is_none() {
         match suspend::mark(&context, &server).await? {
             Some(marked) => server = Arc::new(marked),
             None => return Ok(Action::requeue(Duration::from_secs(1))),
         }
-        life = decide(&server, &context);
+        life = decide(&server, time_limit, &context);
     }
     let done = match &wanted {
         _ if server.metadata.deletion_timestamp.is_some() => apply::Done::nothing(seen),
@@ -156,10 +157,10 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     Ok(look_again.map_or_else(Action::await_change, Action::requeue))
 }
 
-fn decide(server: &DevServer, context: &Context) -> Life {
+fn decide(server: &DevServer, time_limit: Option<Duration>, context: &Context) -> Life {
     let now = Timestamp::now();
     let usage = usage::usage(&server.status.clone().unwrap_or_default(), now);
-    lifecycle::decide(server, &usage, None, &context.config.lifecycle, now)
+    lifecycle::decide(server, &usage, time_limit, &context.config.lifecycle, now)
 }
 
 fn after_error(server: Arc<DevServer>, error: &Error, context: Arc<Context>) -> Action {

@@ -44,12 +44,14 @@ fn read(spec: &DevServerFlavorSpec) -> ResolvedFlavor {
         node_selector,
         tolerations,
         runtime_class_name,
-        time_limit: _, // of a life, not of a pod
+        time_limit,
         allowed_users: _,
         volumes,
         default: _,
     } = spec.clone();
-    ResolvedFlavor { resources, node_selector, tolerations, runtime_class_name, volumes }
+    // Zero would be no time at all.
+    let time_limit = time_limit.and_then(|limit| limit.get()).filter(|limit| !limit.is_zero());
+    ResolvedFlavor { resources, node_selector, tolerations, runtime_class_name, time_limit, volumes }
 }
 
 #[cfg(test)]
