@@ -187,6 +187,25 @@ mod on_the_embedded_cluster {
     }
 
     #[tokio::test]
+    async fn a_flavors_limit_of_time_holds_for_its_devservers() {
+        let scene = Scene::start().await;
+        let flavors: Api<DevServerFlavor> = Api::all(scene.client.clone());
+        let flavor = serde_json::from_value(json!({
+            "apiVersion": "devserver.io/v1", "kind": "DevServerFlavor",
+            "metadata": { "name": "short" }, "spec": { "resources": {}, "timeLimit": "2h" }
+        }));
+        flavors.create(&PostParams::default(), &flavor.unwrap()).await.unwrap();
+        let lifecycle = serde_json::from_value(json!({ "timeToLive": "24h" })).unwrap();
+        let flavor = Some("short".to_owned());
+        scene.create("dev", DevServerSpec { flavor, lifecycle, ..DevServerSpec::default() }).await;
+        scene.phase("dev", Phase::Running).await;
+        let status = scene.hers::<DevServer>().get("dev").await.unwrap().status.unwrap();
+        let (start, end) = (status.start_time.unwrap().0, status.expiration_time.unwrap().0);
+        assert_eq!(end.duration_since(start).as_hours(), 2);
+        scene.stop().await;
+    }
+
+    #[tokio::test]
     async fn what_keeps_a_pod_from_running_is_told() {
         let scene = Scene::start().await;
         let ends = vec!["sh".to_owned(), "-c".to_owned(), "exit 3".to_owned()];

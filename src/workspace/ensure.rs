@@ -7,6 +7,7 @@ use dashmap::DashMap;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -254,12 +255,14 @@ impl Workspaces {
         let mut generation = None;
         for _ in 0..MAX_TURNS {
             if let Some(workspace) = self.running(user, name) {
-                if self.settles(user, name).await {
+                if !self.settles(user, name).await {
+                    continue;
+                }
+                if !self.is_about_to_sleep(user, name) {
                     return Ok(workspace);
                 }
-                continue;
-            }
-            if self.sleeps(user, name, generation) {
+                generation = wake::keep_awake(&self.client, user, name).await?;
+            } else if self.sleeps(user, name, generation) {
                 progress("waking your DevServer");
                 generation = wake::wake(&self.client, user, name).await?;
             } else if !self.exists(user, name).await? {
@@ -294,6 +297,11 @@ impl Workspaces {
                 && server.metadata.generation >= generation
                 && wake::sleeps(&server)
         })
+    }
+
+    fn is_about_to_sleep(&self, user: &str, name: &str) -> bool {
+        let now = Timestamp::now();
+        self.cache.devserver(user, name).is_some_and(|server| wake::is_about_to_sleep(&server, now))
     }
 
     /// Whether it is to sleep and the operator has not told of it yet.

@@ -1,31 +1,55 @@
 //! Wakes a DevServer that sleeps, in its owner's name: she may change it, and this server's own account need not.
 
 use http::HeaderValue;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource;
 use kube::api::{Patch, PatchParams};
 use kube::core::Request;
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing::info;
 
 use super::Error;
-use crate::api::{DevServer, names};
+use crate::api::{DevServer, SuspensionReason, names};
 
 /// Takes back that `user`'s DevServer `name` is to sleep. Returns the generation of the spec that says so; none if it is
 /// not there.
 pub(super) async fn wake(client: &kube::Client, user: &str, name: &str) -> Result<Option<i64>, Error> {
-    let patch = json!({ "spec": { "lifecycle": { "suspended": false } } });
+    let generation = change(client, user, name, json!({ "suspended": false })).await?;
+    info!(user, devserver = name, "woken");
+    Ok(generation)
+}
+
+/// The same, before it has come to that: until the agent's word of a session that is about to begin can be heard, it is
+/// not to be suspended for being idle. Whoever is first, this or the operator's suspension, it stays awake.
+pub(super) async fn keep_awake(client: &kube::Client, user: &str, name: &str) -> Result<Option<i64>, Error> {
+    let until = Time(Timestamp::now() + BEGINNING);
+    change(client, user, name, json!({ "suspended": false, "snoozedUntil": until })).await
+}
+
+/// Whether it is suspended for being idle any moment now, as far as is known.
+pub(super) fn is_about_to_sleep(server: &DevServer, now: Timestamp) -> bool {
+    let planned = server.status.as_ref().and_then(|status| status.suspension.as_ref());
+    planned.is_some_and(|planned| planned.reason == SuspensionReason::Idle && planned.time.0 < now + MOMENT)
+}
+
+/// How soon a suspension must be for a login to put it off.
+const MOMENT: SignedDuration = SignedDuration::from_secs(30);
+/// How long it is put off.
+const BEGINNING: SignedDuration = SignedDuration::from_mins(2);
+
+/// Changes `spec.lifecycle`; returns the spec's generation since then.
+async fn change(client: &kube::Client, user: &str, name: &str, lifecycle: Value) -> Result<Option<i64>, Error> {
+    let patch = json!({ "spec": { "lifecycle": lifecycle } });
     let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let path = DevServer::url_path(&(), Some(&names::namespace(user)));
     let request = Request::new(path).patch(name, &params, &Patch::Merge(patch));
     let mut request = request.map_err(|error| Error::Api(kube::Error::BuildRequest(error)))?;
     let account = HeaderValue::from_str(&names::service_account_username(user));
     let account = account.map_err(|_| Error::Protocol("a user whose name is no header"))?;
-    request.headers_mut().insert("Impersonate-User", account);
+    request.headers_mut().insert("impersonate-user", account);
     match client.request::<DevServer>(request).await {
-        Ok(woken) => {
-            info!(user, devserver = name, "woken");
-            Ok(Some(woken.metadata.generation.unwrap_or_default()))
-        }
+        Ok(changed) => Ok(Some(changed.metadata.generation.unwrap_or_default())),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(kube::Error::Api(status)) => {
             Err(Error::NotWoken { name: name.to_owned(), message: status.message.clone() })

@@ -162,11 +162,10 @@ async fn a_login_tells_what_it_waits_for() {
     alice.is_running().await;
     lives(&alice, json!({"suspended": true})).await;
     sleeps(&alice, SuspensionReason::Requested).await;
-    let began = Instant::now();
     let mut terminal = alice.shell().terminal(24, 100);
+    terminal.shows("bastion: ").await;
     terminal.types("echo awake:$((40+2))\r").await;
     terminal.shows_row("awake:42").await;
-    eprintln!("from asleep to the first output in a terminal: {:?}", began.elapsed());
     terminal.types("exit\r").await;
     terminal.exits(0).await;
 }
@@ -246,6 +245,23 @@ async fn one_that_nobody_uses_sleeps_and_one_that_is_used_does_not() {
     terminal.shows("nobody has used it").await;
     terminal.ends().await;
     alice.ssh_at(&replica, "echo in").run().await.exits(0).prints("in\n");
+}
+
+#[tokio::test]
+async fn a_session_that_begins_in_the_last_moment_goes_on() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let replica = product.serve(&["workspace.activity_interval=1s"]).await;
+    alice.is_known_at(&replica).await;
+    alice.ssh_at(&replica, "true").run().await.exits(0);
+    for before in [2_000, 200, 50, 0, -50, -200] {
+        lives(&alice, json!({"idle": {"after": "6s"}, "snoozedUntil": null})).await;
+        let planned = is_warned(&alice, SuspensionReason::Idle).await;
+        let wait = planned.time.0.duration_since(Timestamp::now()) - SignedDuration::from_millis(before);
+        tokio::time::sleep(Duration::try_from(wait).unwrap_or_default()).await;
+        alice.ssh_at(&replica, "sleep 2; echo in").run().await.exits(0).prints("in\n");
+    }
 }
 
 #[tokio::test]

@@ -55,7 +55,8 @@ fn read(flavor: &DevServerFlavor) -> ResolvedFlavor {
         node_selector,
         tolerations,
         runtime_class_name,
-        time_limit: time_limit.and_then(|limit| limit.get()),
+        // Zero would be no time at all.
+        time_limit: time_limit.and_then(|limit| limit.get()).filter(|limit| !limit.is_zero()),
         volumes,
     }
 }
