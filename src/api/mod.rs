@@ -8,6 +8,7 @@ pub mod environment;
 pub mod flavor;
 pub mod lifecycle;
 pub mod names;
+pub mod share;
 pub mod user;
 pub mod volume;
 
@@ -15,6 +16,7 @@ pub use devserver::{Activity, DevServer, DevServerSpec, DevServerStatus, Home, P
 pub use environment::{EnvVar, EnvVarSource, SecretKeyRef};
 pub use flavor::{DevServerFlavor, DevServerFlavorSpec};
 pub use lifecycle::{Idle, IdleAction, Lifecycle, Suspension, SuspensionReason, TimeSpan};
+pub use share::Share;
 pub use user::{DevServerUser, DevServerUserSpec, DevServerUserStatus};
 pub use volume::Volume;
 

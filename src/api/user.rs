@@ -42,6 +42,10 @@ pub struct DevServerUserSpec {
     /// `github: octocat`. Whatever public keys such an account has may log in as this user.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub accounts: BTreeMap<String, String>,
+    /// Whether she is kept out: nobody logs in as her, and her connections end at once, whatever keys she has. Her
+    /// DevServers, homes and what runs in them stay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
     /// What she may do by SSH. A key's options, her certificate and the configuration can only take away from that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh: Option<SshPolicy>,
@@ -53,7 +57,7 @@ pub struct DevServerUserSpec {
     pub quotas: Option<Quotas>,
 }
 
-/// What a user may do by SSH. A change holds from her next login on.
+/// What a user may do by SSH. A change ends her connections; it holds from her next login on.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct SshPolicy {
