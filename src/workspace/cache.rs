@@ -23,6 +23,7 @@ pub struct Cache {
     users: Store<DevServerUser>,
     devservers: Store<DevServer>,
     changes: watch::Receiver<()>,
+    user_changes: watch::Receiver<()>,
     healthy: Arc<[AtomicBool; 2]>,
 }
 
@@ -31,13 +32,22 @@ impl Cache {
     pub fn start(client: &kube::Client, tasks: &TaskTracker, shutdown: &CancellationToken) -> Self {
         let (changed, changes) = watch::channel(());
         let healthy = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
-        let (users, users_watch) = watch_all(Api::all(client.clone()), changed.clone(), healthy.clone(), 0);
-        let (devservers, devservers_watch) = watch_all(Api::all(client.clone()), changed, healthy.clone(), 1);
+        let (user_changed, user_changes) = watch::channel(());
+        let of_users = {
+            let changed = changed.clone();
+            move || {
+                changed.send_replace(());
+                user_changed.send_replace(());
+            }
+        };
+        let of_devservers = move || changed.send_replace(());
+        let (users, users_watch) = watch_all(Api::all(client.clone()), of_users, healthy.clone(), 0);
+        let (devservers, devservers_watch) = watch_all(Api::all(client.clone()), of_devservers, healthy.clone(), 1);
         for watch in [futures::future::Either::Left(users_watch), futures::future::Either::Right(devservers_watch)] {
             let shutdown = shutdown.clone();
             tasks.spawn(async move { shutdown.run_until_cancelled(watch).await });
         }
-        Self { users, devservers, changes, healthy }
+        Self { users, devservers, changes, user_changes, healthy }
     }
 
     /// Waits until everything is known once.
@@ -81,11 +91,16 @@ impl Cache {
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.clone()
     }
+
+    /// Marked whenever a user changes; DevServers do so far more often.
+    pub fn user_changes(&self) -> watch::Receiver<()> {
+        self.user_changes.clone()
+    }
 }
 
 fn watch_all<K>(
     api: Api<K>,
-    changed: watch::Sender<()>,
+    changed: impl Fn() + Send + 'static,
     healthy: Arc<[AtomicBool; 2]>,
     index: usize,
 ) -> (Store<K>, impl Future<Output = ()>)
@@ -98,7 +113,7 @@ where
     let watch = events.for_each(move |event| {
         healthy[index].store(event.is_ok(), Ordering::Relaxed);
         match event {
-            Ok(_) => changed.send_replace(()),
+            Ok(_) => changed(),
             Err(error) => warn!(%error, kind = %K::kind(&()), "the watch broke; opening it again"),
         }
         futures::future::ready(())
