@@ -12,6 +12,7 @@ use tracing::{Instrument, info};
 use super::context::Drain;
 use super::inbox::Inbox;
 use super::message;
+use super::standing::Standing;
 use super::writer::{Closed, Events, Writer};
 use crate::telemetry::metrics;
 use crate::workspace::{Exit, Output, Process, TerminalSize};
@@ -26,6 +27,7 @@ pub(super) struct Client<'a> {
     pub(super) writer: &'a Writer,
     pub(super) events: &'a Events,
     pub(super) terminal: bool,
+    pub(super) standing: &'a Standing,
 }
 
 /// How it ended, and how much was copied, in bytes.
@@ -50,7 +52,7 @@ pub(super) async fn process(
     began: Instant,
 ) -> Result<Totals, Closed> {
     let Process { stdin, size, mut output, signals: kill, .. } = process;
-    let Client { inbox, sizes, signals, writer, events, terminal } = client;
+    let Client { inbox, sizes, signals, writer, events, terminal, standing } = client;
     let (count, bytes_in) = watch::channel(0);
     let feed = async move {
         tokio::join!(feed_stdin(&inbox, stdin, count), feed_sizes(sizes, size), feed_signals(signals, kill))
@@ -65,6 +67,10 @@ pub(super) async fn process(
             () = events.overflowed.cancelled() => {
                 let text = "the program does not read its input, and there is no room to keep more of it";
                 writer.say(message::line(text, terminal)).await?;
+                break Exit::Code(FAILURE);
+            }
+            why = standing.ended() => {
+                writer.say(message::line(why, terminal)).await?;
                 break Exit::Code(FAILURE);
             }
             output = output.recv() => output,

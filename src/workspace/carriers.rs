@@ -127,6 +127,7 @@ impl Keeper {
             pod: &self.workspace.pod,
             container: names::CONTAINER,
             impersonate: &self.workspace.service_account,
+            on_behalf_of: self.workspace.on_behalf_of.as_deref(),
             command: &command,
             stdin: true,
             tty: false,

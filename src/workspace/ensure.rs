@@ -18,6 +18,7 @@ use tracing::{debug, info};
 use super::carriers::{Agent, Carriers};
 use super::listeners::Listener;
 use super::process::{self, Keepalive, carried};
+use super::share::Access;
 use super::{Address, Cache, Command, Error, Process, Target};
 use crate::api::{DevServer, DevServerUser, DevServerUserSpec, Phase, names};
 use crate::carrier::Stream;
@@ -58,6 +59,8 @@ pub struct Workspace {
     pub(super) pod: String,
     /// The account that acts in it for its owner.
     pub(super) service_account: String,
+    /// Whom it acts for, if that is not its owner.
+    pub(super) on_behalf_of: Option<String>,
     /// Whether an agent in it runs what sessions ask for.
     pub(super) agent: bool,
 }
@@ -66,7 +69,7 @@ pub struct Workspace {
 #[derive(Clone)]
 pub struct Workspaces {
     client: kube::Client,
-    cache: Cache,
+    pub(super) cache: Cache,
     carriers: Carriers,
     config: Config,
     provisioning: provisioning::Config,
@@ -81,6 +84,8 @@ const STALE: Duration = Duration::from_secs(20);
 const OUTAGE: Duration = Duration::from_secs(30);
 /// An API server that just started, or that another one's role binding has not reached, refuses for so long.
 const RIGHTS_HEARD: Duration = Duration::from_secs(2);
+/// A right that a guest has just been given takes so long at most, by way of the operator.
+const SHARE_HEARD: Duration = Duration::from_secs(10);
 /// The news of a pod's end take so long at most to reach the cache, by way of the operator.
 const PODS_END_HEARD: Duration = Duration::from_secs(1);
 
@@ -107,6 +112,7 @@ impl Workspaces {
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Process, Error> {
         let keepalive = Keepalive { data: self.config.exec_keepalive, ping: self.config.exec_ping };
+        let command = &self.place(identity, target)?.admit(command)?;
         let start = |workspace: Workspace| {
             let start = async move {
                 match workspace.agent {
@@ -121,12 +127,14 @@ impl Workspaces {
 
     /// Connects to `address` from within the workspace that `target` names, which is made or woken first.
     pub async fn connect(&self, identity: &Identity, target: &Target, address: &Address) -> Result<Stream, Error> {
+        self.place(identity, target)?.admit_work()?;
         let connect = |workspace| async move { self.agent(&workspace).await?.connect(address).await }.boxed();
         self.enter(identity, target, &|_| {}, connect).await
     }
 
     /// Listens at `address` within the workspace that `target` names, which is made or woken first.
     pub async fn listen(&self, identity: &Identity, target: &Target, address: &Address) -> Result<Listener, Error> {
+        self.place(identity, target)?.admit_work()?;
         let listen = |workspace| async move { self.agent(&workspace).await?.listen(address).await }.boxed();
         self.enter(identity, target, &|_| {}, listen).await
     }
@@ -154,7 +162,10 @@ impl Workspaces {
             let (patience, words) = match &error {
                 error if error.pod_is_gone() => (STALE, "the pod is being replaced"),
                 error if error.is_outage() => (OUTAGE, "the cluster does not answer; trying again"),
-                Error::Refused { code: 403, .. } => (RIGHTS_HEARD, "the cluster learns of your rights"),
+                Error::Refused { code: 403, .. } => match target {
+                    Target::Shared { .. } => (SHARE_HEARD, "the cluster learns of your rights"),
+                    _ => (RIGHTS_HEARD, "the cluster learns of your rights"),
+                },
                 _ => return Err(error),
             };
             if failing_since.get_or_insert_with(Instant::now).elapsed() > patience {
@@ -168,7 +179,8 @@ impl Workspaces {
 
     /// Why the pod behind `target` is gone, if it just went: a program's end is often heard of before its pod's.
     pub async fn why_gone(&self, identity: &Identity, target: &Target) -> Option<String> {
-        let (user, name) = (identity.user(), self.name(target));
+        let place = self.place(identity, target).ok()?;
+        let (user, name) = (place.owner, place.name);
         let mut changes = self.cache.changes();
         let deadline = Instant::now() + PODS_END_HEARD;
         while self.running(user, name).is_some() {
@@ -179,16 +191,16 @@ impl Workspaces {
         Some(format!("the pod of your DevServer `{name}` is gone: {why}"))
     }
 
-    /// Whether there is a DevServer of hers with that name.
-    pub fn has(&self, identity: &Identity, name: &str) -> bool {
-        self.cache.devserver(identity.user(), name).is_some()
+    /// Whether there is such a DevServer of hers, or one that is shared with her.
+    pub fn has(&self, identity: &Identity, target: &Target) -> bool {
+        self.place(identity, target).is_ok_and(|place| self.cache.devserver(place.owner, place.name).is_some())
     }
 
-    /// The name of the DevServer that `target` means.
+    /// The name of the DevServer that `target` means, in its owner's namespace.
     pub fn name<'a>(&'a self, target: &'a Target) -> &'a str {
         match target {
             Target::Default => &self.config.default_devserver,
-            Target::Named(name) => name,
+            Target::Named(name) | Target::Shared { name, .. } => name,
         }
     }
 
@@ -199,20 +211,27 @@ impl Workspaces {
         target: &Target,
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Workspace, Error> {
-        let (user, name) = (identity.user(), self.name(target));
         loop {
+            // Each time: what is shared may be taken back meanwhile.
+            let place = self.place(identity, target)?;
+            let (user, name) = (place.owner, place.name);
+            if place.access == Access::Guest && self.cache.user(identity.user()).is_none() {
+                self.provision_user(identity.user(), progress).await?;
+            }
             if let Some(workspace) = self.running(user, name) {
-                return Ok(workspace);
+                return Ok(place.entered(workspace));
+            }
+            if place.access == Access::Viewer {
+                return Err(Error::NotRunning { name: target.to_string() });
             }
             if !self.exists(user, name).await? {
-                if name != self.config.default_devserver {
-                    let existing = self.cache.devservers_of(user);
-                    return Err(Error::NoSuchDevServer { user: user.to_owned(), name: name.to_owned(), existing });
+                if place.access != Access::Owner || name != self.config.default_devserver {
+                    return Err(self.no_such_devserver(identity.user(), target.to_string()));
                 }
                 self.provision(user, name, progress).await?;
             }
             if let Some(workspace) = self.wait(user, name, progress).await? {
-                return Ok(workspace);
+                return Ok(place.entered(workspace));
             }
         }
     }
@@ -237,8 +256,10 @@ impl Workspaces {
         Some(Workspace {
             namespace: names::namespace(user),
             devserver: name.to_owned(),
-            pod: status.pod_name.clone()?,
+            // The operator names it after its DevServer. Nothing else in the status could lead elsewhere.
+            pod: status.pod_name.clone().filter(|pod| pod == name)?,
             service_account: names::service_account_username(user),
+            on_behalf_of: None,
             agent: status.agent,
         })
     }
@@ -251,12 +272,7 @@ impl Workspaces {
         if self.cache.devserver(user, name).is_some() {
             return Ok(());
         }
-        progress("setting up your namespace");
-        let object = match self.cache.user(user) {
-            Some(object) => object,
-            None => Arc::new(self.create_user(user).await?),
-        };
-        provisioning::ensure_user(&self.client, &object, &self.provisioning, progress).await?;
+        let object = self.provision_user(user, progress).await?;
         let server = provisioning::default_devserver(&object, name);
         // Create, never overwrite: another replica may have made it, and its owner changed it.
         match self.devservers(user).create(&PostParams::default(), &server).await {
@@ -265,6 +281,21 @@ impl Workspaces {
             Err(error) => return Err(Error::Api(error)),
         }
         Ok(())
+    }
+
+    /// Makes her namespace and her rights.
+    async fn provision_user(
+        &self,
+        user: &str,
+        progress: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<Arc<DevServerUser>, Error> {
+        progress("setting up your namespace");
+        let object = match self.cache.user(user) {
+            Some(object) => object,
+            None => Arc::new(self.create_user(user).await?),
+        };
+        provisioning::ensure_user(&self.client, &object, &self.provisioning, progress).await?;
+        Ok(object)
     }
 
     /// A user known only by a key file gets an object, so that the operator and administrators see her.

@@ -14,6 +14,7 @@ mod listeners;
 mod marker;
 mod process;
 mod script;
+mod share;
 mod target;
 
 pub use crate::agent::request::{Address, Attach, Exit, Origin, Shells, X11};
@@ -64,6 +65,12 @@ pub enum Error {
     /// She has no DevServer of that name.
     #[error("user {user} has no DevServer {name}")]
     NoSuchDevServer { user: String, name: String, existing: Vec<String> },
+    /// It is shared with her to look at.
+    #[error("{name} is shared with her to look at only")]
+    ReadOnly { name: String },
+    /// Who may only look wakes nothing.
+    #[error("{name} does not run")]
+    NotRunning { name: String },
     /// The DevServer cannot run as it is.
     #[error("DevServer {name} failed: {message}")]
     Failed { name: String, message: String },
@@ -106,6 +113,10 @@ impl Error {
             Self::NoSuchDevServer { name, existing, .. } => {
                 format!("you have no DevServer `{name}`; you have: {}", existing.join(", "))
             }
+            Self::ReadOnly { name } => format!(
+                "`{name}` is shared with you to look at only: `ssh -t … shells` lists its shells and shows one to you"
+            ),
+            Self::NotRunning { name } => format!("`{name}` does not run now; there is nothing to look at"),
             Self::Failed { name, message } => format!("your DevServer `{name}` cannot run: {message}"),
             Self::TimedOut { name, message } => {
                 format!("your DevServer `{name}` is not ready yet ({message}); it goes on starting, log in again later")

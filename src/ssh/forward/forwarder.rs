@@ -11,6 +11,7 @@ use super::copy;
 use crate::identity::Identity;
 use crate::ssh::context::Context;
 use crate::ssh::inbox::Inbox;
+use crate::ssh::standing::Standing;
 use crate::ssh::throttle::Throttle;
 use crate::workspace::{Address, Target};
 
@@ -23,6 +24,8 @@ pub(in crate::ssh) struct Forwarder {
     pub(in crate::ssh) target: Target,
     /// One permit for each connection that may yet be forwarded.
     pub(in crate::ssh) slots: Arc<Semaphore>,
+    /// Whether she may stay.
+    pub(in crate::ssh) standing: Standing,
 }
 
 impl Forwarder {
@@ -75,7 +78,10 @@ impl Forwarder {
         match self.context.run.connect(&self.identity, target, address).await {
             Ok(stream) => {
                 reply.accept().await;
-                copy(channel, stream, self.inbox()).await;
+                tokio::select! {
+                    () = copy(channel, stream, self.inbox(), &self.standing) => {}
+                    why = self.context.run.withdrawn(&self.identity, target) => info!(why, "ended a forward"),
+                }
             }
             Err(error) => {
                 debug!(error = &error as &dyn std::error::Error, ?address, "a forwarded connection was not made");
