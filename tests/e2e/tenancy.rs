@@ -2,7 +2,7 @@
 
 use bastion::api::DevServer;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
@@ -117,7 +117,7 @@ async fn a_pods_network_is_its_users_alone() {
         bob.ssh(&command).login(&format!("{}+{name}", bob.name())).run().await.succeeded().then_some(())
     })
     .await;
-    alice.ssh(&fetch("dev").0).run().await.exits(1).says("timed out");
+    alice.ssh(&fetch("dev").0).run().await.exits(1).prints("").says("Error");
     let forward = alice.shell().argument("-W").argument(&format!("{address}:8888"));
     forward.run().await.exits(255).prints("");
 }
@@ -150,9 +150,36 @@ async fn an_account_may_nothing_in_another_namespace() {
         ("POST", format!("{ours}/namespaces/{his}/devservers"), devserver),
         ("DELETE", format!("{ours}/namespaces/{his}/devservers/dev"), Value::Null),
         ("DELETE", format!("{core}/namespaces/{his}"), Value::Null),
+        // Nor on what says who she is.
+        ("DELETE", format!("{ours}/devserverusers/{}", alice.name()), Value::Null),
+        ("POST", format!("{ours}/devserverusers"), json!({"metadata": {"name": "somebody"}, "spec": {}})),
+        ("POST", format!("{ours}/devserverflavors"), json!({"metadata": {"name": "big"}, "spec": {"resources": {}}})),
     ];
     for (method, path, body) in tries {
         assert_eq!(answers(&client, method, &path, body).await, 403, "{method} {path}");
+    }
+    if is_real() {
+        // What the embedded cluster lets her do in her own namespace, a real one does not.
+        let hers = alice.namespace();
+        let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{hers}");
+        let reference =
+            json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"});
+        let tries = [
+            ("POST", format!("{core}/namespaces/{hers}/pods"), json!({"metadata": {"name": "own"}, "spec": {}})),
+            ("POST", format!("{core}/namespaces/{hers}/serviceaccounts/{}/token", alice.name()), json!({"spec": {}})),
+            ("POST", format!("{rbac}/rolebindings"), json!({"metadata": {"name": "own"}, "roleRef": reference})),
+            ("POST", format!("{rbac}/roles"), json!({"metadata": {"name": "own"}, "rules": []})),
+            ("DELETE", format!("{core}/namespaces/{hers}/resourcequotas/dev-user"), Value::Null),
+            (
+                "DELETE",
+                format!("/apis/networking.k8s.io/v1/namespaces/{hers}/networkpolicies/default-deny"),
+                Value::Null,
+            ),
+            ("GET", format!("{core}/namespaces/{hers}/secrets"), Value::Null),
+        ];
+        for (method, path, body) in tries {
+            assert_eq!(answers(&client, method, &path, body).await, 403, "{method} {path}");
+        }
     }
     // Her own she may, so that the client is no fault of the test's.
     let own = format!("{ours}/namespaces/{}/devservers", alice.namespace());
@@ -270,6 +297,37 @@ async fn a_status_that_is_made_up_leads_nowhere() {
             alice.ssh("cat whose").run().await.exits(0).prints("hers\n");
         }
     }
+}
+
+/// Whatever she writes on her own objects about his, his come and go as he likes.
+#[tokio::test]
+async fn claims_on_anothers_objects_are_void() {
+    let product = Product::shared().await;
+    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    alice.is_running().await;
+    bob.ssh("echo his >whose").run().await.exits(0);
+    let uid = bob.api::<DevServer>().get("dev").await.expect("it is there").metadata.uid;
+    let claims = json!({"metadata": {
+        "finalizers": ["example.org/held"],
+        "labels": {"devserver.io/user": bob.name()},
+        "ownerReferences": [{
+            "apiVersion": "devserver.io/v1", "kind": "DevServer", "name": "dev", "uid": uid,
+            "controller": true, "blockOwnerDeletion": true,
+        }],
+    }});
+    alice.add_devserver("claims").await;
+    let hers = alice.api::<DevServer>();
+    hers.patch("claims", &PatchParams::default(), &Patch::Merge(claims)).await.expect("they can be written");
+    bob.ssh("cat whose").run().await.exits(0).prints("his\n");
+    bob.api::<DevServer>().delete("dev", &DeleteParams::foreground()).await.expect("it is there");
+    eventually("his is gone", async || {
+        bob.api::<DevServer>().get_opt("dev").await.expect("the API server answers").is_none().then_some(())
+    })
+    .await;
+    bob.ssh("cat whose").run().await.exits(0).prints("his\n");
+    let freed = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    // It may be gone, as an owner in another namespace is none at all.
+    let _ = hers.patch("claims", &PatchParams::default(), &freed).await;
 }
 
 #[tokio::test]
