@@ -6,6 +6,7 @@ pub mod conditions;
 pub mod devserver;
 pub mod environment;
 pub mod flavor;
+pub mod history;
 pub mod lifecycle;
 pub mod names;
 pub mod share;
@@ -14,7 +15,8 @@ pub mod volume;
 
 pub use devserver::{Activity, DevServer, DevServerSpec, DevServerStatus, Home, Phase};
 pub use environment::{EnvVar, EnvVarSource, SecretKeyRef};
-pub use flavor::{DevServerFlavor, DevServerFlavorSpec};
+pub use flavor::{DevServerFlavor, DevServerFlavorSpec, DevServerFlavorStatus, Schedulable};
+pub use history::{LastEnd, StartStep, StepName};
 pub use lifecycle::{Idle, IdleAction, Lifecycle, Suspension, SuspensionReason, TimeSpan};
 pub use share::Share;
 pub use user::{DevServerUser, DevServerUserSpec, DevServerUserStatus};

@@ -48,7 +48,7 @@ use russh::keys::PublicKey;
 
 use crate::carrier::Stream;
 use crate::identity::{Authenticator, Credential, Identity, OwnedCredential, Refusal};
-use crate::workspace::{self, Address, Command, Listener, Process, Target, Workspaces};
+use crate::workspace::{self, Address, Command, Listener, Process, Program, Reader, Target, Workspaces};
 
 /// Tells who somebody is.
 pub trait Authenticate: Send + Sync + 'static {
@@ -128,8 +128,25 @@ pub trait Run: Send + Sync + 'static {
     /// Whether there is such a DevServer of hers, or one that is shared with her.
     fn has(&self, identity: &Identity, target: &Target) -> bool;
 
+    /// What happened where `target` points since somebody was told last, in words.
+    fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<String>;
+
     /// Why the place that `target` points to is gone, in words, if it just went.
     fn why_gone<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, Option<String>>;
+}
+
+/// Answers commands that are for the bastion itself.
+pub trait Answer: Send + Sync + 'static {
+    /// Who serves the command `line` of somebody that logged in to `target`, if no DevServer's shell is to.
+    fn answer(&self, identity: &Identity, target: &Target, line: &str, command: &Command) -> Option<Answered>;
+}
+
+/// Who serves a command.
+pub enum Answered {
+    /// The bastion.
+    Here(Process),
+    /// The DevServer that `Target` means, which runs this.
+    There(Target, Program),
 }
 
 impl Run for Workspaces {
@@ -141,6 +158,10 @@ impl Run for Workspaces {
         progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> BoxFuture<'a, Result<Process, workspace::Error>> {
         Box::pin(Self::start(self, identity, target, command, progress))
+    }
+
+    fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<String> {
+        Self::news(self, identity, target, reader)
     }
 
     fn why_gone<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, Option<String>> {

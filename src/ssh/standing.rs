@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Of one connection; its clones are the same.
 #[derive(Clone, Default)]
@@ -20,6 +21,23 @@ impl Standing {
         // The first reason is the one.
         let _ = self.0.why.set(why);
         self.0.lapsed.cancel();
+    }
+
+    /// One that ends with this one, or with `reason`, for as long as the handle is kept.
+    pub(super) fn within(
+        &self,
+        reason: impl Future<Output = String> + Send + 'static,
+    ) -> (Self, AbortOnDropHandle<()>) {
+        let (outer, inner) = (self.clone(), Self::default());
+        let ends = inner.clone();
+        let watching = tokio::spawn(async move {
+            let why = tokio::select! {
+                why = outer.ended() => why.to_owned(),
+                why = reason => why,
+            };
+            ends.end(why);
+        });
+        (inner, AbortOnDropHandle::new(watching))
     }
 
     pub(super) fn holds(&self) -> bool {

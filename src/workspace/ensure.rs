@@ -15,11 +15,13 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
-use super::carriers::{Agent, Carriers};
+use super::carriers::{Carriers, Held};
 use super::listeners::Listener;
+use super::news::{News, Reader};
 use super::process::{self, Keepalive, carried};
 use super::share::Access;
 use super::{Address, Cache, Command, Error, Process, Target};
+use crate::api::user::UserPhase;
 use crate::api::{DevServer, DevServerUser, DevServerUserSpec, Phase, names};
 use crate::carrier::Stream;
 use crate::identity::Identity;
@@ -57,6 +59,8 @@ pub struct Workspace {
     pub(super) namespace: String,
     pub(super) devserver: String,
     pub(super) pod: String,
+    /// What tells it from the one before it, which had the same name.
+    pub(super) pod_uid: Option<String>,
     /// The account that acts in it for its owner.
     pub(super) service_account: String,
     /// Whom it acts for, if that is not its owner.
@@ -75,6 +79,7 @@ pub struct Workspaces {
     provisioning: provisioning::Config,
     /// One login at a time provisions for a user; the others find it done.
     provisioning_of: Arc<DashMap<String, Arc<Mutex<()>>>>,
+    news: News,
     tasks: TaskTracker,
 }
 
@@ -99,7 +104,16 @@ impl Workspaces {
         tasks: TaskTracker,
     ) -> Self {
         let carriers = Carriers::new(client.clone(), &config);
-        Self { client, cache, carriers, config, provisioning, provisioning_of: Arc::default(), tasks }
+        Self {
+            client,
+            cache,
+            carriers,
+            config,
+            provisioning,
+            provisioning_of: Arc::default(),
+            news: News::default(),
+            tasks,
+        }
     }
 
     /// Runs `command` in the workspace that `target` names, which is made or woken first.
@@ -116,7 +130,7 @@ impl Workspaces {
         let start = |workspace: Workspace| {
             let start = async move {
                 match workspace.agent {
-                    true => carried::start(&self.carriers.of(&workspace).await?, command).await,
+                    true => carried::start(&*self.carriers.of(&workspace).await?, command).await,
                     false => process::start(&self.client, &workspace, command, keepalive, &self.tasks).await,
                 }
             };
@@ -139,7 +153,7 @@ impl Workspaces {
         self.enter(identity, target, &|_| {}, listen).await
     }
 
-    async fn agent(&self, workspace: &Workspace) -> Result<Agent, Error> {
+    async fn agent(&self, workspace: &Workspace) -> Result<Held, Error> {
         if workspace.agent { self.carriers.of(workspace).await } else { Err(Error::NoAgent) }
     }
 
@@ -177,6 +191,12 @@ impl Workspaces {
         }
     }
 
+    /// Returns once nothing of sessions that are over is left to be told to pods: to be awaited by a drain.
+    pub async fn settled(&self) {
+        self.tasks.wait().await;
+        self.carriers.settled().await;
+    }
+
     /// Why the pod behind `target` is gone, if it just went: a program's end is often heard of before its pod's.
     pub async fn why_gone(&self, identity: &Identity, target: &Target) -> Option<String> {
         let place = self.place(identity, target).ok()?;
@@ -189,6 +209,19 @@ impl Workspaces {
         let status = self.cache.devserver(user, name).and_then(|server| server.status.clone());
         let why = status.and_then(|status| status.message).unwrap_or_else(|| "it was deleted".to_owned());
         Some(format!("the pod of your DevServer `{name}` is gone: {why}"))
+    }
+
+    /// What happened to the DevServer that `target` means since somebody was told last. It is its owner's to read.
+    pub fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<String> {
+        let place = self.place(identity, target).ok().filter(|place| place.access == Access::Owner)?;
+        let (user, name) = (place.owner, place.name);
+        let namespace = names::namespace(user);
+        let server = self.cache.devserver(user, name)?;
+        let told = self.news.take(&namespace, name, server.status.as_ref()?, reader)?;
+        if reader == Reader::Terminal {
+            told.note(&self.client, &namespace, name, &self.tasks);
+        }
+        Some(told.text)
     }
 
     /// Whether there is such a DevServer of hers, or one that is shared with her.
@@ -258,10 +291,26 @@ impl Workspaces {
             devserver: name.to_owned(),
             // The operator names it after its DevServer. Nothing else in the status could lead elsewhere.
             pod: status.pod_name.clone().filter(|pod| pod == name)?,
+            pod_uid: status.pod_uid.clone(),
             service_account: names::service_account_username(user),
             on_behalf_of: None,
             agent: status.agent,
         })
+    }
+
+    /// Makes her account and all that is around it, if she has none yet.
+    pub async fn provide(&self, identity: &Identity) -> Result<(), Error> {
+        let user = identity.user();
+        let is_ready =
+            |object: &DevServerUser| object.status.as_ref().is_some_and(|status| status.phase == UserPhase::Ready);
+        let provisioning = self.provisioning_of.entry(user.to_owned()).or_default().clone();
+        let _one_at_a_time = provisioning.lock().await;
+        let object = match self.cache.user(user) {
+            Some(object) if is_ready(&object) => return Ok(()),
+            Some(object) => object,
+            None => Arc::new(self.create_user(user).await?),
+        };
+        Ok(provisioning::ensure_user(&self.client, &object, &self.provisioning, &|_| {}).await?)
     }
 
     /// Makes all that a first login needs, the default DevServer `name` last.

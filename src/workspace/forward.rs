@@ -10,7 +10,7 @@ impl Agent {
     /// Connects to `address` from within the pod. The stream's data is the connection's; ending it closes that.
     pub(super) async fn connect(&self, address: &Address) -> Result<Stream, Error> {
         let mut stream = self.carrier.open(json(&Request::Connect(address.clone())));
-        match answer(&mut stream.receiver).await? {
+        match self.answer(&mut stream.receiver).await? {
             News::Started => Ok(stream),
             _ => Err(Error::Protocol("news of a connection that cannot be")),
         }
@@ -21,7 +21,7 @@ impl Agent {
         let connections = self.listeners.register();
         let request = Request::Listen(Listen { address: address.clone(), listener: connections.listener() });
         let mut stream = self.carrier.open(json(&request));
-        match answer(&mut stream.receiver).await? {
+        match self.answer(&mut stream.receiver).await? {
             News::Listening(port) => Ok(Listener::new(port, connections, stream)),
             _ => Err(Error::Protocol("news of a listener that cannot be")),
         }
@@ -30,20 +30,21 @@ impl Agent {
     /// How the pod is used.
     pub(super) async fn activity(&self) -> Result<Activity, Error> {
         let mut stream = self.carrier.open(json(&Request::Activity));
-        match answer(&mut stream.receiver).await? {
+        match self.answer(&mut stream.receiver).await? {
             News::Activity(activity) => Ok(activity),
             _ => Err(Error::Protocol("news of an activity that cannot be")),
         }
     }
-}
 
-async fn answer(receiver: &mut Receiver) -> Result<News, Error> {
-    match receiver.receive().await.map(|(message, _)| message) {
-        Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
-            News::NotStarted(why) => Err(Error::Unreachable(why)),
-            news => Ok(news),
-        },
-        Some(_) => Err(Error::Protocol("a connection that speaks before it began")),
-        None => Err(Error::Unreachable("the pod's agent is older than this server; restart the DevServer".into())),
+    async fn answer(&self, receiver: &mut Receiver) -> Result<News, Error> {
+        match receiver.receive().await.map(|(message, _)| message) {
+            Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
+                News::NotStarted(why) => Err(Error::Unreachable(why)),
+                news => Ok(news),
+            },
+            Some(_) => Err(Error::Protocol("a connection that speaks before it began")),
+            None if self.carrier.is_closed() => Err(Error::Lost("the carrier ended".into())),
+            None => Err(Error::Unreachable("the pod's agent is older than this server; restart the DevServer".into())),
+        }
     }
 }

@@ -178,6 +178,7 @@ mod tests {
             namespace: "dev-alice".into(),
             devserver: "dev".into(),
             pod: "dev".into(),
+            pod_uid: None,
             service_account: names::service_account_username("alice"),
             on_behalf_of: None,
             agent: true,

@@ -244,3 +244,34 @@ async fn a_guest_who_may_only_look_from_now_on_is_put_out() {
     })
     .await;
 }
+
+/// The verbs are about his own DevServers, wherever he is; only those that enter one know another's.
+#[tokio::test]
+async fn verbs_in_anothers_devserver_are_about_ones_own() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    alice.is_running().await;
+    bob.is_running().await;
+    share(&alice, "dev", json!([{"user": bob.name()}])).await;
+    let login = login(&bob, "dev", &alice);
+    is_let_in(&bob, &login).await;
+    assert!(alice.ssh("devctl share dev").run().await.text().contains(bob.name()));
+    // Neither hers nor his: he has to say which.
+    bob.ssh("devctl suspend").login(&login).run().await.fails();
+    for user in [&alice, &bob] {
+        let server = user.api::<DevServer>().get("dev").await.expect("it is there");
+        assert!(server.spec.lifecycle.is_none_or(|lifecycle| !lifecycle.suspended), "{}", user.name());
+    }
+    let name = format!("dev.{}", alice.name());
+    bob.ssh(&format!("devctl delete --yes {name}")).run().await.fails();
+    alice.api::<DevServer>().get("dev").await.expect("it is there");
+
+    // Entered by a verb, it ends as any other session there, and the connection stays.
+    let mut session = bob.ssh(&format!("devctl ssh {name} '{ECHO}'")).input(Input::Held).start();
+    session.types("here\n").await;
+    session.prints("here\n").await;
+    alice.ssh(&format!("devctl share dev {} --remove", bob.name())).run().await.exits(0).says("may not enter");
+    session.finish().await.exits(255).says("no longer shared with you");
+    bob.ssh(&format!("devctl ssh {name} true")).run().await.exits(255).says("you have no DevServer");
+}

@@ -1,5 +1,4 @@
-//! Who asks: one token lets everything through; a service account may be impersonated inside its own namespace, and
-//! elsewhere as roles there say.
+//! Who asks: one token lets everything through; a service account may be impersonated inside its own namespace, and where its roles let it.
 
 use super::{rbac, route::Route, status::Refusal};
 use crate::minik8s::store::{Key, Objects};
@@ -30,7 +29,7 @@ pub(super) fn impersonated(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// What an impersonated user may do: everything in the namespace of a service account that exists, and elsewhere what
-/// roles give it.
+/// roles are bound to it for.
 pub(super) fn authorize(user: &str, route: &Route, objects: &Objects) -> Result<(), Refusal> {
     let account = user.strip_prefix("system:serviceaccount:").and_then(|account| account.split_once(':'));
     let why = match account {
@@ -39,8 +38,8 @@ pub(super) fn authorize(user: &str, route: &Route, objects: &Objects) -> Result<
         }
         Some((namespace, name)) => {
             let exists = objects.get(&Key::new("serviceaccounts", namespace, name)).is_some();
-            let here = route.namespace == namespace || route.resource.is_review();
-            if exists && (here || rbac::allows((namespace, name), route, objects)) {
+            let at_home = route.namespace == namespace || route.resource.is_review();
+            if exists && (at_home || rbac::allows((namespace, name), route, objects)) {
                 return Ok(());
             }
             let scope = match route.namespace.as_str() {

@@ -1,47 +1,61 @@
-//! Roles within a namespace: what their bindings let accounts of other namespaces do there.
+//! What is bound to a service account by roles (RBAC).
 
 use super::route::Route;
-use crate::minik8s::store::{Key, Objects};
+use crate::minik8s::{
+    object,
+    store::{Key, Objects},
+};
 use serde_json::Value;
 
-const BINDINGS: &str = "rolebindings.rbac.authorization.k8s.io";
-const ROLES: &str = "roles.rbac.authorization.k8s.io";
+const GROUP: &str = "rbac.authorization.k8s.io";
 
-/// Whether a Role of the route's namespace is bound to the account and allows what is asked for.
+/// Whether a role that is bound to the account, or to a group that it is in, allows what is wanted.
 pub(super) fn allows(account: (&str, &str), route: &Route, objects: &Objects) -> bool {
-    if route.namespace.is_empty() {
-        return false;
+    let mut places = vec![("clusterrolebindings", "")];
+    if !route.namespace.is_empty() {
+        places.push(("rolebindings", route.namespace.as_str()));
     }
-    let is_bound = |binding: &Value| {
-        let (namespace, name) = account;
-        let subjects = binding["subjects"].as_array().into_iter().flatten();
-        subjects.into_iter().any(|subject| {
-            subject["kind"] == "ServiceAccount" && subject["namespace"] == namespace && subject["name"] == name
-        })
-    };
-    let role = |binding: &Value| {
-        let name = binding["roleRef"]["name"].as_str().filter(|_| binding["roleRef"]["kind"] == "Role")?;
-        objects.get(&Key::new(ROLES, &route.namespace, name)).cloned()
-    };
-    let bindings = objects.list(BINDINGS, &route.namespace).filter(|binding| is_bound(binding));
-    bindings.filter_map(|binding| role(binding)).any(|role| {
-        let rules = role["rules"].as_array();
-        rules.is_some_and(|rules| rules.iter().any(|rule| covers(rule, route)))
+    places.into_iter().any(|(resource, namespace)| {
+        let resource = format!("{resource}.{GROUP}");
+        let mut bound = objects
+            .list(&resource, namespace)
+            .filter(|binding| object::list(&binding["subjects"]).iter().any(|subject| means(subject, account)));
+        bound.any(|binding| role(&binding["roleRef"], namespace, objects).is_some_and(|role| grants(role, route)))
     })
 }
 
-fn covers(rule: &Value, route: &Route) -> bool {
+fn means(subject: &Value, (namespace, name): (&str, &str)) -> bool {
+    let subject_name = object::name_field(subject);
+    match object::text(&subject["kind"]) {
+        "ServiceAccount" => subject_name == name && object::text(&subject["namespace"]) == namespace,
+        "User" => subject_name == format!("system:serviceaccount:{namespace}:{name}"),
+        "Group" => {
+            let own = format!("system:serviceaccounts:{namespace}");
+            ["system:serviceaccounts", "system:authenticated", own.as_str()].contains(&subject_name)
+        }
+        _ => false,
+    }
+}
+
+fn role<'a>(reference: &Value, namespace: &str, objects: &'a Objects) -> Option<&'a Value> {
+    let (resource, namespace) = match object::text(&reference["kind"]) {
+        "ClusterRole" => ("clusterroles", ""),
+        _ => ("roles", namespace),
+    };
+    objects.get(&Key::new(&format!("{resource}.{GROUP}"), namespace, object::name_field(reference))).map(|role| &**role)
+}
+
+fn grants(role: &Value, route: &Route) -> bool {
     let resource = match route.subresource.as_str() {
         "" => route.resource.plural.clone(),
         subresource => format!("{}/{subresource}", route.resource.plural),
     };
-    let has = |list: &str, wanted: &str| {
-        let list = rule[list].as_array();
-        list.is_some_and(|list| list.iter().any(|one| one == wanted || one == "*"))
-    };
-    let names = rule["resourceNames"].as_array().filter(|names| !names.is_empty());
-    has("apiGroups", &route.resource.group)
-        && has("resources", &resource)
-        && has("verbs", route.verb.name())
-        && names.is_none_or(|names| names.iter().any(|name| *name == route.name))
+    object::list(&role["rules"]).iter().any(|rule| {
+        let has = |field: &str, wanted: &str| object::list(&rule[field]).iter().any(|is| is == wanted || is == "*");
+        let names = object::list(&rule["resourceNames"]);
+        has("apiGroups", &route.resource.group)
+            && has("resources", &resource)
+            && has("verbs", route.verb.name())
+            && (names.is_empty() || names.iter().any(|name| *name == route.name))
+    })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use russh::server::{ChannelOpenHandle, Msg};
 use russh::{Channel, ChannelOpenFailure};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info};
 
 use super::copy;
@@ -88,6 +89,15 @@ impl Forwarder {
                 reply.reject(ChannelOpenFailure::ConnectFailed).await;
             }
         }
+    }
+
+    /// From now on what it does is for another DevServer, for as long as she may be there.
+    pub(in crate::ssh) fn turn_to(&mut self, target: Target) -> AbortOnDropHandle<()> {
+        let (context, identity, there) = (self.context.clone(), self.identity.clone(), target.clone());
+        let withdrawn = async move { context.run.withdrawn(&identity, &there).await };
+        let (standing, watching) = self.standing.within(withdrawn);
+        (self.target, self.standing) = (target, standing);
+        watching
     }
 
     pub(in crate::ssh) fn slot(&self) -> Option<OwnedSemaphorePermit> {
