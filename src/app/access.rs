@@ -58,6 +58,7 @@ pub(super) const OPERATE: &[Rule] = &[
     rule(WATCH, OURS, "devserverusers"),
     rule(WATCH, OURS, "devservers"),
     rule(WATCH, OURS, "devserverflavors"),
+    rule(&["patch"], OURS, "devservers"),
     status(&["patch"], OURS, "devservers"),
     status(&["patch"], OURS, "devserverusers"),
     status(&["patch"], OURS, "devserverflavors"),

@@ -47,6 +47,7 @@ struct Devctl {
 }
 
 #[derive(clap::Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and not for long")]
 enum Asked {
     #[command(flatten)]
     Verb(Verb),

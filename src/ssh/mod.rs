@@ -16,6 +16,7 @@ mod jump;
 mod limits;
 mod login;
 mod message;
+mod notice;
 mod penalties;
 mod progress;
 mod proxy_protocol;
@@ -44,6 +45,7 @@ pub use server::Server;
 use std::net::IpAddr;
 
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use russh::keys::PublicKey;
 
 use crate::carrier::Stream;
@@ -130,6 +132,8 @@ pub trait Run: Send + Sync + 'static {
 
     /// What happened where `target` points since somebody was told last, in words.
     fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<String>;
+    /// What whoever has a terminal there should be told meanwhile, each when it is time.
+    fn notices(&self, identity: &Identity, target: &Target) -> BoxStream<'static, String>;
 
     /// Why the place that `target` points to is gone, in words, if it just went.
     fn why_gone<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, Option<String>>;
@@ -196,5 +200,9 @@ impl Run for Workspaces {
 
     fn has(&self, identity: &Identity, target: &Target) -> bool {
         Self::has(self, identity, target)
+    }
+
+    fn notices(&self, identity: &Identity, target: &Target) -> BoxStream<'static, String> {
+        Self::notices(self, identity, target)
     }
 }

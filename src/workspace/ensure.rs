@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::DashMap;
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -18,9 +19,10 @@ use tracing::{debug, info};
 use super::carriers::{Carriers, Held};
 use super::listeners::Listener;
 use super::news::{News, Reader};
+use super::notices::{self, Plans};
 use super::process::{self, Keepalive, carried};
-use super::share::Access;
-use super::{Address, Cache, Command, Error, Process, Target};
+use super::share::{Access, Place};
+use super::{Address, Cache, Command, Error, Process, Target, wake};
 use crate::api::user::UserPhase;
 use crate::api::{DevServer, DevServerUser, DevServerUserSpec, Phase, names};
 use crate::carrier::Stream;
@@ -75,6 +77,7 @@ pub struct Workspaces {
     client: kube::Client,
     pub(super) cache: Cache,
     carriers: Carriers,
+    plans: Plans,
     config: Config,
     provisioning: provisioning::Config,
     /// One login at a time provisions for a user; the others find it done.
@@ -91,6 +94,10 @@ const OUTAGE: Duration = Duration::from_secs(30);
 const RIGHTS_HEARD: Duration = Duration::from_secs(2);
 /// A right that a guest has just been given takes so long at most, by way of the operator.
 const SHARE_HEARD: Duration = Duration::from_secs(10);
+/// An operator at work tells of a changed spec within this.
+const OPERATOR_ANSWERS: Duration = Duration::from_secs(2);
+/// How often something is looked for that is deleted, or put to sleep, while it is waited for.
+const MAX_TURNS: usize = 20;
 /// The news of a pod's end take so long at most to reach the cache, by way of the operator.
 const PODS_END_HEARD: Duration = Duration::from_secs(1);
 
@@ -103,11 +110,13 @@ impl Workspaces {
         provisioning: provisioning::Config,
         tasks: TaskTracker,
     ) -> Self {
-        let carriers = Carriers::new(client.clone(), &config);
+        let plans = Plans::start(cache.clone());
+        let carriers = Carriers::new(client.clone(), &config, plans.clone());
         Self {
             client,
             cache,
             carriers,
+            plans,
             config,
             provisioning,
             provisioning_of: Arc::default(),
@@ -203,7 +212,7 @@ impl Workspaces {
         let (user, name) = (place.owner, place.name);
         let mut changes = self.cache.changes();
         let deadline = Instant::now() + PODS_END_HEARD;
-        while self.running(user, name).is_some() {
+        while self.running(user, name).is_some() || self.falls_asleep(user, name) {
             timeout_at(deadline, changes.changed()).await.ok()?.ok()?;
         }
         let status = self.cache.devserver(user, name).and_then(|server| server.status.clone());
@@ -222,6 +231,14 @@ impl Workspaces {
             told.note(&self.client, &namespace, name, &self.tasks);
         }
         Some(told.text)
+    }
+
+    /// What her sessions there should be told, each when it is time.
+    pub fn notices(&self, identity: &Identity, target: &Target) -> BoxStream<'static, String> {
+        match self.place(identity, target) {
+            Ok(Place { owner, name, .. }) => notices::texts(self.plans.of(&names::namespace(owner), name), owner, name),
+            Err(_) => futures::stream::empty().boxed(),
+        }
     }
 
     /// Whether there is such a DevServer of hers, or one that is shared with her.
@@ -244,7 +261,8 @@ impl Workspaces {
         target: &Target,
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Workspace, Error> {
-        loop {
+        let mut generation = None;
+        for _ in 0..MAX_TURNS {
             // Each time: what is shared may be taken back meanwhile.
             let place = self.place(identity, target)?;
             let (user, name) = (place.owner, place.name);
@@ -252,21 +270,31 @@ impl Workspaces {
                 self.provision_user(identity.user(), progress).await?;
             }
             if let Some(workspace) = self.running(user, name) {
-                return Ok(place.entered(workspace));
+                if self.settles(user, name).await {
+                    return Ok(place.entered(workspace));
+                }
+                continue;
             }
             if place.access == Access::Viewer {
                 return Err(Error::NotRunning { name: target.to_string() });
             }
-            if !self.exists(user, name).await? {
+            if self.sleeps(user, name, generation) {
+                progress("waking your DevServer");
+                generation = wake::wake(&self.client, user, name).await?;
+            } else if !self.exists(user, name).await? {
                 if place.access != Access::Owner || name != self.config.default_devserver {
                     return Err(self.no_such_devserver(identity.user(), target.to_string()));
                 }
                 self.provision(user, name, progress).await?;
             }
-            if let Some(workspace) = self.wait(user, name, progress).await? {
+            if let Some(workspace) = self.wait(user, name, generation, progress).await? {
                 return Ok(place.entered(workspace));
             }
         }
+        Err(Error::NotWoken {
+            name: self.name(target).to_owned(),
+            message: "it is put to sleep again and again".to_owned(),
+        })
     }
 
     /// Whether there is a DevServer `name`; the cache may be a moment behind whoever made it.
@@ -280,10 +308,48 @@ impl Workspaces {
         Ok(self.devservers(user).get_opt(name).await.map_err(Error::Api)?.is_some())
     }
 
+    /// Whether it is to sleep, as far as is known of its spec since `generation`.
+    fn sleeps(&self, user: &str, name: &str, generation: Option<i64>) -> bool {
+        self.cache.devserver(user, name).is_some_and(|server| {
+            server.metadata.deletion_timestamp.is_none()
+                && server.metadata.generation >= generation
+                && wake::sleeps(&server)
+        })
+    }
+
+    /// Whether it is to sleep and the operator has not told of it yet.
+    fn falls_asleep(&self, user: &str, name: &str) -> bool {
+        let is_told =
+            |server: &DevServer| server.status.as_ref().is_some_and(|status| status.phase == Phase::Suspended);
+        self.cache.devserver(user, name).is_some_and(|server| wake::sleeps(&server) && !is_told(&server))
+    }
+
+    /// Whether what is told of it is about its spec as it is. Right after a change its pod may be about to go; an operator
+    /// that says nothing for a while is away, and the pod as it was.
+    async fn settles(&self, user: &str, name: &str) -> bool {
+        let is_settled = || {
+            self.cache.devserver(user, name).is_some_and(|server| {
+                let observed = server.status.as_ref().and_then(|status| status.observed_generation);
+                observed == server.metadata.generation
+            })
+        };
+        let mut changes = self.cache.changes();
+        if is_settled() {
+            return true;
+        }
+        let deadline = Instant::now() + OPERATOR_ANSWERS;
+        while let Ok(Ok(())) = timeout_at(deadline, changes.changed()).await {
+            if is_settled() {
+                return false;
+            }
+        }
+        true
+    }
+
     fn running(&self, user: &str, name: &str) -> Option<Workspace> {
         let server = self.cache.devserver(user, name)?;
         let status = server.status.as_ref().filter(|status| status.phase == Phase::Running)?;
-        if server.metadata.deletion_timestamp.is_some() {
+        if server.metadata.deletion_timestamp.is_some() || wake::sleeps(&server) {
             return None;
         }
         Some(Workspace {
@@ -359,11 +425,13 @@ impl Workspaces {
         users.patch(user, &PatchParams::apply(names::FIELD_MANAGER), &Patch::Apply(&object)).await.map_err(Error::Api)
     }
 
-    /// Waits until DevServer `name` runs, telling what it waits for; `None` if it was deleted meanwhile.
+    /// Waits until DevServer `name` runs as its spec's `generation` has it, telling what it waits for; `None` if it was
+    /// deleted or suspended meanwhile.
     async fn wait(
         &self,
         user: &str,
         name: &str,
+        generation: Option<i64>,
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Option<Workspace>, Error> {
         let deadline = Instant::now() + self.config.start_timeout;
@@ -371,11 +439,14 @@ impl Workspaces {
         let mut seen = false;
         let mut message = "waiting for the operator".to_owned();
         loop {
-            if let Some(workspace) = self.running(user, name) {
+            let server = self.cache.devserver(user, name);
+            let observed = server.as_ref().and_then(|server| server.status.as_ref()?.observed_generation);
+            if observed >= generation
+                && let Some(workspace) = self.running(user, name)
+            {
                 return Ok(Some(workspace));
             }
-            let server = self.cache.devserver(user, name);
-            if seen && server.is_none() {
+            if (seen && server.is_none()) || self.sleeps(user, name, generation) {
                 return Ok(None);
             }
             seen |= server.is_some();

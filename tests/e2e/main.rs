@@ -28,6 +28,7 @@ mod ides;
 mod interactive;
 mod jump;
 mod key_files;
+mod lifecycle;
 mod limits;
 mod logins;
 mod long_sessions;

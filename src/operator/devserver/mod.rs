@@ -6,12 +6,16 @@ mod ends;
 mod events;
 mod fetch;
 mod guests;
+mod lifecycle;
 mod memory;
 pub(super) mod quantity;
 mod refusal;
 mod resolve;
 mod status;
 mod step;
+mod suspend;
+mod tell;
+mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +25,9 @@ use futures::channel::mpsc::{UnboundedReceiver, unbounded};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
@@ -31,6 +37,7 @@ use self::apply::Error;
 use self::ends::Ends;
 use self::events::EventWatches;
 use self::fetch::Stores;
+use self::lifecycle::{Life, State};
 use self::memory::Memories;
 use super::backoff::Backoff;
 use super::watch::{Change, ours, reflect};
@@ -44,6 +51,7 @@ struct Context {
     memories: Memories,
     events: EventWatches,
     ends: Ends,
+    recorder: Recorder,
     backoff: Backoff<ObjectRef<DevServer>>,
 }
 
@@ -60,7 +68,9 @@ pub(super) async fn run(client: Client, config: Config) {
         ours().labels(&format!("{}={},{}", names::MANAGED_BY_LABEL, names::MANAGED_BY, names::DEVSERVER_LABEL));
     let (guests, guest_changes) = reflect(Api::<RoleBinding>::all(client.clone()), of_devservers, relisted);
     let (events, told): (_, UnboundedReceiver<ObjectRef<DevServer>>) = EventWatches::new(client.clone());
+    let reporter = Reporter { controller: "bastion-operator".to_owned(), instance: None };
     let context = Arc::new(Context {
+        recorder: Recorder::new(client.clone(), reporter),
         client,
         config,
         stores: Stores { devservers: devservers.clone(), flavors, classes, pods, claims, guests },
@@ -123,23 +133,43 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
         guests::apply(&context.client, &server, change).await.map_err(|error| Error::Guests(Box::new(error)))?;
     }
     let wanted = resolve::resolve(&server, &seen.flavors, &context.config);
-    let done = match &wanted {
-        Ok(wanted) if server.metadata.deletion_timestamp.is_none() => {
-            apply::apply(&context, &key, wanted, seen).await?
+    let mut server = server;
+    let mut life = decide(&server, &context);
+    if life.state == State::Due && server.metadata.deletion_timestamp.is_none() {
+        match suspend::mark(&context, &server).await? {
+            Some(marked) => server = Arc::new(marked),
+            None => return Ok(Action::requeue(Duration::from_secs(1))),
         }
-        _ => apply::Done::nothing(seen),
+        life = decide(&server, &context);
+    }
+    let done = match &wanted {
+        _ if server.metadata.deletion_timestamp.is_some() => apply::Done::nothing(seen),
+        _ if life.state == State::Asleep => suspend::put_away(&context, &key, seen).await?,
+        Ok(wanted) => apply::apply(&context, &key, wanted, seen).await?,
+        Err(_) => apply::Done::nothing(seen),
     };
     let notes = context.events.notes(&key);
-    let mut status = status::status(&server, wanted.as_ref().err(), &done, &notes);
+    let mut status = status::status(&server, &life, wanted.as_ref().err(), &done, &notes);
     status.last_end = context.ends.newest(&key, status.last_end.take());
     if matches!(status.phase, Phase::Pending | Phase::Starting) {
         context.events.follow(&key);
     } else {
         context.events.unfollow(&key);
     }
+    let news = tell::news(server.status.as_ref(), &status);
     apply::apply_status(&context.client, &server, status).await?;
+    if let Some(news) = news {
+        tell::publish(&context.recorder, &server, news).await;
+    }
     context.backoff.forget(&key);
-    Ok(done.look_again.map_or_else(Action::await_change, Action::requeue))
+    let look_again = done.look_again.into_iter().chain(life.look_again).min();
+    Ok(look_again.map_or_else(Action::await_change, Action::requeue))
+}
+
+fn decide(server: &DevServer, context: &Context) -> Life {
+    let now = Timestamp::now();
+    let usage = usage::usage(&server.status.clone().unwrap_or_default(), now);
+    lifecycle::decide(server, &usage, None, &context.config.lifecycle, now)
 }
 
 fn after_error(server: Arc<DevServer>, error: &Error, context: Arc<Context>) -> Action {
