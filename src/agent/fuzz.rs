@@ -54,6 +54,7 @@ pub(crate) mod seeds {
             program(Program::Command("echo \"hello\"\n\u{1}".into())),
             program(Program::Sftp),
             shells(Shells::List { json: true }),
+            shells(Shells::Look { json: false }),
             shells(Shells::Attach { number: 3, mode: Attach::TakeOver }),
             Request::Connect(Address::Unix("/run/x".into())),
             Request::Listen(Listen { address, listener: 1 }),

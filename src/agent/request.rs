@@ -90,6 +90,8 @@ pub struct ShellsRequest {
 pub enum Shells {
     /// Which there are, as a table or as JSON; after the table, a terminal is asked which to look at.
     List { json: bool },
+    /// As `List`, for somebody who may only look: so is what is chosen.
+    Look { json: bool },
     /// To look at one of them.
     Attach { number: u64, mode: Attach },
 }

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{EnvVar, LastEnd, Lifecycle, StartStep, Suspension, Volume};
+use super::{EnvVar, LastEnd, Lifecycle, Share, StartStep, Suspension, Volume};
 
 /// A development server: a pod with a home that outlives it. Its owner enters it with `ssh USER+NAME@bastion`.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -94,6 +94,11 @@ pub struct DevServerSpec {
     /// When it runs and when it sleeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifecycle: Option<Lifecycle>,
+    /// Who else may enter it, at most 32, each once. Who is taken off the list is put out at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["user".to_owned()]))]
+    pub share: Vec<Share>,
 }
 
 /// Whom the programs of a pod run as.

@@ -55,6 +55,11 @@ pub fn home_claim(devserver: &str) -> String {
     format!("{devserver}-home")
 }
 
+/// What gives the guests of DevServer `devserver` their right on its pod: a Role and its binding.
+pub fn guests(devserver: &str) -> String {
+    format!("{devserver}-guests")
+}
+
 /// Whether `name` can name a user: an RFC 1123 label that leaves room for the namespace's prefix.
 pub fn is_user_name(name: &str) -> bool {
     name.len() <= MAX_USER_LENGTH && is_dns_label(name)

@@ -43,6 +43,10 @@ pub struct DevServerUserSpec {
     /// `github: octocat`. Whatever public keys such an account has may log in as this user.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub accounts: BTreeMap<String, String>,
+    /// Whether she is kept out: nobody logs in as her, and her connections end at once, whatever keys she has. Her
+    /// DevServers, homes and what runs in them stay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
     /// What she may do by SSH. A key's options, her certificate and the configuration can only take away from that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh: Option<SshPolicy>,
@@ -60,9 +64,6 @@ pub struct DevServerUserSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub role_refs: Vec<UserRoleRef>,
-    /// Whether she is kept out: no key and no certificate lets her in. Her namespace and what is in it stay.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub disabled: bool,
 }
 
 /// What a user's DevServers may be.
@@ -101,7 +102,7 @@ pub enum RoleKind {
     ClusterRole,
 }
 
-/// What a user may do by SSH. A change holds from her next login on.
+/// What a user may do by SSH. A change ends her connections; it holds from her next login on.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct SshPolicy {

@@ -78,6 +78,8 @@ pub(super) const OPERATE: &[Rule] = &[
     rule(OWN, "", "limitranges"),
     rule(OWN, RBAC, "rolebindings"),
     rule(&["delete"], RBAC, "rolebindings"),
+    rule(&["create", "patch", "delete"], RBAC, "roles"),
+    Rule { subresource: "exec", ..rule(&["get", "create"], "", "pods") },
     Rule { name: names::USER_ROLE, ..rule(BIND, RBAC, "clusterroles") },
     rule(OWN, "networking.k8s.io", "networkpolicies"),
 ];

@@ -49,7 +49,9 @@ impl Devctl {
         let caller = Caller {
             client: devctl::impersonate(&self.client, &names::service_account_username(user), &namespace),
             namespace,
-            devserver: Some(self.workspaces.name(target).to_owned()),
+            // Verbs are about her own; in another one's she names which.
+            devserver: Some(self.workspaces.name(target).to_owned())
+                .filter(|_| !matches!(target, Target::Shared { .. })),
             chosen: matches!(target, Target::Named(_)),
             streams: Streams {
                 output: written.clone(),
@@ -95,7 +97,8 @@ impl Answer for Devctl {
         let columns = command.terminal.as_ref().map(|terminal| terminal.size.columns);
         match devctl::parse_line(line, columns, shows_colours(command)) {
             Request::Enter(enter) => {
-                let target = enter.name().map_or_else(|| target.clone(), |name| Target::Named(name.to_owned()));
+                let named = |name: &str| Target::named(name).meant_by(identity.user());
+                let target = enter.name().map_or_else(|| target.clone(), named);
                 let program = match enter.program() {
                     devctl::Program::Shell => Program::Shell,
                     devctl::Program::Command(line) | devctl::Program::Shells(line) => {

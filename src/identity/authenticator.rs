@@ -12,6 +12,7 @@ use tracing::{error, warn};
 use super::options::Options;
 use super::registry::{self, Registries};
 use super::revoked::RevokedKeys;
+use super::sources::Sources;
 use super::{Config, Permissions, Refusal, certificate, key_file};
 use crate::workspace::Cache;
 
@@ -71,6 +72,37 @@ impl Credential<'_> {
         let authority = certificate.signature_key().fingerprint(HashAlg::Sha256);
         Some(format!("{:?} (serial {}) of {authority}", certificate.key_id(), certificate.serial()))
     }
+
+    /// The same, to keep.
+    pub fn to_owned(&self) -> OwnedCredential {
+        match *self {
+            Self::Key(key) => OwnedCredential::Key(key.clone()),
+            Self::Certificate(certificate) => OwnedCredential::Certificate(Box::new(certificate.clone())),
+        }
+    }
+}
+
+/// A credential that outlives its proof.
+#[derive(Clone, Debug)]
+pub enum OwnedCredential {
+    Key(PublicKey),
+    Certificate(Box<Certificate>),
+}
+
+impl OwnedCredential {
+    pub fn borrow(&self) -> Credential<'_> {
+        match self {
+            Self::Key(key) => Credential::Key(key),
+            Self::Certificate(certificate) => Credential::Certificate(certificate),
+        }
+    }
+}
+
+/// Whom a credential is good for, what it permits, and until when.
+struct Grant {
+    user: String,
+    permissions: Permissions,
+    until: Option<Timestamp>,
 }
 
 /// Why nobody could be let in.
@@ -85,7 +117,8 @@ pub enum Error {
 /// Knows whose keys are whose.
 #[derive(Clone)]
 pub struct Authenticator {
-    cache: Cache,
+    pub(super) cache: Cache,
+    pub(super) sources: Sources,
     registries: Registries,
     trusted_user_ca_keys: Arc<[PathBuf]>,
     revoked_keys: Option<Arc<RevokedKeys>>,
@@ -97,9 +130,12 @@ impl Authenticator {
         for path in &config.trusted_user_ca_keys {
             key_file::read(path)?;
         }
+        let registries = Registries::new(config, cache)?;
+        let files = config.trusted_user_ca_keys.iter().chain(&config.revoked_keys).cloned().collect();
         Ok(Self {
             cache: cache.clone(),
-            registries: Registries::new(config, cache)?,
+            sources: Sources::watch(cache, registries.clone(), files),
+            registries,
             trusted_user_ca_keys: config.trusted_user_ca_keys.clone().into(),
             revoked_keys: config.revoked_keys.clone().map(RevokedKeys::new).transpose()?.map(Arc::new),
         })
@@ -122,8 +158,18 @@ impl Authenticator {
 
     /// The person that `login` names, now that the client at `from` proved to hold `credential`.
     pub fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal> {
-        let now = Timestamp::now();
-        let (user, permissions) = match credential {
+        self.resolve_at(login, credential, from, Timestamp::now()).map(|(identity, _)| identity)
+    }
+
+    /// As [`Self::resolve`], at `now`; and when it ends by itself.
+    pub(super) fn resolve_at(
+        &self,
+        login: &str,
+        credential: Credential<'_>,
+        from: IpAddr,
+        now: Timestamp,
+    ) -> Result<(Identity, Option<Timestamp>), Refusal> {
+        let Grant { user, permissions, until } = match credential {
             Credential::Key(key) => self.resolve_key(login, key, from, now)?,
             Credential::Certificate(certificate) => self.resolve_certificate(login, certificate, from, now)?,
         };
@@ -134,19 +180,16 @@ impl Authenticator {
         }
         let policy = object.and_then(|object| object.spec.ssh).unwrap_or_default();
         let permissions = permissions.and(policy.into())?;
-        Ok(Identity { user, fingerprint: credential.fingerprint(), permissions })
+        Ok((Identity { user, fingerprint: credential.fingerprint(), permissions }, until))
     }
 
-    fn resolve_key(
-        &self,
-        login: &str,
-        key: &PublicKey,
-        from: IpAddr,
-        now: Timestamp,
-    ) -> Result<(String, Permissions), Refusal> {
-        self.first_line(login, key.key_data(), |_, options| match options.authority {
+    fn resolve_key(&self, login: &str, key: &PublicKey, from: IpAddr, now: Timestamp) -> Result<Grant, Refusal> {
+        self.first_line(login, key.key_data(), |user, options| match options.authority {
             true => Err(Refusal::Authority),
-            false => options.admit(from, now),
+            false => {
+                let until = options.expiry_time;
+                Ok(Grant { user: user.clone(), permissions: options.admit(from, now)?, until })
+            }
         })
         .unwrap_or(Err(Refusal::Unknown))
     }
@@ -157,21 +200,30 @@ impl Authenticator {
         certificate: &Certificate,
         from: IpAddr,
         now: Timestamp,
-    ) -> Result<(String, Permissions), Refusal> {
+    ) -> Result<Grant, Refusal> {
         let authority = certificate.signature_key();
         // A certificate without principals is for nobody.
         let names = |principal: &String| certificate.valid_principals().contains(principal);
         let admit = || certificate::admit(certificate, from, now);
+        let until = certificate::expiry(certificate);
         if self.trusts(authority) {
             let user = self.registries.find(login).next().ok_or(Refusal::Unknown)?.user;
-            return if names(&user) { Ok((user, admit()?)) } else { Err(Refusal::Principal) };
+            return if names(&user) {
+                Ok(Grant { user, permissions: admit()?, until })
+            } else {
+                Err(Refusal::Principal)
+            };
         }
         self.first_line(login, authority, |user, options| {
             let principals = options.principals.as_deref();
             match principals.unwrap_or(std::slice::from_ref(user)).iter().any(names) {
                 _ if !options.authority => Err(Refusal::UntrustedAuthority),
                 false => Err(Refusal::Principal),
-                true => admit()?.and(options.admit(from, now)?),
+                true => {
+                    let until = until.into_iter().chain(options.expiry_time).min();
+                    let permissions = admit()?.and(options.admit(from, now)?)?;
+                    Ok(Grant { user: user.clone(), permissions, until })
+                }
             }
         })
         .unwrap_or(Err(Refusal::UntrustedAuthority))
@@ -182,8 +234,8 @@ impl Authenticator {
         &self,
         login: &str,
         key: &KeyData,
-        admit: impl Fn(&String, Options) -> Result<Permissions, Refusal>,
-    ) -> Option<Result<(String, Permissions), Refusal>> {
+        admit: impl Fn(&String, Options) -> Result<Grant, Refusal>,
+    ) -> Option<Result<Grant, Refusal>> {
         let mut refusal = None;
         for found in self.registries.find(login) {
             for line in found.keys().filter(|line| line.key.key_data() == key) {
@@ -191,7 +243,7 @@ impl Authenticator {
                     warn!(user = found.user, registry = found.registry, %reason, "refused a registered key");
                 });
                 match options.and_then(|options| admit(&found.user, options)) {
-                    Ok(permissions) => return Some(Ok((found.user.clone(), permissions))),
+                    Ok(grant) => return Some(Ok(grant)),
                     Err(reason) => refusal = Some(Err(reason)),
                 }
             }

@@ -51,6 +51,12 @@ pub(super) fn admit(certificate: &Certificate, from: IpAddr, now: Timestamp) -> 
     Ok(permissions)
 }
 
+/// When it ends by itself.
+pub(super) fn expiry(certificate: &Certificate) -> Option<Timestamp> {
+    // What is past all time is for ever.
+    i64::try_from(certificate.valid_before()).ok().and_then(|seconds| Timestamp::from_second(seconds).ok())
+}
+
 #[cfg(test)]
 mod tests {
     use russh::keys::PrivateKey;

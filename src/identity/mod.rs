@@ -13,8 +13,11 @@ mod permissions;
 mod refusal;
 mod registry;
 mod revoked;
+mod sources;
+mod standing;
 
-pub use authenticator::{Authenticator, Credential, Identity};
+pub use authenticator::{Authenticator, Credential, Identity, OwnedCredential};
 pub use config::Config;
 pub use permissions::Permissions;
 pub use refusal::Refusal;
+pub use standing::Lapse;

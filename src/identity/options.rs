@@ -16,7 +16,7 @@ pub(super) struct Options {
     pub(super) authority: bool,
     /// The principals that a certificate of it must name one of; else the user's name.
     pub(super) principals: Option<Vec<String>>,
-    expiry_time: Option<Timestamp>,
+    pub(super) expiry_time: Option<Timestamp>,
     from: Option<AddressPatterns>,
     permissions: Permissions,
 }

@@ -15,18 +15,20 @@ use russh::server::{
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, Span, info};
 
 use super::context::Context;
 use super::forward::{self, Forwarder, Listening};
 use super::jump::{Destination, Jump};
-use super::login::Login;
+use super::login::{Login, Proven};
 use super::request::{SFTP, accepts_variable};
 use super::serve::{Client, Slots};
 use super::session::Session;
+use super::standing::Standing;
 use super::throttle::Throttle;
 use crate::identity::{Credential, Permissions};
-use crate::workspace::Address;
+use crate::workspace::{Address, Target};
 
 /// russh's view of one connection.
 pub(super) struct Connection {
@@ -41,6 +43,9 @@ pub(super) struct Connection {
     listening: HashMap<Address, Listening>,
     /// Channels that run something; RFC 4254 §6.5 allows one program for each.
     started: HashSet<ChannelId>,
+    standing: Standing,
+    /// Ends the standing.
+    watching: Option<AbortOnDropHandle<()>>,
     span: Span,
 }
 
@@ -55,6 +60,7 @@ impl Connection {
         client: Client,
         logged_in: CancellationToken,
         slots: Slots,
+        standing: Standing,
     ) -> Self {
         Self {
             login: Login::new(context.clone(), client.clone()),
@@ -65,6 +71,8 @@ impl Connection {
             slots,
             listening: HashMap::new(),
             started: HashSet::new(),
+            standing,
+            watching: None,
             span: Span::current(),
         }
     }
@@ -74,11 +82,33 @@ impl Connection {
         self.login.succeeded().map(|(identity, _)| identity.permissions())
     }
 
-    /// Forwards for whoever logged in.
+    /// Forwards for whoever logged in, while she may.
     fn forwarder(&self) -> Option<Forwarder> {
-        let (identity, target) = self.login.succeeded().cloned()?;
+        let (identity, target) = self.login.succeeded().filter(|_| self.standing.holds()).cloned()?;
         let (context, throttle, slots) = (self.context.clone(), self.throttle.clone(), self.slots.forwards.clone());
-        Some(Forwarder { context, throttle, identity, target, slots })
+        Some(Forwarder { context, throttle, identity, target, slots, standing: self.standing.clone() })
+    }
+
+    /// Whoever logged in stays for as long as she would be let in, to where she went.
+    fn watch(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let (identity, target) = self.login.succeeded()?.clone();
+        let Proven { login, credential } = self.login.proven()?.clone();
+        let (context, standing) = (self.context.clone(), self.standing.clone());
+        let (from, outer) = (self.client.address.ip(), self.client.outer.clone());
+        Some(async move {
+            let without = async {
+                match outer {
+                    Some(outer) => outer.standing.ended().await.to_owned(),
+                    None => std::future::pending().await,
+                }
+            };
+            let why = tokio::select! {
+                why = context.authenticate.lapse(&login, &credential, from, &identity) => why,
+                why = context.run.withdrawn(&identity, &target) => why,
+                why = without => why,
+            };
+            standing.end(why);
+        })
     }
 
     /// Serves a channel in a task of its own.
@@ -152,6 +182,7 @@ impl Handler for Connection {
 
     async fn auth_succeeded(&mut self, _: &mut Replies) -> Result<(), Self::Error> {
         self.login.count();
+        self.watching = self.watch().map(|watch| AbortOnDropHandle::new(tokio::spawn(watch)));
         self.logged_in.cancel();
         Ok(())
     }
@@ -192,7 +223,7 @@ impl Handler for Connection {
     ) -> Result<(), Self::Error> {
         let (Some(forwarder), Ok(port)) = (self.forwarder(), u16::try_from(port)) else { return Ok(()) };
         let Forwarder { context, identity, target, .. } = &forwarder;
-        let is_hers = |name: &str| context.run.has(identity, name);
+        let is_hers = |target: &Target| context.run.has(identity, target);
         match Destination::of(host, port, identity.user(), target, is_hers) {
             Destination::Server(target) => {
                 let jump = Jump { forwarder, target, client: self.client.clone() };

@@ -13,6 +13,7 @@ use super::context::Drain;
 use super::inbox::Inbox;
 use super::message;
 use super::notice::{Notice, Notices};
+use super::standing::Standing;
 use super::writer::{Closed, Events, Writer};
 use crate::telemetry::metrics;
 use crate::workspace::{self, Exit, Output, Process, TerminalSize};
@@ -27,6 +28,7 @@ pub(super) struct Client<'a> {
     pub(super) writer: &'a Writer,
     pub(super) events: &'a Events,
     pub(super) terminal: bool,
+    pub(super) standing: &'a Standing,
     pub(super) notices: Notices,
 }
 
@@ -54,7 +56,7 @@ pub(super) async fn process(
     began: Instant,
 ) -> Result<Totals, Closed> {
     let Process { stdin, size, mut output, signals: kill, redraw, .. } = process;
-    let Client { inbox, sizes, signals, writer, events, terminal, notices } = client;
+    let Client { inbox, sizes, signals, writer, events, terminal, standing, notices } = client;
     let mut notices = if redraw.is_some() { notices } else { notices.in_lines() };
     let (count, mut bytes_in) = watch::channel(0);
     let feed = async move {
@@ -71,6 +73,10 @@ pub(super) async fn process(
             () = events.overflowed.cancelled() => {
                 let text = "the program does not read its input, and there is no room to keep more of it";
                 writer.say(message::line(text, terminal)).await?;
+                break Exit::Code(FAILURE);
+            }
+            why = standing.ended() => {
+                writer.say(message::line(why, terminal)).await?;
                 break Exit::Code(FAILURE);
             }
             output = output.recv() => output,

@@ -39,22 +39,21 @@ pub(super) enum Destination {
 }
 
 impl Destination {
-    /// `here` is the DevServer that she is logged in to; `is_hers` tells the names of others.
-    pub(super) fn of(host: &str, port: u16, user: &str, here: &Target, is_hers: impl Fn(&str) -> bool) -> Self {
+    /// `here` is the DevServer that she is logged in to; `is_hers` tells others, those included that are shared with her.
+    pub(super) fn of(host: &str, port: u16, user: &str, here: &Target, is_hers: impl Fn(&Target) -> bool) -> Self {
         let local = |target| Self::Address(target, Address::Tcp { host: "localhost".to_owned(), port });
-        let hers = host.strip_suffix(user).and_then(|rest| rest.strip_suffix('.'));
-        let name = hers.unwrap_or(host);
+        let own = host.strip_suffix(user).and_then(|rest| rest.strip_suffix('.'));
         // `.dev` is a domain of the Internet too: by itself it means DevServers that are there.
-        let label = name.strip_suffix(DOMAIN).filter(|label| hers.is_some() || is_hers(label));
-        let name = label.unwrap_or(name);
+        let laptop = own.unwrap_or(host).strip_suffix(DOMAIN).map(|name| Target::Named(name.to_owned()));
+        let laptop = laptop.filter(|target| own.is_some() || is_hers(target));
+        let target =
+            laptop.unwrap_or_else(|| own.map_or_else(|| Target::named(host), |name| Target::Named(name.to_owned())));
         match host {
             "localhost" | "127.0.0.1" | "::1" if port == SSH => Self::Server(here.clone()),
-            _ if is_hers(name) && port == SSH => Self::Server(Target::Named(name.to_owned())),
-            _ if is_hers(name) => local(Target::Named(name.to_owned())),
+            _ if is_hers(&target) && port == SSH => Self::Server(target),
+            _ if is_hers(&target) => local(target),
             // No host has such a name: let her read which DevServers she has.
-            _ if port == SSH && (name != host || !host.contains(['.', ':'])) => {
-                Self::Server(Target::Named(name.to_owned()))
-            }
+            _ if port == SSH && (own.is_some() || !host.contains(['.', ':'])) => Self::Server(target),
             _ => Self::Address(here.clone(), Address::Tcp { host: host.to_owned(), port }),
         }
     }
@@ -80,14 +79,22 @@ impl Jump {
         };
         let (context, user) = (forwarder.context.clone(), forwarder.identity.user().to_owned());
         let devserver = context.run.devserver(&target);
-        let names = [
-            devserver.clone(),
-            format!("{devserver}.{user}"),
-            "localhost".to_owned(),
-            format!("{devserver}{DOMAIN}"),
-            format!("{devserver}{DOMAIN}.{user}"),
-        ];
-        let host_keys = match context.authority.host_key(&user, &devserver, &names) {
+        // Another's is known by its owner's name alone, but it is the same server.
+        let names = match &target {
+            Target::Shared { owner, .. } => vec![format!("{devserver}.{owner}"), "localhost".to_owned()],
+            _ => vec![
+                devserver.clone(),
+                format!("{devserver}.{user}"),
+                "localhost".to_owned(),
+                format!("{devserver}{DOMAIN}"),
+                format!("{devserver}{DOMAIN}.{user}"),
+            ],
+        };
+        let owner = match &target {
+            Target::Shared { owner, .. } => owner,
+            _ => &user,
+        };
+        let host_keys = match context.authority.host_key(owner, &devserver, &names) {
             Ok((key, certificate)) => HostKeys { keys: vec![key], certificates: vec![certificate] },
             Err(error) => {
                 warn!(%error, "failed to make a DevServer's host key");
@@ -98,7 +105,7 @@ impl Jump {
         let (stream, _receiving) = ChannelStream::new(channel, forwarder.inbox());
         let cut = stream.events.closed.clone();
         let half_closed = cut.child_token();
-        let outer = serve::Outer { user, target, depth: depth + 1 };
+        let outer = serve::Outer { user, target, depth: depth + 1, standing: forwarder.standing.clone() };
         let client = serve::Client { outer: Some(outer), ..client };
         info!(devserver, "jumped to a DevServer");
         let connection = serve::connection(context, host_keys, stream, client, None, half_closed);
@@ -157,16 +164,23 @@ impl AsyncWrite for ChannelStream {
 mod tests {
     use super::*;
 
-    /// What alice, logged in to her DevServer `here`, means; she also has `gpu`.
+    /// What alice, logged in to her DevServer `here`, means; she also has `gpu`, and carol shares `lab`.
     fn meant(host: &str, port: u16) -> String {
         let here = Target::Named("here".to_owned());
-        match Destination::of(host, port, "alice", &here, |name| ["here", "gpu"].contains(&name)) {
-            Destination::Server(Target::Named(name)) => format!("server of {name}"),
-            Destination::Address(Target::Named(name), Address::Tcp { host, port }) => {
-                format!("{host}:{port} from {name}")
-            }
-            _ => "something else".to_owned(),
+        let is_hers = |target: &Target| ["here", "gpu", "lab.carol"].contains(&target.to_string().as_str());
+        match Destination::of(host, port, "alice", &here, is_hers) {
+            Destination::Server(target) => format!("server of {target}"),
+            Destination::Address(target, Address::Tcp { host, port }) => format!("{host}:{port} from {target}"),
+            Destination::Address(..) => "something else".to_owned(),
         }
+    }
+
+    #[test]
+    fn what_is_shared_with_her_is_a_host_by_its_owners_name() {
+        assert_eq!(meant("lab.carol", 22), "server of lab.carol");
+        assert_eq!(meant("lab.carol", 8888), "localhost:8888 from lab.carol");
+        assert_eq!(meant("lab", 22), "server of lab", "hers, if she had one");
+        assert_eq!(meant("dev.carol", 22), "dev.carol:22 from here", "a host like any other");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tracing::{Span, debug, info};
 use super::context::Context;
 use super::penalties::Offence;
 use super::serve::Client;
-use crate::identity::{Credential, Identity, Refusal};
+use crate::identity::{Credential, Identity, OwnedCredential, Refusal};
 use crate::telemetry::{LoginResult, metrics};
 use crate::workspace::Target;
 
@@ -25,7 +25,15 @@ pub(super) struct Login {
     /// The last login name and why it was refused.
     refused: Option<(String, Refusal)>,
     succeeded: Option<(Identity, Target)>,
+    proven: Option<Proven>,
     span: Span,
+}
+
+/// What somebody logged in with.
+#[derive(Clone)]
+pub(super) struct Proven {
+    pub(super) login: String,
+    pub(super) credential: OwnedCredential,
 }
 
 /// A signature that fails is not told to us, but a key that is welcome again and again without a login is.
@@ -44,6 +52,7 @@ impl Login {
             unproven: 0,
             refused,
             succeeded,
+            proven: None,
             span: Span::current(),
         }
     }
@@ -51,6 +60,11 @@ impl Login {
     /// Whoever logged in, and where to.
     pub(super) fn succeeded(&self) -> Option<&(Identity, Target)> {
         self.succeeded.as_ref()
+    }
+
+    /// What she logged in with.
+    pub(super) fn proven(&self) -> Option<&Proven> {
+        self.proven.as_ref()
     }
 
     /// Counts a login that succeeded.
@@ -97,7 +111,9 @@ impl Login {
         }
         let (user, key) = (identity.user(), identity.fingerprint());
         info!(user, login, key, certificate = credential.certificate(), client = %address, "logged in");
+        let target = target.meant_by(identity.user());
         self.succeeded = Some((identity, target));
+        self.proven = Some(Proven { login, credential: credential.to_owned() });
         Auth::Accept
     }
 

@@ -26,6 +26,7 @@ mod server;
 mod session;
 mod shells;
 mod signal;
+mod standing;
 mod throttle;
 mod transport;
 mod writer;
@@ -48,7 +49,7 @@ use futures::stream::BoxStream;
 use russh::keys::PublicKey;
 
 use crate::carrier::Stream;
-use crate::identity::{Authenticator, Credential, Identity, Refusal};
+use crate::identity::{Authenticator, Credential, Identity, OwnedCredential, Refusal};
 use crate::workspace::{self, Address, Command, Listener, Process, Program, Reader, Target, Workspaces};
 
 /// Tells who somebody is.
@@ -59,6 +60,14 @@ pub trait Authenticate: Send + Sync + 'static {
     fn learn<'a>(&'a self, login: &'a str) -> BoxFuture<'a, bool>;
     /// The person that `login` names, now that the client at `from` proved to hold `credential`.
     fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal>;
+    /// Waits until it would not be resolved to this `identity` any more; why, in a sentence for her.
+    fn lapse<'a>(
+        &'a self,
+        login: &'a str,
+        credential: &'a OwnedCredential,
+        from: IpAddr,
+        identity: &'a Identity,
+    ) -> BoxFuture<'a, String>;
 }
 
 impl Authenticate for Authenticator {
@@ -72,6 +81,16 @@ impl Authenticate for Authenticator {
 
     fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal> {
         Self::resolve(self, login, credential, from)
+    }
+
+    fn lapse<'a>(
+        &'a self,
+        login: &'a str,
+        credential: &'a OwnedCredential,
+        from: IpAddr,
+        identity: &'a Identity,
+    ) -> BoxFuture<'a, String> {
+        Box::pin(async move { Self::lapse(self, login, credential, from, identity).await.to_string() })
     }
 }
 
@@ -102,11 +121,14 @@ pub trait Run: Send + Sync + 'static {
         address: &'a Address,
     ) -> BoxFuture<'a, Result<Listener, workspace::Error>>;
 
+    /// Waits until somebody else's place, which was shared with her, is no longer; why, in a sentence for her.
+    fn withdrawn<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, String>;
+
     /// The name of the DevServer that `target` means.
     fn devserver(&self, target: &Target) -> String;
 
-    /// Whether there is a DevServer of hers with that name.
-    fn has(&self, identity: &Identity, name: &str) -> bool;
+    /// Whether there is such a DevServer of hers, or one that is shared with her.
+    fn has(&self, identity: &Identity, target: &Target) -> bool;
 
     /// What happened where `target` points since somebody was told last, in words.
     fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Vec<String>;
@@ -173,8 +195,12 @@ impl Run for Workspaces {
         self.name(target).to_owned()
     }
 
-    fn has(&self, identity: &Identity, name: &str) -> bool {
-        Self::has(self, identity, name)
+    fn withdrawn<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, String> {
+        Box::pin(Self::withdrawn(self, identity, target))
+    }
+
+    fn has(&self, identity: &Identity, target: &Target) -> bool {
+        Self::has(self, identity, target)
     }
 
     fn notices(&self, identity: &Identity, target: &Target) -> BoxStream<'static, String> {

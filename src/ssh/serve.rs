@@ -15,6 +15,7 @@ use super::connection::Connection;
 use super::context::Context;
 use super::host_key::HostKeys;
 use super::limits::Startup;
+use super::standing::Standing;
 use super::throttle::Throttle;
 use super::transport::{Peer, Transport};
 use super::{Config, algorithms, greeting};
@@ -34,6 +35,7 @@ pub(super) struct Outer {
     pub(super) target: Target,
     /// How many connections there are around it.
     pub(super) depth: usize,
+    pub(super) standing: Standing,
 }
 
 /// Whose connection it is.
@@ -91,7 +93,9 @@ pub(super) async fn connection(
         sessions: Arc::new(Semaphore::new(config.max_sessions)),
         forwards: Arc::new(Semaphore::new(config.max_forwards)),
     };
-    let handler = Connection::new(context.clone(), throttle.clone(), client, logged_in.clone(), slots.clone());
+    let standing = Standing::default();
+    let handler =
+        Connection::new(context.clone(), throttle.clone(), client, logged_in.clone(), slots.clone(), standing.clone());
     let transport = Transport::new(stream, cut.clone(), throttle);
     let connection = async {
         let (stream, ciphers) = greeting::exchange(transport, &config.ciphers).await?;
@@ -111,9 +115,22 @@ pub(super) async fn connection(
             cut.cancel();
             std::future::pending::<()>().await;
         };
+        let turn_out = async {
+            let why = standing.ended().await;
+            info!(why, "ending a connection: whoever logged in may not any more");
+            // Sessions say why, and end.
+            let _ = timeout(LAST_WORDS, slots.sessions.acquire_many(config.max_sessions as u32)).await;
+            sleep(LAST_WORDS).await;
+            let bye = handle.disconnect(Disconnect::ByApplication, why.to_owned(), "en".into());
+            let _ = timeout(LAST_WORDS, bye).await;
+            sleep(LAST_WORDS).await;
+            cut.cancel();
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
             ended = running => ended,
             () = leave => Ok(()),
+            () = turn_out => Ok(()),
         }
     };
     let deadline = async {

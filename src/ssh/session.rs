@@ -46,6 +46,8 @@ impl Session {
         let (mut reader, half) = channel.split();
         let Forwarder { context, identity, target, .. } = &self.forwarder;
         let (answer, mut own) = (context.answer.clone(), None);
+        // Whether she may stay there is watched for as long as this is.
+        let mut elsewhere = None;
         let detached = context.config.detached_shell_timeout;
         let Some(mut command) = request::read(&mut reader, identity.permissions(), detached).await else { return };
         let events = Arc::new(Events::default());
@@ -57,8 +59,8 @@ impl Session {
             match answer.answer(identity, target, line, &command) {
                 Some(Answered::Here(process)) => own = Some(process),
                 Some(Answered::There(target, program)) => {
-                    self.forwarder.target = target;
                     command.program = program;
+                    elsewhere = Some(self.forwarder.turn_to(target));
                 }
                 None => {}
             }
@@ -78,28 +80,33 @@ impl Session {
         command.environment.extend(self.variables());
         command.ssh_agent &= self.forwarder.permits_ssh_agent();
         command.x11 = command.x11.filter(|_| self.forwarder.permits_x11());
-        let target = match target {
-            Target::Default => "",
-            Target::Named(name) => name,
-        };
-        let span = info_span!("session", user = identity.user(), devserver = target, channel = number);
+        // One that lasts would be what its owner's next login finds, and hers what a guest would.
+        command.detached = command.detached.filter(|_| !matches!(target, Target::Shared { .. }));
+        let span = info_span!("session", user = identity.user(), devserver = %target, channel = number);
         self.serve(command, own, reader, writer, &events).instrument(span).await;
         events.closed.cancel();
+        drop(elsewhere);
     }
 
-    /// Where she comes from (ssh(1), ENVIRONMENT).
-    fn variables(&self) -> [(String, String); 2] {
+    /// Where she comes from (ssh(1), ENVIRONMENT), and who she is: in a DevServer that is shared it may be another's.
+    fn variables(&self) -> [(String, String); 3] {
         let (client, server) = (self.address, self.server);
         let (ip, port) = (client.ip().to_canonical(), client.port());
         let connection = format!("{ip} {port} {} {}", server.ip().to_canonical(), server.port());
-        [("SSH_CLIENT", format!("{ip} {port} {}", server.port())), ("SSH_CONNECTION", connection)]
+        let user = self.forwarder.identity.user().to_owned();
+        let from = format!("{ip} {port} {}", server.port());
+        [("SSH_CLIENT", from), ("SSH_CONNECTION", connection), ("BASTION_USER", user)]
             .map(|(name, value)| (name.to_owned(), value))
     }
 
     /// Tells how else her DevServer is reached, and what its host key is known by.
     fn introduction(&self) -> Bytes {
         let Forwarder { context, identity, target, .. } = &self.forwarder;
-        let (user, devserver) = (identity.user(), context.run.devserver(target));
+        let user = identity.user();
+        let devserver = match target {
+            Target::Shared { .. } => target.to_string(),
+            own => context.run.devserver(own),
+        };
         let text = format!("`ssh -J {user}@THIS-SERVER {devserver}` leads here too, as do scp, rsync and your editor;");
         let line = context.authority.known_hosts_line(&format!("{devserver},*.{user}"));
         let lines = [
@@ -155,8 +162,9 @@ impl Session {
                     let serve = forward::serve_x11(connections, self.forwarder.clone(), self.client.clone());
                     AbortOnDropHandle::new(tokio::spawn(serve.in_current_span()))
                 });
-                let notices = self.notices(&command, sizes.clone());
-                let client = copy::Client { inbox, sizes, signals, writer: &writer, events, terminal, notices };
+                let (standing, notices) = (&self.forwarder.standing, self.notices(&command, sizes.clone()));
+                let client =
+                    copy::Client { inbox, sizes, signals, writer: &writer, events, terminal, standing, notices };
                 let ended = copy::process(process, client, &context.drain, began).await;
                 if is_own { ended } else { self.explain(ended, &writer, terminal).await }
             }
@@ -236,6 +244,10 @@ impl Session {
             () = interrupted => {
                 let _ = writer.say(message::line("interrupted", true)).await;
                 return Err(Ok(INTERRUPTED));
+            }
+            why = self.forwarder.standing.ended() => {
+                let _ = writer.say(message::line(why, terminal)).await;
+                return Err(Ok(FAILURE));
             }
         };
         if clear {

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::PenaltiesConfig;
 use super::{Answer, Answered, Authenticate, Config, HostKeySource, HostKeys, Run, Server};
 use crate::carrier::Stream;
-use crate::identity::{Credential, Identity, Permissions, Refusal};
+use crate::identity::{Credential, Identity, OwnedCredential, Permissions, Refusal};
 use crate::workspace::{self, Address, Command, EchoWorkspaces, Listener, Process, Reader, Target};
 
 /// Longer than anything here takes, and the end of what hangs.
@@ -49,6 +49,7 @@ impl Run for EchoWorkspaces {
         Box::pin(async move {
             match target {
                 Target::Named(name) if name != "gpu" => Err(missing(name)),
+                Target::Shared { .. } => Err(missing(&target.to_string())),
                 _ => Ok(Self::start(*self, command)),
             }
         })
@@ -75,12 +76,16 @@ impl Run for EchoWorkspaces {
     fn devserver(&self, target: &Target) -> String {
         match target {
             Target::Default => "dev".to_owned(),
-            Target::Named(name) => name.clone(),
+            Target::Named(name) | Target::Shared { name, .. } => name.clone(),
         }
     }
 
-    fn has(&self, _: &Identity, name: &str) -> bool {
-        name == "gpu"
+    fn has(&self, _: &Identity, target: &Target) -> bool {
+        *target == Target::Named("gpu".to_owned())
+    }
+
+    fn withdrawn<'a>(&'a self, _: &'a Identity, _: &'a Target) -> BoxFuture<'a, String> {
+        Box::pin(std::future::pending())
     }
 
     fn news(&self, _: &Identity, _: &Target, _: Reader) -> Vec<String> {
@@ -96,8 +101,8 @@ impl Run for EchoWorkspaces {
     }
 }
 
-/// Knows alice and her key.
-struct OneUser(PublicKey, Permissions);
+/// Knows alice and her key, until it is taken away.
+struct OneUser(PublicKey, Permissions, CancellationToken);
 
 impl Authenticate for OneUser {
     fn welcome(&self, login: &str, key: &PublicKey, _: IpAddr) -> Result<(), Refusal> {
@@ -113,12 +118,20 @@ impl Authenticate for OneUser {
         self.welcome(login, key, from)?;
         Ok(Identity::for_test("alice", self.1.clone()))
     }
+
+    fn lapse<'a>(&'a self, _: &'a str, _: &'a OwnedCredential, _: IpAddr, _: &'a Identity) -> BoxFuture<'a, String> {
+        Box::pin(async move {
+            self.2.cancelled().await;
+            "your key was removed".to_owned()
+        })
+    }
 }
 
 struct TestServer {
     address: SocketAddr,
     key: Arc<PrivateKey>,
     shutdown: CancellationToken,
+    key_removed: CancellationToken,
     run: JoinHandle<()>,
 }
 
@@ -185,12 +198,13 @@ impl TestServer {
         let listener = TcpListener::bind(config.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
         let key = Arc::new(new_key());
-        let user = OneUser(key.public_key().clone(), permissions);
+        let key_removed = CancellationToken::new();
+        let user = OneUser(key.public_key().clone(), permissions, key_removed.clone());
         let host_keys = HostKeys { keys: vec![new_key()], certificates: vec![] };
         let server = Server::new(config, host_keys, Arc::new(user), Arc::new(EchoWorkspaces), Arc::new(EchoWorkspaces));
         let shutdown = CancellationToken::new();
         let run = tokio::spawn(server.run(listener, shutdown.clone()));
-        Self { address, key, shutdown, run }
+        Self { address, key, shutdown, key_removed, run }
     }
 
     async fn connect(&self) -> Handle<AnyHost> {
@@ -259,6 +273,23 @@ async fn a_signal_reaches_the_program_and_its_end_is_told_as_one() {
     };
     let (name, core_dumped) = timeout(PATIENCE, told).await.expect("it ends");
     assert!(matches!(name, russh::Sig::TERM) && !core_dumped);
+}
+
+#[tokio::test]
+async fn a_key_that_is_taken_away_ends_what_runs_and_the_connection() {
+    let server = TestServer::start(config()).await;
+    let alice = server.log_in("alice").await;
+    let (one, other) = (exec(&alice, "stall").await, exec(&alice, "cat").await);
+    server.key_removed.cancel();
+    for channel in [one, other] {
+        assert_eq!(ended(channel).await, (vec![], "bastion: your key was removed\n".into(), Some(255)));
+    }
+    let end = async {
+        while !alice.is_closed() {
+            assert!(alice.channel_open_session().await.is_err(), "nothing new is begun");
+        }
+    };
+    timeout(PATIENCE, end).await.expect("the connection ends");
 }
 
 #[tokio::test]

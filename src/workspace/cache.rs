@@ -24,6 +24,7 @@ pub struct Cache {
     devservers: Store<DevServer>,
     teams: Store<DevServerTeam>,
     changes: watch::Receiver<()>,
+    user_changes: watch::Receiver<()>,
     healthy: Arc<[AtomicBool; 3]>,
 }
 
@@ -32,14 +33,27 @@ impl Cache {
     pub fn start(client: &kube::Client, tasks: &TaskTracker, shutdown: &CancellationToken) -> Self {
         let (changed, changes) = watch::channel(());
         let healthy = Arc::new([const { AtomicBool::new(false) }; 3]);
-        let (users, users_watch) = watch_all(Api::all(client.clone()), changed.clone(), healthy.clone(), 0);
-        let (devservers, devservers_watch) = watch_all(Api::all(client.clone()), changed.clone(), healthy.clone(), 1);
-        let (teams, teams_watch) = watch_all(Api::all(client.clone()), changed, healthy.clone(), 2);
+        let (user_changed, user_changes) = watch::channel(());
+        let of_users = {
+            let changed = changed.clone();
+            move || {
+                changed.send_replace(());
+                user_changed.send_replace(());
+            }
+        };
+        let of_teams = {
+            let changed = changed.clone();
+            move || changed.send_replace(())
+        };
+        let of_devservers = move || changed.send_replace(());
+        let (users, users_watch) = watch_all(Api::all(client.clone()), of_users, healthy.clone(), 0);
+        let (devservers, devservers_watch) = watch_all(Api::all(client.clone()), of_devservers, healthy.clone(), 1);
+        let (teams, teams_watch) = watch_all(Api::all(client.clone()), of_teams, healthy.clone(), 2);
         for watch in [users_watch.boxed(), devservers_watch.boxed(), teams_watch.boxed()] {
             let shutdown = shutdown.clone();
             tasks.spawn(async move { shutdown.run_until_cancelled(watch).await });
         }
-        Self { users, devservers, teams, changes, healthy }
+        Self { users, devservers, teams, changes, user_changes, healthy }
     }
 
     /// Waits until everything is known once.
@@ -95,24 +109,30 @@ impl Cache {
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.clone()
     }
+
+    /// Marked whenever a user changes; DevServers do so far more often.
+    pub fn user_changes(&self) -> watch::Receiver<()> {
+        self.user_changes.clone()
+    }
 }
 
-fn watch_all<K>(
+fn watch_all<K, F>(
     api: Api<K>,
-    changed: watch::Sender<()>,
+    changed: F,
     healthy: Arc<[AtomicBool; 3]>,
     index: usize,
-) -> (Store<K>, impl Future<Output = ()> + Send + use<K>)
+) -> (Store<K>, impl Future<Output = ()> + Send + use<K, F>)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Eq + Hash + Clone,
+    F: Fn() + Send + 'static,
 {
     let (store, writer) = reflector::store();
     let events = watcher(api, watcher::Config::default()).default_backoff().reflect(writer);
     let watch = events.for_each(move |event| {
         healthy[index].store(event.is_ok(), Ordering::Relaxed);
         match event {
-            Ok(_) => changed.send_replace(()),
+            Ok(_) => changed(),
             Err(error) => warn!(%error, kind = %K::kind(&()), "the watch broke; opening it again"),
         }
         futures::future::ready(())

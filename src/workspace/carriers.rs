@@ -172,6 +172,7 @@ impl Keeper {
             pod: &self.workspace.pod,
             container: names::CONTAINER,
             impersonate: &self.workspace.service_account,
+            on_behalf_of: self.workspace.on_behalf_of.as_deref(),
             command: &command,
             stdin: true,
             tty: false,
@@ -270,7 +271,7 @@ mod tests {
 
     fn workspace() -> Workspace {
         let [namespace, devserver, pod, service_account] = ["dev-alice", "dev", "dev", "alice"].map(str::to_owned);
-        Workspace { namespace, devserver, pod, pod_uid: None, service_account, agent: true }
+        Workspace { namespace, devserver, pod, pod_uid: None, service_account, on_behalf_of: None, agent: true }
     }
 
     fn agent(carrier: Carrier, incoming: carrier::Incoming) -> Agent {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::DashMap;
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
@@ -22,6 +22,7 @@ use super::listeners::Listener;
 use super::news::{News, Reader};
 use super::notices::{self, Plans};
 use super::process::{self, Keepalive, carried};
+use super::share::{Access, Place};
 use super::{Address, Cache, Command, Error, Process, Target, wake};
 use crate::api::user::UserPhase;
 use crate::api::{DevServer, DevServerUser, DevServerUserSpec, Phase, names};
@@ -65,6 +66,8 @@ pub struct Workspace {
     pub(super) pod_uid: Option<String>,
     /// The account that acts in it for its owner.
     pub(super) service_account: String,
+    /// Whom it acts for, if that is not its owner.
+    pub(super) on_behalf_of: Option<String>,
     /// Whether an agent in it runs what sessions ask for.
     pub(super) agent: bool,
 }
@@ -73,7 +76,7 @@ pub struct Workspace {
 #[derive(Clone)]
 pub struct Workspaces {
     client: kube::Client,
-    cache: Cache,
+    pub(super) cache: Cache,
     carriers: Carriers,
     plans: Plans,
     config: Config,
@@ -90,6 +93,8 @@ const STALE: Duration = Duration::from_secs(20);
 const OUTAGE: Duration = Duration::from_secs(30);
 /// An API server that just started, or that another one's role binding has not reached, refuses for so long.
 const RIGHTS_HEARD: Duration = Duration::from_secs(2);
+/// A right that a guest has just been given takes so long at most, by way of the operator.
+const SHARE_HEARD: Duration = Duration::from_secs(10);
 /// An operator at work tells of a changed spec within this.
 const OPERATOR_ANSWERS: Duration = Duration::from_secs(2);
 /// How often something is looked for that is deleted, or put to sleep, while it is waited for.
@@ -131,6 +136,7 @@ impl Workspaces {
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Process, Error> {
         let keepalive = Keepalive { data: self.config.exec_keepalive, ping: self.config.exec_ping };
+        let command = &self.place(identity, target)?.admit(command)?;
         let start = |workspace: Workspace| {
             let start = async move {
                 match workspace.agent {
@@ -145,12 +151,14 @@ impl Workspaces {
 
     /// Connects to `address` from within the workspace that `target` names, which is made or woken first.
     pub async fn connect(&self, identity: &Identity, target: &Target, address: &Address) -> Result<Stream, Error> {
+        self.place(identity, target)?.admit_work()?;
         let connect = |workspace| async move { self.agent(&workspace).await?.connect(address).await }.boxed();
         self.enter(identity, target, &|_| {}, connect).await
     }
 
     /// Listens at `address` within the workspace that `target` names, which is made or woken first.
     pub async fn listen(&self, identity: &Identity, target: &Target, address: &Address) -> Result<Listener, Error> {
+        self.place(identity, target)?.admit_work()?;
         let listen = |workspace| async move { self.agent(&workspace).await?.listen(address).await }.boxed();
         self.enter(identity, target, &|_| {}, listen).await
     }
@@ -178,7 +186,10 @@ impl Workspaces {
             let (patience, words) = match &error {
                 error if error.pod_is_gone() => (STALE, "the pod is being replaced"),
                 error if error.is_outage() => (OUTAGE, "the cluster does not answer; trying again"),
-                Error::Refused { code: 403, .. } => (RIGHTS_HEARD, "the cluster learns of your rights"),
+                Error::Refused { code: 403, .. } => match target {
+                    Target::Shared { .. } => (SHARE_HEARD, "the cluster learns of your rights"),
+                    _ => (RIGHTS_HEARD, "the cluster learns of your rights"),
+                },
                 _ => return Err(error),
             };
             if failing_since.get_or_insert_with(Instant::now).elapsed() > patience {
@@ -198,7 +209,8 @@ impl Workspaces {
 
     /// Why the pod behind `target` is gone, if it just went: a program's end is often heard of before its pod's.
     pub async fn why_gone(&self, identity: &Identity, target: &Target) -> Option<String> {
-        let (user, name) = (identity.user(), self.name(target));
+        let place = self.place(identity, target).ok()?;
+        let (user, name) = (place.owner, place.name);
         let mut changes = self.cache.changes();
         let deadline = Instant::now() + PODS_END_HEARD;
         while self.running(user, name).is_some() || self.falls_asleep(user, name) {
@@ -209,13 +221,14 @@ impl Workspaces {
         Some(format!("the pod of your DevServer `{name}` is gone: {why}"))
     }
 
-    /// What happened to the DevServer that `target` means since somebody was told last.
+    /// What happened to the DevServer that `target` means since somebody was told last. It is its owner's to read.
     pub fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Vec<String> {
         self.take_news(identity, target, reader).unwrap_or_default()
     }
 
     fn take_news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<Vec<String>> {
-        let (user, name) = (identity.user(), self.name(target));
+        let place = self.place(identity, target).ok().filter(|place| place.access == Access::Owner)?;
+        let (user, name) = (place.owner, place.name);
         let namespace = names::namespace(user);
         let server = self.cache.devserver(user, name)?;
         let told = self.news.take(&namespace, name, server.status.as_ref()?, reader)?;
@@ -227,20 +240,22 @@ impl Workspaces {
 
     /// What her sessions there should be told, each when it is time.
     pub fn notices(&self, identity: &Identity, target: &Target) -> BoxStream<'static, String> {
-        let (user, name) = (identity.user(), self.name(target));
-        notices::texts(self.plans.of(&names::namespace(user), name), user, name)
+        match self.place(identity, target) {
+            Ok(Place { owner, name, .. }) => notices::texts(self.plans.of(&names::namespace(owner), name), owner, name),
+            Err(_) => futures::stream::empty().boxed(),
+        }
     }
 
-    /// Whether there is a DevServer of hers with that name.
-    pub fn has(&self, identity: &Identity, name: &str) -> bool {
-        self.cache.devserver(identity.user(), name).is_some()
+    /// Whether there is such a DevServer of hers, or one that is shared with her.
+    pub fn has(&self, identity: &Identity, target: &Target) -> bool {
+        self.place(identity, target).is_ok_and(|place| self.cache.devserver(place.owner, place.name).is_some())
     }
 
-    /// The name of the DevServer that `target` means.
+    /// The name of the DevServer that `target` means, in its owner's namespace.
     pub fn name<'a>(&'a self, target: &'a Target) -> &'a str {
         match target {
             Target::Default => &self.config.default_devserver,
-            Target::Named(name) => name,
+            Target::Named(name) | Target::Shared { name, .. } => name,
         }
     }
 
@@ -251,32 +266,44 @@ impl Workspaces {
         target: &Target,
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Workspace, Error> {
-        let (user, name) = (identity.user(), self.name(target));
         let mut generation = None;
         for _ in 0..MAX_TURNS {
+            // Each time: what is shared may be taken back meanwhile.
+            let place = self.place(identity, target)?;
+            let (user, name) = (place.owner, place.name);
+            if place.access == Access::Guest && self.cache.user(identity.user()).is_none() {
+                self.provision_user(identity.user(), progress).await?;
+            }
             if let Some(workspace) = self.running(user, name) {
                 if !self.settles(user, name).await {
                     continue;
                 }
-                if !self.is_about_to_sleep(user, name) {
-                    return Ok(workspace);
+                if place.access == Access::Viewer || !self.is_about_to_sleep(user, name) {
+                    return Ok(place.entered(workspace));
                 }
                 generation = wake::keep_awake(&self.client, user, name).await?;
-            } else if self.sleeps(user, name, generation) {
+                continue;
+            }
+            if place.access == Access::Viewer {
+                return Err(Error::NotRunning { name: target.to_string() });
+            }
+            if self.sleeps(user, name, generation) {
                 progress("waking your DevServer");
                 generation = wake::wake(&self.client, user, name).await?;
             } else if !self.exists(user, name).await? {
-                if name != self.config.default_devserver {
-                    let existing = self.cache.devservers_of(user);
-                    return Err(Error::NoSuchDevServer { user: user.to_owned(), name: name.to_owned(), existing });
+                if place.access != Access::Owner || name != self.config.default_devserver {
+                    return Err(self.no_such_devserver(identity.user(), target.to_string()));
                 }
                 self.provision(user, name, progress).await?;
             }
             if let Some(workspace) = self.wait(user, name, generation, progress).await? {
-                return Ok(workspace);
+                return Ok(place.entered(workspace));
             }
         }
-        Err(Error::NotWoken { name: name.to_owned(), message: "it is put to sleep again and again".to_owned() })
+        Err(Error::NotWoken {
+            name: self.name(target).to_owned(),
+            message: "it is put to sleep again and again".to_owned(),
+        })
     }
 
     /// Whether there is a DevServer `name`; the cache may be a moment behind whoever made it.
@@ -342,9 +369,11 @@ impl Workspaces {
         Some(Workspace {
             namespace: names::namespace(user),
             devserver: name.to_owned(),
-            pod: status.pod_name.clone()?,
+            // The operator names it after its DevServer. Nothing else in the status could lead elsewhere.
+            pod: status.pod_name.clone().filter(|pod| pod == name)?,
             pod_uid: status.pod_uid.clone(),
             service_account: names::service_account_username(user),
+            on_behalf_of: None,
             agent: status.agent,
         })
     }
@@ -356,12 +385,10 @@ impl Workspaces {
             |object: &DevServerUser| object.status.as_ref().is_some_and(|status| status.phase == UserPhase::Ready);
         let provisioning = self.provisioning_of.entry(user.to_owned()).or_default().clone();
         let _one_at_a_time = provisioning.lock().await;
-        let object = match self.cache.user(user) {
-            Some(object) if is_ready(&object) => return Ok(()),
-            Some(object) => object,
-            None => Arc::new(self.create_user(user).await?),
-        };
-        Ok(provisioning::ensure_user(&self.client, &object, &self.provisioning, &|_| {}).await?)
+        match self.cache.user(user) {
+            Some(object) if is_ready(&object) => Ok(()),
+            _ => self.provision_user(user, &|_| {}).await.map(drop),
+        }
     }
 
     /// Makes all that a first login needs, the default DevServer `name` last.
@@ -372,13 +399,7 @@ impl Workspaces {
         if self.cache.devserver(user, name).is_some() {
             return Ok(());
         }
-        progress("setting up your namespace");
-        let object = match self.cache.user(user) {
-            Some(object) => object,
-            None => Arc::new(self.create_user(user).await?),
-        };
-        let object = self.cache.with_teams(&object);
-        provisioning::ensure_user(&self.client, &object, &self.provisioning, progress).await?;
+        let object = self.provision_user(user, progress).await?;
         let server = provisioning::default_devserver(&object, name);
         // Create, never overwrite: another replica may have made it, and its owner changed it.
         match self.devservers(user).create(&PostParams::default(), &server).await {
@@ -387,6 +408,22 @@ impl Workspaces {
             Err(error) => return Err(Error::Api(error)),
         }
         Ok(())
+    }
+
+    /// Makes her namespace and her rights.
+    async fn provision_user(
+        &self,
+        user: &str,
+        progress: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<DevServerUser, Error> {
+        progress("setting up your namespace");
+        let object = match self.cache.user(user) {
+            Some(object) => object,
+            None => Arc::new(self.create_user(user).await?),
+        };
+        let object = self.cache.with_teams(&object);
+        provisioning::ensure_user(&self.client, &object, &self.provisioning, progress).await?;
+        Ok(object)
     }
 
     /// A user known only by a key file gets an object, so that the operator and administrators see her.

@@ -33,6 +33,8 @@ pub(super) struct ExecRequest<'a> {
     pub container: &'a str,
     /// The user name that the API server shall check and log, such as `system:serviceaccount:dev-alice:alice`.
     pub impersonate: &'a str,
+    /// Whom that one acts for, if somebody else: the API server's audit log has it in the user agent.
+    pub on_behalf_of: Option<&'a str>,
     pub command: &'a [&'a str],
     pub stdin: bool,
     pub tty: bool,
@@ -82,8 +84,14 @@ impl ExecRequest<'_> {
             (header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL)),
             (header::SEC_WEBSOCKET_KEY, ascii(&BASE64_STANDARD.encode(key))),
             (header::HeaderName::from_static("impersonate-user"), ascii(self.impersonate)),
+            (header::USER_AGENT, ascii(&self.user_agent())),
         ]);
         Ok(request)
+    }
+
+    fn user_agent(&self) -> String {
+        let program = concat!("bastion/", env!("CARGO_PKG_VERSION"));
+        self.on_behalf_of.map_or_else(|| program.to_owned(), |user| format!("{program} (for {user})"))
     }
 }
 

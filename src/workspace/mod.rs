@@ -16,6 +16,7 @@ mod news;
 mod notices;
 mod process;
 mod script;
+mod share;
 mod target;
 mod wake;
 
@@ -68,6 +69,12 @@ pub enum Error {
     /// She has no DevServer of that name.
     #[error("user {user} has no DevServer {name}")]
     NoSuchDevServer { user: String, name: String, existing: Vec<String> },
+    /// It is shared with her to look at.
+    #[error("{name} is shared with her to look at only")]
+    ReadOnly { name: String },
+    /// Who may only look wakes nothing.
+    #[error("{name} does not run")]
+    NotRunning { name: String },
     /// The DevServer cannot run as it is.
     #[error("DevServer {name} failed: {message}")]
     Failed { name: String, message: String },
@@ -113,6 +120,10 @@ impl Error {
             Self::NoSuchDevServer { name, existing, .. } => {
                 format!("you have no DevServer `{name}`; you have: {}", existing.join(", "))
             }
+            Self::ReadOnly { name } => format!(
+                "`{name}` is shared with you to look at only: `ssh -t … shells` lists its shells and shows one to you"
+            ),
+            Self::NotRunning { name } => format!("`{name}` does not run now; there is nothing to look at"),
             Self::Failed { name, message } => format!("your DevServer `{name}` cannot run: {message}"),
             Self::NotWoken { name, message } => {
                 format!("your DevServer `{name}` sleeps and cannot be woken: {message}")

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::harness::{Product, Ssh, eventually, keygen, public};
+use crate::harness::{Input, Product, Ssh, eventually, keygen, public};
 
 /// Has one account.
 struct Host {
@@ -72,7 +72,12 @@ async fn a_users_account_at_a_code_host_has_her_keys() {
     assert!(!enters(bob.name(), &key).await);
     assert!(!enters(bob.name(), &other).await);
 
+    let echo = Ssh::new(&replica, alice.name()).key(&key).command("cat; exec sleep 98802").input(Input::Held);
+    let mut session = echo.start();
+    session.types("here\n").await;
+    session.prints("here\n").await;
     *host.keys.lock().expect("nobody panics") = public(&other);
+    session.finish().await.exits(255).says("your key was removed");
     eventually("the other key is there", async || enters(alice.name(), &other).await.then_some(())).await;
     assert!(!enters(alice.name(), &key).await);
     drop(host.serving);

@@ -12,6 +12,7 @@ mod laptop;
 mod list;
 mod logs;
 mod resume;
+mod share;
 mod snooze;
 mod spec;
 mod suspend;
@@ -53,6 +54,8 @@ pub enum Verb {
     Suspend(suspend::Args),
     /// Wake a DevServer
     Resume(resume::Args),
+    /// Let others enter a DevServer, or look at its shells; without a user, tell who may
+    Share(share::Args),
     /// Tell how a DevServer is used, and what happens when it is not
     Idle(idle::Args),
     /// Tell what a DevServer waits for, or why it ended, and what to do
@@ -83,6 +86,7 @@ impl Verb {
             Self::Snooze(args) => args.run(caller).await,
             Self::Suspend(args) => args.run(caller).await,
             Self::Resume(args) => args.run(caller).await,
+            Self::Share(args) => args.run(caller).await,
             Self::Idle(args) => args.run(caller).await,
             Self::Why(args) => args.run(caller).await,
             Self::Flavors(args) => args.run(caller).await,

@@ -1,5 +1,6 @@
 //! Keys in a folder of `authorized_keys` files, one for each user. Read at each login, so a change holds at once.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
 use tracing::warn;
@@ -7,6 +8,7 @@ use tracing::warn;
 use super::{Found, KeyRegistry};
 use crate::api::names;
 use crate::identity::key_file::MAX_SIZE;
+use crate::identity::revoked::Version;
 
 pub(super) struct Files {
     directory: PathBuf,
@@ -43,6 +45,17 @@ impl KeyRegistry for Files {
             lines: text.lines().map(str::to_owned).collect(),
         })
     }
+
+    fn version(&self) -> u64 {
+        let entries = std::fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        files.sort();
+        let mut hasher = DefaultHasher::new();
+        for path in files {
+            (&path, Version::of(&path).ok()).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
 }
 
 #[cfg(test)]
@@ -64,9 +77,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let files = Files::new(folder.path().to_owned());
         assert!(files.find("alice").is_none());
+        let empty = files.version();
         std::fs::write(folder.path().join("alice.pub"), "one\ntwo\n").unwrap();
+        let first = files.version();
+        assert!(first != empty && first == files.version());
         assert_eq!(files.find("alice").unwrap().lines, ["one", "two"]);
         std::fs::write(folder.path().join("alice.pub"), "three\n").unwrap();
+        assert_ne!(files.version(), first);
         assert_eq!(files.find("alice").unwrap().lines, ["three"]);
     }
 }

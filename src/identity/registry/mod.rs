@@ -41,6 +41,11 @@ trait KeyRegistry: Send + Sync {
     fn learn<'a>(&'a self, _login: &'a str) -> BoxFuture<'a, bool> {
         std::future::ready(false).boxed()
     }
+
+    /// Differs once what is found here may differ, for registries that the cluster does not tell changes of.
+    fn version(&self) -> u64 {
+        0
+    }
 }
 
 /// A user, as one registry knows her.
@@ -81,6 +86,11 @@ impl Registries {
     /// Whom `login` names, in the configured order.
     pub(super) fn find(&self, login: &str) -> impl Iterator<Item = Found> {
         self.0.iter().filter_map(move |registry| registry.find(login))
+    }
+
+    /// Differs once any of them may find something else than before. Reads files.
+    pub(super) fn version(&self) -> Vec<u64> {
+        self.0.iter().map(|registry| registry.version()).collect()
     }
 
     /// Asks all registries at once for what they do not know yet; whether one may know more now.

@@ -78,8 +78,8 @@ fn parse(path: &Path) -> Result<Revoked, Error> {
 }
 
 /// What differs once a file has changed, or another one is in its place.
-#[derive(Clone, Copy, PartialEq)]
-struct Version {
+#[derive(Clone, Copy, Hash, PartialEq)]
+pub(in crate::identity) struct Version {
     device: u64,
     file: u64,
     size: u64,
@@ -88,7 +88,7 @@ struct Version {
 }
 
 impl Version {
-    fn of(path: &Path) -> Result<Self, Error> {
+    pub(in crate::identity) fn of(path: &Path) -> Result<Self, Error> {
         let metadata = std::fs::metadata(path).map_err(|source| Error::Read { path: path.into(), source })?;
         Ok(Self {
             device: metadata.dev(),

@@ -3,7 +3,7 @@
 mod file;
 mod krl;
 
-pub(super) use file::RevokedKeys;
+pub(super) use file::{RevokedKeys, Version};
 pub(super) use krl::Error as KrlError;
 
 use std::collections::HashSet;

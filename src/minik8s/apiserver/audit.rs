@@ -29,7 +29,7 @@ impl AuditLog {
         Ok(AuditLog { path: path.to_owned(), file: Mutex::new(append_to(path)?) })
     }
 
-    pub(super) fn record(&self, route: &Route, impersonated: Option<&str>, code: StatusCode) {
+    pub(super) fn record(&self, route: &Route, impersonated: Option<&str>, agent: Option<&str>, code: StatusCode) {
         let watched = ["namespaces", "serviceaccounts", "secrets"];
         if route.subresource != "exec"
             && route.verb != Verb::List
@@ -58,6 +58,9 @@ impl AuditLog {
         });
         if let Some(user) = impersonated {
             event["impersonatedUser"] = json!({"username": user});
+        }
+        if let Some(agent) = agent {
+            event["userAgent"] = json!(agent);
         }
         if let Err(error) = self.append(&format!("{event}\n")) {
             tracing::warn!(error = &error as &dyn std::error::Error, "the audit log cannot be written");

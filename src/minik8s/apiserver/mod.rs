@@ -73,6 +73,7 @@ impl ApiServer {
         let query = Query::of(&uri)?;
         let route = self.store.view(|objects| Route::of(request.method(), path, &query, objects))?;
         let user = access::impersonated(request.headers()).map(str::to_owned);
+        let agent = request.headers().get(header::USER_AGENT).cloned();
         let allowed = match &user {
             Some(user) => self.store.view(|objects| access::authorize(user, &route, objects)),
             None => Ok(()),
@@ -82,7 +83,8 @@ impl ApiServer {
             Err(refusal) => Err(refusal),
         };
         let response = response.unwrap_or_else(Refusal::into_response);
-        self.audit.record(&route, user.as_deref(), response.status());
+        let agent = agent.as_ref().and_then(|agent| agent.to_str().ok());
+        self.audit.record(&route, user.as_deref(), agent, response.status());
         Ok(response)
     }
 
@@ -187,7 +189,7 @@ fn parse(media_type: &str, body: &[u8]) -> Result<Value, Refusal> {
     serde_json::from_slice(body).map_err(|error| Refusal::bad_request(error.to_string()))
 }
 
-/// Whoever holds the token may do everything; roles are stored and never looked at.
+/// Whoever holds the token may do everything.
 fn review(media_type: &str, body: &[u8]) -> Result<Response, Refusal> {
     let mut review = parse(media_type, body)?;
     object::map(&mut review)

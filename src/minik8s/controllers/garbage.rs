@@ -7,7 +7,7 @@ use crate::minik8s::{
     store::{Key, Store},
 };
 use serde_json::Value;
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
@@ -17,7 +17,7 @@ pub(super) fn collect(store: &Store) {
         let all: Vec<(Key, Arc<Value>)> = objects.all().map(|(key, object)| (key.clone(), object.clone())).collect();
         (all, all_resources(objects))
     });
-    let uids: HashSet<&str> = objects.iter().map(|(_, object)| object::uid(object)).collect();
+    let places: HashMap<&str, &Key> = objects.iter().map(|(key, object)| (object::uid(object), key)).collect();
     let resource = |key: &Key| {
         let mut resources = resources.iter();
         resources.find(|resource| resource.storage() == key.resource)
@@ -26,7 +26,7 @@ pub(super) fn collect(store: &Store) {
     for (key, object) in &objects {
         let owners = object::owners(object);
         let owned = !owners.is_empty();
-        let lost = !owners.iter().any(|owner| uids.contains(owner_uid(owner)));
+        let lost = !owners.iter().any(|owner| places.get(owner_uid(owner)).is_some_and(|owner| may_own(owner, key)));
         if owned
             && lost
             && !object::is_terminating(object)
@@ -43,7 +43,7 @@ pub(super) fn collect(store: &Store) {
 /// Sees to the dependents of an object whose deletion waits for them.
 fn release<'a>(
     store: &Store,
-    key: &Key,
+    place: &Key,
     owner: &Value,
     objects: &[(Key, Arc<Value>)],
     resource: &impl Fn(&Key) -> Option<&'a Resource>,
@@ -55,7 +55,8 @@ fn release<'a>(
     let mut blocked = false;
     for (key, dependent) in objects {
         let mut owners = object::owners(dependent).iter();
-        let Some(reference) = owners.rfind(|reference| owner_uid(reference) == object::uid(owner)) else {
+        let reference = owners.rfind(|reference| owner_uid(reference) == object::uid(owner));
+        let Some(reference) = reference.filter(|_| may_own(place, key)) else {
             continue;
         };
         if orphan {
@@ -74,11 +75,16 @@ fn release<'a>(
         }
     }
     if !blocked {
-        edit(store, key, |owner| {
+        edit(store, place, |owner| {
             object::remove_finalizer(owner, FOREGROUND);
             object::remove_finalizer(owner, ORPHAN);
         });
     }
+}
+
+/// What is in a namespace owns nothing outside: else anybody could hold up what is another's, by claiming to be its.
+fn may_own(owner: &Key, object: &Key) -> bool {
+    owner.namespace.is_empty() || owner.namespace == object.namespace
 }
 
 fn owner_uid(reference: &Value) -> &str {

@@ -56,6 +56,8 @@ pub(super) enum Error {
     CreatePod(#[source] Box<kube::Error>),
     #[error("failed to delete the pod")]
     DeletePod(#[source] Box<kube::Error>),
+    #[error("failed to change who else may enter the pod")]
+    Guests(#[source] Box<kube::Error>),
     #[error("failed to suspend the DevServer")]
     Suspend(#[source] Box<kube::Error>),
     #[error("failed to write the DevServer's status")]

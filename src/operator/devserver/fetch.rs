@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -16,6 +17,8 @@ pub(super) struct Stores {
     pub(super) classes: Store<StorageClass>,
     pub(super) pods: Store<Pod>,
     pub(super) claims: Store<PersistentVolumeClaim>,
+    /// What gives guests their rights.
+    pub(super) guests: Store<RoleBinding>,
 }
 
 /// What surrounds one DevServer.
@@ -23,12 +26,13 @@ pub(super) struct Seen {
     pub(super) flavors: Vec<Arc<DevServerFlavor>>,
     pub(super) pod: Option<Arc<Pod>>,
     pub(super) claim: Option<Arc<PersistentVolumeClaim>>,
+    pub(super) guests: Option<Arc<RoleBinding>>,
 }
 
 impl Stores {
     /// Until every watch has listed once: an empty store would mean "nothing there".
     pub(super) async fn wait_until_ready(&self) {
-        let Self { devservers, flavors, users, classes, pods, claims } = self;
+        let Self { devservers, flavors, users, classes, pods, claims, guests } = self;
         // It fails only when the watch is dropped, and then the one who asks is dropped too.
         let _ = tokio::join!(
             devservers.wait_until_ready(),
@@ -37,6 +41,7 @@ impl Stores {
             classes.wait_until_ready(),
             pods.wait_until_ready(),
             claims.wait_until_ready(),
+            guests.wait_until_ready(),
         );
     }
 
@@ -47,6 +52,7 @@ impl Stores {
             flavors: self.flavors.state(),
             pod: self.pods.get(&ObjectRef::new(&name).within(&namespace)),
             claim: self.claims.get(&ObjectRef::new(&names::home_claim(&name)).within(&namespace)),
+            guests: self.guests.get(&ObjectRef::new(&names::guests(&name)).within(&namespace)),
         }
     }
 

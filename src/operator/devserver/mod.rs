@@ -5,6 +5,7 @@ mod build;
 mod ends;
 mod events;
 mod fetch;
+mod guests;
 mod lifecycle;
 mod limits;
 mod memory;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, unbounded};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::{self, Action, Controller};
@@ -63,14 +65,17 @@ pub(super) async fn run(client: Client, config: Config) {
     let (users, user_changes) = reflect(Api::<DevServerUser>::all(client.clone()), all(), relisted.clone());
     let (classes, class_changes) = reflect(Api::<StorageClass>::all(client.clone()), all(), relisted.clone());
     let (pods, pod_changes) = reflect(Api::<Pod>::all(client.clone()), ours(), relisted.clone());
-    let (claims, claim_changes) = reflect(Api::<PersistentVolumeClaim>::all(client.clone()), ours(), relisted);
+    let (claims, claim_changes) = reflect(Api::<PersistentVolumeClaim>::all(client.clone()), ours(), relisted.clone());
+    let of_devservers =
+        ours().labels(&format!("{}={},{}", names::MANAGED_BY_LABEL, names::MANAGED_BY, names::DEVSERVER_LABEL));
+    let (guests, guest_changes) = reflect(Api::<RoleBinding>::all(client.clone()), of_devservers, relisted);
     let (events, told): (_, UnboundedReceiver<ObjectRef<DevServer>>) = EventWatches::new(client.clone());
     let reporter = Reporter { controller: "bastion-operator".to_owned(), instance: None };
     let context = Arc::new(Context {
         recorder: Recorder::new(client.clone(), reporter),
         client,
         config,
-        stores: Stores { devservers: devservers.clone(), flavors, users, classes, pods, claims },
+        stores: Stores { devservers: devservers.clone(), flavors, users, classes, pods, claims, guests },
         memories: Memories::default(),
         events,
         ends: Ends::default(),
@@ -116,6 +121,7 @@ pub(super) async fn run(client: Client, config: Config) {
         .reconcile_on(told)
         .reconcile_on(vacancies)
         .owns_stream(pod_changes.map(|change| change.map(Change::into_object)))
+        .owns_stream(guest_changes.map(|change| change.map(Change::into_object)))
         // The claim has no owner reference, or it would go with the DevServer.
         .watches_stream(claim_changes.map(|change| change.map(Change::into_object)), |claim| devserver_of(&claim))
         .watches_stream(flavor_changes.map(|change| change.map(Change::into_object)), with_this_flavor)
@@ -138,6 +144,10 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     context.stores.wait_until_ready().await;
     let key = ObjectRef::from_obj(&*server);
     let seen = context.stores.fetch(&server);
+    if server.metadata.deletion_timestamp.is_none() {
+        let change = guests::change(&server, seen.guests.as_deref());
+        guests::apply(&context.client, &server, change).await.map_err(|error| Error::Guests(Box::new(error)))?;
+    }
     let namespace = server.namespace().unwrap_or_default();
     let owner = context.stores.owner(&namespace);
     let wanted = resolve::resolve(&server, &seen.flavors, &context.config).and_then(|wanted| {

@@ -67,11 +67,11 @@ impl Forwarder {
         let Some(slot) = self.slot() else {
             return debug!("refused a connection: too many are forwarded");
         };
-        let inbox = self.inbox();
+        let (inbox, standing) = (self.inbox(), self.standing.clone());
         let serve = async move {
             let _slot = slot;
             match open.await {
-                Ok(channel) => copy(channel, stream, inbox).await,
+                Ok(channel) => copy(channel, stream, inbox, &standing).await,
                 Err(error) => debug!(%error, "the client does not take a connection"),
             }
         };

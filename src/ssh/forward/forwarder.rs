@@ -5,12 +5,14 @@ use std::sync::Arc;
 use russh::server::{ChannelOpenHandle, Msg};
 use russh::{Channel, ChannelOpenFailure};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info};
 
 use super::copy;
 use crate::identity::Identity;
 use crate::ssh::context::Context;
 use crate::ssh::inbox::Inbox;
+use crate::ssh::standing::Standing;
 use crate::ssh::throttle::Throttle;
 use crate::workspace::{Address, Target};
 
@@ -23,6 +25,8 @@ pub(in crate::ssh) struct Forwarder {
     pub(in crate::ssh) target: Target,
     /// One permit for each connection that may yet be forwarded.
     pub(in crate::ssh) slots: Arc<Semaphore>,
+    /// Whether she may stay.
+    pub(in crate::ssh) standing: Standing,
 }
 
 impl Forwarder {
@@ -80,13 +84,25 @@ impl Forwarder {
         match self.context.run.connect(&self.identity, target, address).await {
             Ok(stream) => {
                 reply.accept().await;
-                copy(channel, stream, self.inbox()).await;
+                tokio::select! {
+                    () = copy(channel, stream, self.inbox(), &self.standing) => {}
+                    why = self.context.run.withdrawn(&self.identity, target) => info!(why, "ended a forward"),
+                }
             }
             Err(error) => {
                 debug!(error = &error as &dyn std::error::Error, ?address, "a forwarded connection was not made");
                 reply.reject(ChannelOpenFailure::ConnectFailed).await;
             }
         }
+    }
+
+    /// From now on what it does is for another DevServer, for as long as she may be there.
+    pub(in crate::ssh) fn turn_to(&mut self, target: Target) -> AbortOnDropHandle<()> {
+        let (context, identity, there) = (self.context.clone(), self.identity.clone(), target.clone());
+        let withdrawn = async move { context.run.withdrawn(&identity, &there).await };
+        let (standing, watching) = self.standing.within(withdrawn);
+        (self.target, self.standing) = (target, standing);
+        watching
     }
 
     pub(in crate::ssh) fn slot(&self) -> Option<OwnedSemaphorePermit> {

@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug, info};
 
 use super::inbox::Inbox;
+use super::standing::Standing;
 use super::writer::{Closed, Events, Writer};
 use crate::carrier::{self, Message, Receiver, Stream};
 use crate::telemetry::metrics;
@@ -25,8 +26,8 @@ use crate::telemetry::metrics;
 /// What a client sent before it closed is given so long to reach whoever should read it.
 const LINGER: Duration = Duration::from_secs(60);
 
-/// Copies both ways, each to its own end, until both are done or either side is gone.
-async fn copy(channel: Channel<Msg>, stream: Stream, inbox: Inbox) {
+/// Copies both ways, each to its own end, until both are done, either side is gone, or she may not stay.
+async fn copy(channel: Channel<Msg>, stream: Stream, inbox: Inbox, standing: &Standing) {
     let (reader, half) = channel.split();
     let (events, inbox) = (Arc::new(Events::default()), Arc::new(inbox));
     let receive = receive(reader, inbox.clone(), events.clone());
@@ -42,6 +43,7 @@ async fn copy(channel: Channel<Msg>, stream: Stream, inbox: Inbox) {
         _ = both => {}
         () = closed_long_ago => {}
         () = events.overflowed.cancelled() => {}
+        _ = standing.ended() => {}
     }
     events.closed.cancel();
     let _ = writer.half.close().await;

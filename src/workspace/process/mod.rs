@@ -166,6 +166,7 @@ fn request<'a>(workspace: &'a Workspace, command: &'a [&'a str], stdin: bool, tt
         pod: &workspace.pod,
         container: names::CONTAINER,
         impersonate: &workspace.service_account,
+        on_behalf_of: workspace.on_behalf_of.as_deref(),
         command,
         stdin,
         tty,

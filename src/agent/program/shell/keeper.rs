@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use pty_process::OwnedReadPty;
 use rustix::process::Pid;
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -27,6 +28,10 @@ pub(super) struct Viewer {
     pub(super) size: Size,
     /// Over the screen that it is shown first; a shell that has just begun has none to show.
     pub(super) notice: Option<String>,
+    /// It only looks: it neither holds up the shell nor shapes it, and the shell is left although it looks on.
+    pub(super) read_only: bool,
+    /// It missed something, and is shown the whole screen as soon as it takes it.
+    pub(super) behind: bool,
     /// Somebody took its place.
     pub(super) gone: CancellationToken,
 }
@@ -108,11 +113,14 @@ impl Keeper {
     async fn show(&mut self, viewers: &mut Vec<Viewer>, data: Bytes) {
         self.screen.process(&data);
         let mut gone = Vec::new();
-        for viewer in &*viewers {
-            let ended = tokio::select! {
-                biased;
-                () = viewer.gone.cancelled() => true,
-                sent = viewer.sender.data(data.clone()) => sent.is_err(),
+        for viewer in &mut *viewers {
+            let ended = match viewer.read_only {
+                true => !self.show_onlooker(viewer, &data),
+                false => tokio::select! {
+                    biased;
+                    () = viewer.gone.cancelled() => true,
+                    sent = viewer.sender.data(data.clone()) => sent.is_err(),
+                },
             };
             if ended {
                 gone.push(viewer.number);
@@ -123,12 +131,26 @@ impl Keeper {
         }
     }
 
+    /// Shows it what it takes at once, and later the screen in place of what it missed. Whether it is still there.
+    fn show_onlooker(&mut self, viewer: &mut Viewer, data: &Bytes) -> bool {
+        let shown = if viewer.behind { self.screen.redraw().into() } else { data.clone() };
+        let sent = viewer.sender.data(shown).now_or_never();
+        viewer.behind = sent.is_none();
+        !viewer.gone.is_cancelled() && sent.is_none_or(|sent| sent.is_ok())
+    }
+
     async fn obey(&mut self, viewers: &mut Vec<Viewer>, order: Order) {
         match order {
             Order::Attach(mut viewer) => {
                 if let Some(notice) = viewer.notice.take() {
-                    self.resize(viewer.size);
-                    let _ = viewer.sender.data(self.screen.repaint(&notice).into()).await;
+                    if !viewer.read_only {
+                        self.resize(viewer.size);
+                    }
+                    let painted = viewer.sender.data(self.screen.repaint(&notice).into());
+                    match viewer.read_only {
+                        true => viewer.behind = painted.now_or_never().is_none(),
+                        false => drop(painted.await),
+                    }
                 }
                 viewers.push(viewer);
             }
@@ -138,21 +160,25 @@ impl Keeper {
                 }
             }
             Order::Redraw(number) => {
-                for viewer in viewers.iter().filter(|viewer| viewer.number == number) {
-                    let _ = viewer.sender.data(self.screen.redraw().into()).await;
+                for viewer in viewers.iter_mut().filter(|viewer| viewer.number == number) {
+                    let redrawn = viewer.sender.data(self.screen.redraw().into());
+                    match viewer.read_only {
+                        true => viewer.behind = redrawn.now_or_never().is_none(),
+                        false => drop(redrawn.await),
+                    }
                 }
             }
             Order::Leave(number) => viewers.retain(|viewer| viewer.number != number),
         }
-        // All see one screen: the smallest.
-        let smallest = viewers
-            .iter()
+        // All see one screen: the smallest of those who work in it.
+        let workers = || viewers.iter().filter(|viewer| !viewer.read_only);
+        let smallest = workers()
             .map(|viewer| viewer.size)
             .reduce(|one, other| Size { columns: one.columns.min(other.columns), rows: one.rows.min(other.rows) });
         if let Some(size) = smallest {
             self.resize(size);
         }
-        let detached = viewers.is_empty();
+        let detached = workers().next().is_none();
         self.detached.send_if_modified(|since| {
             let changed = since.is_some() != detached;
             if changed {

@@ -90,7 +90,8 @@ impl Shell {
         let (number, gone) = (NEXT.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
         activity::input();
         self.lookers().insert(number, Looker { carrier: carrier.clone(), gone: gone.clone() });
-        let viewer = Viewer { number, sender: sender.clone(), size: terminal.size, notice, gone: gone.clone() };
+        let (size, sees) = (terminal.size, sender.clone());
+        let viewer = Viewer { number, sender: sees, size, notice, read_only, behind: false, gone: gone.clone() };
         if self.orders.send(Order::Attach(viewer)).await.is_ok() {
             tokio::select! {
                 () = self.feed(number, read_only, receiver) => {}

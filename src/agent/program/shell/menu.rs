@@ -66,9 +66,10 @@ pub(super) async fn choose(
     terminal: &mut Option<Terminal>,
     stream: &mut Stream,
 ) -> Choice {
-    let json = match asked {
+    let (json, mode) = match asked {
         Shells::Attach { number, mode } => return Choice::Attach { number, mode },
-        Shells::List { json } => json,
+        Shells::List { json } => (json, Attach::Share),
+        Shells::Look { json } => (json, Attach::ReadOnly),
     };
     let text = match json {
         true => serde_json::to_string_pretty(shells).unwrap_or_default() + "\n",
@@ -89,7 +90,7 @@ pub(super) async fn choose(
         }
     };
     match chosen {
-        Some(number) => Choice::Attach { number, mode: Attach::Share },
+        Some(number) => Choice::Attach { number, mode },
         None => {
             let _ = stream.sender.send(Message::control(&News::Exited(Exit::Code(0))));
             Choice::Nothing

@@ -43,6 +43,8 @@ struct State {
     accounts: HashMap<String, Account>,
     /// When the host last failed, whatever it was asked for.
     failed: Option<Instant>,
+    /// How often the keys of some account became others.
+    changes: u64,
 }
 
 /// There is one for each account that a login meant, and no more than administrators name.
@@ -73,6 +75,11 @@ impl Accounts {
             Some(fetched) if now - fetched < self.shared.keep => account.keys.to_vec(),
             _ => Vec::new(),
         }
+    }
+
+    /// Differs once the keys of some account do.
+    pub(super) fn version(&self) -> u64 {
+        self.shared.state().changes
     }
 
     /// Asks for `account`'s keys unless that was done just now; whether there is an answer.
@@ -110,7 +117,7 @@ impl Known {
     /// Asks for the account's keys unless the answer is younger than `age` or the host failed just now.
     fn ask(self: &Arc<Self>, name: &str, age: Duration) -> Option<Fetching> {
         let (mut state, now) = (self.state(), Instant::now());
-        let State { accounts, failed } = &mut *state;
+        let State { accounts, failed, .. } = &mut *state;
         let account = accounts.entry(name.to_owned()).or_insert_with(|| Account {
             keys: Arc::default(),
             fetched: None,
@@ -136,7 +143,7 @@ impl Known {
         let _slot = self.slots.acquire().await;
         let answer = self.host.keys(name).await;
         let (mut state, now, host) = (self.state(), Instant::now(), &self.name);
-        let State { accounts, failed } = &mut *state;
+        let State { accounts, failed, changes } = &mut *state;
         let Some(account) = accounts.get_mut(name) else { return };
         account.fetching = None;
         match answer {
@@ -144,7 +151,10 @@ impl Known {
                 (*failed, account.failed, account.fetched) = (None, None, Some(now));
                 match *account.keys == *keys {
                     true => debug!(host, account = name, keys = keys.len(), "the keys are as they were"),
-                    false => info!(host, account = name, keys = keys.len(), "read the keys of an account"),
+                    false => {
+                        *changes += 1;
+                        info!(host, account = name, keys = keys.len(), "read the keys of an account");
+                    }
                 }
                 account.keys = keys.into();
             }

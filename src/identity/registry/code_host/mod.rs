@@ -96,6 +96,10 @@ impl KeyRegistry for CodeHost {
         Some(Found { user, registry: self.config.name.clone(), lines: self.accounts.keys(&account) })
     }
 
+    fn version(&self) -> u64 {
+        self.accounts.version()
+    }
+
     fn learn<'a>(&'a self, login: &'a str) -> BoxFuture<'a, bool> {
         match self.account(login) {
             Some((_, account)) => self.accounts.learn(account).boxed(),

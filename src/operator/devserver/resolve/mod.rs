@@ -166,8 +166,19 @@ pub(super) fn resolve(
         Some(user) => user.to_owned(),
         None => return Err(Invalid::Namespace(namespace)),
     };
-    let DevServerSpec { flavor, image, home, command, env, shm, volumes, user: run_as, startup_script, lifecycle: _ } =
-        server.spec.clone();
+    let DevServerSpec {
+        flavor,
+        image,
+        home,
+        command,
+        env,
+        shm,
+        volumes,
+        user: run_as,
+        startup_script,
+        lifecycle: _,
+        share: _,
+    } = server.spec.clone();
     if command.as_ref().is_some_and(|argv| argv.first().is_none_or(String::is_empty)) {
         return Err(Invalid::Command);
     }

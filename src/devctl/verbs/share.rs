@@ -1,0 +1,83 @@
+//! `devctl share`.
+
+use kube::ResourceExt;
+use serde_json::json;
+
+use crate::api::{Share, names};
+use crate::devctl::{Caller, Error};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The DevServer
+    name: String,
+    /// Who may enter it from now on; nobody named, it tells who may
+    users: Vec<String>,
+    /// They may only look at its shells
+    #[arg(long, requires = "users")]
+    read_only: bool,
+    /// They may no longer enter it, and are put out
+    #[arg(long, requires = "users", conflicts_with = "read_only")]
+    remove: bool,
+}
+
+impl Args {
+    pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
+        let Self { name, users, read_only, remove } = self;
+        if let Some(wrong) = users.iter().find(|user| !names::is_user_name(user)) {
+            return Err(Error::usage(format!("`{wrong}` is no user's name")));
+        }
+        let server = caller.devserver(&name).await?;
+        if users.is_empty() {
+            let lines = server.spec.share.iter().map(|share| {
+                let what = if share.read_only { "looks" } else { "works in it" };
+                format!("{:<32} {what}\n", share.user)
+            });
+            let lines: String = lines.collect();
+            let text = if lines.is_empty() { format!("Nobody else may enter `{name}`.\n") } else { lines };
+            caller.print(&text).await;
+            return Ok(());
+        }
+        let share = changed(&server.spec.share, &users, read_only, remove);
+        // Refused if somebody changed it meanwhile: the list is written as a whole.
+        let version = server.resource_version();
+        caller.patch(&name, json!({"metadata": {"resourceVersion": version}, "spec": {"share": share}})).await?;
+        let owner = caller.namespace.strip_prefix(&names::namespace("")).unwrap_or_default().to_owned();
+        for user in users {
+            let line = match (remove, read_only) {
+                (true, _) => format!("{user} may not enter `{name}` any more."),
+                (_, true) => format!("{user} may look: ssh -t {user}+{name}.{owner}@THIS-SERVER shells"),
+                (_, false) => format!("{user} may enter: ssh {user}+{name}.{owner}@THIS-SERVER"),
+            };
+            caller.say(&line).await;
+        }
+        Ok(())
+    }
+}
+
+/// The list with `users` as they are wanted, in place of what it says of them.
+fn changed(share: &[Share], users: &[String], read_only: bool, remove: bool) -> Vec<Share> {
+    let others = share.iter().filter(|share| !users.contains(&share.user)).cloned();
+    let mut users = users.to_vec();
+    users.sort();
+    users.dedup();
+    let wanted = users.into_iter().filter(|_| !remove).map(|user| Share { user, read_only });
+    others.chain(wanted).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_says_each_once() {
+        let share = |user: &str, read_only| Share { user: user.to_owned(), read_only };
+        let there = [share("bob", false), share("carol", false)];
+        let users = |users: &[&str]| users.iter().map(|user| (*user).to_owned()).collect::<Vec<_>>();
+        let looks = changed(&there, &users(&["bob", "dave", "bob"]), true, false);
+        assert_eq!(looks, [share("carol", false), share("bob", true), share("dave", true)]);
+        assert_eq!(
+            changed(&looks, &users(&["carol", "nobody"]), false, true),
+            [share("bob", true), share("dave", true)]
+        );
+    }
+}

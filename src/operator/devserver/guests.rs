@@ -1,0 +1,173 @@
+//! Who may exec into a DevServer's pod beside its owner: a Role for that one pod, bound to the accounts of those with
+//! whom she shares it. Who may only look has none: the SSH server shows it to her.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::core::ObjectMeta;
+use kube::{Api, Client, Resource, ResourceExt};
+use tracing::info;
+
+use crate::api::{DevServer, Share, names};
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// What has to change, if anything.
+#[derive(Debug, PartialEq)]
+pub(super) enum Change {
+    Nothing,
+    Grant(Box<(Role, RoleBinding)>),
+    Withdraw,
+}
+
+/// From the binding there is to what the DevServer's share list says, whatever else of its spec cannot be had: taking back
+/// has to work. Pure.
+pub(super) fn change(server: &DevServer, binding: Option<&RoleBinding>) -> Change {
+    let namespace = server.namespace().unwrap_or_default();
+    let owner = namespace.strip_prefix("dev-").filter(|user| names::is_user_name(user));
+    let guests = owner.map(|owner| guests(&server.spec.share, owner)).unwrap_or_default();
+    let Some(owner) = owner.filter(|_| !guests.is_empty()) else {
+        return if binding.is_some() { Change::Withdraw } else { Change::Nothing };
+    };
+    let (role, new) = build(server, owner, &guests);
+    let same = binding.is_some_and(|old| {
+        old.subjects == new.subjects
+            && old.role_ref == new.role_ref
+            && old.metadata.owner_references == new.metadata.owner_references
+    });
+    if same { Change::Nothing } else { Change::Grant(Box::new((role, new))) }
+}
+
+/// Users who may work in it, each once and in order.
+fn guests<'a>(share: &'a [Share], owner: &str) -> BTreeSet<&'a str> {
+    let looks_only: BTreeSet<&str> =
+        share.iter().filter(|share| share.read_only).map(|share| share.user.as_str()).collect();
+    let users = share.iter().map(|share| share.user.as_str());
+    users.filter(|user| *user != owner && !looks_only.contains(user) && names::is_user_name(user)).collect()
+}
+
+fn build(server: &DevServer, owner: &str, guests: &BTreeSet<&str>) -> (Role, RoleBinding) {
+    let devserver = server.name_any();
+    let name = names::guests(&devserver);
+    let labels = [
+        (names::USER_LABEL, owner),
+        (names::DEVSERVER_LABEL, &devserver),
+        (names::MANAGED_BY_LABEL, names::MANAGED_BY),
+    ];
+    let metadata = ObjectMeta {
+        name: Some(name.clone()),
+        namespace: server.namespace(),
+        labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+        owner_references: server.controller_owner_ref(&()).map(|owner| vec![owner]),
+        ..ObjectMeta::default()
+    };
+    let rule = PolicyRule {
+        api_groups: Some(vec![String::new()]),
+        resources: Some(vec!["pods/exec".to_owned()]),
+        // The pod has its DevServer's name.
+        resource_names: Some(vec![devserver]),
+        // A WebSocket exec is authorised as either, which depends on the cluster's version.
+        verbs: vec!["get".to_owned(), "create".to_owned()],
+        non_resource_urls: None,
+    };
+    let subject = |user: &&str| Subject {
+        kind: "ServiceAccount".to_owned(),
+        name: names::service_account(user).to_owned(),
+        namespace: Some(names::namespace(user)),
+        api_group: None,
+    };
+    let binding = RoleBinding {
+        metadata: metadata.clone(),
+        role_ref: RoleRef { api_group: RBAC.to_owned(), kind: "Role".to_owned(), name },
+        subjects: Some(guests.iter().map(subject).collect()),
+    };
+    (Role { metadata, rules: Some(vec![rule]) }, binding)
+}
+
+/// Makes it so. The role before its binding, and the other way round.
+pub(super) async fn apply(client: &Client, server: &DevServer, change: Change) -> kube::Result<()> {
+    let (namespace, devserver) = (server.namespace().unwrap_or_default(), server.name_any());
+    let roles: Api<Role> = Api::namespaced(client.clone(), &namespace);
+    let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), &namespace);
+    let name = names::guests(&devserver);
+    match change {
+        Change::Nothing => {}
+        Change::Grant(objects) => {
+            let (role, binding) = *objects;
+            let params = PatchParams::apply(names::OPERATOR_FIELD_MANAGER).force();
+            roles.patch(&role.name_any(), &params, &Patch::Apply(&role)).await?;
+            bindings.patch(&name, &params, &Patch::Apply(&binding)).await?;
+            let guests = binding.subjects.map_or(0, |subjects| subjects.len());
+            info!(namespace, devserver, guests, "shared a DevServer");
+        }
+        Change::Withdraw => {
+            gone(bindings.delete(&name, &DeleteParams::default()).await)?;
+            gone(roles.delete(&name, &DeleteParams::default()).await)?;
+            info!(namespace, devserver, "a DevServer is shared no more");
+        }
+    }
+    Ok(())
+}
+
+fn gone<T>(deleted: kube::Result<T>) -> kube::Result<()> {
+    match deleted {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::DevServerSpec;
+    use crate::operator::devserver::resolve::tests::server;
+
+    fn share(user: &str, read_only: bool) -> Share {
+        Share { user: user.to_owned(), read_only }
+    }
+
+    fn change_from(share: Vec<Share>, binding: Option<&RoleBinding>) -> Change {
+        change(&server(DevServerSpec { share, ..DevServerSpec::default() }), binding)
+    }
+
+    fn granted(share: Vec<Share>) -> (Role, RoleBinding) {
+        match change_from(share, None) {
+            Change::Grant(objects) => *objects,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn guests_may_exec_into_the_one_pod_and_nothing_else() {
+        let (role, binding) = granted(vec![share("carol", false), share("bob", false), share("dave", true)]);
+        let rules = role.rules.unwrap();
+        assert_eq!(rules.len(), 1);
+        assert_eq!(rules[0].resources.as_deref(), Some(&["pods/exec".to_owned()][..]));
+        assert_eq!(rules[0].resource_names.as_deref(), Some(&["dev".to_owned()][..]));
+        assert_eq!(rules[0].verbs, ["get", "create"]);
+        assert_eq!(binding.metadata.namespace.as_deref(), Some("dev-alice"));
+        assert_eq!((binding.role_ref.kind.as_str(), binding.role_ref.name.as_str()), ("Role", "dev-guests"));
+        let subjects = binding.subjects.unwrap();
+        let accounts: Vec<_> = subjects.iter().map(|s| (s.namespace.as_deref().unwrap(), s.name.as_str())).collect();
+        assert_eq!(accounts, [("dev-bob", "bob"), ("dev-carol", "carol")]);
+        assert_eq!(role.metadata.owner_references.unwrap()[0].uid, "uid-1");
+    }
+
+    #[test]
+    fn only_a_change_of_guests_changes_anything() {
+        let (_, binding) = granted(vec![share("bob", false)]);
+        let from = |share| change_from(share, Some(&binding));
+        assert_eq!(from(vec![share("bob", false), share("carol", true)]), Change::Nothing);
+        assert!(matches!(from(vec![share("carol", false)]), Change::Grant(_)));
+        for none in [vec![], vec![share("bob", true)], vec![share("alice", false)]] {
+            assert_eq!(from(none), Change::Withdraw);
+        }
+        assert_eq!(change_from(vec![share("alice", false), share("../x", false)], None), Change::Nothing);
+        assert_eq!(
+            change_from(vec![share("bob", true), share("bob", false)], None),
+            Change::Nothing,
+            "in doubt the less"
+        );
+    }
+}

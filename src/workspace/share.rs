@@ -1,0 +1,193 @@
+//! What a DevServer is to somebody: her own, shared with her to work in or to look at, or nothing that she knows of.
+
+use super::{Attach, Cache, Command, Error, Program, Shells, Target, Workspace, Workspaces};
+use crate::api::{DevServer, names};
+use crate::identity::Identity;
+
+/// What she may do in it; more is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Access {
+    /// Look at its owner's shells.
+    Viewer,
+    /// All that its owner may.
+    Guest,
+    Owner,
+}
+
+/// Where a target leads for somebody.
+pub(super) struct Place<'a> {
+    user: &'a str,
+    pub(super) owner: &'a str,
+    pub(super) name: &'a str,
+    pub(super) access: Access,
+}
+
+impl Place<'_> {
+    /// The workspace, entered by whom the cluster is to ask and to log.
+    pub(super) fn entered(&self, workspace: Workspace) -> Workspace {
+        match self.access {
+            Access::Owner => workspace,
+            // Her own account: the operator gave it a right on this one pod.
+            Access::Guest => Workspace { service_account: names::service_account_username(self.user), ..workspace },
+            // An exec cannot be for looking only, so she gets no right to one: her owner's account brings her in, and the
+            // request says for whom.
+            Access::Viewer => Workspace { on_behalf_of: Some(self.user.to_owned()), ..workspace },
+        }
+    }
+
+    /// Fails if she may not use the pod as she likes.
+    pub(super) fn admit_work(&self) -> Result<(), Error> {
+        match self.access {
+            Access::Viewer => Err(Error::ReadOnly { name: format!("{}.{}", self.name, self.owner) }),
+            Access::Owner | Access::Guest => Ok(()),
+        }
+    }
+
+    /// What of `command` she may run.
+    pub(super) fn admit(&self, command: &Command) -> Result<Command, Error> {
+        if self.access != Access::Viewer {
+            return Ok(command.clone());
+        }
+        let Some(shells) = looking_only(&command.program) else {
+            return self.admit_work().map(|()| command.clone());
+        };
+        let terminal = command.terminal.clone();
+        let (program, environment) = (Program::Shells(shells), Vec::new());
+        Ok(Command { program, terminal, environment, ssh_agent: false, x11: None, detached: None })
+    }
+}
+
+/// The same with looking in place of typing.
+fn looking_only(program: &Program) -> Option<Shells> {
+    match program {
+        Program::Shells(Shells::List { json } | Shells::Look { json }) => Some(Shells::Look { json: *json }),
+        Program::Shells(Shells::Attach { number, mode: Attach::Share | Attach::ReadOnly }) => {
+            Some(Shells::Attach { number: *number, mode: Attach::ReadOnly })
+        }
+        Program::Shells(Shells::Attach { mode: Attach::TakeOver, .. })
+        | Program::Shell
+        | Program::Command(_)
+        | Program::Sftp => None,
+    }
+}
+
+impl Workspaces {
+    /// Where `target` leads. That a DevServer is not shared with her and that there is none is the same, in words and in
+    /// time: neither asks the cluster.
+    pub(super) fn place<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> Result<Place<'a>, Error> {
+        let user = identity.user();
+        match target {
+            Target::Shared { owner, name } => match access(&self.cache, user, owner, name) {
+                Some(access) => Ok(Place { user, owner, name, access }),
+                None => Err(self.no_such_devserver(user, target.to_string())),
+            },
+            own => Ok(Place { user, owner: user, name: self.name(own), access: Access::Owner }),
+        }
+    }
+
+    pub(super) fn no_such_devserver(&self, user: &str, name: String) -> Error {
+        Error::NoSuchDevServer { user: user.to_owned(), name, existing: self.cache.devservers_of(user) }
+    }
+
+    /// Waits until somebody else's place, where she was let in, is no longer shared with her, or only less of it; why, in
+    /// a sentence for her.
+    pub async fn withdrawn(&self, identity: &Identity, target: &Target) -> String {
+        let Target::Shared { owner, name } = target else { return std::future::pending().await };
+        let mut changes = self.cache.changes();
+        let mut had = None;
+        loop {
+            let has = access(&self.cache, identity.user(), owner, name);
+            if has < had {
+                return format!("{target} is no longer shared with you as it was");
+            }
+            had = has;
+            if changes.changed().await.is_err() {
+                // The watches end with a shutdown, which ends connections by itself.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+fn access(cache: &Cache, user: &str, owner: &str, name: &str) -> Option<Access> {
+    granted(&*cache.devserver(owner, name)?, user)
+}
+
+/// What its owner grants `user`.
+fn granted(server: &DevServer, user: &str) -> Option<Access> {
+    let shares = server.spec.share.iter().filter(|share| share.user == user);
+    // Where the schema was not looked at, one may be there twice.
+    shares.map(|share| if share.read_only { Access::Viewer } else { Access::Guest }).min_by_key(|access| *access)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{DevServerSpec, Share};
+    use crate::workspace::{Terminal, TerminalSize};
+
+    fn place(access: Access) -> Place<'static> {
+        Place { user: "bob", owner: "alice", name: "dev", access }
+    }
+
+    fn command(program: Program) -> Command {
+        let terminal = Terminal { term: "xterm".into(), size: TerminalSize { columns: 80, rows: 24 }, modes: vec![] };
+        let environment = vec![("LANG".to_owned(), "C".to_owned())];
+        Command { program, terminal: Some(terminal), environment, ssh_agent: true, x11: None, detached: None }
+    }
+
+    #[test]
+    fn a_share_is_for_whom_it_names() {
+        let share = |user: &str, read_only| Share { user: user.to_owned(), read_only };
+        let mut spec = DevServerSpec { share: vec![share("bob", false), share("carol", true)], ..Default::default() };
+        let granted_now = |spec: &DevServerSpec, user| granted(&DevServer::new("dev", spec.clone()), user);
+        assert_eq!(granted_now(&spec, "bob"), Some(Access::Guest));
+        assert_eq!(granted_now(&spec, "carol"), Some(Access::Viewer));
+        for stranger in ["dave", "bo", "", "bob "] {
+            assert_eq!(granted_now(&spec, stranger), None, "{stranger}");
+        }
+        spec.share.push(share("bob", true));
+        assert_eq!(granted_now(&spec, "bob"), Some(Access::Viewer), "in doubt the less");
+    }
+
+    #[test]
+    fn who_may_only_look_runs_nothing() {
+        let viewer = place(Access::Viewer);
+        let nothing = [
+            Program::Shell,
+            Program::Command(b"id".to_vec()),
+            Program::Sftp,
+            Program::Shells(Shells::Attach { number: 1, mode: Attach::TakeOver }),
+        ];
+        for program in nothing {
+            assert!(matches!(viewer.admit(&command(program)), Err(Error::ReadOnly { name }) if name == "dev.alice"));
+        }
+        assert!(viewer.admit_work().is_err() && place(Access::Guest).admit_work().is_ok());
+        let admitted = |program| viewer.admit(&command(Program::Shells(program))).unwrap();
+        let listed = admitted(Shells::List { json: false });
+        assert!(matches!(listed.program, Program::Shells(Shells::Look { json: false })));
+        assert!(!listed.ssh_agent && listed.environment.is_empty());
+        let attached = admitted(Shells::Attach { number: 3, mode: Attach::Share });
+        let looks = Shells::Attach { number: 3, mode: Attach::ReadOnly };
+        assert!(matches!(attached.program, Program::Shells(shells) if shells == looks));
+    }
+
+    #[test]
+    fn the_cluster_sees_who_it_is() {
+        let workspace = Workspace {
+            namespace: "dev-alice".into(),
+            devserver: "dev".into(),
+            pod: "dev".into(),
+            pod_uid: None,
+            service_account: names::service_account_username("alice"),
+            on_behalf_of: None,
+            agent: true,
+        };
+        assert_eq!(place(Access::Owner).entered(workspace.clone()), workspace);
+        let guest = place(Access::Guest).entered(workspace.clone());
+        assert_eq!(guest.service_account, "system:serviceaccount:dev-bob:bob");
+        let viewer = place(Access::Viewer).entered(workspace);
+        assert_eq!(viewer.service_account, "system:serviceaccount:dev-alice:alice");
+        assert_eq!(viewer.on_behalf_of.as_deref(), Some("bob"));
+    }
+}

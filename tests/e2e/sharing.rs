@@ -1,0 +1,277 @@
+//! Shared is exactly what was shared, with whom it was shared, until it is taken back.
+
+use std::time::Duration;
+
+use bastion::api::DevServer;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::forwards::shouts;
+use crate::harness::{
+    Input, Product, Session, User, eventually, eventually_within, free_port, has_agents, skip_unless,
+};
+
+/// Echoes what is typed, and goes on when there is no more of it.
+const ECHO: &str = "cat; exec sleep 98801";
+
+/// Alice lets in whom `share` names.
+async fn share(alice: &User, name: &str, share: Value) {
+    let patch = Patch::Merge(json!({"spec": {"share": share}}));
+    alice.api::<DevServer>().patch(name, &PatchParams::default(), &patch).await.expect("her DevServer is there");
+}
+
+fn login(bob: &User, name: &str, alice: &User) -> String {
+    format!("{}+{name}.{}", bob.name(), alice.name())
+}
+
+/// Waits until the bastion has heard of the share.
+async fn is_let_in(bob: &User, login: &str) {
+    eventually("what was shared is heard of", async || {
+        let finished = bob.ssh("true").login(login).run().await;
+        (!finished.stderr().contains("you have no DevServer")).then_some(())
+    })
+    .await;
+}
+
+/// What bob reads, without the names that differ.
+async fn refusal(bob: &User, name: &str, owner: &str) -> String {
+    let finished = bob.ssh("echo in").login(&format!("{}+{name}.{owner}", bob.name())).run().await;
+    finished.exits(255).prints("");
+    finished.stderr().replace(&format!("{name}.{owner}"), "NAME")
+}
+
+#[tokio::test]
+async fn what_is_not_shared_is_as_if_it_were_not_there() {
+    let product = Product::shared().await;
+    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    alice.is_running().await;
+    bob.is_running().await;
+    let said = refusal(&bob, "dev", alice.name()).await;
+    assert!(said.contains("you have no DevServer `NAME`"), "{said}");
+    assert_eq!(refusal(&bob, "nope", alice.name()).await, said);
+    assert_eq!(refusal(&bob, "dev", "nobody-at-all").await, said);
+
+    // Shared with somebody else, and another one of hers with him.
+    alice.add_devserver("open").await;
+    share(&alice, "dev", json!([{"user": "somebody-else"}])).await;
+    share(&alice, "open", json!([{"user": bob.name()}])).await;
+    is_let_in(&bob, &login(&bob, "open", &alice)).await;
+    assert_eq!(refusal(&bob, "dev", alice.name()).await, said);
+    // Her own are hers by either name.
+    alice.ssh("echo in").login(&login(&alice, "dev", &alice)).run().await.exits(0).prints("in\n");
+}
+
+#[tokio::test]
+async fn a_guest_works_in_it_as_himself_until_it_is_taken_back() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    alice.ssh("echo hers >file").run().await.exits(0);
+    bob.ssh("echo his >file").run().await.exits(0);
+    share(&alice, "dev", json!([{"user": bob.name()}])).await;
+    let login = login(&bob, "dev", &alice);
+    is_let_in(&bob, &login).await;
+    let as_guest = |command: &str| bob.ssh(command).login(&login);
+    as_guest("cat file; echo $BASTION_USER").run().await.exits(0).prints(&format!("hers\n{}\n", bob.name()));
+    let copied = product.folder().join(format!("{}-copy", bob.name()));
+    bob.shell().login(&login).copy(":file", copied.to_str().expect("plain")).run().await.exits(0);
+    assert_eq!(std::fs::read_to_string(&copied).expect("scp wrote it"), "hers\n");
+
+    let port = free_port();
+    let _server = shouts(&alice, &port.to_string()).await;
+    let words = bob.shell().login(&login).argument("-W").argument(&format!("localhost:{port}"));
+    words.input(Input::Bytes(b"by -W".into())).run().await.exits(0).prints("BY -W");
+
+    let known_hosts = product.folder().join(format!("{}-known", bob.name()));
+    let name = format!("dev.{}", alice.name());
+    let jump = |command: &str| bob.ssh(command).jump(&name, bob.key(), &known_hosts);
+    jump("cat file").run().await.exits(0).prints("hers\n");
+
+    // The cluster's audit log names him.
+    let account = format!("system:serviceaccount:{}:{}", bob.namespace(), bob.name());
+    let execs = |line: &str| {
+        let event: Value = serde_json::from_str(line).unwrap_or_default();
+        event["objectRef"]["subresource"] == "exec"
+            && event["objectRef"]["namespace"] == alice.namespace()
+            && event["impersonatedUser"]["username"] == account
+    };
+    eventually("the audit log", async || product.audit_log().lines().any(execs).then_some(())).await;
+
+    let session = held(&bob, &login).await;
+    let mut jumped = jump(ECHO).input(Input::Held).start();
+    jumped.types("here\n").await;
+    jumped.prints("here\n").await;
+    let mut own = bob.ssh(ECHO).input(Input::Held).start();
+    let mut hers = alice.ssh(ECHO).input(Input::Held).start();
+    share(&alice, "dev", json!([])).await;
+    let said = format!("{name} is no longer shared with you");
+    session.finish().await.exits(255).says(&said);
+    jumped.finish().await.exits(255).says(&said);
+    for mine in [&mut own, &mut hers] {
+        mine.types("still\n").await;
+        mine.prints("still\n").await;
+    }
+    as_guest("cat file").run().await.exits(255).prints("").says("you have no DevServer");
+    jump("cat file").run().await.exits(255).prints("");
+    eventually("the right is gone", async || {
+        let binding = alice.api::<RoleBinding>().get_opt("dev-guests").await.expect("the API server answers");
+        let role = alice.api::<Role>().get_opt("dev-guests").await.expect("the API server answers");
+        (binding.is_none() && role.is_none()).then_some(())
+    })
+    .await;
+}
+
+async fn held(bob: &User, login: &str) -> Session {
+    let mut session = bob.ssh(ECHO).login(login).input(Input::Held).limit(Duration::from_secs(60)).start();
+    session.types("here\n").await;
+    session.prints("here\n").await;
+    session
+}
+
+#[tokio::test]
+async fn shells_of_guests_and_of_the_owner_do_not_mix() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    let mut hers = alice.shell().terminal(24, 80);
+    hers.types("whose=alices; echo up:$((40+2))\r").await;
+    hers.shows("up:42").await;
+    hers.kill().await;
+    share(&alice, "dev", json!([{"user": bob.name()}])).await;
+    let login = login(&bob, "dev", &alice);
+    is_let_in(&bob, &login).await;
+    eventually("her shell is left", async || alice.ssh("shells").run().await.text().contains("Detached").then_some(()))
+        .await;
+    let mut his = bob.shell().login(&login).terminal(24, 80);
+    his.types("echo whose:$whose.; whose=bobs\r").await;
+    his.shows("whose:.").await;
+    his.kill().await;
+    let mut again = alice.shell().terminal(24, 80);
+    again.types("echo now:$whose.\r").await;
+    again.shows("now:alices.").await;
+    again.types("exit\r").await;
+    again.exits(0).await;
+}
+
+#[tokio::test]
+async fn who_may_only_look_does_nothing_else() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    bob.is_running().await;
+    let mut hers = alice.shell().terminal(24, 100);
+    hers.types("answer=$((40+2)); echo up:$answer\r").await;
+    hers.shows("up:42").await;
+    share(&alice, "dev", json!([{"user": bob.name(), "readOnly": true}])).await;
+    let login = login(&bob, "dev", &alice);
+    is_let_in(&bob, &login).await;
+    let only = "is shared with you to look at only";
+    bob.ssh("echo in").login(&login).run().await.exits(255).prints("").says(only);
+    bob.ssh("shells 1 --take-over").login(&login).run().await.exits(255).prints("").says(only);
+    bob.shell().login(&login).argument("-s").command("sftp").run().await.exits(255).prints("").says(only);
+    let mut shell = bob.shell().login(&login).terminal(24, 80);
+    shell.shows("look at only").await;
+    shell.exits(255).await;
+    let forward = bob.shell().login(&login).argument("-W").argument("localhost:1");
+    forward.run().await.exits(255).prints("");
+    let back =
+        bob.ssh("true").login(&login).option("ExitOnForwardFailure=yes").argument("-R").argument("0:localhost:1");
+    back.run().await.exits(255).says("remote port forwarding failed");
+    // No right on the pod was given for that.
+    assert!(alice.api::<RoleBinding>().get_opt("dev-guests").await.expect("the API server answers").is_none());
+
+    bob.ssh("shells").login(&login).run().await.exits(0).says("");
+    // He chooses it from the list, and it is as if he had said --read-only; his small screen is not hers.
+    let mut his = bob.ssh("shells").login(&login).terminal(10, 60);
+    his.shows("Number of the one").await;
+    his.types("1\r").await;
+    his.shows("to look at only").await;
+    his.types("echo typed:$answer\r").await;
+    hers.types("clear; stty size; echo seen:$answer\r").await;
+    his.shows("seen:42").await;
+    hers.shows("24 100").await;
+    assert!(!hers.rows().join("\n").contains("typed:"));
+    // The API server's audit log names him, although it is her account that enters.
+    let execs = |line: &str| {
+        let event: Value = serde_json::from_str(line).unwrap_or_default();
+        event["objectRef"]["subresource"] == "exec"
+            && event["objectRef"]["namespace"] == alice.namespace()
+            && event["userAgent"].as_str().is_some_and(|agent| agent.ends_with(&format!("(for {})", bob.name())))
+    };
+    eventually("the audit log", async || product.audit_log().lines().any(execs).then_some(())).await;
+
+    share(&alice, "dev", json!([])).await;
+    his.shows("no longer shared with you").await;
+    his.exits(255).await;
+    hers.types("echo alone:$answer\r").await;
+    hers.shows("alone:42").await;
+}
+
+/// A viewer that reads nothing must not hold up the shell.
+#[tokio::test]
+async fn who_only_looks_holds_up_nothing() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let mut shell = alice.shell().terminal(24, 100);
+    shell.types("echo up:$((40+2))\r").await;
+    shell.shows("up:42").await;
+    let onlooker = alice.ssh("shells 1 --read-only").argument("-tt").reads_later().start();
+    eventually("two look", async || alice.ssh("shells").run().await.text().contains("(2)").then_some(())).await;
+    shell
+        .types("yes 'a line of some length, to fill what there is to fill' | head -n 400000; echo done:$((40+2))\r")
+        .await;
+    shell.shows("done:42").await;
+    onlooker.kill().await;
+}
+
+/// Less than before is taken back, too.
+#[tokio::test]
+async fn a_guest_who_may_only_look_from_now_on_is_put_out() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    alice.is_running().await;
+    share(&alice, "dev", json!([{"user": bob.name()}])).await;
+    let login = login(&bob, "dev", &alice);
+    is_let_in(&bob, &login).await;
+    let session = held(&bob, &login).await;
+    share(&alice, "dev", json!([{"user": bob.name(), "readOnly": true}])).await;
+    session.finish().await.exits(255).says("no longer shared with you as it was");
+    eventually_within(Duration::from_secs(10), "the right is gone", async || {
+        alice.api::<RoleBinding>().get_opt("dev-guests").await.expect("the API server answers").is_none().then_some(())
+    })
+    .await;
+}
+
+/// The verbs are about his own DevServers, wherever he is; only those that enter one know another's.
+#[tokio::test]
+async fn verbs_in_anothers_devserver_are_about_ones_own() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    alice.is_running().await;
+    bob.is_running().await;
+    share(&alice, "dev", json!([{"user": bob.name()}])).await;
+    let login = login(&bob, "dev", &alice);
+    is_let_in(&bob, &login).await;
+    assert!(alice.ssh("devctl share dev").run().await.text().contains(bob.name()));
+    // Neither hers nor his: he has to say which.
+    bob.ssh("devctl suspend").login(&login).run().await.fails();
+    for user in [&alice, &bob] {
+        let server = user.api::<DevServer>().get("dev").await.expect("it is there");
+        assert!(server.spec.lifecycle.is_none_or(|lifecycle| !lifecycle.suspended), "{}", user.name());
+    }
+    let name = format!("dev.{}", alice.name());
+    bob.ssh(&format!("devctl delete --yes {name}")).run().await.fails();
+    alice.api::<DevServer>().get("dev").await.expect("it is there");
+
+    // Entered by a verb, it ends as any other session there, and the connection stays.
+    let mut session = bob.ssh(&format!("devctl ssh {name} '{ECHO}'")).input(Input::Held).start();
+    session.types("here\n").await;
+    session.prints("here\n").await;
+    alice.ssh(&format!("devctl share dev {} --remove", bob.name())).run().await.exits(0).says("may not enter");
+    session.finish().await.exits(255).says("no longer shared with you");
+    bob.ssh(&format!("devctl ssh {name} true")).run().await.exits(255).says("you have no DevServer");
+}
