@@ -50,10 +50,8 @@ impl Stores {
         }
     }
 
-    /// The owner of what is in `namespace`, and all of her DevServers.
-    pub(super) fn owner(&self, namespace: &str) -> (Option<Arc<DevServerUser>>, Vec<Arc<DevServer>>) {
-        let user = namespace.strip_prefix("dev-").and_then(|user| self.users.get(&ObjectRef::new(user)));
-        (user, self.devservers_in(namespace))
+    pub(super) fn user(&self, name: &str) -> Option<Arc<DevServerUser>> {
+        self.users.get(&ObjectRef::new(name))
     }
 
     pub(super) fn devservers_in(&self, namespace: &str) -> Vec<Arc<DevServer>> {

@@ -129,8 +129,9 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     let key = ObjectRef::from_obj(&*server);
     let seen = context.stores.fetch(&server);
     let wanted = resolve::resolve(&server, &seen.flavors, &context.config).and_then(|wanted| {
-        let (user, servers) = context.stores.owner(&wanted.namespace);
-        limits::check(&server, &wanted, user.as_deref(), &servers).map(|()| wanted)
+        let servers = || context.stores.devservers_in(&wanted.namespace);
+        limits::check(&server, &wanted, context.stores.user(&wanted.user).as_deref(), servers)?;
+        Ok(wanted)
     });
     let done = match &wanted {
         Ok(wanted) if server.metadata.deletion_timestamp.is_none() => {
