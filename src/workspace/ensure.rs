@@ -292,6 +292,7 @@ impl Workspaces {
             Some(object) => object,
             None => Arc::new(self.create_user(user).await?),
         };
+        let object = self.cache.with_teams(&object);
         Ok(provisioning::ensure_user(&self.client, &object, &self.provisioning, &|_| {}).await?)
     }
 
