@@ -45,8 +45,9 @@ pub(super) fn forwarded() {
     COUNTS.forwarded.now();
 }
 
-/// A session's program runs.
+/// A session's program runs. Whoever begins one uses the pod, if it never says a word.
 pub(super) fn program() -> Counted {
+    input();
     Counted::one(&COUNTS.programs)
 }
 

@@ -204,7 +204,7 @@ pub struct DevServerStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Activity {
-    /// When somebody last typed, or sent something to a program.
+    /// When somebody last typed, began a program, or sent something to one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_input_time: Option<Time>,
     /// When a session's program last wrote something.

@@ -59,6 +59,7 @@ pub(super) const OPERATE: &[Rule] = &[
     rule(WATCH, OURS, "devserverusers"),
     rule(WATCH, OURS, "devservers"),
     rule(WATCH, OURS, "devserverflavors"),
+    rule(&["patch"], OURS, "devservers"),
     rule(WATCH, OURS, "devserverteams"),
     status(&["patch"], OURS, "devservers"),
     status(&["patch"], OURS, "devserverusers"),

@@ -32,15 +32,10 @@ impl Keyboard {
                 b'\n' => self.end_line(),
                 CTRL_C if self.raw => self.interrupted.cancel(),
                 CTRL_D if self.raw && self.line.is_empty() => return None,
-                ERASE | BACKSPACE if self.raw => {
-                    if self.erase() {
-                        shown.extend_from_slice(b"\x08 \x08");
-                    }
-                }
-                CTRL_U if self.raw => {
-                    while self.erase() {
-                        shown.extend_from_slice(b"\x08 \x08");
-                    }
+                ERASE | BACKSPACE | CTRL_U if self.raw => {
+                    let most = if byte == CTRL_U { usize::MAX } else { 1 };
+                    let erased = (0..most).take_while(|_| self.erase()).count();
+                    shown.extend_from_slice(&b"\x08 \x08".repeat(erased));
                 }
                 ..b' ' if self.raw => {}
                 _ if self.line.len() < MAX_LINE => {

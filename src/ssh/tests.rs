@@ -87,6 +87,10 @@ impl Run for EchoWorkspaces {
         Vec::new()
     }
 
+    fn notices(&self, _: &Identity, _: &Target) -> futures::stream::BoxStream<'static, String> {
+        futures::StreamExt::boxed(futures::stream::pending())
+    }
+
     fn why_gone<'a>(&'a self, _: &'a Identity, _: &'a Target) -> BoxFuture<'a, Option<String>> {
         Box::pin(std::future::ready(None))
     }

@@ -7,23 +7,30 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use super::Workspace;
 use super::carriers::Agent;
+use super::notices::Plan;
 use crate::agent::request;
-use crate::api::{Activity, DevServer, names};
+use crate::api::{Activity, DevServer, SuspensionReason, names};
 
-/// Reports every so often, for as long as the carrier lasts, whatever changed since.
-pub(super) async fn report(agent: Agent, workspace: Workspace, client: kube::Client, every: Duration) {
+/// Reports every so often, for as long as the carrier lasts, whatever changed since; soon, while the DevServer is about to
+/// be suspended for being idle.
+pub(super) async fn report(
+    agent: Agent,
+    workspace: Workspace,
+    client: kube::Client,
+    every: Duration,
+    mut plan: watch::Receiver<Plan>,
+) {
     let servers: Api<DevServer> = Api::namespaced(client, &workspace.namespace);
     let params = PatchParams::apply(names::FIELD_MANAGER).force();
     let mut reported = None;
-    let mut ticks = interval_at(Instant::now() + every, every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        wait(every, &mut plan).await;
         let activity = match agent.activity().await {
             Ok(activity) => as_times(&activity, Timestamp::now()),
             // An agent older than this server counts nothing, or the carrier is at its end.
@@ -43,6 +50,23 @@ pub(super) async fn report(agent: Agent, workspace: Workspace, client: kube::Cli
         }
     }
 }
+
+async fn wait(every: Duration, plan: &mut watch::Receiver<Plan>) {
+    let began = Instant::now();
+    loop {
+        let idle = plan.borrow_and_update().as_ref().is_some_and(|plan| plan.reason == SuspensionReason::Idle);
+        let end = began + if idle { every.min(SOON) } else { every };
+        match timeout_at(end, plan.changed()).await {
+            Ok(Ok(())) => {}
+            // The plans end with a shutdown only.
+            Ok(Err(_)) => return tokio::time::sleep_until(end).await,
+            Err(_) => return,
+        }
+    }
+}
+
+/// How long a sign of use may take to be told where it matters.
+const SOON: Duration = Duration::from_secs(5);
 
 fn as_times(activity: &request::Activity, now: Timestamp) -> Activity {
     let request::Activity { input_seconds, output_seconds, forwarded_seconds, programs, forwards } = activity;

@@ -16,6 +16,7 @@ use tracing::{debug, info};
 
 use super::exec::{self, ExecRequest, Frame};
 use super::listeners::Listeners;
+use super::notices::Plans;
 use super::{Config, Error, Workspace, activity};
 use crate::api::names;
 use crate::carrier::{self, Carrier, Hold, Keepalive, Link, Side};
@@ -27,6 +28,7 @@ pub(super) struct Carriers {
     keepalive: Keepalive,
     linger: Duration,
     activity_interval: Duration,
+    plans: Plans,
     of_pods: Arc<DashMap<Workspace, Arc<OnceCell<Agent>>>>,
 }
 
@@ -51,10 +53,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Carriers {
-    pub(super) fn new(client: kube::Client, config: &Config) -> Self {
+    pub(super) fn new(client: kube::Client, config: &Config, plans: Plans) -> Self {
         let keepalive = Keepalive { ping: config.exec_ping, patience: 3, grace: config.carrier_grace };
         let (linger, activity_interval) = (config.carrier_linger, config.activity_interval);
-        Self { client, keepalive, linger, activity_interval, of_pods: Arc::default() }
+        Self { client, keepalive, linger, activity_interval, plans, of_pods: Arc::default() }
     }
 
     /// The workspace's agent, to which there is a link when this returns.
@@ -93,7 +95,8 @@ impl Carriers {
             Ok(Ok(())) => {
                 let agent = Agent { carrier, broken_since, listeners: Listeners::serve(incoming) };
                 let (workspace, client) = (workspace.clone(), self.client.clone());
-                tokio::spawn(activity::report(agent.clone(), workspace, client, self.activity_interval));
+                let plan = self.plans.of(&workspace.namespace, &workspace.devserver);
+                tokio::spawn(activity::report(agent.clone(), workspace, client, self.activity_interval, plan));
                 Ok((agent, hold))
             }
             Ok(Err(error)) => Err(error),
@@ -239,18 +242,25 @@ fn read(message: Result<Message, tungstenite::Error>) -> Option<Result<Bytes, Er
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
+
     use super::*;
+    use crate::workspace::Cache;
 
     fn carriers() -> Carriers {
         let away = tower::service_fn(async |_: http::Request<kube::client::Body>| {
             Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("no cluster here"))
         });
         let grace = Duration::from_secs(60);
+        let client = kube::Client::new(away, "default");
+        let cache = Cache::start(&client, &TaskTracker::new(), &CancellationToken::new());
         Carriers {
-            client: kube::Client::new(away, "default"),
+            client,
             keepalive: Keepalive { ping: grace, patience: 3, grace },
             linger: Duration::ZERO,
             activity_interval: grace,
+            plans: Plans::start(cache),
             of_pods: Arc::default(),
         }
     }

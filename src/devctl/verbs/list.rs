@@ -191,7 +191,7 @@ mod tests {
         }))
         .unwrap();
         let now: Timestamp = "2026-01-01T01:00:00Z".parse().unwrap();
-        let text = table(&[server.clone()], &Pods::default(), Format::Table, now).render(None, false);
+        let text = table(&[server], &Pods::default(), Format::Table, now).render(None, false);
         let rows: Vec<Vec<&str>> =
             text.lines().map(|line| line.split("   ").map(str::trim).filter(|c| !c.is_empty()).collect()).collect();
         assert_eq!(rows[1], ["train", "gpu-1", "(default)", "Running", "60m", "in 3h"]);

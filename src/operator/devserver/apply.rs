@@ -56,6 +56,8 @@ pub(super) enum Error {
     CreatePod(#[source] Box<kube::Error>),
     #[error("failed to delete the pod")]
     DeletePod(#[source] Box<kube::Error>),
+    #[error("failed to suspend the DevServer")]
+    Suspend(#[source] Box<kube::Error>),
     #[error("failed to write the DevServer's status")]
     Status(#[source] Box<kube::Error>),
 }
@@ -97,7 +99,8 @@ pub(super) async fn apply(
                 done.note.get_or_insert_with(|| late.to_owned());
             }
         }
-        Step::WaitUntilGone => {}
+        // A pod that is to sleep is not applied.
+        Step::WaitUntilGone | Step::Suspend => {}
         Step::WaitForVolume => done.look_again = Some(patience),
         Step::Pause(pause) => done.look_again = Some(pause),
         Step::Replace | Step::ClearAway => {
@@ -183,13 +186,13 @@ async fn already_exists(pods: &Api<Pod>, name: &str, owner_uid: &str) -> Result<
     Ok(Created::Refused(Refusal { kind: RefusalKind::NameTaken, message }))
 }
 
-async fn delete_pod(context: &Context, pod: &Pod, why: Step) -> Result<(), Error> {
+pub(super) async fn delete_pod(context: &Context, pod: &Pod, why: Step) -> Result<(), Error> {
     let pods: Api<Pod> = namespaced(&context.client, pod);
     let preconditions = Preconditions { uid: pod.uid(), resource_version: None };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     match pods.delete(&pod.name_any(), &params).await {
         Ok(_) => {
-            info!(namespace = pod.namespace(), pod = pod.name_any(), ?why, "pod deleted, to be made anew");
+            info!(namespace = pod.namespace(), pod = pod.name_any(), ?why, "pod deleted");
             Ok(())
         }
         // Gone, or another by now: the watch will tell.

@@ -50,8 +50,9 @@ impl Stores {
         }
     }
 
-    pub(super) fn user(&self, name: &str) -> Option<Arc<DevServerUser>> {
-        self.users.get(&ObjectRef::new(name))
+    /// The owner of what is in `namespace`.
+    pub(super) fn owner(&self, namespace: &str) -> Option<Arc<DevServerUser>> {
+        self.users.get(&ObjectRef::new(namespace.strip_prefix("dev-")?))
     }
 
     pub(super) fn devservers_in(&self, namespace: &str) -> Vec<Arc<DevServer>> {

@@ -1,12 +1,18 @@
 //! What a user's object allows her DevServers. Pure.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::ResourceExt;
 
 use super::resolve::{Invalid, Resolved};
 use crate::api::user::UserLimits;
 use crate::api::{DevServer, DevServerUser};
+
+/// For how long one of hers may run, whatever its spec says.
+pub(super) fn time(user: &DevServerUser) -> Option<Duration> {
+    user.spec.limits.as_ref()?.max_time_to_live.as_ref()?.get()
+}
 
 /// Whether `server`, one of its owner's `servers`, is within her limits. Most have none, and nobody counts.
 pub(super) fn check(

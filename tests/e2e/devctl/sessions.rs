@@ -32,8 +32,10 @@ async fn shells_are_those_of_the_named_devserver() {
     let mut first = Ssh::new(product.front(), &format!("{}+second", alice.name())).key(alice.key()).terminal(24, 100);
     first.types("echo said:$((40+2))\r").await;
     first.shows_row("said:42").await;
-    assert!(devctl(&alice, "shells second -o json").run().await.exits(0).text().contains("\"number\":1"));
-    let mut onlooker = devctl(&alice, "shells second 1 --read-only").terminal(24, 100);
+    let list = devctl(&alice, "shells second -o json").run().await.exits(0).text();
+    let list: serde_json::Value = serde_json::from_str(&list).expect("it is JSON");
+    assert_eq!(list[0]["number"], 1);
+    let onlooker = devctl(&alice, "shells second 1 --read-only").terminal(24, 100);
     onlooker.shows_row("said:42").await;
     onlooker.kill().await;
     first.types("exit\r").await;

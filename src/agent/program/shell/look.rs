@@ -88,6 +88,7 @@ impl Shell {
             self.ssh_agent.as_ref().zip(*ssh_agent).map(|(socket, listener)| socket.listen(listener, carrier));
         let _display = self.display.as_ref().and_then(|display| lead(display, x11.as_ref(), carrier));
         let (number, gone) = (NEXT.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
+        activity::input();
         self.lookers().insert(number, Looker { carrier: carrier.clone(), gone: gone.clone() });
         let viewer = Viewer { number, sender: sender.clone(), size: terminal.size, notice, gone: gone.clone() };
         if self.orders.send(Order::Attach(viewer)).await.is_ok() {

@@ -44,12 +44,20 @@ fn read(flavor: &DevServerFlavor) -> ResolvedFlavor {
         node_selector,
         tolerations,
         runtime_class_name,
-        time_limit: _, // of a life, not of a pod
+        time_limit,
         allowed_users: _,
         volumes,
         default: _,
     } = flavor.spec.clone();
-    ResolvedFlavor { name: Some(flavor.name_any()), resources, node_selector, tolerations, runtime_class_name, volumes }
+    ResolvedFlavor {
+        name: Some(flavor.name_any()),
+        resources,
+        node_selector,
+        tolerations,
+        runtime_class_name,
+        time_limit: time_limit.and_then(|limit| limit.get()),
+        volumes,
+    }
 }
 
 #[cfg(test)]

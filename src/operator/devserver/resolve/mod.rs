@@ -7,6 +7,7 @@ mod volumes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements, Toleration};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -69,6 +70,8 @@ pub(super) struct ResolvedFlavor {
     pub(super) node_selector: BTreeMap<String, String>,
     pub(super) tolerations: Vec<Toleration>,
     pub(super) runtime_class_name: Option<String>,
+    /// For how long a DevServer of it may run.
+    pub(super) time_limit: Option<Duration>,
     volumes: Vec<Volume>,
 }
 
