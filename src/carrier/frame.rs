@@ -6,9 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 
-/// Largest payload of a [`Message::Data`] or [`Message::Stderr`], in bytes; what is longer is cut. With its header it
-/// fills the 32 KiB buffers through which API server, kubelet and runtime copy: a few bytes more would double their reads.
-pub const MAX_DATA: usize = 32 * 1024 - HEADER;
+/// Of the buffers through which API server, kubelet and runtime copy, in bytes: a few bytes more than fill them double
+/// their reads.
+pub(super) const COPIED_AT_ONCE: usize = 32 * 1024;
+/// Largest payload of a [`Message::Data`] or [`Message::Stderr`], in bytes; what is longer is cut. SSH's packets have as
+/// much.
+pub const MAX_DATA: usize = 32 * 1024;
+/// Of a payload that fills one of those buffers with its header, in bytes: for data that could be cut anywhere.
+pub const GOOD_DATA: usize = COPIED_AT_ONCE - HEADER;
 /// Largest payload of any message, in bytes. A stream that sends a longer one ends.
 pub const MAX_PAYLOAD: usize = MAX_FRAME - (HEADER - 4);
 /// Largest frame that is taken, in bytes.
@@ -42,6 +47,10 @@ pub(super) struct Hello {
     /// For how many seconds this side waits for the next link when this one breaks.
     #[serde(default)]
     pub(super) grace: Option<u64>,
+    /// Bytes of data on each stream that this side takes before it must have acknowledged some. Always the same; those who
+    /// say nothing take 1 MiB.
+    #[serde(default)]
+    pub(super) window: Option<u64>,
     /// How many messages of each stream have arrived, so that the other side repeats the rest.
     pub(super) received: Vec<(u32, u64)>,
 }
@@ -178,7 +187,7 @@ mod tests {
 
     fn all() -> Vec<Frame> {
         let data = Bytes::from_static(b"data");
-        let hello = Hello { version: 1, carrier: "c".into(), grace: Some(60), received: vec![(1, 2)] };
+        let hello = Hello { version: 1, carrier: "c".into(), grace: Some(60), window: Some(7), received: vec![(1, 2)] };
         let mut bodies = vec![Body::Hello(hello), Body::Ping, Body::Pong];
         bodies.push(Body::Acknowledge(Acknowledgement { messages: u64::MAX, bytes: 7 }));
         let open = Message::Open(data.clone());

@@ -9,7 +9,7 @@ use futures::{Sink, StreamExt, sink, stream};
 use tokio::task::{JoinHandle, yield_now};
 
 use super::frame::Frame;
-use super::state::WINDOW;
+use super::state::MAX_WINDOW;
 use super::{Carrier, Error, Keepalive, Link, Message, Side, Stream, accept};
 
 const NAME: &str = "one";
@@ -101,7 +101,7 @@ async fn linked(carrier: &Carrier, side: Side, wire: &[u8], taken: usize) -> Res
             }
         }));
     match side {
-        Side::Bastion => carrier.link(Link { source, sink }, KEEPALIVE, || {}).await,
+        Side::Bastion => carrier.link(Link { source, sink }, KEEPALIVE, |_| {}).await,
         Side::Agent => {
             let accepted = accept(&mut source).await?;
             carrier.accepted(Link { source, sink }, accepted).await
@@ -113,7 +113,7 @@ async fn linked(carrier: &Carrier, side: Side, wire: &[u8], taken: usize) -> Res
 async fn use_stream(stream: Stream, is_read: bool) {
     let Stream { sender, mut receiver } = stream;
     let send = async {
-        let _ = sender.data(Bytes::from_static(&[b'x'; 3 * WINDOW])).await;
+        let _ = sender.data(Bytes::from_static(&[b'x'; 3 * MAX_WINDOW])).await;
         let _ = sender.send(Message::Eof);
     };
     let read = async {
@@ -139,7 +139,7 @@ pub(crate) mod seeds {
     }
 
     fn hello(received: Vec<(u32, u64)>) -> (u32, Body) {
-        (0, Body::Hello(Hello { version: VERSION, carrier: NAME.into(), grace: Some(60), received }))
+        (0, Body::Hello(Hello { version: VERSION, carrier: NAME.into(), grace: Some(60), window: None, received }))
     }
 
     fn talk() -> Vec<(u32, Body)> {

@@ -1,18 +1,21 @@
 //! Serves a carrier over one pair of byte streams, for as long as that lasts.
 
+use std::future::pending;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{Sink, SinkExt, StreamExt};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::frame::{Body, Frame, Hello};
+use super::frame::{Body, COPIED_AT_ONCE, Frame, Hello};
+use super::pulse::{Pulse, Step};
 use super::{Carrier, Error, VERSION};
 
-/// Bytes of frames, but for the last of them, that are written as one: few and large writes, for all that lies between
-/// takes its time for each.
-const BATCH: usize = 96 * 1024;
+/// Bytes that are written as one while there is more: few and large writes, for all that lies between takes its time for
+/// each.
+const BATCH: usize = 3 * COPIED_AT_ONCE;
 /// What a side that said nothing yet may need to say hello.
 const HELLO: Duration = Duration::from_secs(10);
 
@@ -30,6 +33,17 @@ pub struct Keepalive {
     pub patience: u32,
     /// How long the next link is waited for, on both sides.
     pub grace: Duration,
+}
+
+/// How a link does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum News {
+    /// Both sides have agreed.
+    Linked,
+    /// Something should have been heard since then. It may yet be.
+    Silent(Instant),
+    /// It was.
+    Heard,
 }
 
 /// The first frame from a side that wants to link to the carrier it names.
@@ -68,12 +82,12 @@ where
 
 impl Carrier {
     /// Links the carrier anew to the side that knows it, and serves until that breaks. Takes over from an older link.
-    /// `linked` is called once both sides have agreed.
+    /// `news` is called with what happens.
     pub async fn link<R, W, E, F>(
         &self,
         mut link: Link<R, W>,
         keepalive: Keepalive,
-        linked: impl FnOnce(),
+        mut news: impl FnMut(News) + Send,
     ) -> Result<(), Error>
     where
         R: futures::Stream<Item = Result<Bytes, E>> + Unpin,
@@ -88,9 +102,10 @@ impl Carrier {
         if hello.carrier != self.name() {
             return Err(Error::Forgotten);
         }
+        self.0.state().agree(hello.window);
         self.0.state().relink(&hello.received)?;
-        linked();
-        self.serve(link, buffer, Some(keepalive), unlink).await
+        news(News::Linked);
+        self.serve(link, buffer, Some(keepalive), &mut news, unlink).await
     }
 
     /// The other end of [`Carrier::link`], after [`accept`].
@@ -103,8 +118,9 @@ impl Carrier {
     {
         let (unlink, _linked) = self.take_over().await;
         self.say_hello(&mut link.sink, None).await?;
+        self.0.state().agree(accepted.hello.window);
         self.0.state().relink(&accepted.hello.received)?;
-        self.serve(link, accepted.buffer, None, unlink).await
+        self.serve(link, accepted.buffer, None, &mut |_| {}, unlink).await
     }
 
     /// Ends the link in use, and waits until it took the last of what came.
@@ -119,9 +135,12 @@ impl Carrier {
         W: Sink<Bytes, Error = F> + Unpin,
         F: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let received = self.0.state().received();
+        let (received, window) = {
+            let mut state = self.0.state();
+            (state.received(), Some(state.own_window()))
+        };
         let grace = grace.map(|grace| grace.as_secs());
-        let hello = Hello { version: VERSION, carrier: self.name().to_owned(), grace, received };
+        let hello = Hello { version: VERSION, carrier: self.name().to_owned(), grace, window, received };
         let mut buffer = BytesMut::new();
         Frame { stream: 0, body: Body::Hello(hello) }.encode(&mut buffer);
         sink.send(buffer.freeze()).await.map_err(|error| Error::Broken(error.into()))
@@ -132,6 +151,7 @@ impl Carrier {
         link: Link<R, W>,
         buffer: BytesMut,
         keepalive: Option<Keepalive>,
+        news: &mut (dyn FnMut(News) + Send),
         unlink: CancellationToken,
     ) -> Result<(), Error>
     where
@@ -141,22 +161,17 @@ impl Carrier {
         F: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let Link { source, sink } = link;
-        let (heard, hearing) = tokio::sync::watch::channel(());
-        let both = async {
-            tokio::try_join!(self.read(source, buffer, &heard), self.write(sink, keepalive, hearing)).map(|_| ())
-        };
+        let (heard, hearing) = watch::channel(());
+        let pulse = keepalive.map(|keepalive| Pulse::new(keepalive, hearing));
+        let both =
+            async { tokio::try_join!(self.read(source, buffer, &heard), self.write(sink, pulse, news)).map(|_| ()) };
         tokio::select! {
             ended = both => ended,
             () = unlink.cancelled() => Err(Error::Replaced),
         }
     }
 
-    async fn read<R, E>(
-        &self,
-        mut source: R,
-        mut buffer: BytesMut,
-        heard: &tokio::sync::watch::Sender<()>,
-    ) -> Result<(), Error>
+    async fn read<R, E>(&self, mut source: R, mut buffer: BytesMut, heard: &watch::Sender<()>) -> Result<(), Error>
     where
         R: futures::Stream<Item = Result<Bytes, E>> + Unpin,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -178,40 +193,80 @@ impl Carrier {
     async fn write<W, F>(
         &self,
         mut sink: W,
-        keepalive: Option<Keepalive>,
-        mut hearing: tokio::sync::watch::Receiver<()>,
+        mut pulse: Option<Pulse>,
+        news: &mut (dyn FnMut(News) + Send),
     ) -> Result<(), Error>
     where
         W: Sink<Bytes, Error = F> + Unpin,
         F: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        // Far enough away where nobody pings.
-        let period = keepalive.map_or(Duration::from_secs(3600), |keepalive| keepalive.ping);
-        let mut ping = interval_at(Instant::now() + period, period);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut unanswered = 0;
+        let mut buffer = BytesMut::new();
         loop {
-            let mut buffer = BytesMut::new();
             self.0.state().write(&mut buffer, BATCH);
             if !buffer.is_empty() {
-                sink.send(buffer.freeze()).await.map_err(|error| Error::Broken(error.into()))?;
+                // While there is more, what does not fill the buffers on the way goes with that.
+                let unfilled = if buffer.len() < BATCH { 0 } else { buffer.len() % COPIED_AT_ONCE };
+                let batch = buffer.split_to(buffer.len() - unfilled).freeze();
+                send(&mut sink, batch, &mut pulse, news).await?;
                 continue;
             }
+            buffer = BytesMut::new(); // Whoever says nothing needs no memory for it.
             tokio::select! {
                 () = self.0.changed.notified() => {}
-                _ = ping.tick(), if keepalive.is_some() => {
-                    unanswered = if hearing.has_changed().unwrap_or(false) { 0 } else { unanswered + 1 };
-                    hearing.mark_unchanged();
-                    if keepalive.is_some_and(|keepalive| unanswered > keepalive.patience) {
-                        return Err(Error::Silent);
+                step = next_step(&mut pulse) => {
+                    if tell(step, news)? {
+                        let mut ping = BytesMut::new();
+                        Frame { stream: 0, body: Body::Ping }.encode(&mut ping);
+                        send(&mut sink, ping.freeze(), &mut pulse, news).await?;
                     }
-                    let mut buffer = BytesMut::new();
-                    Frame { stream: 0, body: Body::Ping }.encode(&mut buffer);
-                    sink.send(buffer.freeze()).await.map_err(|error| Error::Broken(error.into()))?;
                 }
             }
         }
     }
+}
+
+/// A node that is silent takes nothing after a while: that must not go unnoticed.
+async fn send<W, F>(
+    sink: &mut W,
+    bytes: Bytes,
+    pulse: &mut Option<Pulse>,
+    news: &mut (dyn FnMut(News) + Send),
+) -> Result<(), Error>
+where
+    W: Sink<Bytes, Error = F> + Unpin,
+    F: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if let Some(pulse) = pulse {
+        pulse.wrote();
+    }
+    let mut sent = sink.send(bytes);
+    loop {
+        tokio::select! {
+            biased;
+            sent = &mut sent => return sent.map_err(|error| Error::Broken(error.into())),
+            // What is being sent asks as well as a ping, which could not be sent now.
+            step = next_step(pulse) => drop(tell(step, news)?),
+        }
+    }
+}
+
+/// Never, for the side that does not ask. Cancel safe.
+async fn next_step(pulse: &mut Option<Pulse>) -> Step {
+    match pulse {
+        Some(pulse) => pulse.step().await,
+        None => pending().await,
+    }
+}
+
+/// Whether a ping is to be sent.
+fn tell(step: Step, news: &mut (dyn FnMut(News) + Send)) -> Result<bool, Error> {
+    match step {
+        Step::Ping => return Ok(true),
+        Step::Silent(since) => news(News::Silent(since)),
+        Step::Heard => news(News::Heard),
+        Step::Gone => return Err(Error::Silent),
+    }
+    Ok(false)
 }
 
 async fn read_hello<R, E>(source: &mut R, buffer: &mut BytesMut) -> Result<Hello, Error>

@@ -9,13 +9,14 @@ mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod link;
+mod pulse;
 mod state;
 mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use frame::{MAX_DATA, MAX_PAYLOAD, Message, json, parse};
-pub use link::{Accepted, Keepalive, Link, accept};
+pub use frame::{GOOD_DATA, MAX_DATA, MAX_PAYLOAD, Message, json, parse};
+pub use link::{Accepted, Keepalive, Link, News, accept};
 pub use stream::{Credit, Ended, Receiver, Sender, Stream};
 
 use std::sync::{Arc, Mutex, MutexGuard};

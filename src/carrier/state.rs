@@ -10,13 +10,24 @@ use super::frame::{Acknowledgement, Body, Frame, Message};
 use super::stream::Stream;
 use super::{Error, Opened, Shared, Side};
 
-/// Bytes of data that may be under way on each stream, each way: also the most that each side keeps of it in memory. The
-/// way through API server, kubelet and runtime holds so much that 256 KiB slow an upload to a third.
-pub(super) const WINDOW: usize = 1024 * 1024;
+/// Bytes of data on each stream that a side takes before it must have acknowledged some: also the most that each side keeps
+/// of it in memory. What is under way to the bastion is waited for by the echoes of keystrokes; the way to the pod holds so
+/// much that 256 KiB slow an upload to a third, and 1 MiB still a little.
+pub(super) const fn window_of(side: Side) -> usize {
+    match side {
+        Side::Bastion => OLD_WINDOW,
+        Side::Agent => MAX_WINDOW,
+    }
+}
+
+/// What a side takes that does not say what it takes.
+const OLD_WINDOW: usize = 1024 * 1024;
+/// More is not sent, whatever the other side takes.
+pub(super) const MAX_WINDOW: usize = 2 * 1024 * 1024;
 /// Arrived messages that need not be told of at once.
 const UNTOLD_MESSAGES: u64 = 64;
-/// Each telling costs all that lies between as much as a piece of data does.
-const UNTOLD_BYTES: u64 = WINDOW as u64 / 4;
+/// The part of the window of which the same is true: each telling costs all that lies between as much as a piece of data.
+const UNTOLD_PART: usize = 4;
 /// Streams that the other side may have open.
 const MAX_STREAMS: usize = 16 * 1024;
 /// Messages without weight that may wait for their reader.
@@ -38,6 +49,11 @@ pub(super) struct State {
     /// Those who are about to open a stream.
     holds: usize,
     pub(super) closed: bool,
+    side: Side,
+    /// The window of the other side.
+    window: usize,
+    /// That of this side, as far as the other knows it.
+    own_window: usize,
 }
 
 pub(super) struct Entry {
@@ -66,7 +82,9 @@ impl State {
     pub(super) fn new(side: Side) -> Self {
         let next = if side == Side::Bastion { 1 } else { 2 };
         let (streams, ready, gone) = Default::default();
-        Self { streams, ready, pong: false, gone, next, newest: 0, holds: 0, closed: false }
+        let (window, own_window) = (OLD_WINDOW, OLD_WINDOW);
+        let (pong, newest, holds, closed) = (false, 0, 0, false);
+        Self { streams, ready, pong, gone, next, newest, holds, closed, side, window, own_window }
     }
 
     pub(super) fn open(&mut self, shared: &Arc<Shared>, request: Bytes) -> Stream {
@@ -81,7 +99,7 @@ impl State {
 
     fn insert(&mut self, shared: &Arc<Shared>, id: u32, arrived: u64) -> Stream {
         let (inbound, messages) = mpsc::unbounded_channel();
-        let window = Arc::new(Semaphore::new(WINDOW));
+        let window = Arc::new(Semaphore::new(self.window));
         if self.closed {
             window.close();
             return Stream::new(shared.clone(), id, window, messages);
@@ -130,7 +148,7 @@ impl State {
         let Some(entry) = self.streams.get_mut(&id) else { return false };
         entry.arrived.bytes += weight as u64;
         entry.taken_messages += 1;
-        let due = entry.is_due();
+        let due = entry.is_due(self.own_window);
         if due {
             self.make_ready(id);
         }
@@ -150,6 +168,22 @@ impl State {
         let mut received: Vec<_> = self.streams.iter().map(|(&id, entry)| (id, entry.arrived.messages)).collect();
         received.sort_unstable();
         received
+    }
+
+    pub(super) fn own_window(&self) -> u64 {
+        window_of(self.side) as u64
+    }
+
+    /// The other side tells its window, always the same; then it also knows that of this one.
+    pub(super) fn agree(&mut self, window: Option<u64>) {
+        let Some(window) = window else { return };
+        self.own_window = window_of(self.side);
+        let window = usize::try_from(window).unwrap_or(MAX_WINDOW).min(MAX_WINDOW);
+        let wider = window.saturating_sub(self.window);
+        self.window += wider;
+        for entry in self.streams.values() {
+            entry.window.add_permits(wider);
+        }
     }
 
     /// A link begins: what the other side did not receive is to be written again.
@@ -225,10 +259,10 @@ impl State {
         let weight = message.weight() as u64;
         entry.arrived.messages += 1;
         entry.arrived_bytes += weight;
-        if entry.arrived_bytes - entry.arrived.bytes > WINDOW as u64 {
+        if entry.arrived_bytes - entry.arrived.bytes > window_of(self.side) as u64 {
             return Err(Error::Protocol("more data than the window allows"));
         }
-        if entry.arrived.messages - entry.taken_messages > MAX_WAITING + WINDOW as u64 {
+        if entry.arrived.messages - entry.taken_messages > MAX_WAITING + window_of(self.side) as u64 {
             return Err(Error::Protocol("more messages than anybody reads"));
         }
         if message == Message::End {
@@ -239,7 +273,7 @@ impl State {
             entry.arrived.bytes += weight; // Nobody reads it.
             entry.taken_messages += 1;
         }
-        if entry.is_due() {
+        if entry.is_due(self.own_window) {
             self.make_ready(id);
         }
         Ok(())
@@ -301,9 +335,11 @@ impl State {
         assert!(self.gone.len() <= MAX_STREAMS + 1);
         for entry in self.streams.values() {
             let kept: usize = entry.outgoing.iter().map(Message::weight).sum();
-            assert!(kept <= WINDOW && entry.written <= entry.outgoing.len());
-            assert!(entry.arrived_bytes - entry.arrived.bytes <= WINDOW as u64);
-            assert!(entry.ended_here || entry.window.is_closed() || kept + entry.window.available_permits() <= WINDOW);
+            assert!(kept <= MAX_WINDOW && entry.written <= entry.outgoing.len());
+            assert!(entry.arrived_bytes - entry.arrived.bytes <= MAX_WINDOW as u64);
+            assert!(
+                entry.ended_here || entry.window.is_closed() || kept + entry.window.available_permits() <= MAX_WINDOW
+            );
         }
     }
 
@@ -337,9 +373,9 @@ impl State {
 
 impl Entry {
     /// Whether the other side should hear now of what came.
-    fn is_due(&self) -> bool {
+    fn is_due(&self, window: usize) -> bool {
         self.arrived.messages - self.told.messages >= UNTOLD_MESSAGES
-            || self.arrived.bytes - self.told.bytes >= UNTOLD_BYTES
+            || self.arrived.bytes - self.told.bytes >= (window / UNTOLD_PART) as u64
             || (self.ended_there && self.told != self.arrived)
     }
 

@@ -6,7 +6,7 @@ use futures::channel::mpsc;
 use futures::{FutureExt, StreamExt};
 use tokio::task::JoinHandle;
 
-use super::frame::{Acknowledgement, Body, Frame};
+use super::frame::{Acknowledgement, Body, Frame, Hello};
 use super::*;
 
 const KEEPALIVE: Keepalive = Keepalive { ping: Duration::from_secs(5), patience: 3, grace: Duration::ZERO };
@@ -36,7 +36,7 @@ impl Pair {
                 agent.accepted(Link { source, sink: to_bastion }, accepted).await
             };
             let link = Link { source: from_agent.map(Ok::<_, Infallible>), sink: to_agent };
-            let _ = tokio::join!(bastion.link(link, KEEPALIVE, || {}), accept);
+            let _ = tokio::join!(bastion.link(link, KEEPALIVE, |_| {}), accept);
         })
     }
 }
@@ -230,4 +230,50 @@ async fn it_is_settled_once_the_other_side_has_heard_of_all_ends() {
     let _link = pair.link();
     pair.bastion.settled().await;
     assert!(agents.receiver.receive().await.is_none());
+}
+
+/// It waited for ever, with its pings behind what nobody took.
+#[tokio::test]
+async fn a_link_that_takes_nothing_is_given_up() {
+    let (bastion, _incoming) = Carrier::new(Side::Bastion, "one".into());
+    let _stream = bastion.open(Bytes::from_static(b"x"));
+    let mut hello = bytes::BytesMut::new();
+    let body = Body::Hello(Hello { version: VERSION, carrier: "one".into(), ..Hello::default() });
+    Frame { stream: 0, body }.encode(&mut hello);
+    let source = futures::stream::iter([Ok::<_, Infallible>(hello.freeze())]).chain(futures::stream::pending());
+    let sink = Box::pin(futures::sink::unfold(false, |said_hello, _: Bytes| async move {
+        match said_hello {
+            false => Ok::<_, Infallible>(true),
+            true => std::future::pending().await,
+        }
+    }));
+    let keepalive = Keepalive { ping: Duration::from_millis(10), ..KEEPALIVE };
+    let mut told = Vec::new();
+    let ended = bastion.link(Link { source: Box::pin(source), sink }, keepalive, |news| told.push(news)).await;
+    assert!(matches!(ended, Err(Error::Silent)), "{ended:?}");
+    assert_eq!(told, [News::Linked]);
+}
+
+/// The bytes that may be sent on the only stream.
+fn window(carrier: &Carrier) -> usize {
+    carrier.0.state().streams.values().map(|entry| entry.window.available_permits()).sum()
+}
+
+#[tokio::test]
+async fn a_side_sends_as_much_as_the_other_says_that_it_takes() {
+    let mut pair = Pair::new();
+    let _stream = pair.bastion.open(Bytes::from_static(b"x"));
+    assert_eq!(window(&pair.bastion), 1 << 20);
+    let _link = pair.link();
+    let _opened = pair.opened.recv().await.unwrap();
+    assert_eq!((window(&pair.bastion), window(&pair.agent)), (2 << 20, 1 << 20));
+}
+
+/// The agent of a pod that was made before agents told.
+#[tokio::test]
+async fn a_side_that_does_not_say_what_it_takes_gets_what_it_always_got() {
+    let (bastion, _incoming) = Carrier::new(Side::Bastion, "one".into());
+    let _stream = bastion.open(Bytes::from_static(b"x"));
+    bastion.0.state().agree(None);
+    assert_eq!(window(&bastion), 1 << 20);
 }

@@ -104,7 +104,10 @@ pub fn parse(words: &[String], columns: Option<u16>, colour: bool) -> Request {
         Ok(Asked::Laptop(verb)) => Request::Explain(Explanation { text: verb.explain(), exit: Exit::Usage }),
         Err(said) => {
             let text = said.render();
-            let text = if colour { text.ansi().to_string() } else { text.to_string() };
+            let mut text = if colour { text.ansi().to_string() } else { text.to_string() };
+            if !text.ends_with('\n') {
+                text.push('\n');
+            }
             Request::Explain(Explanation { text, exit: if said.use_stderr() { Exit::Usage } else { Exit::Done } })
         }
     }

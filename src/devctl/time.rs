@@ -13,10 +13,11 @@ pub(super) fn age(then: Option<&Time>, now: Timestamp) -> String {
     then.map_or_else(|| "-".to_owned(), |then| span(now.as_second().saturating_sub(then.0.as_second()).unsigned_abs()))
 }
 
-/// `in 3h`, or `3h ago`.
+/// `in 3h`, `3h ago`, or `now`.
 pub(super) fn relative(time: &Time, now: Timestamp) -> String {
     match time.0.as_second() - now.as_second() {
-        left @ 0.. => format!("in {}", span(left.unsigned_abs())),
+        0 => "now".to_owned(),
+        left @ 1.. => format!("in {}", span(left.unsigned_abs())),
         gone => format!("{} ago", span(gone.unsigned_abs())),
     }
 }
@@ -86,6 +87,7 @@ mod tests {
         let at = |second| Time(Timestamp::from_second(second).unwrap());
         assert_eq!(relative(&at(1_000_000 + 7200), now), "in 120m");
         assert_eq!(relative(&at(1_000_000 - 5), now), "5s ago");
+        assert_eq!(relative(&at(1_000_000), now), "now");
         assert_eq!(age(Some(&at(999_000)), now), "16m");
         assert_eq!(point(&at(1_000_060), now), "1970-01-12 13:47 UTC (in 60s)");
     }

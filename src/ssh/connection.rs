@@ -307,7 +307,7 @@ impl Handler for Connection {
         screen: u32,
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        let permitted = self.forwarder().is_some_and(|forwarder| forwarder.permits_x11());
+        let permitted = self.forwarder().is_some_and(|forwarder| forwarder.admit_x11());
         match forward::x11(single_connection, protocol, cookie, screen).filter(|_| permitted) {
             Some(_) => replies.channel_success(channel),
             None => replies.channel_failure(channel),

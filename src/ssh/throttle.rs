@@ -34,9 +34,13 @@ pub(super) enum Pace {
 
 /// Bytes that may wait before the socket is read no faster than programs read: less than one inbox keeps in memory.
 const FOLLOW_ABOVE: u64 = 128 * 1024;
+/// One inbox keeps so much in memory; what waits beyond is another's.
+const MOST_TIMES: u32 = 8;
 /// After so many waits in vain programs are not waited for, until one reads again.
 const STALL: u32 = 25;
-/// The longest wait for a program that reads, so that its neighbours are not held up by one that reads slowly.
+/// The longest wait for a program that reads, so that its neighbours are not held up by one that reads slowly; longer the
+/// more waits, as many times as that is [`FOLLOW_ABOVE`]. The way to a pod stands still for tenths of a second, and what goes to
+/// disk meanwhile costs more than it.
 const FOLLOW: Duration = Duration::from_millis(2);
 /// Between two reads of a slow connection whose programs read nothing. It is read all the same: window adjustments and
 /// keystrokes for others come in the same stream.
@@ -98,11 +102,15 @@ impl Throttle {
         }
     }
 
+    fn times_to_follow(&self) -> u32 {
+        u32::try_from(self.waiting.load(Ordering::Relaxed) / FOLLOW_ABOVE).unwrap_or(u32::MAX).clamp(1, MOST_TIMES)
+    }
+
     /// Returns when the socket may be read again.
     pub(super) async fn wait(self: Arc<Self>, pace: Pace) {
         let patience = match pace {
             Pace::Free => return,
-            Pace::Follow => FOLLOW,
+            Pace::Follow => FOLLOW * self.times_to_follow(),
             Pace::Trickle => TRICKLE,
         };
         let mut in_vain = true;
@@ -119,5 +127,23 @@ impl Throttle {
         if timeout(patience, drained).await.is_err() && in_vain {
             self.in_vain.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_waits_the_longer_it_is_waited_for() {
+        let throttle = Throttle::new(u64::MAX, u64::MAX, Disk::new(0));
+        let mut times = Vec::new();
+        for _ in 0..3 {
+            throttle.add(3 * FOLLOW_ABOVE as usize);
+            times.push(throttle.times_to_follow());
+        }
+        assert_eq!(times, [3, 6, 8]);
+        throttle.remove(9 * FOLLOW_ABOVE as usize);
+        assert_eq!((throttle.times_to_follow(), throttle.pace()), (1, Pace::Free));
     }
 }

@@ -19,7 +19,7 @@ use super::listeners::Listeners;
 use super::notices::Plans;
 use super::{Config, Error, Workspace, activity};
 use crate::api::names;
-use crate::carrier::{self, Carrier, Hold, Keepalive, Link, Side};
+use crate::carrier::{self, Carrier, Hold, Keepalive, Link, News, Side};
 
 /// The carriers of this process.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ pub(super) struct Carriers {
 #[derive(Clone)]
 pub(super) struct Agent {
     pub(super) carrier: Carrier,
-    /// Since when there is no link to it.
+    /// Since when there is no link to it, or it does not answer.
     pub(super) broken_since: watch::Receiver<Option<Instant>>,
     pub(super) listeners: Listeners,
 }
@@ -128,7 +128,7 @@ struct Keeper {
     carriers: Carriers,
     workspace: Workspace,
     carrier: Carrier,
-    /// Since when there is no link.
+    /// Since when there is no link, or no answer.
     broken: watch::Sender<Option<Instant>>,
 }
 
@@ -184,14 +184,17 @@ impl Keeper {
         let sink = Box::pin(sink.with(async |bytes: Bytes| Ok::<_, tungstenite::Error>(exec::stdin(&bytes))));
         let source = source.filter_map(|message| std::future::ready(read(message))).boxed();
         let mut linked = false;
-        let on_link = || {
+        let on_news = |news| {
             linked = true;
-            self.broken.send_replace(None);
+            self.broken.send_replace(match news {
+                News::Linked | News::Heard => None,
+                News::Silent(since) => Some(since),
+            });
             if let Some(first) = first.take() {
                 let _ = first.send(Ok(()));
             }
         };
-        let served = self.carrier.link(Link { source, sink }, self.carriers.keepalive, on_link);
+        let served = self.carrier.link(Link { source, sink }, self.carriers.keepalive, on_news);
         let error = tokio::select! {
             served = served => match served {
                 Ok(()) | Err(carrier::Error::Closed) => Error::Lost("the exec was closed".into()),

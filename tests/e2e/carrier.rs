@@ -81,3 +81,22 @@ async fn sessions_that_come_as_their_carrier_is_closed_find_another() {
     };
     tokio::join!(one_after_another(), one_after_another(), one_after_another());
 }
+
+/// An agent that does not answer, as when its node is silent: it took 45 seconds to say so.
+#[tokio::test]
+async fn silence_is_told_soon_and_so_is_its_end() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let silent = "echo up; (sleep 1; kill -STOP $PPID; sleep 20; kill -CONT $PPID) </dev/null >/dev/null 2>&1 & cat";
+    let mut session = alice.ssh(silent).input(Input::Held).start();
+    session.prints("up\n").await;
+    // She goes on typing, so that something is under way whenever it stops.
+    for _ in 0..20 {
+        session.types("typed\n").await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    session.closes_stdin();
+    let all = format!("up\n{}", "typed\n".repeat(20));
+    session.finish().await.exits(0).prints(&all).says("is interrupted").says("is back");
+}

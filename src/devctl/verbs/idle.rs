@@ -47,9 +47,9 @@ pub(super) fn use_of(server: &DevServer, now: Timestamp, fields: &mut Fields) {
 pub(super) fn rules(server: &DevServer, now: Timestamp, fields: &mut Fields) {
     let lifecycle = server.spec.lifecycle.clone().unwrap_or_default();
     let idle = lifecycle.idle.unwrap_or_default();
-    let after = idle.after.map_or_else(|| "as long as the operator's settings say".to_owned(), |after| after.0);
+    let after = idle.after.map_or_else(|| "the time that the operator sets".to_owned(), |after| after.0);
     match idle.action {
-        IdleAction::Suspend => fields.put("When idle", format!("suspended after {after} without use")),
+        IdleAction::Suspend => fields.put("When idle", format!("suspended when unused for {after}")),
         IdleAction::None => fields.put("When idle", "nothing happens"),
     }
     if let Some(until) = lifecycle.snoozed_until.filter(|until| until.0 > now) {

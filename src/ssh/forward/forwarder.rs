@@ -58,6 +58,11 @@ impl Forwarder {
         self.context.config.allow_x11_forwarding && self.identity.permissions().x11_forwarding
     }
 
+    /// As [`Self::permits_x11`], with a word in the log if not.
+    pub(in crate::ssh) fn admit_x11(&self) -> bool {
+        self.log_refusal(self.permits_x11(), self.context.config.allow_x11_forwarding, "the display")
+    }
+
     /// Connects `channel` to `address`, as seen from the pod of `target`.
     pub(in crate::ssh) async fn connect(
         self,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::watch::error::RecvError;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
@@ -13,7 +13,7 @@ use super::super::carriers::Agent;
 use super::super::{Connections, Error, X11};
 use super::{CHUNKS, Command, Output, Process, Program, TerminalSize};
 use crate::agent::request::{self, News, Order, ProgramRequest, Request, ShellsRequest, Size, Terminal};
-use crate::carrier::{MAX_DATA, MAX_PAYLOAD, Message, Receiver, Sender, Stream, json, parse};
+use crate::carrier::{MAX_PAYLOAD, Message, Receiver, Sender, Stream, json, parse};
 
 /// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up.
 pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<Process, Error> {
@@ -91,19 +91,9 @@ async fn upward(
     redraw: Option<Arc<Notify>>,
 ) {
     let feed = async {
-        while let Some(first) = stdin.recv().await {
-            let mut data = BytesMut::from(first);
-            while !data.is_empty() {
-                // What came meanwhile goes with it: messages that are full.
-                while data.len() < MAX_DATA
-                    && let Ok(next) = stdin.try_recv()
-                {
-                    data.extend_from_slice(&next);
-                }
-                let piece = data.split_to(data.len().min(MAX_DATA));
-                if sender.data(piece.freeze()).await.is_err() {
-                    return;
-                }
+        while let Some(data) = stdin.recv().await {
+            if sender.data(data).await.is_err() {
+                return;
             }
         }
         let _ = sender.send(Message::Eof);

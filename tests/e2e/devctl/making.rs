@@ -35,7 +35,7 @@ async fn a_devserver_is_made_looked_at_and_deleted() {
 
     // Whoever logged in to it need not name it.
     let described = train("devctl describe").run().await.exits(0).text();
-    for text in ["Name:", "train-home", "GREETING=hello there", "after 2h without use", "CONDITION"] {
+    for text in ["Name:", "train-home", "GREETING=hello there", "unused for 2h", "CONDITION"] {
         assert!(described.contains(text), "{text}: {described}");
     }
     devctl(&alice, "why train").run().await.exits(0).prints_line("`train` runs");
@@ -132,6 +132,17 @@ async fn a_list_that_is_watched_tells_what_changes_until_its_reader_goes() {
     make(&alice, "second", "").await;
     watch.prints("second ").await;
     watch.kill().await;
+
+    let replica = product.serve(&[]).await;
+    alice.is_known_at(&replica).await;
+    let watch = alice.ssh_at(&replica, "devctl list --watch").start();
+    watch.prints("second ").await;
+    watch.kill().await;
+    eventually("the end of the session", async || {
+        let (_, metrics) = replica.get("/metrics").await.expect("it answers");
+        metrics.lines().any(|line| line.ends_with("open_sessions 0")).then_some(())
+    })
+    .await;
 
     let mut terminal = devctl(&alice, "list -w").terminal(24, 100);
     terminal.shows("second ").await;
