@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct LastEnd {
     /// When it ended.
     pub time: Time,
-    /// Why, in one word: `OutOfMemory`, `Evicted`, `Preempted`, `NodeLost`, `NodeShutdown`, `CommandEnded`, `Killed`,
+    /// Why, in one word: `OutOfMemory`, `Evicted`, `Preempted`, `NodeLost`, `NodeShutdown`, `NodeRestarted`, `CommandEnded`, `Killed`,
     /// or what Kubernetes calls it.
     pub reason: String,
     /// The same in a sentence for its owner, with what to do about it.

@@ -99,7 +99,8 @@ async fn a_flavor_of_others_is_refused_in_words() {
     }
     let client = product.client();
     let name = format!("only-{}", bob.name());
-    add_flavor(client.clone(), &name, json!({ "resources": {}, "allowedUsers": [bob.name()] })).await;
+    add_flavor(client.clone(), &name, json!({ "resources": {}, "allowedUsers": [bob.name()], "timeLimit": "2h" }))
+        .await;
     add_devserver(&alice, "train", &name).await;
     let message = eventually("a refusal", async || {
         let status = alice.has::<DevServer>("train").await.status?;
@@ -108,10 +109,12 @@ async fn a_flavor_of_others_is_refused_in_words() {
     .await;
     assert!(message.starts_with(&format!("flavor {name:?} is not for {}; these are: ", alice.name())), "{message}");
     add_devserver(&bob, "train", &name).await;
-    eventually("bob's runs", async || {
+    let status = eventually("bob's runs", async || {
         let status = bob.has::<DevServer>("train").await.status?;
-        (status.phase == Phase::Running).then_some(())
+        (status.phase == Phase::Running).then_some(status)
     })
     .await;
+    let (start, end) = status.start_time.zip(status.expiration_time).expect("its time is limited");
+    assert_eq!(end.0.duration_since(start.0).as_secs(), 2 * 3600);
     flavors(client).delete(&name, &DeleteParams::default()).await.expect("it is there");
 }

@@ -37,7 +37,7 @@ pub(super) fn first(name: &str, image: &str, before: &Value) -> Value {
         let started = &before["state"]["running"]["startedAt"];
         last = match before["state"]["terminated"].is_object() {
             true => before["state"].clone(),
-            false => terminated(137, started, "Error", "the cluster was stopped"),
+            false => terminated(255, started, "Unknown", ""),
         };
     }
     json!({

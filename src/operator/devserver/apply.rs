@@ -16,7 +16,7 @@ use super::fetch::Seen;
 use super::refusal::{self, Refusal, RefusalKind};
 use super::resolve::{HomeVolume, Resolved};
 use super::step::{Situation, Step, Volume, next_step, volume};
-use crate::api::{DevServer, DevServerStatus, names};
+use crate::api::{DevServer, DevServerStatus, Phase, names};
 
 /// What reconciling came to: the status tells about it.
 pub(super) struct Done {
@@ -206,7 +206,13 @@ pub(super) async fn delete_pod(context: &Context, pod: &Pod, why: Step) -> Resul
 /// Writes the status if it changed.
 pub(super) async fn apply_status(client: &Client, server: &DevServer, status: DevServerStatus) -> Result<(), Error> {
     // Of the SSH server's making.
-    let known = server.status.clone().map(|known| DevServerStatus { activity: None, told_time: None, ..known });
+    let known = server.status.clone().map(|known| DevServerStatus {
+        activity: None,
+        told_time: None,
+        // A start is not held up by telling each of its steps: they come with the next word of it.
+        steps: if status.phase == Phase::Running { known.steps } else { status.steps.clone() },
+        ..known
+    });
     if known.as_ref() == Some(&status) {
         return Ok(());
     }

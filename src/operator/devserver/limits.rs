@@ -14,7 +14,7 @@ pub(super) fn time(user: &DevServerUser) -> Option<Duration> {
     user.spec.limits.as_ref()?.max_time_to_live.as_ref()?.get()
 }
 
-/// Whether `server`, of all of its owner's `servers`, is within her limits.
+/// Whether `server`, one of its owner's `servers`, is within her limits. Most have none, and nobody counts.
 pub(super) fn check(
     server: &DevServer,
     wanted: &Resolved,

@@ -150,11 +150,13 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     }
     let namespace = server.namespace().unwrap_or_default();
     let owner = context.stores.owner(&namespace);
-    let wanted = resolve::resolve(&server, &seen.flavors, &context.config).and_then(|wanted| {
+    let resolved = resolve::resolve(&server, &seen.flavors, &context.config);
+    // Also of one that is beyond another limit: its pod may run.
+    let of_flavor = resolved.as_ref().ok().and_then(|wanted| wanted.flavor.time_limit);
+    let wanted = resolved.and_then(|wanted| {
         let servers = || context.stores.devservers_in(&namespace);
         limits::check(&server, &wanted, owner.as_deref(), servers).map(|()| wanted)
     });
-    let of_flavor = wanted.as_ref().ok().and_then(|wanted| wanted.flavor.time_limit);
     let limit = of_flavor.into_iter().chain(owner.as_deref().and_then(limits::time)).min();
     let mut server = server;
     let mut life = decide(&server, limit, &context);

@@ -1,6 +1,7 @@
 //! The objects of a DevServer as they should be. Pure.
 
 mod pod;
+mod startup;
 mod volume_claim;
 mod volumes;
 

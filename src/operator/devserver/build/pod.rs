@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::iter;
 
-use base64::Engine;
 use k8s_openapi::api::core::v1::{
-    Container, EnvVar, ExecAction, Pod, PodSecurityContext, PodSpec, Probe, ResourceRequirements, SeccompProfile,
-    SecurityContext,
+    Container, EnvVar, Pod, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile, SecurityContext,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
@@ -15,8 +13,8 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::labels;
+use super::startup::{script_variable, startup_probe};
 use super::volumes::{agent_mount, mounts, volumes};
-use crate::agent::SCRIPT_VARIABLE;
 use crate::api::{RunAs, names};
 use crate::operator::AgentConfig;
 use crate::operator::devserver::resolve::Resolved;
@@ -113,20 +111,6 @@ fn security_context(user: &RunAs) -> Option<SecurityContext> {
     })
 }
 
-/// Succeeds when the startup script is over. One look lasts as long as the script does, so that a kubelet has nothing to
-/// tell until then; it fails once if the script failed, which makes an event of the script's last words.
-fn startup_probe() -> Probe {
-    let look = [names::AGENT, "started"].map(str::to_owned).into();
-    Probe {
-        exec: Some(ExecAction { command: Some(look) }),
-        period_seconds: Some(1),
-        timeout_seconds: Some(STARTUP_PATIENCE),
-        // Never so many: the agent has a limit of its own.
-        failure_threshold: Some(60),
-        ..Probe::default()
-    }
-}
-
 /// The first, so that others can refer to it.
 fn home_variable(wanted: &Resolved) -> EnvVar {
     EnvVar { name: "HOME".to_owned(), value: Some(wanted.home.mount_path.clone()), value_from: None }
@@ -153,11 +137,6 @@ fn install_agent(agent: &AgentConfig, wanted: &Resolved) -> Container {
     }
 }
 
-fn script_variable(script: &str) -> EnvVar {
-    let encoded = base64::engine::general_purpose::STANDARD.encode(script);
-    EnvVar { name: SCRIPT_VARIABLE.to_owned(), value: Some(encoded), value_from: None }
-}
-
 /// Whether an agent was put into `pod`.
 pub(in super::super) fn has_agent(pod: &Pod) -> bool {
     let containers = pod.spec.as_ref().and_then(|spec| spec.init_containers.as_ref());
@@ -178,8 +157,6 @@ fn hash(what: &impl Serialize) -> String {
     Sha256::digest(json)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A little more than the agent gives a script. In seconds.
-const STARTUP_PATIENCE: i32 = 31 * 60;
 const INSTALL_AGENT: &str = "install-agent";
 const WISHES_HASH: &str = "devserver.io/spec-hash";
 const TEMPLATE_HASH: &str = "devserver.io/template-hash";
@@ -201,7 +178,7 @@ pub(super) mod tests {
         build_pod(&resolve(&server(spec), &[flavor("small", true), flavor("large", false)], &config()).unwrap())
     }
 
-    fn started(mut pod: Pod) -> Pod {
+    pub(in crate::operator::devserver::build) fn started(mut pod: Pod) -> Pod {
         pod.status = serde_json::from_value(serde_json::json!({
             "containerStatuses": [{
                 "name": "devserver", "image": "x", "imageID": "x", "ready": true, "restartCount": 0, "started": true
@@ -297,24 +274,6 @@ pub(super) mod tests {
         assert_eq!(spec.security_context.unwrap().fs_group, Some(4321), "she may write in her home");
         let spec = with(RunAs { sudo: Some(true), ..RunAs::default() });
         assert_eq!(spec.containers[0].security_context, None);
-    }
-
-    #[test]
-    fn a_startup_script_comes_with_the_agent_and_is_waited_for() {
-        let mut config = config();
-        config.agent.image = "bastion:1".to_owned();
-        let script = DevServerSpec { startup_script: Some("echo $(HOME) $$".to_owned()), ..DevServerSpec::default() };
-        let build = |spec| build_pod(&resolve(&server(spec), &[flavor("small", true)], &config).unwrap());
-        let pod = build(script.clone());
-        assert!(is_replaced_by(&started(build(DevServerSpec::default())), &pod));
-        let spec = pod.spec.unwrap();
-        let brings = &spec.init_containers.unwrap()[0].env.clone().unwrap()[0];
-        let value = brings.value.clone().unwrap();
-        assert_eq!(base64::engine::general_purpose::STANDARD.decode(value).unwrap(), b"echo $(HOME) $$");
-        let probe = spec.containers[0].startup_probe.clone().unwrap().exec.unwrap();
-        assert_eq!(probe.command.unwrap(), ["/.bastion/bastion-agent", "started"]);
-        let without = resolve(&server(script), &[], &crate::operator::tests::config()).unwrap_err();
-        assert!(without.to_string().starts_with("startupScript needs the agent"), "{without}");
     }
 
     /// Otherwise a new version of the operator would end everybody's work.

@@ -1,5 +1,6 @@
 //! Where the home is kept, and where it is mounted. The schema says the same; not every API server looks at it.
 
+use super::volumes::is_claim_name;
 use super::{HomeVolume, Invalid, ResolvedHome, can_mount};
 use crate::api::Home;
 use crate::operator::Config;
@@ -17,6 +18,11 @@ pub(super) fn resolve(home: Home, gid: Option<i64>, config: &Config) -> Result<R
         (_, true) if says_what_is_made => return Err(Invalid::Home("ephemeral goes with no size or storageClass")),
         (Some(_), false) if says_what_is_made => {
             return Err(Invalid::Home("existingClaim has its own size and storageClass"));
+        }
+        (Some(claim), false) if !is_claim_name(&claim) => {
+            return Err(Invalid::Home(
+                "existingClaim names no claim: lower-case letters, digits, inner hyphens and dots",
+            ));
         }
         (None, true) => HomeVolume::Ephemeral,
         (Some(claim), false) => HomeVolume::Existing(claim),
@@ -42,6 +48,7 @@ mod tests {
         let class = || Some("fast".to_owned());
         for mixed in [
             Home { ephemeral: true, ..existing() },
+            Home { existing_claim: Some("../another".to_owned()), ..Home::default() },
             Home { size: size(), ..existing() },
             Home { storage_class: class(), ..existing() },
             Home { size: size(), ..ephemeral() },

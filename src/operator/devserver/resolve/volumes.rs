@@ -32,7 +32,7 @@ fn check(volumes: &[Volume], home: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn is_claim_name(name: &str) -> bool {
+pub(super) fn is_claim_name(name: &str) -> bool {
     let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
     name.chars().all(is_inner) && !name.is_empty() && !name.starts_with(['-', '.']) && !name.ends_with(['-', '.'])
 }

@@ -39,7 +39,7 @@ fn container(pod: &Pod) -> Option<LastEnd> {
 fn reason(end: &ContainerStateTerminated) -> &'static str {
     match (end.reason.as_deref(), end.exit_code) {
         (Some("OOMKilled"), _) => "OutOfMemory",
-        (Some("ContainerStatusUnknown" | "Unknown"), _) => "NodeLost",
+        (Some("ContainerStatusUnknown" | "Unknown"), _) => "NodeRestarted",
         (_, 137 | 143) => "Killed",
         _ => "CommandEnded",
     }
@@ -180,6 +180,7 @@ mod tests {
                 "it ran out of memory (limit 2Gi); choose a larger flavor",
             ),
             (restarted(terminated(3, "Error", LATER)), "CommandEnded", "its command ended with exit code 3"),
+            (restarted(terminated(255, "Unknown", LATER)), "NodeRestarted", "node n1 was restarted"),
             (restarted(terminated(137, "Error", LATER)), "Killed", "it was killed (exit code 137)"),
             (
                 evicted("The node was low on resource: memory. "),

@@ -241,6 +241,8 @@ pub(super) fn container_end(pod: &Pod, end: &ContainerStateTerminated) -> (Strin
             let limit = memory_limit(pod).map(|limit| format!(" (limit {limit})")).unwrap_or_default();
             (format!("it ran out of memory{limit}"), Some("choose a larger flavor"))
         }
+        // What a kubelet says of a container that it finds gone.
+        (Some("Unknown" | "ContainerStatusUnknown"), _) => (format!("node {} was restarted", node(pod)), None),
         (_, 0) => ("its command ended by itself".to_owned(), Some("the DevServer's command has to keep running")),
         (_, 137) => ("it was killed (exit code 137)".to_owned(), None),
         (_, code) => (format!("its command ended with exit code {code}"), None),
