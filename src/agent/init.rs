@@ -6,7 +6,7 @@ use std::io;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Between a server that died and the next.
@@ -17,6 +17,8 @@ pub async fn init(command: &[OsString]) -> io::Result<i32> {
     let mut died = signal(SignalKind::child())?;
     let mut ended = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
+    // As process 1 of a PID namespace it is so anyhow. Elsewhere, what a session left to go on stays the pod's by this.
+    let _ = set_child_subreaper(Some(getpid()));
     let mut server = start_server()?;
     let main = match command {
         [] => None,

@@ -16,6 +16,7 @@ mod scp;
 mod server;
 mod sftp;
 mod socket;
+pub mod usage;
 
 pub use connect::connect;
 pub use init::init;

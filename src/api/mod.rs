@@ -2,6 +2,7 @@
 
 #![expect(unreachable_pub, reason = "KubeSchema repeats each struct inside a function")]
 
+pub mod activity;
 pub mod conditions;
 pub mod devserver;
 pub mod environment;
@@ -11,7 +12,8 @@ pub mod names;
 pub mod user;
 pub mod volume;
 
-pub use devserver::{Activity, DevServer, DevServerSpec, DevServerStatus, Home, Phase};
+pub use activity::{Activity, GpuUse};
+pub use devserver::{DevServer, DevServerSpec, DevServerStatus, Home, Phase};
 pub use environment::{EnvVar, EnvVarSource, SecretKeyRef};
 pub use flavor::{DevServerFlavor, DevServerFlavorSpec};
 pub use lifecycle::{Idle, IdleAction, Lifecycle, Suspension, SuspensionReason, TimeSpan};

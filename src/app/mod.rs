@@ -92,6 +92,10 @@ async fn serve_on(
 
     let authenticator = Authenticator::new(&config.identity, &cache).context("identity")?;
     let workspaces = Workspaces::new(client, cache, config.workspace, config.provisioning, tasks.clone());
+    tokio::spawn(shutdown.clone().run_until_cancelled_owned({
+        let workspaces = workspaces.clone();
+        async move { workspaces.sample().await }
+    }));
     let server = ssh::Server::new(config.ssh, keys, Arc::new(authenticator), Arc::new(workspaces));
     ready(listener.local_addr()?);
     server.run(listener, shutdown).await;

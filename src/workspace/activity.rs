@@ -1,4 +1,4 @@
-//! Tells the cluster how a pod is used, as its agent counts it: in the status of its DevServer, where whoever decides
+//! Tells the cluster how a pod is used, as its agent measures it: in the status of its DevServer, where whoever decides
 //! about unused ones looks for it.
 
 use std::time::Duration;
@@ -10,66 +10,127 @@ use kube::{Api, Resource};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::debug;
 
-use super::Workspace;
-use super::carriers::Agent;
+use super::{Config, Error, Workspace, forward};
 use crate::agent::request;
-use crate::api::{Activity, DevServer, names};
+use crate::agent::usage::Gpu;
+use crate::api::{Activity, DevServer, GpuUse, names};
+use crate::carrier::Carrier;
 
-/// Reports every so often, for as long as the carrier lasts, whatever changed since.
-pub(super) async fn report(agent: Agent, workspace: Workspace, client: kube::Client, every: Duration) {
-    let servers: Api<DevServer> = Api::namespaced(client, &workspace.namespace);
-    let params = PatchParams::apply(names::FIELD_MANAGER).force();
-    let mut reported = None;
-    let mut ticks = interval_at(Instant::now() + every, every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let activity = match agent.activity().await {
-            Ok(activity) => as_times(&activity, Timestamp::now()),
-            // An agent older than this server counts nothing, or the carrier is at its end.
-            Err(error) => return debug!(%error, pod = workspace.pod, "the agent tells no activity"),
-        };
-        if reported.as_ref().is_some_and(|reported| is_same(reported, &activity)) {
-            continue;
+/// How it is told.
+#[derive(Clone)]
+pub(super) struct Reports {
+    client: kube::Client,
+    every: Duration,
+    /// How long it may go untold that nothing has changed.
+    silence: Duration,
+}
+
+/// After the first session of a carrier, whose agent may have begun with it: until then nothing is known.
+const FIRST: Duration = Duration::from_secs(5);
+/// Where nobody samples what nobody is in.
+const SILENCE: Duration = Duration::from_mins(4);
+
+impl Reports {
+    pub(super) fn new(client: kube::Client, config: &Config) -> Self {
+        // Before others find that it is long ago and look for themselves.
+        let silence = Some(config.sample_interval * 4 / 5).filter(|silence| !silence.is_zero()).unwrap_or(SILENCE);
+        Self { client, every: config.activity_interval, silence: silence.min(SILENCE) }
+    }
+
+    /// Reports every so often, for as long as the carrier lasts, whatever changed since.
+    pub(super) async fn report(self, carrier: Carrier, workspace: Workspace) {
+        let mut reported: Option<(Activity, Instant)> = None;
+        let mut ticks = interval_at(Instant::now() + self.every.min(FIRST), self.every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let activity = match forward::activity(&carrier).await {
+                Ok(activity) => as_times(&activity, Timestamp::now()),
+                // An agent older than this server counts nothing, or the carrier is at its end.
+                Err(error) => return debug!(%error, pod = workspace.pod, "the agent tells no activity"),
+            };
+            let is_known =
+                |(reported, then): &(Activity, Instant)| is_same(reported, &activity) && then.elapsed() < self.silence;
+            if !reported.as_ref().is_some_and(is_known) && self.write(&workspace, &activity).await {
+                reported = Some((activity, Instant::now()));
+            }
         }
+    }
+
+    /// Asks once, and tells it.
+    pub(super) async fn report_once(&self, carrier: &Carrier, workspace: &Workspace) -> Result<(), Error> {
+        let activity = forward::activity(carrier).await?;
+        self.write(workspace, &as_times(&activity, Timestamp::now())).await;
+        Ok(())
+    }
+
+    async fn write(&self, workspace: &Workspace, activity: &Activity) -> bool {
+        let servers: Api<DevServer> = Api::namespaced(self.client.clone(), &workspace.namespace);
         let patch = serde_json::json!({
             "apiVersion": DevServer::api_version(&()),
             "kind": DevServer::kind(&()),
             "status": { "activity": activity },
         });
-        match servers.patch_status(&workspace.devserver, &params, &Patch::Apply(patch)).await {
-            Ok(_) => reported = Some(activity),
-            Err(error) => debug!(%error, pod = workspace.pod, "failed to report activity"),
+        let params = PatchParams::apply(names::FIELD_MANAGER).force();
+        let written = servers.patch_status(&workspace.devserver, &params, &Patch::Apply(patch)).await;
+        if let Err(error) = &written {
+            debug!(%error, pod = workspace.pod, "failed to report activity");
         }
+        written.is_ok()
     }
 }
 
-fn as_times(activity: &request::Activity, now: Timestamp) -> Activity {
-    let request::Activity { input_seconds, output_seconds, forwarded_seconds, programs, forwards } = activity;
+pub(super) fn as_times(activity: &request::Activity, now: Timestamp) -> Activity {
+    let request::Activity {
+        session_seconds,
+        input_seconds,
+        output_seconds,
+        forwarded_seconds,
+        cpu_seconds,
+        disk_seconds,
+        gpu_seconds,
+        kernel_seconds,
+        gpu,
+        programs,
+        forwards,
+    } = activity;
     let ago = |seconds: &Option<u64>| {
         let ago = SignedDuration::from_secs(i64::try_from((*seconds)?).ok()?);
         now.checked_sub(ago).ok().map(Time)
     };
-    Activity {
+    let mut told = Activity {
+        observed_time: Some(Time(now)),
+        last_use_time: None,
+        awake: None,
+        last_session_time: ago(session_seconds),
         last_input_time: ago(input_seconds),
         last_output_time: ago(output_seconds),
         last_forward_time: ago(forwarded_seconds),
+        last_cpu_time: ago(cpu_seconds),
+        last_disk_time: ago(disk_seconds),
+        last_gpu_time: ago(gpu_seconds),
+        last_kernel_time: ago(kernel_seconds),
+        gpu: gpu.map(|gpu| match gpu {
+            Gpu::None => GpuUse::None,
+            Gpu::Busy(_) => GpuUse::Known,
+            Gpu::Unknown => GpuUse::Unknown,
+        }),
         programs: *programs,
         forwards: *forwards,
-    }
+    };
+    told.summarize();
+    told
 }
 
 /// Two times that are computed from a count of whole seconds may differ by one.
 fn is_same(one: &Activity, other: &Activity) -> bool {
-    let near = |one: &Option<Time>, other: &Option<Time>| match (one, other) {
-        (Some(one), Some(other)) => one.0.duration_since(other.0).abs() < SignedDuration::from_secs(2),
+    let near = |(one, other): (Option<Timestamp>, Option<Timestamp>)| match (one, other) {
+        (Some(one), Some(other)) => one.duration_since(other).abs() < SignedDuration::from_secs(2),
         (one, other) => one.is_none() && other.is_none(),
     };
-    one.programs == other.programs
-        && one.forwards == other.forwards
-        && near(&one.last_input_time, &other.last_input_time)
-        && near(&one.last_output_time, &other.last_output_time)
-        && near(&one.last_forward_time, &other.last_forward_time)
+    let times = |activity: &Activity| activity.signs().map(|(_, time)| time);
+    (one.programs, one.forwards, one.gpu, &one.awake) == (other.programs, other.forwards, other.gpu, &other.awake)
+        && times(one).into_iter().zip(times(other)).all(near)
 }
 
 #[cfg(test)]
@@ -80,22 +141,38 @@ mod tests {
     fn counts_become_times_and_a_second_is_no_change() {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let told = request::Activity {
-            input_seconds: Some(60),
-            output_seconds: None,
+            input_seconds: Some(100),
             forwarded_seconds: Some(u64::MAX),
+            gpu: Some(Gpu::Busy(3)),
             programs: 2,
-            forwards: 0,
+            ..request::Activity::default()
         };
         let activity = as_times(&told, now);
-        assert_eq!(activity.last_input_time.as_ref().unwrap().0.as_second(), 1_799_999_940);
+        assert_eq!(activity.last_input_time.as_ref().unwrap().0.as_second(), 1_799_999_900);
         assert!(activity.last_output_time.is_none() && activity.last_forward_time.is_none());
+        assert_eq!((activity.gpu, activity.observed_time.as_ref().unwrap().0), (Some(GpuUse::Known), now));
         let later = as_times(
-            &request::Activity { input_seconds: Some(119), ..told.clone() },
+            &request::Activity { input_seconds: Some(159), ..told.clone() },
             now + SignedDuration::from_secs(60),
         );
         assert!(is_same(&activity, &later));
         let typed = as_times(&request::Activity { input_seconds: Some(3), ..told.clone() }, now);
-        let more = as_times(&request::Activity { programs: 3, ..told }, now);
-        assert!(!is_same(&activity, &typed) && !is_same(&activity, &more));
+        let worked = as_times(&request::Activity { cpu_seconds: Some(0), ..told.clone() }, now);
+        let more = as_times(&request::Activity { programs: 3, ..told.clone() }, now);
+        let blind = as_times(&request::Activity { gpu: Some(Gpu::Unknown), ..told }, now);
+        for other in [typed, worked, more, blind] {
+            assert!(!is_same(&activity, &other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn that_nothing_keeps_it_awake_any_more_is_news() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let at = |seconds: u64| {
+            let told = request::Activity { input_seconds: Some(seconds), ..request::Activity::default() };
+            as_times(&told, now + SignedDuration::from_secs(i64::try_from(seconds).unwrap()))
+        };
+        assert_eq!(at(80).awake.as_deref(), Some("keystrokes"));
+        assert!(is_same(&at(0), &at(80)) && !is_same(&at(80), &at(100)));
     }
 }

@@ -4,7 +4,8 @@ use super::Error;
 use super::carriers::Agent;
 use super::listeners::Listener;
 use crate::agent::request::{Activity, Address, Listen, News, Request};
-use crate::carrier::{Message, Receiver, Stream, json, parse};
+use crate::agent::usage::History;
+use crate::carrier::{Carrier, Message, Receiver, Stream, json, parse};
 
 impl Agent {
     /// Connects to `address` from within the pod. The stream's data is the connection's; ending it closes that.
@@ -27,13 +28,22 @@ impl Agent {
         }
     }
 
-    /// How the pod is used.
-    pub(super) async fn activity(&self) -> Result<Activity, Error> {
-        let mut stream = self.carrier.open(json(&Request::Activity));
+    /// How the pod was used in the last hour.
+    pub(super) async fn history(&self) -> Result<History, Error> {
+        let mut stream = self.carrier.open(json(&Request::History));
         match answer(&mut stream.receiver).await? {
-            News::Activity(activity) => Ok(activity),
-            _ => Err(Error::Protocol("news of an activity that cannot be")),
+            News::History(history) => Ok(history),
+            _ => Err(Error::Protocol("news of a history that cannot be")),
         }
+    }
+}
+
+/// How the pod is used that `carrier` leads to.
+pub(super) async fn activity(carrier: &Carrier) -> Result<Activity, Error> {
+    let mut stream = carrier.open(json(&Request::Activity));
+    match answer(&mut stream.receiver).await? {
+        News::Activity(activity) => Ok(activity),
+        _ => Err(Error::Protocol("news of an activity that cannot be")),
     }
 }
 

@@ -13,8 +13,10 @@ pub(crate) mod fuzz;
 mod listeners;
 mod marker;
 mod process;
+mod sampler;
 mod script;
 mod target;
+mod usage;
 
 pub use crate::agent::request::{Address, Attach, Exit, Origin, Shells, X11};
 pub use cache::Cache;
@@ -24,6 +26,7 @@ pub(crate) use fake::EchoWorkspaces;
 pub use listeners::{Connections, Listener};
 pub use process::{Command, Output, Process, Program, Terminal, TerminalSize};
 pub use target::Target;
+pub use usage::Usage;
 
 /// Why somebody is not in her workspace.
 #[derive(Debug, thiserror::Error)]

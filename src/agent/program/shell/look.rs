@@ -122,7 +122,7 @@ impl Shell {
                 match message {
                     Message::Data(_) if read_only => {}
                     Message::Data(bytes) => {
-                        activity::input();
+                        activity::typed(bytes.len());
                         let _ = data.send((bytes, credit));
                     }
                     Message::Control(order) => self.obey(viewer, read_only, parse(&order).ok()).await,
