@@ -10,6 +10,8 @@ mod refusal;
 mod resolve;
 mod status;
 mod step;
+#[allow(dead_code, reason = "whoever suspends DevServers asks it")]
+mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
