@@ -22,6 +22,7 @@ mod first_login;
 mod forwards;
 mod host_keys;
 mod ides;
+mod idle;
 mod interactive;
 mod jump;
 mod key_files;
