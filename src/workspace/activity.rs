@@ -10,7 +10,7 @@ use kube::{Api, Resource};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::debug;
 
-use super::{Config, Error, Workspace, forward};
+use super::{Cache, Config, Error, Workspace, forward};
 use crate::agent::request;
 use crate::agent::usage::Gpu;
 use crate::api::{Activity, DevServer, GpuUse, names};
@@ -20,6 +20,13 @@ use crate::carrier::Carrier;
 #[derive(Clone)]
 pub(super) struct Reports {
     client: kube::Client,
+    /// Has what was told last, by whichever replica.
+    cache: Cache,
+    pace: Pace,
+}
+
+#[derive(Clone, Copy)]
+struct Pace {
     every: Duration,
     /// How long it may go untold that nothing has changed.
     silence: Duration,
@@ -31,28 +38,31 @@ const FIRST: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_mins(4);
 
 impl Reports {
-    pub(super) fn new(client: kube::Client, config: &Config) -> Self {
+    pub(super) fn new(client: kube::Client, cache: Cache, config: &Config) -> Self {
         // Before others find that it is long ago and look for themselves.
         let silence = Some(config.sample_interval * 4 / 5).filter(|silence| !silence.is_zero()).unwrap_or(SILENCE);
-        Self { client, every: config.activity_interval, silence: silence.min(SILENCE) }
+        let pace = Pace { every: config.activity_interval, silence: silence.min(SILENCE) };
+        Self { client, cache, pace }
     }
 
     /// Reports every so often, for as long as the carrier lasts, whatever changed since.
     pub(super) async fn report(self, carrier: Carrier, workspace: Workspace) {
-        let mut reported: Option<(Activity, Instant)> = None;
-        let mut ticks = interval_at(Instant::now() + self.every.min(FIRST), self.every);
+        let every = self.pace.every;
+        let mut ticks = interval_at(Instant::now() + every.min(FIRST), every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let activity = match forward::activity(&carrier).await {
-                Ok(activity) => as_times(&activity, Timestamp::now()),
+                Ok(activity) => activity,
                 // An agent older than this server counts nothing, or the carrier is at its end.
                 Err(error) => return debug!(%error, pod = workspace.pod, "the agent tells no activity"),
             };
-            let is_known =
-                |(reported, then): &(Activity, Instant)| is_same(reported, &activity) && then.elapsed() < self.silence;
-            if !reported.as_ref().is_some_and(is_known) && self.write(&workspace, &activity).await {
-                reported = Some((activity, Instant::now()));
+            let now = Timestamp::now();
+            let activity = as_times(&activity, now);
+            let server = self.cache.devserver_in(&workspace.namespace, &workspace.devserver);
+            let told = server.as_ref().and_then(|server| server.status.as_ref()?.activity.as_ref());
+            if told.is_none_or(|told| self.pace.is_news(told, &activity, now)) {
+                self.write(&workspace, &activity).await;
             }
         }
     }
@@ -64,7 +74,7 @@ impl Reports {
         Ok(())
     }
 
-    async fn write(&self, workspace: &Workspace, activity: &Activity) -> bool {
+    async fn write(&self, workspace: &Workspace, activity: &Activity) {
         let servers: Api<DevServer> = Api::namespaced(self.client.clone(), &workspace.namespace);
         let patch = serde_json::json!({
             "apiVersion": DevServer::api_version(&()),
@@ -72,11 +82,20 @@ impl Reports {
             "status": { "activity": activity },
         });
         let params = PatchParams::apply(names::FIELD_MANAGER).force();
-        let written = servers.patch_status(&workspace.devserver, &params, &Patch::Apply(patch)).await;
-        if let Err(error) = &written {
+        if let Err(error) = servers.patch_status(&workspace.devserver, &params, &Patch::Apply(patch)).await {
             debug!(%error, pod = workspace.pod, "failed to report activity");
         }
-        written.is_ok()
+    }
+}
+
+impl Pace {
+    /// Whether `activity` is worth telling after `told`, which may be another replica's.
+    fn is_news(&self, told: &Activity, activity: &Activity, now: Timestamp) -> bool {
+        let age = told.observed_time.as_ref().map(|time| now.duration_since(time.0));
+        // Another machine's clock may be ahead.
+        let Some(age) = age.and_then(|age| Duration::try_from(age).ok()) else { return true };
+        let soonest = self.every * 9 / 10;
+        age >= self.silence || (age >= soonest && !is_same(told, activity))
     }
 }
 
@@ -163,6 +182,21 @@ mod tests {
         for other in [typed, worked, more, blind] {
             assert!(!is_same(&activity, &other), "{other:?}");
         }
+    }
+
+    #[test]
+    fn what_changed_is_told_once_a_minute_and_what_did_not_before_it_is_old() {
+        let pace = Pace { every: Duration::from_mins(1), silence: Duration::from_mins(4) };
+        let then = Timestamp::from_second(1_800_000_000).unwrap();
+        let at = |seconds: i64, typed: u64| {
+            let told = request::Activity { input_seconds: Some(typed), ..request::Activity::default() };
+            let now = then + SignedDuration::from_secs(seconds);
+            (as_times(&told, now), now)
+        };
+        let news = |seconds, typed| pace.is_news(&at(0, 1_000).0, &at(seconds, typed).0, at(seconds, typed).1);
+        assert!(!news(30, 5) && news(60, 5), "typed");
+        assert!(!news(60, 1_060) && !news(239, 1_239) && news(240, 1_240), "nothing new");
+        assert!(news(-70, 1_000), "told by somebody whose clock is ahead");
     }
 
     #[test]

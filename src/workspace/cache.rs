@@ -64,7 +64,12 @@ impl Cache {
 
     /// `user`'s DevServer `name`.
     pub fn devserver(&self, user: &str, name: &str) -> Option<Arc<DevServer>> {
-        self.devservers.get(&ObjectRef::new(name).within(&names::namespace(user)))
+        self.devserver_in(&names::namespace(user), name)
+    }
+
+    /// DevServer `name` of a namespace.
+    pub(super) fn devserver_in(&self, namespace: &str, name: &str) -> Option<Arc<DevServer>> {
+        self.devservers.get(&ObjectRef::new(name).within(namespace))
     }
 
     /// The names of `user`'s DevServers, sorted.

@@ -15,7 +15,7 @@ use tracing::{debug, info};
 
 use super::exec::{self, ExecRequest, Frame};
 use super::listeners::Listeners;
-use super::{Config, Error, Workspace, activity};
+use super::{Cache, Config, Error, Workspace, activity};
 use crate::api::names;
 use crate::carrier::{self, Carrier, Keepalive, Link, Side};
 
@@ -42,9 +42,9 @@ pub(super) struct Agent {
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl Carriers {
-    pub(super) fn new(client: kube::Client, config: &Config) -> Self {
+    pub(super) fn new(client: kube::Client, cache: Cache, config: &Config) -> Self {
         let keepalive = Keepalive { ping: config.exec_ping, patience: 3, grace: config.carrier_grace };
-        let (linger, reports) = (config.carrier_linger, activity::Reports::new(client.clone(), config));
+        let (linger, reports) = (config.carrier_linger, activity::Reports::new(client.clone(), cache, config));
         Self { client, keepalive, linger, reports, of_pods: Arc::default() }
     }
 

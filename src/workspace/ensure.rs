@@ -97,7 +97,7 @@ impl Workspaces {
         provisioning: provisioning::Config,
         tasks: TaskTracker,
     ) -> Self {
-        let carriers = Carriers::new(client.clone(), &config);
+        let carriers = Carriers::new(client.clone(), cache.clone(), &config);
         Self { client, cache, carriers, config, provisioning, provisioning_of: Arc::default(), tasks }
     }
 
