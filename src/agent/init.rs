@@ -1,13 +1,16 @@
 //! `bastion-agent run`: the pod's first process. Starts the server and the pod's own command, buries orphans, passes
-//! signals on.
+//! signals on, and hangs up what a server that died has left.
 
 use std::ffi::OsString;
 use std::io;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
+use tokio::process::ChildStdout;
 use tokio::signal::unix::{SignalKind, signal};
+
+use super::ledger;
 
 /// Between a server that died and the next.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -19,25 +22,22 @@ pub async fn init(command: &[OsString]) -> io::Result<i32> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     // As process 1 of a PID namespace it is so anyhow. Elsewhere, what a session left to go on stays the pod's by this.
     let _ = set_child_subreaper(Some(getpid()));
-    let mut server = start_server()?;
+    let mut server = Some(start_server()?);
     let main = match command {
         [] => None,
         [program, arguments @ ..] => Some(Command::new(program).args(arguments).spawn()?),
     };
-    let mut ending = None;
+    let mut ending = false;
     loop {
-        tokio::select! {
-            _ = died.recv() => {}
-            _ = ended.recv() => ending = Some(Signal::TERM),
-            _ = interrupted.recv() => ending = Some(Signal::INT),
-        }
-        if let Some(signal) = ending.take() {
-            for child in [Some(&server), main.as_ref()].into_iter().flatten() {
+        let signal = tokio::select! {
+            _ = died.recv() => None,
+            _ = ended.recv() => Some(Signal::TERM),
+            _ = interrupted.recv() => Some(Signal::INT),
+        };
+        if let Some(signal) = signal {
+            ending = true;
+            for child in [&server, &main].into_iter().flatten() {
                 let _ = kill_process(pid(child)?, signal);
-            }
-            if main.is_none() {
-                let _ = waitpid(Some(pid(&server)?), WaitOptions::empty());
-                return Ok(0);
             }
         }
         while let Ok(Some((dead, status))) = waitpid(None, WaitOptions::NOHANG) {
@@ -45,17 +45,27 @@ pub async fn init(command: &[OsString]) -> io::Result<i32> {
                 let signalled = status.terminating_signal().map(|signal| 128 + signal);
                 return Ok(status.exit_status().or(signalled).unwrap_or(255));
             }
-            if dead == pid(&server)? {
-                eprintln!("bastion-agent: the server ended ({status:?}); starting it again");
-                tokio::time::sleep(PAUSE).await;
-                server = start_server()?;
+            if Some(dead) == server.as_ref().map(pid).transpose()? {
+                server = None;
+                if !ending {
+                    eprintln!("bastion-agent: the server ended ({status:?}); starting it again");
+                    tokio::time::sleep(PAUSE).await;
+                    server = Some(start_server()?);
+                }
             }
+        }
+        if ending && main.is_none() && server.is_none() {
+            return Ok(0);
         }
     }
 }
 
 fn start_server() -> io::Result<Child> {
-    Command::new(std::env::current_exe()?).arg("serve").spawn()
+    let mut server = Command::new(std::env::current_exe()?).arg("serve").stdout(Stdio::piped()).spawn()?;
+    if let Some(told) = server.stdout.take() {
+        tokio::spawn(ledger::keep(ChildStdout::from_std(told)?));
+    }
+    Ok(server)
 }
 
 fn pid(child: &Child) -> io::Result<Pid> {

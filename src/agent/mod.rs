@@ -9,6 +9,7 @@ mod forward;
 pub(crate) mod fuzz;
 mod init;
 mod install;
+mod ledger;
 mod piece;
 mod program;
 pub mod request;

@@ -5,6 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 /// The object does what its spec asks for.
 pub const READY: &str = "Ready";
 
+/// DevServers that name no flavor get this one.
+pub const DEFAULT: &str = "Default";
+
 /// Sets `new` among `conditions`; the transition time moves only when the status does.
 pub fn set(conditions: &mut Vec<Condition>, mut new: Condition) {
     match conditions.iter_mut().find(|old| old.type_ == new.type_) {

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{Activity, EnvVar, Lifecycle, Suspension, Volume};
+use super::{Activity, EnvVar, LastEnd, Lifecycle, StartStep, Suspension, Volume};
 
 /// A development server: a pod with a home that outlives it. Its owner enters it with `ssh USER+NAME@bastion`.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -117,6 +117,9 @@ pub struct DevServerStatus {
     /// The pod that sessions enter; set while the phase is Running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_name: Option<String>,
+    /// The UID of that pod: one that is made anew has the same name.
+    #[serde(rename = "podUID", default, skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
     /// Whether bastion-agent runs in that pod. Without it sessions are plain execs: no sftp, no forwards.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub agent: bool,
@@ -133,6 +136,15 @@ pub struct DevServerStatus {
     /// That it sleeps, or when and why it will be suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspension: Option<Suspension>,
+    /// How its pod last ended unasked. The next login is told, once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_end: Option<LastEnd>,
+    /// The `time` of the last end that a login was told of. The SSH server writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_end_time: Option<Time>,
+    /// When its pod reached what, on the way to readiness.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StartStep>,
     /// The spec's generation that this status tells about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,

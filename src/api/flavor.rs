@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::Volume;
+use super::{TimeSpan, Volume};
 
 /// A size of DevServers: what the pod may use and where it may run.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -16,11 +17,16 @@ use super::Volume;
     kind = "DevServerFlavor",
     plural = "devserverflavors",
     shortname = "dsf",
+    status = "DevServerFlavorStatus",
     derive = "Default",
     derive = "PartialEq",
     printcolumn = r#"{"name":"Default","type":"boolean","jsonPath":".spec.default"}"#,
     printcolumn = r#"{"name":"CPU","type":"string","jsonPath":".spec.resources.limits.cpu"}"#,
     printcolumn = r#"{"name":"Memory","type":"string","jsonPath":".spec.resources.limits.memory"}"#,
+    printcolumn = r#"{"name":"GPU","type":"string","jsonPath":".spec.resources.limits['nvidia.com/gpu']"}"#,
+    printcolumn = r#"{"name":"Schedulable","type":"string","jsonPath":".status.schedulable"}"#,
+    printcolumn = r#"{"name":"Free","type":"integer","jsonPath":".status.free"}"#,
+    printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.message","priority":1}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
@@ -33,6 +39,19 @@ pub struct DevServerFlavorSpec {
     /// Taints that the pod tolerates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tolerations: Vec<Toleration>,
+    /// Name of the RuntimeClass that runs the pod, such as a sandboxed one. Default: the cluster's own runtime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub runtime_class_name: Option<String>,
+    /// The longest that a DevServer of this flavor may run after it was made or woken, such as `24h`; then it is
+    /// suspended. Default: what the operator's configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_limit: Option<TimeSpan>,
+    /// Who may use it, by the names of their DevServerUsers. Default: everybody. A pod that runs goes on when its owner is
+    /// taken from the list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024), inner(length(min = 1, max = 59)))]
+    pub allowed_users: Vec<String>,
     /// Claims to mount in each DevServer of this flavor, such as data that all share: at most 16, each path once. A claim
     /// is looked for in the DevServer's own namespace. A DevServer's own volume wins at the same path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -42,4 +61,42 @@ pub struct DevServerFlavorSpec {
     /// Whether DevServers that name no flavor get this one. Where several say so, the first by name is taken.
     #[serde(default)]
     pub default: bool,
+}
+
+/// Whether there is room for one more DevServer of a flavor. The operator keeps it current as nodes and pods come and go.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DevServerFlavorStatus {
+    /// Whether one more would find a node.
+    #[serde(default)]
+    pub schedulable: Schedulable,
+    /// Why, in one word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The same in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// How many more fit on the nodes that are there. Pods that wait for a node are not counted against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free: Option<i32>,
+    /// The spec's generation that this status tells about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Default`: DevServers that name no flavor get this one. Only of a flavor whose spec says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+/// Whether one more DevServer would find a node.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Schedulable {
+    /// Yes: at least one fits.
+    Yes,
+    /// No node has room, or none is of the kind.
+    No,
+    /// No node has room, but the cluster adds nodes when pods wait for them.
+    Autoscaled,
+    /// The nodes are not known yet.
+    #[default]
+    Unknown,
 }

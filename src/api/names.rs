@@ -4,6 +4,8 @@
 pub const FIELD_MANAGER: &str = "bastion";
 /// Field manager of pods, claims and statuses.
 pub const OPERATOR_FIELD_MANAGER: &str = "bastion-operator";
+/// Field manager of what a login notes in a DevServer's status.
+pub const NEWS_FIELD_MANAGER: &str = "bastion-login";
 /// Label: the user whom an object belongs to.
 pub const USER_LABEL: &str = "devserver.io/user";
 /// Label: the DevServer that an object belongs to.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use toml::Table;
 use tracing::{info, warn};
 
-use super::host_key;
+use super::{host_key, roles};
 use crate::api::{DevServerUser, DevServerUserSpec, names};
 use crate::config::Config;
 use crate::minik8s;
@@ -86,6 +86,7 @@ async fn serve(
     shutdown: CancellationToken,
 ) -> Result<()> {
     let client = super::client::new(&cluster.client_config())?;
+    roles::add(&client).await.context("failed to add the roles of users")?;
     let (users, identity_file) = users(options).await?;
     for (name, keys) in &users {
         add_user(&client, name, keys).await?;

@@ -1,10 +1,13 @@
 //! The composition root: the only place that sees every module. One function for each role of the binary.
 
 mod access;
+mod answer;
 mod client;
 #[cfg(feature = "embedded")]
 mod dev;
 mod host_key;
+#[cfg(feature = "embedded")]
+mod roles;
 
 #[cfg(feature = "embedded")]
 pub use dev::{Options as DevOptions, dev};
@@ -91,18 +94,20 @@ async fn serve_on(
     }
 
     let authenticator = Authenticator::new(&config.identity, &cache).context("identity")?;
-    let workspaces = Workspaces::new(client, cache, config.workspace, config.provisioning, tasks.clone());
+    let workspaces = Workspaces::new(client.clone(), cache, config.workspace, config.provisioning, tasks.clone());
     tokio::spawn(shutdown.clone().run_until_cancelled_owned({
         let workspaces = workspaces.clone();
         async move { workspaces.sample().await }
     }));
-    let server = ssh::Server::new(config.ssh, keys, Arc::new(authenticator), Arc::new(workspaces));
+    let answer = answer::Devctl::new(client, workspaces.clone(), tasks.clone());
+    let server =
+        ssh::Server::new(config.ssh, keys, Arc::new(authenticator), Arc::new(workspaces.clone()), Arc::new(answer));
     ready(listener.local_addr()?);
     server.run(listener, shutdown).await;
 
     tasks.close();
-    if timeout(CLEANUP, tasks.wait()).await.is_err() {
-        warn!(left = tasks.len(), "the cluster did not let us clean up after all sessions");
+    if timeout(CLEANUP, workspaces.settled()).await.is_err() {
+        warn!("the cluster did not let us clean up after all sessions");
     }
     drained.cancel();
     telemetry.await?;

@@ -169,6 +169,7 @@ impl Carrier {
                 }
             }
             self.0.changed.notify_one();
+            self.0.heard.notify_waiters();
             more(&mut source, &mut buffer).await?;
             heard.send_replace(());
         }

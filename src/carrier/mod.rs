@@ -38,6 +38,9 @@ pub type Opened = (Bytes, Stream);
 
 pub type Incoming = mpsc::UnboundedReceiver<Opened>;
 
+/// Keeps a carrier from being closed for want of streams, for somebody who is about to open one.
+pub struct Hold(Carrier);
+
 struct Shared {
     /// The same on both sides; nobody else can guess it.
     name: String,
@@ -45,6 +48,8 @@ struct Shared {
     opened: mpsc::UnboundedSender<Opened>,
     /// Something is to be written.
     changed: Notify,
+    /// Something came, or nothing will any more.
+    heard: Notify,
     /// Ends the link in use.
     unlink: Mutex<CancellationToken>,
     /// Held by the link in use.
@@ -87,6 +92,7 @@ impl Carrier {
             state: Mutex::new(State::new(side)),
             opened,
             changed: Notify::new(),
+            heard: Notify::new(),
             unlink: Mutex::default(),
             linked: tokio::sync::Mutex::default(),
         };
@@ -105,6 +111,11 @@ impl Carrier {
         stream
     }
 
+    /// None once it is closed.
+    pub fn hold(&self) -> Option<Hold> {
+        self.0.state().hold().then(|| Hold(self.clone()))
+    }
+
     /// Streams that neither side has ended.
     pub fn streams(&self) -> usize {
         self.0.state().streams.len()
@@ -115,10 +126,52 @@ impl Carrier {
         self.0.linked.try_lock().is_err()
     }
 
+    /// Whether it has neither streams nor anybody who holds it.
+    pub fn is_unused(&self) -> bool {
+        self.0.state().is_unused()
+    }
+
+    /// Streams that are opened from now on are over at once.
+    pub fn is_closed(&self) -> bool {
+        self.0.state().closed
+    }
+
+    /// Returns once this side has ended all streams and the other has heard of that.
+    pub async fn settled(&self) {
+        loop {
+            let heard = self.0.heard.notified();
+            if self.0.state().is_settled() {
+                return;
+            }
+            heard.await;
+        }
+    }
+
     /// Ends all streams: nothing can go on.
     pub fn close(&self) {
         self.0.state().close();
         self.0.unlink().cancel();
+        self.0.heard.notify_waiters();
+    }
+
+    /// Closes it, unless it is in use. Whether it is closed now.
+    pub fn close_if_unused(&self) -> bool {
+        let mut state = self.0.state();
+        if state.is_unused() {
+            state.close();
+        }
+        let closed = state.closed;
+        drop(state);
+        if closed {
+            self.close();
+        }
+        closed
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.0.state().release();
     }
 }
 

@@ -35,7 +35,9 @@ pub(super) struct State {
     next: u32,
     /// The newest stream that the other side opened.
     newest: u32,
-    closed: bool,
+    /// Those who are about to open a stream.
+    holds: usize,
+    pub(super) closed: bool,
 }
 
 pub(super) struct Entry {
@@ -64,7 +66,7 @@ impl State {
     pub(super) fn new(side: Side) -> Self {
         let next = if side == Side::Bastion { 1 } else { 2 };
         let (streams, ready, gone) = Default::default();
-        Self { streams, ready, pong: false, gone, next, newest: 0, closed: false }
+        Self { streams, ready, pong: false, gone, next, newest: 0, holds: 0, closed: false }
     }
 
     pub(super) fn open(&mut self, shared: &Arc<Shared>, request: Bytes) -> Stream {
@@ -303,6 +305,26 @@ impl State {
             assert!(entry.arrived_bytes - entry.arrived.bytes <= WINDOW as u64);
             assert!(entry.ended_here || entry.window.is_closed() || kept + entry.window.available_permits() <= WINDOW);
         }
+    }
+
+    /// False once it is closed.
+    pub(super) fn hold(&mut self) -> bool {
+        if !self.closed {
+            self.holds += 1;
+        }
+        !self.closed
+    }
+
+    pub(super) fn release(&mut self) {
+        self.holds -= 1;
+    }
+
+    pub(super) fn is_unused(&self) -> bool {
+        self.streams.is_empty() && self.holds == 0
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.streams.values().all(|entry| entry.ended_here && entry.outgoing.is_empty())
     }
 
     pub(super) fn close(&mut self) {

@@ -2,8 +2,8 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::channel::mpsc;
+use futures::{FutureExt, StreamExt};
 use tokio::task::JoinHandle;
 
 use super::frame::{Acknowledgement, Body, Frame};
@@ -192,4 +192,42 @@ async fn a_message_too_long_ends_its_stream_and_no_other() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(!link.is_finished());
+}
+
+/// It was closed between somebody's look for it and her stream.
+#[tokio::test]
+async fn a_carrier_that_somebody_uses_or_is_about_to_is_not_closed_as_unused() {
+    let mut pair = Pair::new();
+    let _link = pair.link();
+    let hold = pair.bastion.hold().unwrap();
+    assert!(!pair.bastion.close_if_unused());
+    let mut stream = pair.bastion.open(Bytes::from_static(b"x"));
+    drop(hold);
+    assert!(!pair.bastion.close_if_unused());
+    let (_, agents) = pair.opened.recv().await.unwrap();
+    agents.sender.data(Bytes::from_static(b"data")).await.unwrap();
+    assert!(stream.receiver.receive().await.is_some());
+    drop((stream, agents));
+    while !pair.bastion.is_unused() {
+        tokio::task::yield_now().await;
+    }
+    assert!(pair.bastion.close_if_unused() && pair.bastion.hold().is_none());
+    assert!(pair.bastion.open(Bytes::from_static(b"y")).receiver.receive().await.is_none());
+}
+
+/// A process that ended with its streams' ends unwritten left their programs running for the grace.
+#[tokio::test]
+async fn it_is_settled_once_the_other_side_has_heard_of_all_ends() {
+    let mut pair = Pair::new();
+    let stream = pair.bastion.open(Bytes::from_static(b"x"));
+    let link = pair.link();
+    let (_, mut agents) = pair.opened.recv().await.unwrap();
+    assert!(pair.bastion.settled().now_or_never().is_none(), "a stream is open");
+    link.abort();
+    let _ = link.await;
+    drop(stream);
+    assert!(pair.bastion.settled().now_or_never().is_none(), "nobody could tell");
+    let _link = pair.link();
+    pair.bastion.settled().await;
+    assert!(agents.receiver.receive().await.is_none());
 }

@@ -3,6 +3,7 @@
 
 mod backoff;
 mod devserver;
+mod flavor;
 mod lease;
 mod user;
 mod watch;
@@ -39,6 +40,8 @@ pub struct Config {
     /// The longest such pause.
     #[serde(with = "crate::config::duration")]
     pub max_restart_pause: Duration,
+    /// Whether something other than Karpenter adds nodes when pods wait for them.
+    pub adds_nodes: bool,
     /// How often users are provisioned again although nothing was seen to change.
     #[serde(with = "crate::config::duration")]
     pub resync: Duration,
@@ -108,7 +111,12 @@ pub async fn run(
 
 /// Never ends; dropped, it stops at once and leaves nothing running.
 async fn controllers(client: Client, config: Config, provisioning: provisioning::Config) {
-    tokio::join!(devserver::run(client.clone(), config.clone()), user::run(client, config.resync, provisioning),);
+    let requests = provisioning.container_requests.clone();
+    tokio::join!(
+        devserver::run(client.clone(), config.clone()),
+        flavor::run(client.clone(), requests, config.adds_nodes),
+        user::run(client, config.resync, provisioning),
+    );
 }
 
 /// An error and its causes in one line.

@@ -9,13 +9,14 @@ use tokio_util::task::TaskTracker;
 use super::authority::Authority;
 use super::penalties::Penalties;
 use super::throttle::Disk;
-use super::{Authenticate, Config, Run};
+use super::{Answer, Authenticate, Config, Run};
 
 /// What all connections share.
 pub(super) struct Context {
     pub(super) config: Config,
     pub(super) authenticate: Arc<dyn Authenticate>,
     pub(super) run: Arc<dyn Run>,
+    pub(super) answer: Arc<dyn Answer>,
     pub(super) authority: Authority,
     pub(super) penalties: Penalties,
     pub(super) disk: Arc<Disk>,

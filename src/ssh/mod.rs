@@ -47,7 +47,7 @@ use russh::keys::PublicKey;
 
 use crate::carrier::Stream;
 use crate::identity::{Authenticator, Credential, Identity, Refusal};
-use crate::workspace::{self, Address, Command, Listener, Process, Target, Workspaces};
+use crate::workspace::{self, Address, Command, Listener, Process, Program, Reader, Target, Workspaces};
 
 /// Tells who somebody is.
 pub trait Authenticate: Send + Sync + 'static {
@@ -106,8 +106,25 @@ pub trait Run: Send + Sync + 'static {
     /// Whether there is a DevServer of hers with that name.
     fn has(&self, identity: &Identity, name: &str) -> bool;
 
+    /// What happened where `target` points since somebody was told last, in words.
+    fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<String>;
+
     /// Why the place that `target` points to is gone, in words, if it just went.
     fn why_gone<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, Option<String>>;
+}
+
+/// Answers commands that are for the bastion itself.
+pub trait Answer: Send + Sync + 'static {
+    /// Who serves the command `line` of somebody that logged in to `target`, if no DevServer's shell is to.
+    fn answer(&self, identity: &Identity, target: &Target, line: &str, command: &Command) -> Option<Answered>;
+}
+
+/// Who serves a command.
+pub enum Answered {
+    /// The bastion.
+    Here(Process),
+    /// The DevServer that `Target` means, which runs this.
+    There(Target, Program),
 }
 
 impl Run for Workspaces {
@@ -119,6 +136,10 @@ impl Run for Workspaces {
         progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> BoxFuture<'a, Result<Process, workspace::Error>> {
         Box::pin(Self::start(self, identity, target, command, progress))
+    }
+
+    fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<String> {
+        Self::news(self, identity, target, reader)
     }
 
     fn why_gone<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, Option<String>> {

@@ -84,8 +84,8 @@ fn force(asked: Program, permissions: &Permissions, environment: &mut Vec<(Strin
 /// Whether a client may set this variable: locale and colours, as sshd's usual `AcceptEnv` has it.
 pub(super) fn accepts_variable(name: &str, value: &str) -> bool {
     const MAX_VALUE: usize = 1024;
-    let known =
-        matches!(name, "LANG" | "COLORTERM" | PERSIST) || name.strip_prefix("LC_").is_some_and(|rest| !rest.is_empty());
+    let known = matches!(name, "LANG" | "COLORTERM" | "NO_COLOR" | PERSIST)
+        || name.strip_prefix("LC_").is_some_and(|rest| !rest.is_empty());
     let word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     known && word && name.len() <= 64 && value.len() <= MAX_VALUE && !value.contains('\0')
 }
@@ -114,6 +114,7 @@ mod tests {
         assert!(accepts_variable("LANG", "C.UTF-8"));
         assert!(accepts_variable("LC_ALL", "C.UTF-8"));
         assert!(accepts_variable("COLORTERM", "truecolor"));
+        assert!(accepts_variable("NO_COLOR", "1"));
         for (name, value) in [("LD_PRELOAD", "x"), ("LC_", "x"), ("LC_A=B", "x"), ("PATH", "/"), ("LC_X", "a\0b")] {
             assert!(!accepts_variable(name, value), "{name}");
         }

@@ -19,7 +19,7 @@ use super::host_key::HostKeys;
 use super::limits::{Startup, Startups};
 use super::penalties::Penalties;
 use super::throttle::Disk;
-use super::{Authenticate, Config, Run, proxy_protocol, serve};
+use super::{Answer, Authenticate, Config, Run, proxy_protocol, serve};
 use crate::telemetry::{LoginResult, metrics};
 
 /// The SSH server.
@@ -36,7 +36,13 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 const PROXY_HEADER: Duration = Duration::from_secs(5);
 
 impl Server {
-    pub fn new(config: Config, host_keys: HostKeys, authenticate: Arc<dyn Authenticate>, run: Arc<dyn Run>) -> Self {
+    pub fn new(
+        config: Config,
+        host_keys: HostKeys,
+        authenticate: Arc<dyn Authenticate>,
+        run: Arc<dyn Run>,
+        answer: Arc<dyn Answer>,
+    ) -> Self {
         let authority = Authority::new(&host_keys.keys[0]).expect("a key that was read can be written");
         let startups = Startups::new(config.max_startups, config.max_startups_per_source);
         let context = Arc::new(Context {
@@ -46,6 +52,7 @@ impl Server {
             config,
             authenticate,
             run,
+            answer,
             authority,
             tasks: TaskTracker::new(),
         });

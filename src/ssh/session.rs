@@ -15,9 +15,9 @@ use super::forward::{self, Forwarder};
 use super::inbox::Inbox;
 use super::request::{SFTP, terminal_size};
 use super::writer::{Closed, Events, Writer};
-use super::{copy, message, progress, request, shells, signal};
+use super::{Answered, copy, message, progress, request, shells, signal};
 use crate::telemetry::metrics;
-use crate::workspace::{Command, Exit, Process, Program, Target, TerminalSize};
+use crate::workspace::{Command, Exit, Process, Program, Reader, Target, TerminalSize};
 
 /// The exit status that OpenSSH's client reports for its own failures; ours mean the same to scripts.
 const FAILURE: u32 = 255;
@@ -40,23 +40,39 @@ pub(super) struct Session {
 
 impl Session {
     /// Serves the channel to its end.
-    pub(super) async fn run(self, channel: Channel<Msg>) {
+    pub(super) async fn run(mut self, channel: Channel<Msg>) {
         let number = u32::from(channel.id());
         let (mut reader, half) = channel.split();
         let Forwarder { context, identity, target, .. } = &self.forwarder;
+        let (answer, mut own) = (context.answer.clone(), None);
         let detached = context.config.detached_shell_timeout;
         let Some(mut command) = request::read(&mut reader, identity.permissions(), detached).await else { return };
         let events = Arc::new(Events::default());
         let mut writer = Writer { half, events: events.clone(), screen: false };
         if let Program::Command(line) = &command.program
             && identity.permissions().forced_command.is_none()
-            && let Some(asked) = std::str::from_utf8(line).ok().and_then(shells::parse)
+            && let Ok(line) = str::from_utf8(line)
+        {
+            match answer.answer(identity, target, line, &command) {
+                Some(Answered::Here(process)) => own = Some(process),
+                Some(Answered::There(target, program)) => {
+                    self.forwarder.target = target;
+                    command.program = program;
+                }
+                None => {}
+            }
+        }
+        if let Program::Command(line) = &command.program
+            && own.is_none()
+            && self.forwarder.identity.permissions().forced_command.is_none()
+            && let Some(asked) = str::from_utf8(line).ok().and_then(shells::parse)
         {
             match asked {
                 Ok(shells) => command.program = Program::Shells(shells),
                 Err(usage) => return explain_usage(&usage, &writer, command.terminal.is_some()).await,
             }
         }
+        let Forwarder { identity, target, .. } = &self.forwarder;
         writer.screen = command.terminal.is_some() && matches!(command.program, Program::Shell | Program::Shells(_));
         command.environment.extend(self.variables());
         command.ssh_agent &= self.forwarder.permits_ssh_agent();
@@ -66,7 +82,7 @@ impl Session {
             Target::Named(name) => name,
         };
         let span = info_span!("session", user = identity.user(), devserver = target, channel = number);
-        self.serve(command, reader, writer, &events).instrument(span).await;
+        self.serve(command, own, reader, writer, &events).instrument(span).await;
         events.closed.cancel();
     }
 
@@ -93,12 +109,21 @@ impl Session {
         lines.concat().into()
     }
 
-    async fn serve(&self, command: Command, reader: ChannelReadHalf, writer: Writer, events: &Arc<Events>) {
+    /// Runs `command`, or serves the bastion's `own` process.
+    async fn serve(
+        &self,
+        command: Command,
+        own: Option<Process>,
+        reader: ChannelReadHalf,
+        writer: Writer,
+        events: &Arc<Events>,
+    ) {
         let began = Instant::now();
         metrics().sessions.inc();
         metrics().open_sessions.inc();
         let terminal = command.terminal.is_some();
         let kind = match command.program {
+            _ if own.is_some() => "own",
             Program::Shell => "shell",
             Program::Command(_) => "exec",
             Program::Sftp => SFTP,
@@ -114,7 +139,12 @@ impl Session {
         let to_program = ToProgram { inbox: inbox.clone(), size, signal };
         let receive = receive(reader, to_program, events.clone(), terminal);
         let _receive = AbortOnDropHandle::new(tokio::spawn(receive.in_current_span()));
-        let result = match self.start(&command, &writer).await {
+        let is_own = own.is_some();
+        let started = match own {
+            Some(process) => Ok(process),
+            None => self.start(&command, &writer).await,
+        };
+        let result = match started {
             Ok(mut process) => {
                 let _ssh_agent = process.ssh_agent.take().map(|connections| {
                     let serve = forward::serve_ssh_agent(connections, self.forwarder.clone(), self.client.clone());
@@ -126,7 +156,7 @@ impl Session {
                 });
                 let client = copy::Client { inbox, sizes, signals, writer: &writer, events, terminal };
                 let ended = copy::process(process, client, &context.drain, began).await;
-                self.explain(ended, &writer, terminal).await
+                if is_own { ended } else { self.explain(ended, &writer, terminal).await }
             }
             Err(status) => status.map(copy::Totals::ended),
         };
@@ -203,6 +233,7 @@ impl Session {
                 if command.x11.is_some() && process.x11.is_none() {
                     writer.stderr(message::line(NO_DISPLAY, terminal), terminal).await.map_err(Err)?;
                 }
+                self.tell_news(command, writer).await.map_err(Err)?;
                 // Whoever had to wait may be new here.
                 if clear && self.forwarder.permitted() {
                     writer.say(self.introduction()).await.map_err(Err)?;
@@ -214,6 +245,22 @@ impl Session {
                 writer.say(message::line(&error.user_message(), terminal)).await.map_err(Err)?;
                 Err(Ok(FAILURE))
             }
+        }
+    }
+}
+
+impl Session {
+    /// Tells why the pod ended while nobody looked.
+    async fn tell_news(&self, command: &Command, writer: &Writer) -> Result<(), Closed> {
+        let reader = match (&command.program, &command.terminal) {
+            (Program::Sftp, _) => return Ok(()),
+            (_, Some(_)) => Reader::Terminal,
+            (_, None) => Reader::Command,
+        };
+        let Forwarder { context, identity, target, .. } = &self.forwarder;
+        match context.run.news(identity, target, reader) {
+            Some(news) => writer.say(message::line(&news, command.terminal.is_some())).await,
+            None => Ok(()),
         }
     }
 }

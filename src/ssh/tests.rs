@@ -19,13 +19,19 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::config::PenaltiesConfig;
-use super::{Authenticate, Config, HostKeySource, HostKeys, Run, Server};
+use super::{Answer, Answered, Authenticate, Config, HostKeySource, HostKeys, Run, Server};
 use crate::carrier::Stream;
 use crate::identity::{Credential, Identity, Permissions, Refusal};
-use crate::workspace::{self, Address, Command, EchoWorkspaces, Listener, Process, Target};
+use crate::workspace::{self, Address, Command, EchoWorkspaces, Listener, Process, Reader, Target};
 
 /// Longer than anything here takes, and the end of what hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+impl Answer for EchoWorkspaces {
+    fn answer(&self, _: &Identity, _: &Target, _: &str, _: &Command) -> Option<Answered> {
+        None
+    }
+}
 
 impl Run for EchoWorkspaces {
     fn start<'a>(
@@ -75,6 +81,10 @@ impl Run for EchoWorkspaces {
 
     fn has(&self, _: &Identity, name: &str) -> bool {
         name == "gpu"
+    }
+
+    fn news(&self, _: &Identity, _: &Target, _: Reader) -> Option<String> {
+        None
     }
 
     fn why_gone<'a>(&'a self, _: &'a Identity, _: &'a Target) -> BoxFuture<'a, Option<String>> {
@@ -173,7 +183,7 @@ impl TestServer {
         let key = Arc::new(new_key());
         let user = OneUser(key.public_key().clone(), permissions);
         let host_keys = HostKeys { keys: vec![new_key()], certificates: vec![] };
-        let server = Server::new(config, host_keys, Arc::new(user), Arc::new(EchoWorkspaces));
+        let server = Server::new(config, host_keys, Arc::new(user), Arc::new(EchoWorkspaces), Arc::new(EchoWorkspaces));
         let shutdown = CancellationToken::new();
         let run = tokio::spawn(server.run(listener, shutdown.clone()));
         Self { address, key, shutdown, run }

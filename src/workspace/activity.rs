@@ -39,10 +39,13 @@ const SILENCE: Duration = Duration::from_mins(4);
 
 impl Reports {
     pub(super) fn new(client: kube::Client, cache: Cache, config: &Config) -> Self {
+        Self::paced(client, cache, config.activity_interval, config.sample_interval)
+    }
+
+    pub(super) fn paced(client: kube::Client, cache: Cache, every: Duration, sampled: Duration) -> Self {
         // Before others find that it is long ago and look for themselves.
-        let silence = Some(config.sample_interval * 4 / 5).filter(|silence| !silence.is_zero()).unwrap_or(SILENCE);
-        let pace = Pace { every: config.activity_interval, silence: silence.min(SILENCE) };
-        Self { client, cache, pace }
+        let silence = Some(sampled * 4 / 5).filter(|silence| !silence.is_zero()).unwrap_or(SILENCE);
+        Self { client, cache, pace: Pace { every, silence: silence.min(SILENCE) } }
     }
 
     /// Reports every so often, for as long as the carrier lasts, whatever changed since.

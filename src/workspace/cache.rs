@@ -40,6 +40,13 @@ impl Cache {
         Self { users, devservers, changes, healthy }
     }
 
+    /// One that never hears of anything.
+    #[cfg(test)]
+    pub(super) fn empty() -> Self {
+        let (users, devservers) = (reflector::store().0, reflector::store().0);
+        Self { users, devservers, changes: watch::channel(()).1, healthy: Arc::default() }
+    }
+
     /// Waits until everything is known once.
     pub async fn ready(&self) {
         // An error means that the watch's task is gone, which only a shutdown does.

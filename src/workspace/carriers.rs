@@ -1,11 +1,13 @@
 //! One carrier to each pod that has an agent: opened at the first login, linked anew when its exec breaks, kept for a
 //! while after the last session.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use dashmap::DashMap;
+use futures::future::join_all;
 use futures::stream::BoxStream;
 use futures::{Sink, SinkExt, StreamExt};
 use tokio::sync::{OnceCell, oneshot, watch};
@@ -17,7 +19,7 @@ use super::exec::{self, ExecRequest, Frame};
 use super::listeners::Listeners;
 use super::{Cache, Config, Error, Workspace, activity};
 use crate::api::names;
-use crate::carrier::{self, Carrier, Keepalive, Link, Side};
+use crate::carrier::{self, Carrier, Hold, Keepalive, Link, Side};
 
 /// The carriers of this process.
 #[derive(Clone)]
@@ -38,8 +40,16 @@ pub(super) struct Agent {
     pub(super) listeners: Listeners,
 }
 
+/// An agent whose carrier stays for as long as this does, and then for as long as there are streams.
+pub(super) struct Held {
+    agent: Agent,
+    _hold: Hold,
+}
+
 /// Between two tries to link.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Between two looks whether a carrier is in use, at least.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Carriers {
     pub(super) fn new(client: kube::Client, cache: Cache, config: &Config) -> Self {
@@ -49,13 +59,27 @@ impl Carriers {
     }
 
     /// The workspace's agent, to which there is a link when this returns.
-    pub(super) async fn of(&self, workspace: &Workspace) -> Result<Agent, Error> {
-        let cell = self.of_pods.entry(workspace.clone()).or_default().clone();
-        let opened = cell.get_or_try_init(|| self.open(workspace)).await;
-        if opened.is_err() {
-            self.of_pods.remove_if(workspace, |_, known| known.get().is_none());
+    pub(super) async fn of(&self, workspace: &Workspace) -> Result<Held, Error> {
+        loop {
+            let cell = self.of_pods.entry(workspace.clone()).or_default().clone();
+            let mut hold = None;
+            let open = async || {
+                let (agent, first) = self.open(workspace).await?;
+                hold = Some(first);
+                Ok(agent)
+            };
+            let agent = match cell.get_or_try_init(open).await {
+                Ok(agent) => agent.clone(),
+                Err(error) => {
+                    self.of_pods.remove_if(workspace, |_, known| known.get().is_none());
+                    return Err(error);
+                }
+            };
+            if let Some(hold) = hold.or_else(|| agent.carrier.hold()) {
+                return Ok(Held { agent, _hold: hold });
+            }
+            self.forget_closed(workspace); // Its keeper was about to.
         }
-        opened.cloned()
     }
 
     /// Whether there is one, which also tells how its pod is used.
@@ -77,9 +101,10 @@ impl Carriers {
         done
     }
 
-    async fn open(&self, workspace: &Workspace) -> Result<Agent, Error> {
+    async fn open(&self, workspace: &Workspace) -> Result<(Agent, Hold), Error> {
         let name = format!("{:032x}", rand::random::<u128>());
         let (carrier, incoming) = Carrier::new(Side::Bastion, name);
+        let hold = carrier.hold().expect("nobody else knows it yet");
         let (linked, is_linked) = oneshot::channel();
         let (broken, broken_since) = watch::channel(None);
         let keeper = Keeper { carriers: self.clone(), workspace: workspace.clone(), carrier: carrier.clone(), broken };
@@ -88,11 +113,29 @@ impl Carriers {
             Ok(Ok(())) => {
                 let agent = Agent { carrier, broken_since, listeners: Listeners::serve(incoming) };
                 tokio::spawn(self.reports.clone().report(agent.carrier.clone(), workspace.clone()));
-                Ok(agent)
+                Ok((agent, hold))
             }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::Lost("the carrier was dropped".into())),
         }
+    }
+
+    /// Returns once all agents have heard of the ends of their streams.
+    pub(super) async fn settled(&self) {
+        let agents: Vec<_> = self.of_pods.iter().filter_map(|cell| cell.get().cloned()).collect();
+        join_all(agents.iter().map(|agent| agent.carrier.settled())).await;
+    }
+
+    fn forget_closed(&self, workspace: &Workspace) {
+        self.of_pods.remove_if(workspace, |_, known| known.get().is_some_and(|agent| agent.carrier.is_closed()));
+    }
+}
+
+impl Deref for Held {
+    type Target = Agent;
+
+    fn deref(&self) -> &Agent {
+        &self.agent
     }
 }
 
@@ -118,13 +161,12 @@ impl Keeper {
                 // An API server that just started refuses what it will allow in a moment.
                 error => error.pod_is_gone(),
             };
-            let unused = self.carrier.streams() == 0;
             if let Some(first) = first.take() {
                 let _ = first.send(Err(error));
                 break;
             }
             let given_up = self.broken.borrow().is_some_and(|since| since.elapsed() > self.carriers.keepalive.grace);
-            if unused || hopeless || given_up {
+            if self.carrier.close_if_unused() || hopeless || given_up {
                 info!(pod = self.workspace.pod, namespace = self.workspace.namespace, %error, "the carrier ended");
                 break;
             }
@@ -133,11 +175,11 @@ impl Keeper {
                 sleep(PAUSE).await;
             }
         }
-        self.carriers.of_pods.remove(&self.workspace);
         self.carrier.close();
+        self.carriers.forget_closed(&self.workspace);
     }
 
-    /// Serves one exec, until it breaks or nobody has needed it for a while. Returns whether it was linked, and why it is
+    /// Serves one exec, until it breaks or the carrier is closed as nobody has needed it for a while. Returns whether it was linked, and why it is
     /// no more.
     async fn link(&self, first: &mut Option<oneshot::Sender<Result<(), Error>>>) -> (bool, Error) {
         let link = match open_link(&self.carriers.client, &self.workspace).await {
@@ -167,12 +209,13 @@ impl Keeper {
         (linked, error)
     }
 
-    /// Returns once there has been no stream for a while.
+    /// Returns once nobody has used the carrier for a while and it is closed.
     async fn unused(&self) {
+        let linger = self.carriers.linger;
         let mut since = Instant::now();
-        while since.elapsed() < self.carriers.linger {
-            sleep(self.carriers.linger / 8).await;
-            if self.carrier.streams() > 0 {
+        while since.elapsed() < linger || !self.carrier.close_if_unused() {
+            sleep((linger / 8).max(LOOK_AGAIN)).await;
+            if !self.carrier.is_unused() {
                 since = Instant::now();
             }
         }
@@ -219,5 +262,61 @@ fn read(message: Result<Message, tungstenite::Error>) -> Option<Result<Bytes, Er
         })),
         Ok(Frame::Pong | Frame::Other) => None,
         Err(error) => Some(Err(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn carriers() -> Carriers {
+        let away = tower::service_fn(async |_: http::Request<kube::client::Body>| {
+            Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("no cluster here"))
+        });
+        let grace = Duration::from_secs(60);
+        let client = kube::Client::new(away, "default");
+        Carriers {
+            reports: activity::Reports::paced(client.clone(), Cache::empty(), grace, grace),
+            client,
+            keepalive: Keepalive { ping: grace, patience: 3, grace },
+            linger: Duration::ZERO,
+            of_pods: Arc::default(),
+        }
+    }
+
+    fn workspace() -> Workspace {
+        let [namespace, devserver, pod, service_account] = ["dev-alice", "dev", "dev", "alice"].map(str::to_owned);
+        Workspace { namespace, devserver, pod, pod_uid: None, service_account, agent: true }
+    }
+
+    fn agent(carrier: Carrier, incoming: carrier::Incoming) -> Agent {
+        Agent { carrier, broken_since: watch::channel(None).1, listeners: Listeners::serve(incoming) }
+    }
+
+    /// Its keeper has closed it and not yet forgotten it.
+    #[tokio::test]
+    async fn a_carrier_that_is_closed_is_not_handed_out() {
+        let (carriers, workspace) = (carriers(), workspace());
+        let (carrier, incoming) = Carrier::new(Side::Bastion, "one".into());
+        let cell = OnceCell::new_with(Some(agent(carrier.clone(), incoming)));
+        carriers.of_pods.insert(workspace.clone(), Arc::new(cell));
+        let held = carriers.of(&workspace).await.unwrap();
+        assert!(held.carrier.name() == "one" && !carrier.close_if_unused());
+        drop(held);
+        assert!(carrier.close_if_unused());
+        assert!(matches!(carriers.of(&workspace).await, Err(Error::Api(_))));
+        assert!(carriers.of_pods.is_empty());
+    }
+
+    /// Its node is silent, say: the carrier is not yet known to be broken, and a new pod has the name.
+    #[tokio::test]
+    async fn a_pod_made_anew_is_not_entered_by_the_carrier_of_the_one_before() {
+        let (carriers, before) = (carriers(), workspace());
+        let (carrier, incoming) = Carrier::new(Side::Bastion, "one".into());
+        let cell = OnceCell::new_with(Some(agent(carrier.clone(), incoming)));
+        carriers.of_pods.insert(before.clone(), Arc::new(cell));
+        let after = Workspace { pod_uid: Some("another".to_owned()), ..before.clone() };
+        assert!(matches!(carriers.of(&after).await, Err(Error::Api(_))));
+        assert_eq!(carriers.of(&before).await.unwrap().carrier.name(), "one");
     }
 }

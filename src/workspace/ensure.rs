@@ -15,11 +15,13 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
-use super::carriers::{Agent, Carriers};
+use super::carriers::{Carriers, Held};
 use super::listeners::Listener;
+use super::news::{News, Reader};
 use super::process::{self, Keepalive, carried};
 use super::sampler::Sampler;
 use super::{Address, Cache, Command, Error, Process, Target, Usage};
+use crate::api::user::UserPhase;
 use crate::api::{DevServer, DevServerUser, DevServerUserSpec, Phase, names};
 use crate::carrier::Stream;
 use crate::identity::Identity;
@@ -60,6 +62,8 @@ pub struct Workspace {
     pub(super) namespace: String,
     pub(super) devserver: String,
     pub(super) pod: String,
+    /// What tells it from the one before it, which had the same name.
+    pub(super) pod_uid: Option<String>,
     /// The account that acts in it for its owner.
     pub(super) service_account: String,
     /// Whether an agent in it runs what sessions ask for.
@@ -76,6 +80,7 @@ pub struct Workspaces {
     provisioning: provisioning::Config,
     /// One login at a time provisions for a user; the others find it done.
     provisioning_of: Arc<DashMap<String, Arc<Mutex<()>>>>,
+    news: News,
     tasks: TaskTracker,
 }
 
@@ -98,7 +103,16 @@ impl Workspaces {
         tasks: TaskTracker,
     ) -> Self {
         let carriers = Carriers::new(client.clone(), cache.clone(), &config);
-        Self { client, cache, carriers, config, provisioning, provisioning_of: Arc::default(), tasks }
+        Self {
+            client,
+            cache,
+            carriers,
+            config,
+            provisioning,
+            provisioning_of: Arc::default(),
+            news: News::default(),
+            tasks,
+        }
     }
 
     /// Runs `command` in the workspace that `target` names, which is made or woken first.
@@ -114,7 +128,7 @@ impl Workspaces {
         let start = |workspace: Workspace| {
             let start = async move {
                 match workspace.agent {
-                    true => carried::start(&self.carriers.of(&workspace).await?, command).await,
+                    true => carried::start(&*self.carriers.of(&workspace).await?, command).await,
                     false => process::start(&self.client, &workspace, command, keepalive, &self.tasks).await,
                 }
             };
@@ -135,7 +149,7 @@ impl Workspaces {
         self.enter(identity, target, &|_| {}, listen).await
     }
 
-    async fn agent(&self, workspace: &Workspace) -> Result<Agent, Error> {
+    async fn agent(&self, workspace: &Workspace) -> Result<Held, Error> {
         if workspace.agent { self.carriers.of(workspace).await } else { Err(Error::NoAgent) }
     }
 
@@ -170,6 +184,12 @@ impl Workspaces {
         }
     }
 
+    /// Returns once nothing of sessions that are over is left to be told to pods: to be awaited by a drain.
+    pub async fn settled(&self) {
+        self.tasks.wait().await;
+        self.carriers.settled().await;
+    }
+
     /// Why the pod behind `target` is gone, if it just went: a program's end is often heard of before its pod's.
     pub async fn why_gone(&self, identity: &Identity, target: &Target) -> Option<String> {
         let (user, name) = (identity.user(), self.name(target));
@@ -202,6 +222,18 @@ impl Workspaces {
         let Config { sample_interval, .. } = self.config;
         let sampler = Sampler { cache: &self.cache, carriers: &self.carriers, every: sample_interval };
         sampler.run(|user, name| self.running(user, name)).await;
+    }
+
+    /// What happened to the DevServer that `target` means since somebody was told last.
+    pub fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<String> {
+        let (user, name) = (identity.user(), self.name(target));
+        let namespace = names::namespace(user);
+        let server = self.cache.devserver(user, name)?;
+        let told = self.news.take(&namespace, name, server.status.as_ref()?, reader)?;
+        if reader == Reader::Terminal {
+            told.note(&self.client, &namespace, name, &self.tasks);
+        }
+        Some(told.text)
     }
 
     /// Whether there is a DevServer of hers with that name.
@@ -263,9 +295,25 @@ impl Workspaces {
             namespace: names::namespace(user),
             devserver: name.to_owned(),
             pod: status.pod_name.clone()?,
+            pod_uid: status.pod_uid.clone(),
             service_account: names::service_account_username(user),
             agent: status.agent,
         })
+    }
+
+    /// Makes her account and all that is around it, if she has none yet.
+    pub async fn provide(&self, identity: &Identity) -> Result<(), Error> {
+        let user = identity.user();
+        let is_ready =
+            |object: &DevServerUser| object.status.as_ref().is_some_and(|status| status.phase == UserPhase::Ready);
+        let provisioning = self.provisioning_of.entry(user.to_owned()).or_default().clone();
+        let _one_at_a_time = provisioning.lock().await;
+        let object = match self.cache.user(user) {
+            Some(object) if is_ready(&object) => return Ok(()),
+            Some(object) => object,
+            None => Arc::new(self.create_user(user).await?),
+        };
+        Ok(provisioning::ensure_user(&self.client, &object, &self.provisioning, &|_| {}).await?)
     }
 
     /// Makes all that a first login needs, the default DevServer `name` last.

@@ -12,6 +12,7 @@ mod forward;
 pub(crate) mod fuzz;
 mod listeners;
 mod marker;
+mod news;
 mod process;
 mod sampler;
 mod script;
@@ -24,6 +25,7 @@ pub use ensure::{Config, Workspace, Workspaces};
 #[cfg(test)]
 pub(crate) use fake::EchoWorkspaces;
 pub use listeners::{Connections, Listener};
+pub use news::Reader;
 pub use process::{Command, Output, Process, Program, Terminal, TerminalSize};
 pub use target::Target;
 pub use usage::Usage;

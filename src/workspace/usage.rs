@@ -1,4 +1,4 @@
-//! The last hour of a DevServer, for a person: what was seen, when, and what comes of it.
+//! The last hour of a DevServer, for a person: what was seen, and when.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use super::activity::as_times;
 use crate::agent::usage::{CPU, DISK, FORWARDED, GPU, Gpu, History, Minute, SENT, WRITTEN};
-use crate::api::{DevServer, GpuUse, IdleAction, SuspensionReason};
+use crate::api::{DevServer, GpuUse};
 
 /// How a DevServer is used.
 #[derive(Clone, Debug)]
@@ -24,7 +24,6 @@ impl Usage {
     /// In lines of 80 columns.
     pub fn explain(&self, now: Timestamp) -> String {
         let mut lines = vec![self.verdict(now)];
-        lines.extend(self.consequence(now));
         if let Some(history) = &self.history {
             lines.push(String::new());
             lines.extend(table(history));
@@ -55,25 +54,6 @@ impl Usage {
             }
             (None, _, None) => format!("{name} is idle: there was no sign of use since it began"),
         }
-    }
-
-    /// What comes of that, where it is known.
-    fn consequence(&self, now: Timestamp) -> Option<String> {
-        let lifecycle = self.server.spec.lifecycle.clone().unwrap_or_default();
-        if lifecycle.idle.is_some_and(|idle| idle.action == IdleAction::None) {
-            return Some("it is never suspended for being idle".to_owned());
-        }
-        let snoozed = lifecycle.snoozed_until.filter(|until| until.0 > now);
-        if let Some(until) = snoozed {
-            return Some(format!("it is not suspended for being idle before {:.0}", until.0));
-        }
-        let status = self.server.status.as_ref()?;
-        let suspension = status.suspension.as_ref().filter(|one| one.reason == SuspensionReason::Idle)?;
-        let left = suspension.time.0.duration_since(now);
-        (!left.is_negative()).then(|| {
-            let (time, left) = (suspension.time.0, length(left));
-            format!("it will be suspended in {left}, at {time:.0}, if nobody uses it")
-        })
     }
 }
 
@@ -152,11 +132,9 @@ fn length(duration: SignedDuration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-
     use super::*;
     use crate::agent::usage::Activity;
-    use crate::api::{DevServerSpec, DevServerStatus, Idle, Lifecycle, Phase, Suspension};
+    use crate::api::{DevServerSpec, DevServerStatus, Phase};
 
     fn now() -> Timestamp {
         "2027-01-15T08:00:00Z".parse().unwrap()
@@ -204,20 +182,9 @@ mod tests {
     }
 
     #[test]
-    fn the_verdict_says_what_comes() {
+    fn the_verdict_says_what_is_known() {
         let first = |usage: &Usage| usage.explain(now()).lines().take(2).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(first(&idle()), ["dev is idle for 42m: CPU was the last sign of use", ""]);
-        let soon = with(idle(), |server| {
-            let (time, reason) = (Time("2027-01-15T08:18:00Z".parse().unwrap()), SuspensionReason::Idle);
-            server.status.as_mut().unwrap().suspension = Some(Suspension { time, reason, message: String::new() });
-        });
-        let text = "it will be suspended in 18m, at 2027-01-15T08:18:00Z, if nobody uses it";
-        assert_eq!(first(&soon)[1], text);
-        let never = with(soon, |server| {
-            let idle = Some(Idle { after: None, action: IdleAction::None });
-            server.spec.lifecycle = Some(Lifecycle { idle, ..Lifecycle::default() });
-        });
-        assert_eq!(first(&never)[1], "it is never suspended for being idle");
         let unknown = usage(Activity { gpu: Some(Gpu::Unknown), ..Activity::default() }, Vec::new());
         assert!(first(&unknown)[0].contains("counts as in use") && unknown.explain(now()).contains(" unknown\n"));
         let old = usage(Activity::default(), Vec::new());

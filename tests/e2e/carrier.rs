@@ -1,5 +1,9 @@
 //! One exec stream carries all sessions of a pod, and may break.
 
+use std::time::Duration;
+
+use bastion::api::DevServer;
+
 use crate::harness::{Input, Product, eventually, has_agents, skip_unless};
 
 #[tokio::test]
@@ -27,4 +31,53 @@ async fn a_session_whose_agent_dies_ends_with_a_sentence_and_the_next_finds_anot
         (next.text() == "again\n").then_some(())
     })
     .await;
+}
+
+/// Killed, the agent could not hang them up: they ran on, and nobody knew of them.
+#[tokio::test]
+async fn programs_end_with_their_killed_agent_and_those_in_the_background_do_not() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let programs = "sleep 98510 </dev/null >/dev/null 2>&1 & nohup sleep 98511 2>/dev/null & sleep 98512 & \
+                    until [ $(pgrep -c -f '^sleep 9851[0-2]$') = 3 ]; do :; done; kill -9 $PPID; wait";
+    alice.ssh(programs).run().await.exits(255).says("lost");
+    eventually("a session", async || (alice.ssh("echo in").run().await.text() == "in\n").then_some(())).await;
+    eventually("the end of what was in the foreground", async || {
+        (alice.counts_processes("98512").await == 0).then_some(())
+    })
+    .await;
+    assert_eq!((alice.counts_processes("98510").await, alice.counts_processes("98511").await), (1, 1));
+}
+
+#[tokio::test]
+async fn a_pod_made_anew_within_the_linger_is_entered_at_once() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    let uid = async || alice.has::<DevServer>("dev").await.status.and_then(|status| status.pod_uid);
+    let before = uid().await.expect("a pod that runs has one");
+    alice.loses_pod("dev").await;
+    eventually("another pod", async || uid().await.filter(|uid| *uid != before)).await;
+    alice.ssh("echo in").limit(Duration::from_secs(10)).run().await.exits(0).prints("in\n");
+}
+
+/// A carrier that is closed as soon as nobody uses it is closed in the moment in which the next session comes: it read
+/// that the agent was older than the server.
+#[tokio::test]
+async fn sessions_that_come_as_their_carrier_is_closed_find_another() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let replica = product.serve(&["workspace.carrier_linger=0s"]).await;
+    alice.is_known_at(&replica).await;
+    let one_after_another = async || {
+        for _ in 0..8 {
+            alice.ssh_at(&replica, "echo in").run().await.exits(0).prints("in\n");
+            let refused = alice.shell_at(&replica).argument("-W").argument("localhost:1").run().await;
+            assert!(!replica.log().contains("older than this server"), "{}", refused.stderr());
+        }
+    };
+    tokio::join!(one_after_another(), one_after_another(), one_after_another());
 }

@@ -176,4 +176,9 @@ async fn a_kernel_that_is_busy_is_use() {
     let busy = tells(&alice, "dev", "a kernel at work", |activity| activity.last_kernel_time.is_some()).await;
     assert!(busy.awake.as_deref().is_some_and(|signs| signs.contains("Jupyter kernel")), "{busy:?}");
     assert_eq!(busy.last_cpu_time, None);
+
+    let told = alice.ssh_at(&replica, "devctl idle").run().await.exits(0).text();
+    let line = |name: &str| told.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{told}"));
+    assert!(line("dev is in use: ").contains("Jupyter kernel"), "{told}");
+    assert!(line("kernels ").contains('▄') && !line("disk ").contains('▄') && line("GPU ").ends_with("none"), "{told}");
 }

@@ -160,7 +160,8 @@ async fn a_bastion_that_is_told_to_stop_lets_sessions_finish() {
 async fn a_bastion_that_is_told_to_stop_does_not_wait_for_ever() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
-    let mut replica = product.serve(&["ssh.drain_timeout=2s"]).await;
+    // An agent that does not hear of the session's end would wait for it to come back.
+    let mut replica = product.serve(&["ssh.drain_timeout=2s", "workspace.carrier_grace=10m"]).await;
     let session = alice.ssh_at(&replica, "echo up; sleep 98440").start();
     session.prints("up\n").await;
     let start = Instant::now();

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -17,20 +17,56 @@ const QUERY: [&str; 2] = ["--query-gpu=utilization.gpu,memory.used", "--format=c
 /// A GPU that fell off its bus makes it hang.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(super) async fn read() -> Gpu {
-    match ask(TOOL).await.or(ask(PLACE).await).as_deref().and_then(parse) {
-        Some(busiest) => Gpu::Busy(busiest),
-        None if is_there() => Gpu::Unknown,
-        None => Gpu::None,
+/// After that, how long it is left alone: what hangs in the kernel cannot be killed, and another would hang beside it.
+const PAUSE: Duration = Duration::from_mins(30);
+
+#[derive(Default)]
+pub(super) struct Reader {
+    hung: Option<Instant>,
+}
+
+impl Reader {
+    pub(super) async fn read(&mut self) -> Gpu {
+        match self.ask().await.as_deref().and_then(parse) {
+            Some(busiest) => Gpu::Busy(busiest),
+            None if is_there() => Gpu::Unknown,
+            None => Gpu::None,
+        }
+    }
+
+    async fn ask(&mut self) -> Option<String> {
+        if self.hung.is_some_and(|hung| hung.elapsed() < PAUSE) {
+            return None;
+        }
+        match ask(TOOL).await {
+            Ok(said) => Some(said),
+            Err(Silent::Absent) => ask(PLACE).await.ok(),
+            Err(Silent::Failed) => None,
+            Err(Silent::Hung) => {
+                self.hung = Some(Instant::now());
+                None
+            }
+        }
     }
 }
 
-/// What it says; none if it is not there, or fails.
-async fn ask(tool: &str) -> Option<String> {
+/// Why the tool says nothing.
+#[derive(Debug, PartialEq, Eq)]
+enum Silent {
+    Absent,
+    Failed,
+    Hung,
+}
+
+async fn ask(tool: &str) -> Result<String, Silent> {
     let mut command = Command::new(tool);
     command.args(QUERY).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    let output = timeout(PATIENCE, command.output()).await.ok()?.ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    match timeout(PATIENCE, command.output()).await {
+        Ok(Ok(output)) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Ok(Ok(_)) => Err(Silent::Failed),
+        Ok(Err(_)) => Err(Silent::Absent),
+        Err(_) => Err(Silent::Hung),
+    }
 }
 
 /// The utilisation of the busiest GPU. A part of one (MIG) has none, and says `[N/A]`.
@@ -86,8 +122,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_tool_that_fails_or_is_not_there_says_nothing() {
-        assert_eq!(ask("/bin/false").await, None);
-        assert_eq!(ask("/no/such/tool").await, None);
+        assert_eq!(ask("/bin/false").await, Err(Silent::Failed));
+        assert_eq!(ask("/no/such/tool").await, Err(Silent::Absent));
         assert!(ask("/bin/echo").await.unwrap().starts_with("--query-gpu"));
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn history() -> History {
 pub(super) async fn watch(account: &Account) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut tick, mut of_helpers) = (0_u32, 0);
+    let (mut tick, mut of_helpers, mut gpus) = (0_u32, 0, gpu::Reader::default());
     loop {
         ticks.tick().await;
         let mut taken = processes::taken().await;
@@ -92,7 +92,7 @@ pub(super) async fn watch(account: &Account) {
         measured().take(&Sample::of(&COUNTS, taken), Instant::now());
         if tick.is_multiple_of(FAR) {
             let before = processes::buried();
-            let gpu = gpu::read().await;
+            let gpu = gpus.read().await;
             of_helpers += processes::buried().saturating_sub(before);
             let kernels = kernels::read(&account.home).await;
             measured().take_far(gpu, kernels, Instant::now());

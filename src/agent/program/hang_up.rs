@@ -16,12 +16,21 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const ROUNDS: [&[Signal]; 3] = [&[Signal::HUP, Signal::CONT], &[Signal::TERM], &[Signal::KILL]];
 
 /// The pipes that a session without a terminal gave its program, as `/proc/PID/fd` has them.
-pub(super) struct Pipes(Vec<String>);
+pub(in crate::agent) struct Pipes(Vec<String>);
 
 impl Pipes {
-    pub(super) fn of(ends: [&dyn AsFd; 3]) -> Self {
+    pub(in crate::agent) fn of(ends: [&dyn AsFd; 3]) -> Self {
         let name = |end: &dyn AsFd| fstat(end.as_fd()).map(|stat| format!("pipe:[{}]", stat.st_ino)).ok();
         Self(ends.into_iter().filter_map(name).collect())
+    }
+
+    /// Those that [`Pipes::names`] told of.
+    pub(in crate::agent) fn named(names: Vec<String>) -> Self {
+        Self(names)
+    }
+
+    pub(in crate::agent) fn names(&self) -> &[String] {
+        &self.0
     }
 
     fn are_held_by(&self, process: &str) -> bool {
@@ -51,8 +60,8 @@ pub(super) async fn terminal(mut child: Child, group: Pid, terminal: impl AsFd) 
 }
 
 /// Ends who is in this group for the session's sake. Who let go of its pipes, as an editor's server does, goes on, and
-/// who ignores hang-ups, as nohup(1) arranges: sshd ends neither.
-pub(super) async fn holders(mut child: Child, group: Pid, pipes: &Pipes) {
+/// who ignores hang-ups, as nohup(1) arranges: sshd ends neither. `bury` buries the dead of the group, which else stay in it.
+pub(in crate::agent) async fn holders(group: Pid, pipes: &Pipes, mut bury: impl FnMut()) {
     for signals in ROUNDS {
         for (process, &signal) in
             held(group, pipes).into_iter().flat_map(|process| signals.iter().map(move |signal| (process, signal)))
@@ -62,7 +71,7 @@ pub(super) async fn holders(mut child: Child, group: Pid, pipes: &Pipes) {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = LOOK_AGAIN;
         while Instant::now() < deadline {
-            let _ = child.try_wait(); // Or it stays in its group, dead.
+            bury();
             if test_kill_process_group(group).is_err() || held(group, pipes).is_empty() {
                 return;
             }
@@ -123,7 +132,7 @@ mod tests {
         while running(group).len() < 4 {
             sleep(LOOK_AGAIN).await;
         }
-        holders(child, group, &pipes).await;
+        holders(group, &pipes, || drop(child.try_wait())).await;
         assert_eq!(running(group), ["98100.1", "98100.2"]);
         kill_process_group(group, Signal::KILL).unwrap();
     }

@@ -7,6 +7,7 @@ mod output;
 mod shell;
 mod start;
 
+pub(super) use hang_up::{Pipes, holders as hang_up_holders};
 pub(super) use shell::Shells;
 
 use std::os::unix::process::ExitStatusExt;
@@ -18,6 +19,7 @@ use tokio::process::Child;
 use super::account::Account;
 use super::activity;
 use super::forward::{Display, Leading, SshAgentSocket};
+use super::ledger;
 use super::request::{Exit, News, ProgramRequest, X11};
 use crate::carrier::{Carrier, Message, Stream};
 use start::Held;
@@ -47,6 +49,10 @@ pub(super) async fn run(
     };
     let start::Started { mut child, group, stdin, output, held } = started;
     let _counted = activity::program();
+    let _told = match &held {
+        Held::Pipes(pipes) => Some(ledger::Entry::new(group, pipes)),
+        Held::Terminal(_) => None,
+    };
     if sender.send(Message::control(&News::Started)).is_err() {
         return hang_up(child, group, held).await;
     }
@@ -67,10 +73,10 @@ pub(super) async fn run(
     }
 }
 
-async fn hang_up(child: Child, group: Pid, held: Held) {
+async fn hang_up(mut child: Child, group: Pid, held: Held) {
     match held {
         Held::Terminal(terminal) => hang_up::terminal(child, group, terminal).await,
-        Held::Pipes(pipes) => hang_up::holders(child, group, &pipes).await,
+        Held::Pipes(pipes) => hang_up::holders(group, &pipes, || drop(child.try_wait())).await,
     }
 }
 

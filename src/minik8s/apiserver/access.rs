@@ -1,6 +1,6 @@
-//! Who asks: one token lets everything through; a service account may be impersonated inside its own namespace.
+//! Who asks: one token lets everything through; a service account may be impersonated inside its own namespace, and where its roles let it.
 
-use super::{route::Route, status::Refusal};
+use super::{rbac, route::Route, status::Refusal};
 use crate::minik8s::store::{Key, Objects};
 use http::{HeaderMap, StatusCode, header::AUTHORIZATION};
 
@@ -28,7 +28,8 @@ pub(super) fn impersonated(headers: &HeaderMap) -> Option<&str> {
     headers.get("impersonate-user")?.to_str().ok()
 }
 
-/// What an impersonated user may do: everything in the namespace of a service account that exists, nothing elsewhere.
+/// What an impersonated user may do: everything in the namespace of a service account that exists, and elsewhere what
+/// roles are bound to it for.
 pub(super) fn authorize(user: &str, route: &Route, objects: &Objects) -> Result<(), Refusal> {
     let account = user.strip_prefix("system:serviceaccount:").and_then(|account| account.split_once(':'));
     let why = match account {
@@ -37,7 +38,8 @@ pub(super) fn authorize(user: &str, route: &Route, objects: &Objects) -> Result<
         }
         Some((namespace, name)) => {
             let exists = objects.get(&Key::new("serviceaccounts", namespace, name)).is_some();
-            if exists && (route.namespace == namespace || route.resource.is_review()) {
+            let at_home = route.namespace == namespace || route.resource.is_review();
+            if exists && (at_home || rbac::allows((namespace, name), route, objects)) {
                 return Ok(());
             }
             let scope = match route.namespace.as_str() {

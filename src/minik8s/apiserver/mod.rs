@@ -6,6 +6,7 @@ mod audit;
 mod delete;
 mod discovery;
 mod exec;
+mod rbac;
 mod read;
 mod resources;
 mod route;
@@ -23,17 +24,22 @@ pub(super) use serve::serve;
 pub(super) use status::Refusal;
 pub(super) use write::put;
 
-use super::{kubelet::Kubelet, object, store::Store};
+use super::{
+    kubelet::{Kubelet, LogWanted},
+    object,
+    store::Store,
+};
 use axum::{
     Json,
     body::{Body, to_bytes},
     response::{IntoResponse, Response},
 };
+use futures::StreamExt;
 use http::{Request, StatusCode, header};
 use route::{Query, Route, Verb};
 use selector::Selector;
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 use table::Table;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -144,8 +150,17 @@ impl ApiServer {
     fn log(&self, route: &Route, query: &Query) -> Result<Response, Refusal> {
         let pod = self.store.get(&route.key()).ok_or_else(|| Refusal::not_found(&route.resource, &route.name))?;
         let container = container_of(&pod, query.get("container"))?;
-        let text = self.kubelet.log(object::uid(&pod), &container);
-        Ok(([(header::CONTENT_TYPE, "text/plain")], text).into_response())
+        let wanted = LogWanted {
+            previous: query.flag("previous"),
+            tail: query.number("tailLines").and_then(|lines| usize::try_from(lines).ok()),
+            follow: query.flag("follow"),
+        };
+        let pieces = self.kubelet.log(object::uid(&pod), &container, wanted).ok_or_else(|| {
+            let name = &route.name;
+            Refusal::bad_request(format!("previous terminated container \"{container}\" in pod \"{name}\" not found"))
+        })?;
+        let pieces = pieces.take_until(self.shutdown.clone().cancelled_owned()).map(Ok::<_, Infallible>);
+        Ok(([(header::CONTENT_TYPE, "text/plain")], Body::from_stream(pieces)).into_response())
     }
 }
 

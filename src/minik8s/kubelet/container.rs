@@ -152,6 +152,7 @@ impl Supervisor {
         let launch = self.sandbox.launch(container, &command)?;
         let mut process = self.sandbox.start(|| spawn(&launch))?;
         let name = &container.name;
+        self.sandbox.log.begin(name);
         if let Some(stdout) = process.child().stdout.take() {
             self.follow(name, stdout);
         }
@@ -164,7 +165,8 @@ impl Supervisor {
     fn follow(&self, name: &str, from: impl tokio::io::AsyncRead + Unpin + Send + 'static) {
         let (sandbox, name) = (self.sandbox.clone(), name.to_owned());
         // Ends with the last process that holds the stream; the sandbox's end kills them all.
-        tokio::spawn(async move { sandbox.log.follow(&name, from).await });
+        let run = sandbox.log.open(&name);
+        tokio::spawn(async move { sandbox.log.follow(&name, run, from).await });
     }
 
     /// Waits for the process's end, and brings it about when the pod ends.

@@ -12,6 +12,7 @@ mod schedule;
 mod status;
 
 pub(super) use exec::{Exec, ExecRequest, ExecStdio};
+pub(super) use log::Wanted as LogWanted;
 pub(super) use process::Process;
 pub(super) use sandbox::StartError;
 pub(super) use schedule::NODE;
@@ -20,6 +21,7 @@ use super::{
     object,
     store::{Key, Store},
 };
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use sandbox::Sandbox;
 use schedule::Node;
@@ -91,9 +93,13 @@ impl Kubelet {
         exec::start(&*sandbox.ok_or(StartError::Closed)?, container, request)
     }
 
-    pub(super) fn log(&self, pod_uid: &str, container: &str) -> Vec<u8> {
+    /// What a container of the pod wrote; none if there was no run of it before this one, and that is wanted.
+    pub(super) fn log(&self, pod_uid: &str, container: &str, wanted: log::Wanted) -> Option<log::Pieces> {
         let sandbox = self.pods().get(pod_uid).map(|pod| pod.sandbox.clone());
-        sandbox.map_or_else(Vec::new, |sandbox| sandbox.log.read(container))
+        match sandbox {
+            Some(sandbox) => log::read(sandbox, |sandbox| &sandbox.log, container, wanted),
+            None => (!wanted.previous).then(|| futures::stream::empty().boxed()),
+        }
     }
 
     /// Brings the pods that run in line with those that are stored.

@@ -3,6 +3,7 @@
 use super::*;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::{
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, WatchEvent, WatchParams},
     runtime::{WatchStreamExt, reflector, watcher},
@@ -296,6 +297,38 @@ async fn an_account_acts_in_its_own_namespace_only() {
     });
     let codes: Vec<_> = of_alice.map(|event| event["responseStatus"]["code"].as_u64().unwrap()).collect();
     assert_eq!(codes, [200, 403]);
+    running.cluster.stop().await;
+}
+
+#[tokio::test]
+async fn an_account_may_elsewhere_what_roles_say() {
+    let running = Running::start().await;
+    running.namespace("team").await;
+    let ask = async |method: &str, path: &str| {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("Impersonate-User", "system:serviceaccount:team:default")
+            .body(Vec::new())
+            .unwrap();
+        match running.client.request::<Value>(request).await {
+            Ok(_) => 200,
+            Err(kube::Error::Api(status)) => status.code,
+            Err(other) => panic!("{other}"),
+        }
+    };
+    let rule = json!({"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]});
+    let role = from(json!({"metadata": {"name": "see-nodes"}, "rules": [rule]}));
+    let role_ref = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "see-nodes"});
+    let subject = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:serviceaccounts"});
+    let binding = from(json!({"metadata": {"name": "see-nodes"}, "roleRef": role_ref, "subjects": [subject]}));
+    assert_eq!(ask("GET", "/api/v1/nodes").await, 403);
+    running.all::<ClusterRole>().create(&PostParams::default(), &role).await.unwrap();
+    running.all::<ClusterRoleBinding>().create(&PostParams::default(), &binding).await.unwrap();
+    assert_eq!(ask("GET", "/api/v1/nodes").await, 200);
+    assert_eq!(ask("GET", "/api/v1/nodes/minik8s").await, 403);
+    assert_eq!(ask("DELETE", "/api/v1/nodes").await, 403);
+    assert_eq!(ask("GET", "/api/v1/namespaces/default/configmaps").await, 403);
     running.cluster.stop().await;
 }
 

@@ -196,7 +196,7 @@ async fn delete_pod(context: &Context, pod: &Pod, why: Step) -> Result<(), Error
 /// Writes the status if it changed.
 pub(super) async fn apply_status(client: &Client, server: &DevServer, status: DevServerStatus) -> Result<(), Error> {
     // Of the SSH server's making.
-    let known = server.status.clone().map(|known| DevServerStatus { activity: None, ..known });
+    let known = server.status.clone().map(|known| DevServerStatus { activity: None, told_end_time: None, ..known });
     if known.as_ref() == Some(&status) {
         return Ok(());
     }

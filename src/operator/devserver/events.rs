@@ -33,6 +33,8 @@ pub(super) struct Note {
     pub(super) reason: String,
     pub(super) message: String,
     pub(super) at: Option<Timestamp>,
+    /// Whether it is about the container that sessions run in, not about another or the pod.
+    pub(super) is_about_container: bool,
 }
 
 impl EventWatches {
@@ -106,8 +108,12 @@ fn note(notes: &mut Vec<Note>, event: &Event) -> bool {
             .map(|time| time.0)
             .or_else(|| event.event_time.as_ref().map(|time| time.0))
             .or_else(|| event.creation_timestamp().map(|time| time.0)),
+        is_about_container: event.involved_object.field_path.as_deref() == Some(CONTAINER_PATH),
     };
-    match notes.iter_mut().find(|old| old.uid == new.uid && old.reason == new.reason) {
+    let is_same = |old: &&mut Note| {
+        old.uid == new.uid && old.reason == new.reason && old.is_about_container == new.is_about_container
+    };
+    match notes.iter_mut().find(is_same) {
         Some(old) if *old == new => false,
         Some(old) => {
             *old = new;
@@ -119,6 +125,9 @@ fn note(notes: &mut Vec<Note>, event: &Event) -> bool {
         }
     }
 }
+
+/// As the kubelet names [`names::CONTAINER`] in an event's object.
+const CONTAINER_PATH: &str = "spec.containers{devserver}";
 
 /// A pod whose image is on the node runs within a second.
 const PATIENCE: Duration = Duration::from_millis(1200);

@@ -2,10 +2,11 @@
 
 mod apply;
 mod build;
+mod ends;
 mod events;
 mod fetch;
 mod memory;
-mod quantity;
+pub(super) mod quantity;
 mod refusal;
 mod resolve;
 mod status;
@@ -27,6 +28,7 @@ use kube::{Api, Client, ResourceExt};
 use tracing::warn;
 
 use self::apply::Error;
+use self::ends::Ends;
 use self::events::EventWatches;
 use self::fetch::Stores;
 use self::memory::Memories;
@@ -41,6 +43,7 @@ struct Context {
     stores: Stores,
     memories: Memories,
     events: EventWatches,
+    ends: Ends,
     backoff: Backoff<ObjectRef<DevServer>>,
 }
 
@@ -60,6 +63,7 @@ pub(super) async fn run(client: Client, config: Config) {
         stores: Stores { devservers: devservers.clone(), flavors, classes, pods, claims },
         memories: Memories::default(),
         events,
+        ends: Ends::default(),
         backoff: Backoff::new(),
     });
 
@@ -118,7 +122,8 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
         _ => apply::Done::nothing(seen),
     };
     let notes = context.events.notes(&key);
-    let status = status::status(&server, wanted.as_ref().err(), &done, &notes);
+    let mut status = status::status(&server, wanted.as_ref().err(), &done, &notes);
+    status.last_end = context.ends.newest(&key, status.last_end.take());
     if matches!(status.phase, Phase::Pending | Phase::Starting) {
         context.events.follow(&key);
     } else {
@@ -146,6 +151,7 @@ impl Context {
     fn forget(&self, key: &ObjectRef<DevServer>) {
         self.memories.forget(key);
         self.events.unfollow(key);
+        self.ends.forget(key);
         self.backoff.forget(key);
     }
 }

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// A size in bytes, as Kubernetes writes sizes: digits, perhaps with a fraction, and a suffix.
-pub(super) fn bytes(quantity: &Quantity) -> Option<f64> {
+pub(in crate::operator) fn bytes(quantity: &Quantity) -> Option<f64> {
     let text = quantity.0.as_str();
     let suffix_at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(suffix_at);

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::{Replica, Server};
 
 /// The flavor of the tests' users: so small that a node takes dozens of them.
-pub(super) const FLAVOR: &str = "e2e";
+pub(crate) const FLAVOR: &str = "e2e";
 
 /// A cluster with an operator at work. Dropped, all that was started ends.
 pub(super) struct Cluster {
@@ -87,7 +87,7 @@ impl Cluster {
         let crds = String::from_utf8(crds.stdout).expect("YAML is text");
         kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &crds);
         kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "-f", "-"], &crds);
-        kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &user_role());
+        kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &user_roles());
         let namespace = OwnNamespace::add(&kubeconfig, &run).await;
         let telemetry = format!("127.0.0.1:{}", free_port());
         let config = folder.path().join("operator.toml");
@@ -102,13 +102,17 @@ impl Cluster {
     }
 }
 
-/// The role that users are bound to, out of the manifests that are deployed.
-fn user_role() -> String {
+/// The roles of users and administrators, out of the manifests that are deployed.
+fn user_roles() -> String {
+    const NAMES: [&str; 3] = ["dev-user", "devserverflavor-viewer", "bastion-admin"];
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("k8s/base");
     let built = kubectl(&["kustomize", text(&folder)], "");
+    let is_named = |object: &&str, name: &str| object.lines().any(|line| line == format!("  name: {name}"));
     let wanted =
-        |object: &&str| object.contains("kind: ClusterRole\n") && object.lines().any(|line| line == "  name: dev-user");
-    built.split("\n---\n").find(wanted).expect("k8s/base has ClusterRole dev-user").to_owned()
+        |object: &&str| object.contains("kind: ClusterRole") && NAMES.iter().any(|name| is_named(object, name));
+    let roles: Vec<&str> = built.split("\n---\n").filter(wanted).collect();
+    assert!(roles.len() > NAMES.len(), "k8s/base has the roles of users: {roles:?}");
+    roles.join("\n---\n")
 }
 
 async fn add_flavor(client: &Client) {

@@ -17,7 +17,7 @@ mod user;
 mod wait;
 
 pub(crate) use client::{Laptop, is_installed};
-pub(crate) use cluster::{free_port, has_agents, is_real, kubectl, pod_settings};
+pub(crate) use cluster::{FLAVOR, free_port, has_agents, is_real, kubectl, open_client, pod_settings};
 pub(crate) use flood::Flood;
 pub(crate) use gateway::Gateway;
 pub(crate) use keys::{Agent, certify, keygen, public, revoke};

@@ -177,6 +177,13 @@ impl Finished {
         self
     }
 
+    /// A line of stdout begins with `text`.
+    #[track_caller]
+    pub(crate) fn prints_line(&self, text: &str) -> &Self {
+        assert!(self.text().lines().any(|line| line.starts_with(text)), "no line {text:?} in {:?}", self.text());
+        self
+    }
+
     #[track_caller]
     pub(crate) fn prints_bytes(&self, bytes: &[u8]) -> &Self {
         assert!(

@@ -61,6 +61,10 @@ impl Replica {
         self.server.as_mut().expect("it is a `bastion serve`")
     }
 
+    pub(crate) fn log(&self) -> String {
+        self.server.as_ref().expect("it is a `bastion serve`").log()
+    }
+
     /// Its host keys, as `known_hosts` has them, without the port.
     pub(crate) fn host_key(&self) -> String {
         let keys = std::fs::read_to_string(&self.known_hosts).expect("it was written");

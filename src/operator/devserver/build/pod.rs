@@ -60,6 +60,7 @@ fn build_spec(wanted: &Resolved) -> PodSpec {
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(5),
         restart_policy: Some("Always".to_owned()),
+        runtime_class_name: flavor.runtime_class_name.clone(),
         node_selector: Some(flavor.node_selector.clone()).filter(|selector| !selector.is_empty()),
         tolerations: Some(flavor.tolerations.clone()).filter(|tolerations| !tolerations.is_empty()),
         // No user: the image's own. Privilege escalation stays allowed, for sudo.

@@ -1,6 +1,7 @@
 //! A DevServer's spec, its flavor and the configuration, read into what to build. Pure.
 
 mod environment;
+mod flavor;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,7 @@ pub(super) struct ResolvedFlavor {
     pub(super) resources: ResourceRequirements,
     pub(super) node_selector: BTreeMap<String, String>,
     pub(super) tolerations: Vec<Toleration>,
+    pub(super) runtime_class_name: Option<String>,
     volumes: Vec<Volume>,
 }
 
@@ -79,6 +81,8 @@ pub(super) enum Invalid {
     Namespace(String),
     #[error("there is no flavor {name:?}; {}", offered(existing))]
     NoFlavor { name: String, existing: Vec<String> },
+    #[error("flavor {name:?} is not for {user}; {}", usable(existing))]
+    FlavorNotAllowed { name: String, user: String, existing: Vec<String> },
     #[error("home.mountPath {0:?} is no absolute path without '..', or is one that the system needs")]
     MountPath(String),
     #[error("command names no program")]
@@ -96,6 +100,7 @@ impl Invalid {
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::NoFlavor { .. } => "FlavorNotFound",
+            Self::FlavorNotAllowed { .. } => "FlavorNotAllowed",
             Self::Name(_)
             | Self::Namespace(_)
             | Self::MountPath(_)
@@ -139,7 +144,7 @@ pub(super) fn resolve(
     if !can_mount(&mount_path) {
         return Err(Invalid::MountPath(mount_path));
     }
-    let flavor = resolve_flavor(flavor, flavors)?;
+    let flavor = flavor::resolve(flavor, flavors, &user)?;
     Ok(Resolved {
         namespace,
         name,
@@ -160,27 +165,6 @@ pub(super) fn resolve(
         flavor,
         wishes,
     })
-}
-
-fn resolve_flavor(name: Option<String>, flavors: &[Arc<DevServerFlavor>]) -> Result<ResolvedFlavor, Invalid> {
-    let found = match &name {
-        Some(name) => flavors.iter().find(|flavor| flavor.name_any() == *name),
-        None => flavors.iter().filter(|flavor| flavor.spec.default).min_by_key(|flavor| flavor.name_any()),
-    };
-    match (found, name) {
-        (Some(flavor), _) => Ok(ResolvedFlavor {
-            resources: flavor.spec.resources.clone(),
-            node_selector: flavor.spec.node_selector.clone(),
-            tolerations: flavor.spec.tolerations.clone(),
-            volumes: flavor.spec.volumes.clone(),
-        }),
-        (None, None) => Ok(ResolvedFlavor::default()),
-        (None, Some(name)) => {
-            let mut existing: Vec<String> = flavors.iter().map(|flavor| flavor.name_any()).collect();
-            existing.sort();
-            Err(Invalid::NoFlavor { name, existing })
-        }
-    }
 }
 
 fn resolve_shm(wish: Option<Quantity>, resources: &ResourceRequirements) -> Result<Option<Quantity>, Invalid> {
@@ -204,6 +188,10 @@ fn can_mount(path: &str) -> bool {
     let parts = || relative.split('/');
     parts().all(|part| !matches!(part, "" | "." | "..") && !part.contains(':'))
         && !matches!(parts().next(), Some("proc" | "sys" | "dev" | ".bastion"))
+}
+
+fn usable(existing: &[String]) -> String {
+    if existing.is_empty() { "none is".to_owned() } else { format!("these are: {}", existing.join(", ")) }
 }
 
 fn offered(existing: &[String]) -> String {

@@ -1,5 +1,7 @@
 //! What to tell of a DevServer: phase, condition, and a sentence for its owner. Pure but for the clock of the condition.
 
+mod last_end;
+mod steps;
 mod words;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -34,7 +36,8 @@ impl Verdict {
 pub(super) fn status(server: &DevServer, invalid: Option<&Invalid>, done: &Done, notes: &[Note]) -> DevServerStatus {
     let Verdict { phase, reason, message } = verdict(server, invalid, done, notes);
     let generation = server.metadata.generation;
-    let mut conditions = server.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+    let known = server.status.as_ref();
+    let mut conditions = known.map(|status| status.conditions.clone()).unwrap_or_default();
     let ready = conditions::condition(
         conditions::READY,
         phase == Phase::Running,
@@ -48,11 +51,15 @@ pub(super) fn status(server: &DevServer, invalid: Option<&Invalid>, done: &Done,
         phase,
         message,
         pod_name: (phase == Phase::Running).then(|| server.name_any()),
+        pod_uid: done.pod.as_ref().filter(|_| phase == Phase::Running).and_then(|pod| pod.metadata.uid.clone()),
         agent: phase == Phase::Running && done.pod.as_deref().is_some_and(has_agent),
         activity: None,
         start_time: None,
         expiration_time: None,
         suspension: None,
+        last_end: last_end::newest(known.and_then(|status| status.last_end.clone()), done.pod.as_deref()),
+        told_end_time: None,
+        steps: steps::steps(known, done.pod.as_deref(), notes),
         observed_generation: generation,
         conditions,
     }

@@ -76,7 +76,7 @@ impl Scene {
 
     fn noted(mut self, uid: &str, reason: &str, message: &str) -> Self {
         let (uid, reason, message) = (uid.to_owned(), reason.to_owned(), message.to_owned());
-        self.notes.push(Note { uid, reason, message, at: None });
+        self.notes.push(Note { uid, reason, message, at: None, is_about_container: false });
         self
     }
 
@@ -114,7 +114,8 @@ fn ended(code: i32, reason: &str, message: &str) -> Value {
 #[test]
 fn a_ready_pod_is_running() {
     Scene::running().is(Phase::Running, "");
-    assert_eq!(Scene::running().status().pod_name.as_deref(), Some("dev"));
+    let status = Scene::running().status();
+    assert_eq!((status.pod_name.as_deref(), status.pod_uid.as_deref()), (Some("dev"), Some("pod-uid")));
 }
 
 #[test]

@@ -232,7 +232,7 @@ fn cannot_start(pod: &Pod, said: &str) -> Verdict {
 }
 
 /// Why a container ended, and what its owner can do.
-fn container_end(pod: &Pod, end: &ContainerStateTerminated) -> (String, Option<&'static str>) {
+pub(super) fn container_end(pod: &Pod, end: &ContainerStateTerminated) -> (String, Option<&'static str>) {
     match (end.reason.as_deref(), end.exit_code) {
         (Some("OOMKilled"), _) => {
             let limit = memory_limit(pod).map(|limit| format!(" (limit {limit})")).unwrap_or_default();
@@ -245,13 +245,13 @@ fn container_end(pod: &Pod, end: &ContainerStateTerminated) -> (String, Option<&
 }
 
 /// The kubelet last said that all is well, and the control plane has not heard from it since.
-fn node_is_silent(pod: &Pod) -> bool {
+pub(super) fn node_is_silent(pod: &Pod) -> bool {
     let lost = pod.status.as_ref().and_then(|status| status.reason.as_deref()) == Some("NodeLost");
     let not_ready = condition(pod, "Ready").is_some_and(|ready| ready.status != "True");
     lost || (not_ready && container_status(pod).is_some_and(|status| status.ready))
 }
 
-fn container_status(pod: &Pod) -> Option<&ContainerStatus> {
+pub(super) fn container_status(pod: &Pod) -> Option<&ContainerStatus> {
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
     statuses.iter().find(|status| status.name == names::CONTAINER)
 }
@@ -267,6 +267,6 @@ fn memory_limit(pod: &Pod) -> Option<&str> {
     Some(&container.resources.as_ref()?.limits.as_ref()?.get("memory")?.0)
 }
 
-fn node(pod: &Pod) -> &str {
+pub(super) fn node(pod: &Pod) -> &str {
     pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("?")
 }

@@ -1,0 +1,204 @@
+//! `ssh alice@bastion devctl …`: the verbs of [`devctl`], on a session's channel, as alice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tracing::{Instrument, info};
+
+use crate::api::names;
+use crate::devctl::{self, Caller, Keyboard, LastHour, Piece, Request, Streams};
+use crate::identity::Identity;
+use crate::ssh::{Answer, Answered};
+use crate::workspace::{Command, Exit, Output, Process, Program, Target, TerminalSize, Workspaces};
+
+/// Answers what is asked of the bastion itself.
+pub(super) struct Devctl {
+    client: kube::Client,
+    workspaces: Workspaces,
+    tasks: TaskTracker,
+}
+
+/// Pieces that wait, each way.
+const PIECES: usize = 8;
+/// Lines that may be typed before anybody asks for one.
+const LINES: usize = 1024;
+/// After Ctrl-C a verb may say what goes on without it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+impl Devctl {
+    pub(super) fn new(client: kube::Client, workspaces: Workspaces, tasks: TaskTracker) -> Self {
+        Self { client, workspaces, tasks }
+    }
+
+    fn serve(&self, identity: &Identity, target: &Target, request: Request, command: &Command) -> Process {
+        let (stdin, input) = mpsc::channel(PIECES);
+        let (size, sizes) = watch::channel(command.terminal.as_ref().map(|terminal| terminal.size));
+        let (signals, sent) = mpsc::channel(PIECES);
+        let (output, outputs) = mpsc::channel(PIECES);
+        let (written, pieces) = mpsc::channel(PIECES);
+        let (lines, typed) = mpsc::channel(LINES);
+        let interrupted = CancellationToken::new();
+        let is_terminal = command.terminal.is_some();
+        let user = identity.user();
+        let namespace = names::namespace(user);
+        let caller = Caller {
+            client: devctl::impersonate(&self.client, &names::service_account_username(user), &namespace),
+            namespace,
+            devserver: Some(self.workspaces.name(target).to_owned()),
+            chosen: matches!(target, Target::Named(_)),
+            streams: Streams {
+                output: written.clone(),
+                lines: typed,
+                columns: Arc::new(move || sizes.borrow().as_ref().map(|size: &TerminalSize| size.columns)),
+                colour: shows_colours(command),
+                interrupted: interrupted.clone(),
+            },
+            last_hour: Some(last_hour(self.workspaces.clone(), identity.clone())),
+        };
+        let keyboard = Keyboard::new(is_terminal, lines, interrupted.clone());
+        let typing = async move {
+            tokio::join!(read(input, keyboard, written), hear(sent, interrupted));
+        };
+        let typing = AbortOnDropHandle::new(tokio::spawn(typing.in_current_span()));
+        let run = run(self.workspaces.clone(), identity.clone(), request, caller);
+        let work = async move {
+            let run = async move {
+                let exit = run.await;
+                drop(typing);
+                exit
+            };
+            tokio::select! {
+                (exit, ()) = async { tokio::join!(run, write(pieces, &output, is_terminal)) } => {
+                    let _ = output.send(Output::Exit(Exit::Code(exit.code().into()))).await;
+                }
+                // Whoever is gone waits for nothing.
+                () = output.closed() => {}
+            }
+        };
+        self.tasks.spawn(work.in_current_span());
+        Process { stdin, size, output: outputs, signals, ssh_agent: None, x11: None }
+    }
+}
+
+impl Answer for Devctl {
+    fn answer(&self, identity: &Identity, target: &Target, line: &str, command: &Command) -> Option<Answered> {
+        if !devctl::is_ours(line) {
+            return None;
+        }
+        let columns = command.terminal.as_ref().map(|terminal| terminal.size.columns);
+        match devctl::parse_line(line, columns, shows_colours(command)) {
+            Request::Enter(enter) => {
+                let target = enter.name().map_or_else(|| target.clone(), |name| Target::Named(name.to_owned()));
+                let program = match enter.program() {
+                    devctl::Program::Shell => Program::Shell,
+                    devctl::Program::Command(line) | devctl::Program::Shells(line) => {
+                        Program::Command(line.into_bytes())
+                    }
+                };
+                Some(Answered::There(target, program))
+            }
+            request => Some(Answered::Here(self.serve(identity, target, request, command))),
+        }
+    }
+}
+
+/// Her DevServers' agents are asked for her.
+fn last_hour(workspaces: Workspaces, identity: Identity) -> LastHour {
+    Arc::new(move |name| {
+        let (workspaces, identity) = (workspaces.clone(), identity.clone());
+        let ask = async move {
+            let usage = workspaces.usage(&identity, &Target::Named(name)).await;
+            usage.map(|usage| usage.explain(Timestamp::now())).map_err(|error| error.user_message())
+        };
+        ask.boxed()
+    })
+}
+
+async fn run(workspaces: Workspaces, identity: Identity, request: Request, mut caller: Caller) -> devctl::Exit {
+    let verb = match request {
+        Request::Run(verb) => verb,
+        Request::Explain(explanation) => return devctl::explain(explanation, &caller).await,
+        Request::Enter(_) => return devctl::Exit::Failed,
+    };
+    let interrupted = caller.streams.interrupted.clone();
+    let work = async move {
+        // Her account is what the cluster is asked as.
+        if let Err(error) = workspaces.provide(&identity).await {
+            info!(error = &error as &dyn std::error::Error, "failed to provision the user");
+            devctl::fail(&error.user_message(), &caller).await
+        } else {
+            devctl::run(*verb, &mut caller).await
+        }
+    };
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        exit = &mut work => exit,
+        () = interrupted.cancelled() => timeout(LAST_WORDS, work).await.unwrap_or(devctl::Exit::Interrupted),
+    }
+}
+
+/// Takes what is typed.
+async fn read(mut input: mpsc::Receiver<Bytes>, mut keyboard: Keyboard, echo: mpsc::Sender<Piece>) {
+    while let Some(bytes) = input.recv().await {
+        match keyboard.take(&bytes) {
+            Some(shown) if !shown.is_empty() => drop(echo.send(Piece::Typed(shown.into())).await),
+            Some(_) => {}
+            None => return,
+        }
+    }
+    keyboard.end();
+}
+
+async fn hear(mut signals: mpsc::Receiver<String>, interrupted: CancellationToken) {
+    while let Some(name) = signals.recv().await {
+        if matches!(name.as_str(), "INT" | "TERM" | "HUP" | "QUIT" | "KILL") {
+            interrupted.cancel();
+        }
+    }
+}
+
+/// Sends on what is written. A client's terminal is in raw mode: it wants to be told where a line begins.
+async fn write(mut pieces: mpsc::Receiver<Piece>, output: &mpsc::Sender<Output>, terminal: bool) {
+    let lines = |bytes: Bytes| if terminal { with_returns(&bytes) } else { bytes };
+    while let Some(piece) = pieces.recv().await {
+        let piece = match piece {
+            Piece::Stdout(bytes) => Output::Stdout(lines(bytes)),
+            Piece::Stderr(bytes) => Output::Stderr(lines(bytes)),
+            Piece::Typed(bytes) => Output::Stdout(bytes),
+        };
+        let _ = output.send(piece).await;
+    }
+}
+
+fn with_returns(bytes: &[u8]) -> Bytes {
+    let mut text = Vec::with_capacity(bytes.len() + bytes.len() / 16);
+    for &byte in bytes {
+        if byte == b'\n' {
+            text.push(b'\r');
+        }
+        text.push(byte);
+    }
+    text.into()
+}
+
+fn shows_colours(command: &Command) -> bool {
+    let unwanted = command.environment.iter().any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
+    command.terminal.as_ref().is_some_and(|terminal| terminal.term != "dumb") && !unwanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_raw_terminal_is_told_where_lines_begin() {
+        assert_eq!(with_returns(b"a\nb\n"), "a\r\nb\r\n");
+    }
+}

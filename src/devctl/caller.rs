@@ -1,0 +1,180 @@
+//! Who asks, as whom the cluster is asked, and where the answer goes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, Resource, ResourceExt};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Error;
+use crate::api::{DevServer, names};
+
+/// Whoever asks.
+pub struct Caller {
+    /// A client that acts as her, and may no more than she may.
+    pub client: kube::Client,
+    /// Where her DevServers are.
+    pub namespace: String,
+    /// The DevServer that is meant where none is named.
+    pub devserver: Option<String>,
+    /// Whether she named that one, as `ssh alice+mydev@bastion` does.
+    pub chosen: bool,
+    pub streams: Streams,
+    /// Tells, for a person, how one of her DevServers was used in the last hour; where nobody can ask its pod, none.
+    pub last_hour: Option<LastHour>,
+}
+
+/// By the DevServer's name; else why not.
+pub type LastHour = Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>;
+
+/// Where she reads and types.
+pub struct Streams {
+    pub output: mpsc::Sender<Piece>,
+    /// What she types, or what her program sends, line by line. It ends with the input.
+    pub lines: mpsc::Receiver<String>,
+    /// The width of her terminal; none where there is no terminal.
+    pub columns: Arc<dyn Fn() -> Option<u16> + Send + Sync>,
+    /// Whether it shows colours, and she wants them.
+    pub colour: bool,
+    /// Cancelled by Ctrl-C.
+    pub interrupted: CancellationToken,
+}
+
+/// A piece of what is written.
+#[derive(Debug)]
+pub enum Piece {
+    Stdout(Bytes),
+    Stderr(Bytes),
+    /// What somebody typed on a terminal that does not show it by itself.
+    Typed(Bytes),
+}
+
+impl Caller {
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    /// Writes to stdout. Whoever does not listen any more is told nothing.
+    pub(super) async fn print(&self, text: &str) {
+        self.print_bytes(Bytes::copy_from_slice(text.as_bytes())).await;
+    }
+
+    pub(super) async fn print_bytes(&self, bytes: Bytes) {
+        let _ = self.streams.output.send(Piece::Stdout(bytes)).await;
+    }
+
+    pub(super) async fn err(&self, text: &str) {
+        let _ = self.streams.output.send(Piece::Stderr(Bytes::copy_from_slice(text.as_bytes()))).await;
+    }
+
+    /// Writes a line to stderr.
+    pub(super) async fn say(&self, line: &str) {
+        self.err(&format!("{line}\n")).await;
+    }
+
+    pub(super) fn columns(&self) -> Option<u16> {
+        (self.streams.columns)()
+    }
+
+    /// Whether there is somebody to ask.
+    pub(super) fn is_on_terminal(&self) -> bool {
+        self.columns().is_some()
+    }
+
+    /// Asks for a line; none at the end of the input.
+    pub(super) async fn ask(&mut self, question: &str) -> Result<Option<String>, Error> {
+        self.err(question).await;
+        tokio::select! {
+            biased;
+            () = self.streams.interrupted.cancelled() => Err(Error::interrupted()),
+            line = self.streams.lines.recv() => Ok(line.map(|line| line.trim().to_owned())),
+        }
+    }
+
+    /// Asks whether to go on, where there is somebody to ask; fails if she says no.
+    pub(super) async fn confirm(&mut self, question: &str, assumed: bool) -> Result<(), Error> {
+        if assumed || !self.is_on_terminal() {
+            return Ok(());
+        }
+        match self.ask(&format!("{question} [y/N] ")).await? {
+            Some(answer) if ["y", "yes"].contains(&answer.to_lowercase().as_str()) => Ok(()),
+            _ => Err(Error::failed("nothing was changed")),
+        }
+    }
+
+    /// The name that `given` is, or the one that is meant where none is given.
+    pub(super) fn name(&self, given: Option<String>) -> Result<String, Error> {
+        given
+            .or_else(|| self.devserver.clone())
+            .ok_or_else(|| Error::usage("name a DevServer; `devctl list` shows which there are"))
+    }
+
+    /// As [`Self::name`], for what is not done to a DevServer that she did not name.
+    pub(super) fn chosen_name(&self, given: Option<String>) -> Result<String, Error> {
+        let chosen = self.devserver.clone().filter(|_| self.chosen);
+        given.or(chosen).ok_or_else(|| Error::usage("name a DevServer; `devctl list` shows which there are"))
+    }
+
+    /// What is in her namespace.
+    pub(super) fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Her DevServers, by name.
+    pub(super) async fn devservers(&self) -> Result<Vec<DevServer>, Error> {
+        let list = self.api::<DevServer>().list(&ListParams::default()).await.map_err(Error::of_api)?;
+        let mut items = list.items;
+        items.sort_by_key(ResourceExt::name_any);
+        Ok(items)
+    }
+
+    /// Her DevServer `name`.
+    pub(super) async fn devserver(&self, name: &str) -> Result<DevServer, Error> {
+        // A name goes into a URL.
+        let found = match names::is_devserver_name(name) {
+            true => self.api::<DevServer>().get_opt(name).await.map_err(Error::of_api)?,
+            false => None,
+        };
+        match found {
+            Some(server) => Ok(server),
+            None => Err(self.no_devserver(name).await),
+        }
+    }
+
+    /// That she has none of that name, and which she has.
+    pub(super) async fn no_devserver(&self, name: &str) -> Error {
+        let name = super::error::plain(name);
+        match self.devservers().await {
+            Ok(others) if others.is_empty() => Error::not_found(format!(
+                "you have no DevServer `{name}`, and no other; `devctl create {name}` makes one"
+            )),
+            Ok(others) => {
+                let others: Vec<String> = others.iter().map(ResourceExt::name_any).collect();
+                Error::not_found(format!("you have no DevServer `{name}`; you have: {}", others.join(", ")))
+            }
+            Err(error) => error,
+        }
+    }
+
+    /// Changes her DevServer `name` by a merge patch.
+    pub(super) async fn patch(&self, name: &str, patch: Value) -> Result<DevServer, Error> {
+        if !names::is_devserver_name(name) {
+            return Err(self.no_devserver(name).await);
+        }
+        let parameters = PatchParams { field_manager: Some(super::NAME.to_owned()), ..PatchParams::default() };
+        match self.api::<DevServer>().patch(name, &parameters, &Patch::Merge(patch)).await {
+            Ok(server) => Ok(server),
+            Err(kube::Error::Api(status)) if status.code == 404 => Err(self.no_devserver(name).await),
+            Err(error) => Err(Error::of_api(error)),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! `devctl describe`.
+
+use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::ListParams;
+
+use super::idle;
+use super::list::phase;
+use crate::api::{DevServer, EnvVar, names};
+use crate::devctl::output::{self, Fields, OutputArgs, Table};
+use crate::devctl::{Caller, Error, time};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The DevServer [default: the one you logged in to]
+    name: Option<String>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Args {
+    pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
+        let name = caller.name(self.name)?;
+        let server = caller.devserver(&name).await?;
+        if let Some(text) = output::object(self.output.format, &server)? {
+            caller.print(&text).await;
+            return Ok(());
+        }
+        let now = caller.now();
+        let (pods, claims) = (caller.api::<Pod>(), caller.api::<PersistentVolumeClaim>());
+        let claim = names::home_claim(&name);
+        let (pod, claim) = tokio::try_join!(pods.get_opt(&name), claims.get_opt(&claim)).map_err(Error::of_api)?;
+        let events = events(caller, &name).await?;
+        let mut text = fields(&server, pod.as_ref(), claim.as_ref(), now).render();
+        text += &conditions(&server, now);
+        text += &events_table(&events, now, caller.columns());
+        caller.print(&text).await;
+        Ok(())
+    }
+}
+
+fn fields(server: &DevServer, pod: Option<&Pod>, claim: Option<&PersistentVolumeClaim>, now: Timestamp) -> Fields {
+    let (spec, status) = (&server.spec, server.status.clone().unwrap_or_default());
+    let lifecycle = spec.lifecycle.clone().unwrap_or_default();
+    let default = || "(default)".to_owned();
+    let mut fields = Fields::default();
+    fields.put("Name", server.name_any());
+    fields.put("Status", format!("{:?}", phase(server)));
+    fields.put_some("Message", status.message);
+    fields.put("Flavor", spec.flavor.clone().unwrap_or_else(default));
+    fields.put("Image", spec.image.clone().unwrap_or_else(default));
+    fields.put_some("Command", spec.command.as_ref().map(|words| words.join(" ")));
+    fields.put_some("Pod", pod.map(|pod| pod_line(pod, status.agent)));
+    fields.put_some("Home", claim.map(|claim| home_line(server, claim)));
+    for volume in &spec.volumes {
+        let how = if volume.read_only { " (read only)" } else { "" };
+        fields.put("Volume", format!("{} at {}{how}", volume.claim, volume.mount_path));
+    }
+    for variable in &spec.env {
+        fields.put("Env", variable_line(variable));
+    }
+    fields.put_some("Shared memory", spec.shm.as_ref().map(|size| size.0.clone()));
+    fields.put_some("Created", server.metadata.creation_timestamp.as_ref().map(|at| time::point(at, now)));
+    fields.put_some("Started", status.start_time.as_ref().map(|at| time::point(at, now)));
+    fields.put_some("Time to live", lifecycle.time_to_live.map(|span| span.0));
+    fields.put_some("Extended", lifecycle.extended_until.map(|at| format!("until {}", time::point(&at, now))));
+    fields.put_some("Expires", status.expiration_time.as_ref().map(|at| time::point(at, now)));
+    let suspension = status.suspension.as_ref();
+    fields.put_some(
+        "Suspension",
+        suspension.map(|suspension| format!("{}: {}", time::point(&suspension.time, now), suspension.message)),
+    );
+    idle::rules(server, now, &mut fields);
+    idle::use_of(server, now, &mut fields);
+    fields
+}
+
+fn pod_line(pod: &Pod, agent: bool) -> String {
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+    let node = node.map_or_else(|| "no node yet".to_owned(), |node| format!("node {node}"));
+    let agent = if agent { "with its agent" } else { "without an agent" };
+    format!("{}, {node}, {agent}", pod.name_any())
+}
+
+fn home_line(server: &DevServer, claim: &PersistentVolumeClaim) -> String {
+    let status = claim.status.clone().unwrap_or_default();
+    let size = status.capacity.and_then(|capacity| Some(capacity.get("storage")?.0.clone()));
+    let path = server.spec.home.as_ref().and_then(|home| home.mount_path.clone());
+    let parts = [Some(claim.name_any()), size, status.phase, path.map(|path| format!("at {path}"))];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// What comes out of a Secret stays there.
+fn variable_line(variable: &EnvVar) -> String {
+    match (&variable.value, &variable.value_from) {
+        (Some(value), _) => format!("{}={value}", variable.name),
+        (None, Some(from)) => {
+            format!("{} from key {} of Secret {}", variable.name, from.secret_key_ref.key, from.secret_key_ref.name)
+        }
+        (None, None) => variable.name.clone(),
+    }
+}
+
+fn conditions(server: &DevServer, now: Timestamp) -> String {
+    let conditions = server.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    if conditions.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&["CONDITION", "STATUS", "REASON", "SINCE"]);
+    for condition in conditions {
+        table.row(vec![
+            condition.type_.as_str().into(),
+            condition.status.as_str().into(),
+            condition.reason.as_str().into(),
+            time::age(Some(&condition.last_transition_time), now).into(),
+        ]);
+    }
+    format!("\n{}", table.render(None, false))
+}
+
+/// What was noted about it, its pod and its home, oldest first.
+pub(super) async fn events(caller: &Caller, name: &str) -> Result<Vec<Event>, Error> {
+    let claim = names::home_claim(name);
+    let all = caller.api::<Event>().list(&ListParams::default()).await.map_err(Error::of_api)?;
+    let is_about_it = |event: &Event| {
+        let about = &event.involved_object;
+        match about.kind.as_deref() {
+            Some("DevServer" | "Pod") => about.name.as_deref() == Some(name),
+            Some("PersistentVolumeClaim") => about.name.as_deref() == Some(&claim),
+            _ => false,
+        }
+    };
+    let mut events: Vec<Event> = all.items.into_iter().filter(is_about_it).collect();
+    events.sort_by_key(seen);
+    Ok(events)
+}
+
+/// When it last happened.
+pub(super) fn seen(event: &Event) -> Option<Timestamp> {
+    let last = event.last_timestamp.as_ref().map(|time| time.0);
+    let series = event.series.as_ref().and_then(|series| Some(series.last_observed_time.as_ref()?.0));
+    let once = event.event_time.as_ref().map(|time| time.0);
+    last.or(series).or(once).or_else(|| event.metadata.creation_timestamp.as_ref().map(|time| time.0))
+}
+
+/// As many as one reads.
+const EVENTS: usize = 15;
+
+fn events_table(events: &[Event], now: Timestamp, columns: Option<u16>) -> String {
+    if events.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&["SEEN", "REASON", "ABOUT", "EVENT"]);
+    for event in &events[events.len().saturating_sub(EVENTS)..] {
+        let ago = seen(event).map(|at| time::span(now.as_second().saturating_sub(at.as_second()).unsigned_abs()));
+        table.row(vec![
+            ago.unwrap_or_default().into(),
+            event.reason.clone().unwrap_or_default().into(),
+            event.involved_object.kind.clone().unwrap_or_default().into(),
+            event.message.clone().unwrap_or_default().into(),
+        ]);
+    }
+    format!("\n{}", table.render(columns, false))
+}

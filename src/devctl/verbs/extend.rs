@@ -1,0 +1,87 @@
+//! `devctl extend`.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::json;
+
+use super::list::phase;
+use crate::api::{DevServerStatus, Phase, TimeSpan};
+use crate::devctl::{Caller, Error, time, wait};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The DevServer [default: the one you logged in to]
+    name: Option<String>,
+    /// How much longer
+    #[arg(long, short, value_name = "TIME", default_value = "4h", value_parser = time::parser())]
+    time: TimeSpan,
+}
+
+/// The operator needs a moment to say how much of it is granted.
+const OPERATOR: Duration = Duration::from_secs(5);
+
+impl Args {
+    pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
+        let name = caller.name(self.name)?;
+        let server = caller.devserver(&name).await?;
+        if phase(&server) == Phase::Suspended {
+            return Err(Error::failed(format!(
+                "`{name}` sleeps; `devctl resume {name}` wakes it, with all of its time"
+            )));
+        }
+        let status = server.status.unwrap_or_default();
+        let until = extended(&status, &self.time, caller.now())?;
+        let patch = json!({"spec": {"lifecycle": {"extendedUntil": until}}});
+        let server = caller.patch(&name, patch).await?;
+        let generation = server.metadata.generation.unwrap_or_default();
+        let observed = wait::until_observed(caller, &name, generation, OPERATOR).await;
+        let expiration = observed.and_then(|server| server.status?.expiration_time);
+        let now = caller.now();
+        let text = match expiration {
+            Some(end) if end.0.as_second() < until.0.as_second() => format!(
+                "`{name}` runs until {}. That is the most it is allowed; save what you need elsewhere before then.",
+                time::point(&end, now)
+            ),
+            Some(end) => format!("`{name}` runs until {}.", time::point(&end, now)),
+            None => format!("`{name}` may run until {}, and longer if nothing else ends it.", time::point(&until, now)),
+        };
+        caller.print(&format!("{text}\n")).await;
+        Ok(())
+    }
+}
+
+/// `span` more than it has now.
+fn extended(status: &DevServerStatus, span: &TimeSpan, now: Timestamp) -> Result<Time, Error> {
+    let from = status.expiration_time.as_ref().map_or(now, |end| end.0.max(now));
+    later(from, span)
+}
+
+/// `span` after `from`, in whole seconds, as the API has times.
+pub(super) fn later(from: Timestamp, span: &TimeSpan) -> Result<Time, Error> {
+    let seconds = span.get().and_then(|span| i64::try_from(span.as_secs()).ok());
+    let end = seconds.and_then(|seconds| from.as_second().checked_add(seconds));
+    let end = end.and_then(|second| Timestamp::from_second(second).ok());
+    end.map(Time).ok_or_else(|| Error::usage("that is too long"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_is_added_to_what_is_left() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let span = TimeSpan("1h".to_owned());
+        let ends = |second| {
+            let end = Time(Timestamp::from_second(second).unwrap());
+            let status = DevServerStatus { expiration_time: Some(end), ..DevServerStatus::default() };
+            extended(&status, &span, now).unwrap().0.as_second()
+        };
+        assert_eq!(ends(1_000_600), 1_004_200);
+        assert_eq!(ends(999_000), 1_003_600);
+        assert_eq!(extended(&DevServerStatus::default(), &span, now).unwrap().0.as_second(), 1_003_600);
+        assert!(later(now, &TimeSpan("99999999999999d".to_owned())).is_err());
+    }
+}

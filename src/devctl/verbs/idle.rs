@@ -1,0 +1,75 @@
+//! `devctl idle`.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::list::phase;
+use crate::api::{DevServer, IdleAction, SuspensionReason};
+use crate::devctl::output::Fields;
+use crate::devctl::{Caller, Error, time};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The DevServer [default: the one you logged in to]
+    name: Option<String>,
+}
+
+impl Args {
+    pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
+        let name = caller.name(self.name)?;
+        let server = caller.devserver(&name).await?;
+        let mut fields = Fields::default();
+        fields.put("Name", server.name_any());
+        fields.put("Status", format!("{:?}", phase(&server)));
+        rules(&server, caller.now(), &mut fields);
+        let last_hour = match &caller.last_hour {
+            Some(last_hour) => last_hour(name).await,
+            None => Err("only `ssh USER@BASTION devctl idle` can ask its pod".to_owned()),
+        };
+        let text = match last_hour {
+            Ok(text) => format!("{}\n{text}", fields.render()),
+            Err(why) => {
+                use_of(&server, caller.now(), &mut fields);
+                fields.put("Last hour", format!("not known: {why}"));
+                fields.render()
+            }
+        };
+        caller.print(&text).await;
+        Ok(())
+    }
+}
+
+/// The signs of use.
+pub(super) fn use_of(server: &DevServer, now: Timestamp, fields: &mut Fields) {
+    let Some(activity) = server.status.as_ref().and_then(|status| status.activity.as_ref()) else {
+        fields.put("In use", "not known yet");
+        return;
+    };
+    let mut signs: Vec<_> = activity.signs().into_iter().filter_map(|(sign, time)| Some((time?, sign))).collect();
+    signs.sort_unstable_by(|one, other| other.cmp(one));
+    let signs = signs.into_iter().map(|(time, sign)| format!("{sign} {}", time::relative(&Time(time), now)));
+    let signs: Vec<_> = signs.collect();
+    fields.put("In use", activity.awake.as_deref().unwrap_or("no"));
+    fields.put("Signs of use", if signs.is_empty() { "none was seen yet".to_owned() } else { signs.join(", ") });
+    fields.put("Programs", activity.programs.to_string());
+    fields.put("Forwards", activity.forwards.to_string());
+}
+
+/// What happens when it is not used.
+pub(super) fn rules(server: &DevServer, now: Timestamp, fields: &mut Fields) {
+    let lifecycle = server.spec.lifecycle.clone().unwrap_or_default();
+    let idle = lifecycle.idle.unwrap_or_default();
+    let after = idle.after.map_or_else(|| "as long as the operator's settings say".to_owned(), |after| after.0);
+    match idle.action {
+        IdleAction::Suspend => fields.put("When idle", format!("suspended after {after} without use")),
+        IdleAction::None => fields.put("When idle", "nothing happens"),
+    }
+    if let Some(until) = lifecycle.snoozed_until.filter(|until| until.0 > now) {
+        fields.put("Snoozed", format!("until {}", time::point(&until, now)));
+    }
+    let suspension = server.status.as_ref().and_then(|status| status.suspension.as_ref());
+    if let Some(suspension) = suspension.filter(|suspension| suspension.reason == SuspensionReason::Idle) {
+        fields.put("Suspension", format!("{}: {}", time::point(&suspension.time, now), suspension.message));
+    }
+}

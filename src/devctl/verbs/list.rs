@@ -1,0 +1,199 @@
+//! `devctl list`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::ListParams;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+
+use crate::api::{DevServer, Phase, names};
+use crate::devctl::output::{self, Cell, Format, OutputArgs, Table};
+use crate::devctl::{Caller, Error, time};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Go on telling what changes, until Ctrl-C
+    #[arg(long, short)]
+    watch: bool,
+}
+
+const NONE: &str = "You have no DevServers; `devctl create NAME` makes one.";
+
+impl Args {
+    pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
+        let format = self.output.format;
+        if self.watch {
+            return follow(caller, format).await;
+        }
+        let servers = caller.devservers().await?;
+        if servers.is_empty() && format.is_table() {
+            caller.say(NONE).await;
+            return Ok(());
+        }
+        let pods = Pods::fetch(caller, format).await?;
+        let table = table(&servers, &pods, format, caller.now());
+        output::list(caller, format, &servers, table).await
+    }
+}
+
+/// What only wide tables tell.
+#[derive(Default)]
+struct Pods {
+    pods: HashMap<String, Pod>,
+    claims: HashMap<String, PersistentVolumeClaim>,
+}
+
+impl Pods {
+    async fn fetch(caller: &Caller, format: Format) -> Result<Self, Error> {
+        if format != Format::Wide {
+            return Ok(Self::default());
+        }
+        let all = ListParams::default();
+        let (pods, claims) = (caller.api::<Pod>(), caller.api::<PersistentVolumeClaim>());
+        let (pods, claims) = tokio::try_join!(pods.list(&all), claims.list(&all)).map_err(Error::of_api)?;
+        let pods = pods.items.into_iter().map(|pod| (pod.name_any(), pod)).collect();
+        let claims = claims.items.into_iter().map(|claim| (claim.name_any(), claim)).collect();
+        Ok(Self { pods, claims })
+    }
+
+    fn node(&self, name: &str) -> Option<&str> {
+        self.pods.get(name)?.spec.as_ref()?.node_name.as_deref()
+    }
+
+    fn cpu(&self, name: &str) -> Option<&str> {
+        let containers = &self.pods.get(name)?.spec.as_ref()?.containers;
+        let container = containers.iter().find(|container| container.name == names::CONTAINER)?;
+        Some(container.resources.as_ref()?.limits.as_ref()?.get("cpu")?.0.as_str())
+    }
+
+    fn home(&self, name: &str) -> Option<&str> {
+        let claim = self.claims.get(&names::home_claim(name))?;
+        Some(claim.status.as_ref()?.capacity.as_ref()?.get("storage")?.0.as_str())
+    }
+}
+
+fn table(servers: &[DevServer], pods: &Pods, format: Format, now: Timestamp) -> Table {
+    let wide = format == Format::Wide;
+    let mut header = vec!["NAME", "FLAVOR", "IMAGE", "STATUS", "AGE", "EXPIRES"];
+    if wide {
+        header.extend(["NODE", "CPU", "POD", "HOME"]);
+    }
+    let mut table = Table::new(&header);
+    for server in servers {
+        let name = server.name_any();
+        let status = server.status.clone().unwrap_or_default();
+        let phase = phase(server);
+        let mut row: Vec<Cell> = vec![
+            name.as_str().into(),
+            server.spec.flavor.clone().unwrap_or_else(|| "(default)".to_owned()).into(),
+            server.spec.image.clone().unwrap_or_else(|| "(default)".to_owned()).into(),
+            Cell::phase(&format!("{phase:?}"), phase),
+            time::age(server.metadata.creation_timestamp.as_ref(), now).into(),
+            expires(server, now).into(),
+        ];
+        if wide {
+            let text = |text: Option<&str>| Cell::from(text.unwrap_or_default());
+            row.extend([
+                text(pods.node(&name)),
+                text(pods.cpu(&name)),
+                text(status.pod_name.as_deref()),
+                text(pods.home(&name)),
+            ]);
+        }
+        table.row(row);
+    }
+    table
+}
+
+/// Where it is in its life; one that is being deleted may not have heard of it yet.
+pub(super) fn phase(server: &DevServer) -> Phase {
+    match server.metadata.deletion_timestamp {
+        Some(_) => Phase::Terminating,
+        None => server.status.as_ref().map(|status| status.phase).unwrap_or_default(),
+    }
+}
+
+fn expires(server: &DevServer, now: Timestamp) -> String {
+    let status = server.status.as_ref();
+    let expiration = status.and_then(|status| status.expiration_time.as_ref());
+    match expiration {
+        Some(expiration) if phase(server) != Phase::Suspended => time::relative(expiration, now),
+        _ => String::new(),
+    }
+}
+
+/// Prints the list, and then each DevServer as it changes.
+async fn follow(caller: &Caller, format: Format) -> Result<(), Error> {
+    let mut events = watch(caller.api::<DevServer>(), watcher::Config::default()).default_backoff().boxed();
+    let mut first: Option<BTreeMap<String, DevServer>> = Some(BTreeMap::new());
+    let mut widths = Vec::new();
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = caller.streams.interrupted.cancelled() => return Ok(()),
+            event = events.next() => event,
+        };
+        let changed = match event {
+            Some(Ok(Event::InitApply(server))) if first.is_some() => {
+                first.get_or_insert_default().insert(server.name_any(), server);
+                continue;
+            }
+            Some(Ok(Event::InitDone)) => match first.take() {
+                Some(servers) => servers.into_values().collect(),
+                None => continue,
+            },
+            Some(Ok(Event::InitApply(server) | Event::Apply(server) | Event::Delete(server))) => vec![server],
+            Some(Ok(Event::Init)) => continue,
+            Some(Err(watcher::Error::WatchFailed(_) | watcher::Error::WatchStartFailed(_))) => continue,
+            Some(Err(watcher::Error::InitialListFailed(error))) => return Err(Error::of_api(error)),
+            Some(Err(error)) => return Err(Error::failed(format!("the cluster does not tell what changes: {error}"))),
+            None => return Ok(()),
+        };
+        if format.is_table() {
+            let pods = Pods::fetch(caller, format).await?;
+            let table = table(&changed, &pods, format, caller.now());
+            let begins = widths.is_empty();
+            if begins {
+                widths = table.widths(caller.columns());
+                // What comes later may be longer than what there was.
+                for (width, least) in widths.iter_mut().zip([12, 10, 16, 11, 6, 9]) {
+                    *width = (*width).max(if caller.columns().is_some() { 0 } else { least });
+                }
+            }
+            caller.print(&table.render_rows(&widths, begins, caller.streams.colour)).await;
+        } else {
+            for server in &changed {
+                caller.print(&output::object(format, server)?.unwrap_or_default()).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_row_says_what_matters() {
+        let server: DevServer = serde_json::from_value(json!({
+            "apiVersion": "devserver.io/v1", "kind": "DevServer",
+            "metadata": {"name": "train", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"flavor": "gpu-1"},
+            "status": {"phase": "Running", "expirationTime": "2026-01-01T04:00:00Z"},
+        }))
+        .unwrap();
+        let now: Timestamp = "2026-01-01T01:00:00Z".parse().unwrap();
+        let text = table(&[server], &Pods::default(), Format::Table, now).render(None, false);
+        let rows: Vec<Vec<&str>> =
+            text.lines().map(|line| line.split("   ").map(str::trim).filter(|c| !c.is_empty()).collect()).collect();
+        assert_eq!(rows[1], ["train", "gpu-1", "(default)", "Running", "60m", "in 3h"]);
+    }
+}

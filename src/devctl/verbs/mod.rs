@@ -1,0 +1,95 @@
+//! The verbs, one file each: its arguments, and what it does.
+
+mod complete;
+mod create;
+mod delete;
+mod describe;
+mod enter;
+mod extend;
+mod flavors;
+mod idle;
+mod laptop;
+mod list;
+mod logs;
+mod resume;
+mod snooze;
+mod spec;
+mod suspend;
+mod top;
+mod update;
+mod users;
+mod version;
+mod why;
+
+pub use enter::{Enter, Program};
+pub(super) use laptop::Laptop;
+
+use clap::Subcommand;
+
+use super::{Caller, Error};
+
+/// What can be done with DevServers.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// List your DevServers
+    #[command(visible_alias = "ls")]
+    List(list::Args),
+    /// Make a DevServer; on a terminal it asks what is not said
+    Create(create::Args),
+    /// Tell everything about a DevServer
+    Describe(describe::Args),
+    /// Change the flavor, image or other settings of a DevServer
+    Update(update::Args),
+    /// Delete DevServers; their homes are kept unless you say otherwise
+    #[command(visible_alias = "rm")]
+    Delete(delete::Args),
+    /// Print what the first process of a DevServer's pod wrote
+    Logs(logs::Args),
+    /// Let a DevServer run longer
+    Extend(extend::Args),
+    /// Keep a DevServer from being suspended for being idle
+    Snooze(snooze::Args),
+    /// Put a DevServer to sleep: its pod is given back, its home is kept
+    Suspend(suspend::Args),
+    /// Wake a DevServer
+    Resume(resume::Args),
+    /// Tell how a DevServer is used, and what happens when it is not
+    Idle(idle::Args),
+    /// Tell what a DevServer waits for, or why it ended, and what to do
+    Why(why::Args),
+    /// List the sizes that DevServers come in
+    Flavors(flavors::Args),
+    /// Tell what your DevServers use, and how much you may
+    Top(top::Args),
+    /// Add, remove and list users, and their keys (for administrators)
+    Users(users::Args),
+    /// Print the version
+    Version(version::Args),
+    /// Print names, one a line, for a shell to complete
+    #[command(hide = true)]
+    Complete(complete::Args),
+}
+
+impl Verb {
+    pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
+        match self {
+            Self::List(args) => args.run(caller).await,
+            Self::Create(args) => args.run(caller).await,
+            Self::Describe(args) => args.run(caller).await,
+            Self::Update(args) => args.run(caller).await,
+            Self::Delete(args) => args.run(caller).await,
+            Self::Logs(args) => args.run(caller).await,
+            Self::Extend(args) => args.run(caller).await,
+            Self::Snooze(args) => args.run(caller).await,
+            Self::Suspend(args) => args.run(caller).await,
+            Self::Resume(args) => args.run(caller).await,
+            Self::Idle(args) => args.run(caller).await,
+            Self::Why(args) => args.run(caller).await,
+            Self::Flavors(args) => args.run(caller).await,
+            Self::Top(args) => args.run(caller).await,
+            Self::Users(args) => args.run(caller).await,
+            Self::Version(args) => args.run(caller).await,
+            Self::Complete(args) => args.run(caller).await,
+        }
+    }
+}

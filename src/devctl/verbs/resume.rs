@@ -1,0 +1,54 @@
+//! `devctl resume`.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::api::TimeSpan;
+use crate::devctl::{Caller, Error, time, wait};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The DevServer [default: the one you logged in to]
+    name: Option<String>,
+    /// Wait until it runs, and show what it waits for
+    #[arg(long, short)]
+    wait: bool,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+#[derive(clap::Args)]
+pub(super) struct Waiting {
+    /// How long to wait at most
+    #[arg(long, value_name = "TIME", default_value = "10m", requires = "wait", value_parser = time::parser())]
+    timeout: TimeSpan,
+}
+
+impl Waiting {
+    pub(super) fn limit(&self) -> Duration {
+        self.timeout.get().unwrap_or(Duration::MAX)
+    }
+}
+
+impl Args {
+    pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
+        let name = caller.name(self.name)?;
+        let server = caller.devserver(&name).await?;
+        let suspended = server.spec.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.suspended);
+        let server = match suspended {
+            true => caller.patch(&name, json!({"spec": {"lifecycle": {"suspended": false}}})).await?,
+            false => server,
+        };
+        if self.wait {
+            let generation = server.metadata.generation.unwrap_or_default();
+            wait::until_running(caller, &name, generation, self.waiting.limit()).await?;
+            caller.say(&format!("`{name}` runs; `devctl ssh {name}` enters it.")).await;
+        } else if suspended {
+            caller.say(&format!("`{name}` wakes; `devctl ssh {name}` waits for it and enters it.")).await;
+        } else {
+            caller.say(&format!("`{name}` does not sleep.")).await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! `devctl users`: for whoever may change DevServerUsers, which the API server decides.
+
+mod key;
+
+use clap::Subcommand;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+use crate::api::{DevServerUser, DevServerUserSpec, names};
+use crate::devctl::output::{self, OutputArgs, Table};
+use crate::devctl::{Caller, Error, plain, time};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Let somebody in
+    Add {
+        /// Her login name: lower-case letters, digits and inner hyphens
+        name: String,
+        /// A public key, a line as in authorized_keys; `-` reads such lines from stdin; may be given again
+        #[arg(long, short, value_name = "KEY")]
+        key: Vec<String>,
+        /// A further login name; may be given again
+        #[arg(long, value_name = "LOGIN")]
+        login: Vec<String>,
+    },
+    /// Let somebody in no more; what is hers is kept
+    Remove {
+        name: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// List the users
+    List {
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// List the keys of a user, and add or remove some
+    Keys {
+        name: String,
+        /// A public key to add; `-` reads lines from stdin; may be given again
+        #[arg(long, value_name = "KEY")]
+        add: Vec<String>,
+        /// The fingerprint of a key to remove; may be given again
+        #[arg(long, value_name = "FINGERPRINT")]
+        remove: Vec<String>,
+    },
+}
+
+impl Args {
+    pub(in crate::devctl::verbs) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
+        match self.verb {
+            Verb::Add { name, key, login } => add(caller, &name, key, login).await,
+            Verb::Remove { name, yes } => remove(caller, &name, yes).await,
+            Verb::List { output } => {
+                let users = fetch(caller).await?;
+                output::list(caller, output.format, &users, table(&users, caller.now())).await
+            }
+            Verb::Keys { name, add, remove } => keys(caller, &name, add, &remove).await,
+        }
+    }
+}
+
+fn api(caller: &Caller) -> Api<DevServerUser> {
+    Api::all(caller.client.clone())
+}
+
+/// The users, by name.
+pub(super) async fn fetch(caller: &Caller) -> Result<Vec<DevServerUser>, Error> {
+    let mut users = api(caller).list(&ListParams::default()).await.map_err(Error::of_api)?.items;
+    users.sort_by_key(ResourceExt::name_any);
+    Ok(users)
+}
+
+async fn add(caller: &mut Caller, name: &str, keys: Vec<String>, logins: Vec<String>) -> Result<(), Error> {
+    if !names::is_user_name(name) {
+        return Err(Error::usage(format!(
+            "a user's name has 1 to {} lower-case letters, digits and inner hyphens; --login takes other spellings",
+            names::MAX_USER_LENGTH
+        )));
+    }
+    let public_keys = key::read(caller, keys).await?;
+    let keyless = public_keys.is_empty();
+    let spec = DevServerUserSpec { public_keys, logins, ..DevServerUserSpec::default() };
+    let parameters = PostParams { field_manager: Some(crate::devctl::NAME.to_owned()), ..PostParams::default() };
+    match api(caller).create(&parameters, &DevServerUser::new(name, spec)).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            let text = format!(
+                "there is a user `{name}` already; `devctl users keys {name} --add KEY` gives her a further key"
+            );
+            return Err(Error::failed(text));
+        }
+        Err(error) => return Err(Error::of_api(error)),
+    }
+    caller.say(&format!("`{name}` may log in: ssh {name}@BASTION")).await;
+    if keyless {
+        caller.say(&format!("She has no key yet; `devctl users keys {name} --add KEY` gives her one.")).await;
+    }
+    Ok(())
+}
+
+async fn remove(caller: &mut Caller, name: &str, yes: bool) -> Result<(), Error> {
+    find(caller, name).await?;
+    caller.confirm(&format!("Remove user `{name}`? What is hers is kept."), yes).await?;
+    api(caller).delete(name, &DeleteParams::default()).await.map_err(Error::of_api)?;
+    let namespace = names::namespace(name);
+    caller
+        .say(&format!(
+            "`{name}` is removed. Her DevServers and homes are kept in namespace {namespace}; `kubectl delete namespace \
+             {namespace}` deletes them."
+        ))
+        .await;
+    Ok(())
+}
+
+async fn find(caller: &Caller, name: &str) -> Result<DevServerUser, Error> {
+    // A name goes into a URL.
+    let found = match names::is_user_name(name) {
+        true => api(caller).get_opt(name).await.map_err(Error::of_api)?,
+        false => None,
+    };
+    found.ok_or_else(|| {
+        Error::not_found(format!("there is no user `{}`; `devctl users list` shows which there are", plain(name)))
+    })
+}
+
+async fn keys(caller: &mut Caller, name: &str, add: Vec<String>, remove: &[String]) -> Result<(), Error> {
+    let mut user = find(caller, name).await?;
+    if !add.is_empty() || !remove.is_empty() {
+        let mut keys = user.spec.public_keys.clone();
+        for unwanted in remove {
+            let before = keys.len();
+            keys.retain(|line| key::fingerprint(line).as_ref() != Some(unwanted) && line != unwanted);
+            if keys.len() == before {
+                let text = format!("`{name}` has no key {}; `devctl users keys {name}` shows hers", plain(unwanted));
+                return Err(Error::not_found(text));
+            }
+        }
+        for new in key::read(caller, add).await? {
+            if !keys.contains(&new) {
+                keys.push(new);
+            }
+        }
+        // Only on top of what was looked at: the list is replaced as a whole.
+        let patch = json!({"metadata": {"resourceVersion": user.resource_version()}, "spec": {"publicKeys": keys}});
+        let parameters = PatchParams { field_manager: Some(crate::devctl::NAME.to_owned()), ..PatchParams::default() };
+        user = api(caller).patch(name, &parameters, &Patch::Merge(patch)).await.map_err(Error::of_api)?;
+    }
+    if user.spec.public_keys.is_empty() {
+        caller.say(&format!("`{name}` has no key here; `devctl users keys {name} --add KEY` gives her one.")).await;
+        return Ok(());
+    }
+    let mut table = Table::new(&["FINGERPRINT", "KEY"]);
+    for line in &user.spec.public_keys {
+        table.row(vec![key::fingerprint(line).unwrap_or_default().into(), key::without_body(line).into()]);
+    }
+    caller.print(&table.render(caller.columns(), caller.streams.colour)).await;
+    Ok(())
+}
+
+fn table(users: &[DevServerUser], now: Timestamp) -> Table {
+    let mut table = Table::new(&["NAME", "PHASE", "NAMESPACE", "KEYS", "LOGINS", "AGE"]);
+    for user in users {
+        let status = user.status.clone().unwrap_or_default();
+        table.row(vec![
+            user.name_any().into(),
+            format!("{:?}", status.phase).into(),
+            status.namespace.unwrap_or_default().into(),
+            user.spec.public_keys.len().to_string().into(),
+            user.spec.logins.join(", ").into(),
+            time::age(user.metadata.creation_timestamp.as_ref(), now).into(),
+        ]);
+    }
+    table
+}

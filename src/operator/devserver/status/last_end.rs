@@ -1,0 +1,237 @@
+//! Why a pod, or the container in it, ended without having been asked to. Pure.
+
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::words::{condition, container_end, container_status, node, node_is_silent};
+use crate::api::LastEnd;
+use crate::operator::devserver::step::has_ended;
+
+/// The later of what was known and what `pod` tells.
+pub(super) fn newest(known: Option<LastEnd>, pod: Option<&Pod>) -> Option<LastEnd> {
+    let seen = pod.and_then(of_pod);
+    match (known, seen) {
+        (Some(known), Some(seen)) if known.time.0 >= seen.time.0 => Some(known),
+        (known, seen) => seen.or(known),
+    }
+}
+
+fn of_pod(pod: &Pod) -> Option<LastEnd> {
+    let is_going = pod.metadata.deletion_timestamp.is_some();
+    if !has_ended(pod) && !is_going {
+        return container(pod);
+    }
+    disruption(pod).or_else(|| if is_going { silence(pod) } else { over(pod) }).or_else(|| container(pod))
+}
+
+/// The container was started again, or will be, in the same pod.
+fn container(pod: &Pod) -> Option<LastEnd> {
+    let status = container_status(pod)?;
+    let ends = [&status.state, &status.last_state].map(|state| state.as_ref()?.terminated.as_ref());
+    let end = ends.into_iter().flatten().next()?;
+    // It never ran.
+    if matches!(end.reason.as_deref(), Some("StartError" | "ContainerCannotRun")) {
+        return None;
+    }
+    Some(LastEnd { time: end.finished_at.clone()?, reason: reason(end).to_owned(), message: with_advice(pod, end) })
+}
+
+fn reason(end: &ContainerStateTerminated) -> &'static str {
+    match (end.reason.as_deref(), end.exit_code) {
+        (Some("OOMKilled"), _) => "OutOfMemory",
+        (Some("ContainerStatusUnknown" | "Unknown"), _) => "NodeLost",
+        (_, 137 | 143) => "Killed",
+        _ => "CommandEnded",
+    }
+}
+
+fn with_advice(pod: &Pod, end: &ContainerStateTerminated) -> String {
+    match container_end(pod, end) {
+        (why, Some(advice)) => format!("{why}; {advice}"),
+        (why, None) => why,
+    }
+}
+
+/// Something in the cluster wanted the pod gone, and says so in a condition.
+fn disruption(pod: &Pod) -> Option<LastEnd> {
+    let target = condition(pod, "DisruptionTarget").filter(|target| target.status == "True")?;
+    let said = target.message.as_deref().unwrap_or_default().trim().trim_end_matches('.');
+    let node = node(pod);
+    let (reason, message) = match target.reason.as_deref().unwrap_or_default() {
+        "PreemptionByScheduler" | "PreemptionByKubeScheduler" => {
+            ("Preempted", format!("it had to make room on node {node} for a pod of higher priority"))
+        }
+        "DeletionByTaintManager" => ("NodeLost", format!("node {node} does not answer or was taken out of service")),
+        "DeletionByPodGC" => ("NodeLost", format!("node {node} is gone")),
+        "EvictionByEvictionAPI" => {
+            ("Evicted", format!("node {node} was emptied, by an administrator or by what adds and removes nodes"))
+        }
+        // The kubelet's own evictions and shutdowns say more in the pod's status.
+        "TerminationByKubelet" => return over(pod),
+        other => (other, said.to_owned()),
+    };
+    Some(LastEnd { time: target.last_transition_time.clone()?, reason: reason.to_owned(), message })
+}
+
+fn silence(pod: &Pod) -> Option<LastEnd> {
+    let time = node_is_silent(pod).then(|| ready_since(pod))??;
+    let message = format!("node {} does not answer", node(pod));
+    Some(LastEnd { time, reason: "NodeLost".to_owned(), message })
+}
+
+/// The pod as a whole is over.
+fn over(pod: &Pod) -> Option<LastEnd> {
+    let status = pod.status.as_ref()?;
+    let said = status.message.as_deref().unwrap_or_default().trim().trim_end_matches('.');
+    let node = node(pod);
+    let (reason, message) = match status.reason.as_deref()? {
+        "Evicted" => ("Evicted", format!("it was evicted from node {node}: {said}{}", advice_on_eviction(said))),
+        "NodeLost" => ("NodeLost", format!("node {node} was lost")),
+        "NodeShutdown" | "Shutdown" | "Terminated" => ("NodeShutdown", format!("node {node} was shut down")),
+        "Preempting" => ("Preempted", format!("it had to make room on node {node} for a pod that the node needs")),
+        other => (other, if said.is_empty() { "the node ended it".to_owned() } else { said.to_owned() }),
+    };
+    let disrupted = condition(pod, "DisruptionTarget").and_then(|target| target.last_transition_time.clone());
+    let container = container_status(pod).and_then(|status| status.state.as_ref()?.terminated.as_ref());
+    let time = disrupted
+        .or_else(|| container?.finished_at.clone())
+        .or_else(|| ready_since(pod))
+        .or_else(|| pod.metadata.creation_timestamp.clone())?;
+    Some(LastEnd { time, reason: reason.to_owned(), message })
+}
+
+fn advice_on_eviction(said: &str) -> &'static str {
+    if said.contains("EmptyDir") || said.contains("ephemeral") {
+        "; keep large files in the home or in a volume, not beside them"
+    } else if said.contains("memory") {
+        "; choose a flavor that requests more memory"
+    } else {
+        ""
+    }
+}
+
+/// When the pod last became ready, or ceased to be.
+fn ready_since(pod: &Pod) -> Option<Time> {
+    condition(pod, "Ready")?.last_transition_time.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::jiff::Timestamp;
+    use serde_json::{Value, json};
+
+    const EARLIER: &str = "2026-11-01T10:00:00Z";
+    const LATER: &str = "2026-11-01T11:00:00Z";
+
+    fn pod(status: Value) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": { "name": "dev" },
+            "spec": { "nodeName": "n1", "containers": [{
+                "name": "devserver", "resources": { "limits": { "memory": "2Gi" } }
+            }] },
+            "status": status,
+        }))
+        .unwrap()
+    }
+
+    fn container(state: Value, last_state: Value) -> Value {
+        json!([{
+            "name": "devserver", "image": "", "imageID": "", "ready": true, "restartCount": 1,
+            "state": state, "lastState": last_state
+        }])
+    }
+
+    fn terminated(code: i32, reason: &str, at: &str) -> Value {
+        json!({ "terminated": { "exitCode": code, "reason": reason, "finishedAt": at } })
+    }
+
+    fn going(mut pod: Pod) -> Pod {
+        pod.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        pod
+    }
+
+    fn disrupted(reason: &str) -> Pod {
+        going(pod(json!({ "conditions": [{
+            "type": "DisruptionTarget", "status": "True", "reason": reason, "lastTransitionTime": LATER
+        }] })))
+    }
+
+    fn evicted(message: &str) -> Pod {
+        pod(json!({
+            "phase": "Failed", "reason": "Evicted", "message": message,
+            "conditions": [{ "type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "lastTransitionTime": LATER }]
+        }))
+    }
+
+    #[test]
+    fn each_end_is_told_with_what_to_do() {
+        let restarted = |end: Value| {
+            pod(json!({ "phase": "Running", "containerStatuses": container(json!({ "running": {} }), end) }))
+        };
+        let silent = going(pod(json!({
+            "conditions": [{ "type": "Ready", "status": "False", "lastTransitionTime": LATER }],
+            "containerStatuses": container(json!({ "running": {} }), json!({}))
+        })));
+        let cases = [
+            (
+                restarted(terminated(137, "OOMKilled", LATER)),
+                "OutOfMemory",
+                "it ran out of memory (limit 2Gi); choose a larger flavor",
+            ),
+            (restarted(terminated(3, "Error", LATER)), "CommandEnded", "its command ended with exit code 3"),
+            (restarted(terminated(137, "Error", LATER)), "Killed", "it was killed (exit code 137)"),
+            (
+                evicted("The node was low on resource: memory. "),
+                "Evicted",
+                "it was evicted from node n1: The node was low on resource: memory; choose a flavor that requests more memory",
+            ),
+            (
+                evicted("Usage of EmptyDir volume \"home\" exceeds the limit \"1Gi\"."),
+                "Evicted",
+                "it was evicted from node n1: Usage of EmptyDir volume \"home\" exceeds the limit \"1Gi\"; keep large files \
+                 in the home or in a volume, not beside them",
+            ),
+            (
+                disrupted("PreemptionByScheduler"),
+                "Preempted",
+                "it had to make room on node n1 for a pod of higher priority",
+            ),
+            (disrupted("DeletionByPodGC"), "NodeLost", "node n1 is gone"),
+            (
+                disrupted("EvictionByEvictionAPI"),
+                "Evicted",
+                "node n1 was emptied, by an administrator or by what adds and removes nodes",
+            ),
+            (silent, "NodeLost", "node n1 does not answer"),
+        ];
+        for (pod, reason, message) in cases {
+            let end = newest(None, Some(&pod)).unwrap();
+            assert_eq!((end.reason.as_str(), end.message.as_str()), (reason, message));
+            assert_eq!(end.time.0, LATER.parse().unwrap(), "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_or_never_ran_is_no_end() {
+        let running =
+            json!({ "phase": "Running", "containerStatuses": container(json!({ "running": {} }), json!({})) });
+        assert_eq!(newest(None, Some(&pod(running.clone()))), None);
+        assert_eq!(newest(None, Some(&going(pod(running)))), None, "its spec changed, or somebody deleted it");
+        let no_such_program = container(json!({ "waiting": {} }), terminated(128, "StartError", LATER));
+        assert_eq!(newest(None, Some(&pod(json!({ "containerStatuses": no_such_program })))), None);
+        assert_eq!(newest(None, None), None);
+    }
+
+    #[test]
+    fn the_later_end_is_kept_when_the_next_pod_starts() {
+        let at = |time: &str| {
+            pod(json!({ "containerStatuses": container(json!({ "running": {} }), terminated(1, "Error", time)) }))
+        };
+        let known = newest(None, Some(&at(LATER))).unwrap();
+        assert_eq!(newest(Some(known.clone()), None), Some(known.clone()));
+        assert_eq!(newest(Some(known.clone()), Some(&at(EARLIER))), Some(known.clone()));
+        let older = newest(None, Some(&at(EARLIER)));
+        assert_eq!(newest(older, Some(&at(LATER))), Some(known));
+    }
+}

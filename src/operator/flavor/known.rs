@@ -1,0 +1,104 @@
+//! All that is known of flavors and of what they run on, and what it comes to. Pure.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+use super::amounts::Amounts;
+use super::mirror::Mirror;
+use super::node_pool::NodePool;
+use super::room::{Load, Node, room, used};
+use super::status::{Scene, status};
+use crate::api::{DevServerFlavor, DevServerFlavorStatus};
+
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) flavors: Mirror<DevServerFlavor>,
+    pub(super) nodes: Mirror<Node>,
+    pub(super) pods: Mirror<Load>,
+    /// Karpenter's; never whole where it is not installed.
+    pub(super) pools: Mirror<NodePool>,
+    /// Whether something that cannot be seen adds nodes when pods wait for them.
+    pub(super) adds_nodes: bool,
+}
+
+impl Known {
+    /// The flavors whose status is not what it should be, with what it should be; none until all is known.
+    pub(super) fn changed_statuses(
+        &self,
+        by_default: &Amounts,
+        now: &Time,
+    ) -> Vec<(DevServerFlavor, DevServerFlavorStatus)> {
+        let Self { flavors, nodes, pods, pools, adds_nodes } = self;
+        if !flavors.is_whole() || !nodes.is_whole() || !pods.is_whole() {
+            return Vec::new();
+        }
+        let used = used(pods.values());
+        let default = flavors.values().filter(|flavor| flavor.spec.default).map(ResourceExt::name_any).min();
+        let pools: Vec<&NodePool> = pools.values().collect();
+        let new = |flavor: &DevServerFlavor| {
+            let room = room(&flavor.spec, by_default, nodes.values(), &used);
+            let scene = Scene { room, pools: &pools, adds_nodes: *adds_nodes, default: default.as_deref() };
+            status(flavor, &scene, now)
+        };
+        let with_status = flavors.values().map(|flavor| (flavor.clone(), new(flavor)));
+        with_status.filter(|(flavor, status)| flavor.status.as_ref() != Some(status)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Schedulable;
+    use k8s_openapi::api::core::v1;
+    use k8s_openapi::jiff::Timestamp;
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+
+    fn flavor(name: &str, default: bool, gpus: u32) -> DevServerFlavor {
+        serde_json::from_value(json!({
+            "apiVersion": "devserver.io/v1", "kind": "DevServerFlavor",
+            "metadata": { "name": name, "generation": 2 },
+            "spec": { "default": default, "resources": { "limits": { "nvidia.com/gpu": gpus.to_string() } } }
+        }))
+        .unwrap()
+    }
+
+    fn fill<K: kube::Resource, V>(mirror: &mut Mirror<V>, objects: Vec<K>, keep: impl Fn(K) -> Option<V>) {
+        mirror.take(Event::<K>::Init, &keep);
+        for object in objects {
+            mirror.take(Event::InitApply(object), &keep);
+        }
+        mirror.take(Event::InitDone, &keep);
+    }
+
+    #[test]
+    fn a_status_is_written_once_all_is_known_and_only_when_it_changed() {
+        let now = Time(Timestamp::UNIX_EPOCH);
+        let mut known = Known::default();
+        fill(&mut known.flavors, vec![flavor("a", true, 2), flavor("b", true, 16)], Some);
+        let node: v1::Node = serde_json::from_value(json!({
+            "metadata": { "name": "n" },
+            "status": {
+                "allocatable": { "pods": "10", "nvidia.com/gpu": "8" },
+                "conditions": [{ "type": "Ready", "status": "True" }]
+            }
+        }))
+        .unwrap();
+        fill(&mut known.nodes, vec![node], |node: v1::Node| Some(Node::of(&node)));
+        assert!(known.changed_statuses(&Amounts::default(), &now).is_empty(), "the pods are not known");
+        fill(&mut known.pods, Vec::<v1::Pod>::new(), |pod: v1::Pod| Load::of(&pod));
+
+        let mut changed = known.changed_statuses(&Amounts::default(), &now);
+        changed.sort_by_key(|(flavor, _)| flavor.name_any());
+        let told: Vec<_> = changed.iter().map(|(_, status)| (status.schedulable, status.free)).collect();
+        assert_eq!(told, [(Schedulable::Yes, Some(4)), (Schedulable::No, Some(0))]);
+        let is_default = |index: usize| changed[index].1.conditions[0].status.clone();
+        assert_eq!((is_default(0), is_default(1)), ("True".to_owned(), "False".to_owned()));
+
+        for (flavor, status) in changed {
+            known.flavors.take(Event::Apply(DevServerFlavor { status: Some(status), ..flavor }), &Some);
+        }
+        let later = Time(Timestamp::from_second(1).unwrap());
+        assert!(known.changed_statuses(&Amounts::default(), &later).is_empty());
+    }
+}

@@ -1,0 +1,191 @@
+//! Keeps the status of each flavor: whether a node has room for one more DevServer of it, and for how many.
+//! It watches nodes and pods and remembers little of them; nothing is polled.
+
+mod amounts;
+mod known;
+mod mirror;
+mod node_pool;
+mod room;
+mod status;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, warn};
+
+use self::amounts::Amounts;
+use self::known::Known;
+use self::mirror::Mirror;
+use crate::api::{DevServerFlavor, DevServerFlavorStatus, names};
+
+/// Between two looks at everything: in a busy cluster pods come and go all the time.
+const PAUSE: Duration = Duration::from_secs(2);
+const NODE_POOLS: &str = "nodepools.karpenter.sh";
+
+/// Keeps the status of flavors for ever. A container that says nothing requests `by_default`; `adds_nodes` says that
+/// something adds nodes when pods wait for them, and that it cannot be seen.
+pub(super) async fn run(client: Client, by_default: BTreeMap<String, Quantity>, adds_nodes: bool) {
+    let by_default = Amounts::of(&by_default);
+    let watched =
+        Arc::new(Watched { known: Mutex::new(Known { adds_nodes, ..Known::default() }), changed: Notify::new() });
+    let placed = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed";
+    let pods = watcher::Config::default().fields(placed);
+    tokio::join!(
+        watched.follow(
+            Api::<DevServerFlavor>::all(client.clone()),
+            watcher::Config::default(),
+            |known| &mut known.flavors,
+            Some
+        ),
+        watched.follow(
+            Api::<Node>::all(client.clone()),
+            watcher::Config::default(),
+            |known| &mut known.nodes,
+            |node| Some(room::Node::of(&node))
+        ),
+        watched.follow(Api::<Pod>::all(client.clone()), pods, |known| &mut known.pods, |pod| room::Load::of(&pod)),
+        watched.clone().follow_node_pools(client.clone()),
+        watched.publish(client, by_default),
+    );
+}
+
+struct Watched {
+    known: Mutex<Known>,
+    changed: Notify,
+}
+
+impl Watched {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Watches `api`, keeping of each object what `keep` makes of it.
+    async fn follow<K, V>(
+        &self,
+        api: Api<K>,
+        config: watcher::Config,
+        mirror: impl Fn(&mut Known) -> &mut Mirror<V>,
+        keep: impl Fn(K) -> Option<V>,
+    ) where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+        while let Some(event) = events.next().await {
+            let is_change = match event {
+                Ok(event) => mirror(&mut self.known()).take(event, &keep),
+                Err(error) => {
+                    debug!(%error, "failed to watch what flavors run on");
+                    false
+                }
+            };
+            if is_change {
+                self.changed.notify_one();
+            }
+        }
+    }
+
+    /// Karpenter may be there, come, or go.
+    async fn follow_node_pools(self: Arc<Self>, client: Client) {
+        let definitions: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(client.clone());
+        let only = watcher::Config::default().fields(&format!("metadata.name={NODE_POOLS}"));
+        let mut events = std::pin::pin!(watcher(definitions, only).default_backoff());
+        let mut definition: Mirror<()> = Mirror::default();
+        let mut following: Option<AbortOnDropHandle<()>> = None;
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => drop(definition.take(event, &|_| Some(()))),
+                Err(error) => debug!(%error, "failed to look for Karpenter"),
+            }
+            match (definition.values().next(), following.is_some()) {
+                (Some(()), false) => {
+                    let (watched, client) = (self.clone(), client.clone());
+                    following = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+                        watched.follow_these_pools(client).await;
+                    })));
+                }
+                (None, true) => {
+                    following = None;
+                    self.known().pools = Mirror::default();
+                    self.changed.notify_one();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn follow_these_pools(&self, client: Client) {
+        let kind = ApiResource {
+            group: "karpenter.sh".to_owned(),
+            version: "v1".to_owned(),
+            api_version: "karpenter.sh/v1".to_owned(),
+            kind: "NodePool".to_owned(),
+            plural: "nodepools".to_owned(),
+        };
+        let pools: Api<DynamicObject> = Api::all_with(client, &kind);
+        let events = watcher(pools, watcher::Config::default()).default_backoff();
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            let is_change = match event {
+                Ok(event) => self.known().pools.take(event, &|pool| node_pool::NodePool::of(&pool)),
+                Err(error) => {
+                    debug!(%error, "failed to watch Karpenter's node pools");
+                    false
+                }
+            };
+            if is_change {
+                self.changed.notify_one();
+            }
+        }
+    }
+
+    /// Writes each status that changed.
+    async fn publish(&self, client: Client, by_default: Amounts) {
+        let flavors: Api<DevServerFlavor> = Api::all(client);
+        loop {
+            self.changed.notified().await;
+            let changed = self.known().changed_statuses(&by_default, &Time(Timestamp::now()));
+            for (flavor, status) in changed {
+                if let Err(error) = write(&flavors, &flavor, &status).await {
+                    warn!(flavor = flavor.name_any(), %error, "failed to write the flavor's status");
+                    self.changed.notify_one();
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+async fn write(
+    flavors: &Api<DevServerFlavor>,
+    flavor: &DevServerFlavor,
+    status: &DevServerFlavorStatus,
+) -> Result<(), kube::Error> {
+    let patch = serde_json::json!({
+        "apiVersion": DevServerFlavor::api_version(&()),
+        "kind": DevServerFlavor::kind(&()),
+        "status": status,
+    });
+    let params = PatchParams::apply(names::OPERATOR_FIELD_MANAGER).force();
+    match flavors.patch_status(&flavor.name_any(), &params, &Patch::Apply(patch)).await {
+        Ok(_) => Ok(()),
+        // Deleted meanwhile.
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,169 @@
+//! What to tell of a flavor. Pure.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+use super::node_pool::NodePool;
+use super::room::{Room, Shortage};
+use crate::api::{DevServerFlavor, DevServerFlavorStatus, Schedulable, conditions};
+
+/// What is seen of a flavor.
+pub(super) struct Scene<'a> {
+    pub(super) room: Room,
+    pub(super) pools: &'a [&'a NodePool],
+    /// Whether something that cannot be seen adds nodes.
+    pub(super) adds_nodes: bool,
+    /// The flavor of DevServers that name none.
+    pub(super) default: Option<&'a str>,
+}
+
+pub(super) fn status(flavor: &DevServerFlavor, scene: &Scene<'_>, now: &Time) -> DevServerFlavorStatus {
+    let (schedulable, reason, message) = verdict(flavor, scene);
+    let generation = flavor.metadata.generation;
+    let mut all = flavor.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+    all.retain(|condition| condition.type_ != conditions::DEFAULT || flavor.spec.default);
+    if let Some(default) = scene.default.filter(|_| flavor.spec.default) {
+        let is_first = default == flavor.name_any();
+        let (reason, message) = match is_first {
+            true => ("FirstByName", "DevServers that name no flavor get this one".to_owned()),
+            false => ("AnotherComesFirst", format!("{default} is the default too, and the first by name is taken")),
+        };
+        let condition = conditions::condition(conditions::DEFAULT, is_first, reason, &message, generation, now.clone());
+        conditions::set(&mut all, condition);
+    }
+    DevServerFlavorStatus {
+        schedulable,
+        reason: Some(reason.to_owned()),
+        message: Some(message),
+        free: Some(scene.room.fits),
+        observed_generation: generation,
+        conditions: all,
+    }
+}
+
+fn verdict(flavor: &DevServerFlavor, scene: &Scene<'_>) -> (Schedulable, &'static str, String) {
+    let Scene { room, pools, adds_nodes, default: _ } = scene;
+    if room.fits > 0 {
+        return (Schedulable::Yes, "RoomLeft", format!("{} more fit", room.fits));
+    }
+    let (reason, message) = obstacle(flavor, room);
+    let pool = pools.iter().find(|pool| pool.may_add_for(&flavor.spec));
+    match pool {
+        Some(pool) => {
+            let message = format!("{message}; Karpenter may add one (node pool {})", pool.name());
+            (Schedulable::Autoscaled, "NodesAreAdded", message)
+        }
+        None if *adds_nodes => {
+            (Schedulable::Autoscaled, "NodesAreAdded", format!("{message}; the cluster may add one"))
+        }
+        None => (Schedulable::No, reason, message),
+    }
+}
+
+/// Why none fits on what is there.
+fn obstacle(flavor: &DevServerFlavor, room: &Room) -> (&'static str, String) {
+    if room.matching == 0 {
+        let labels: Vec<String> =
+            flavor.spec.node_selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        return match labels.is_empty() {
+            true => ("NoNode", "the cluster has no node".to_owned()),
+            false => ("NoSuchNode", format!("no node has the labels {}", labels.join(", "))),
+        };
+    }
+    if room.willing == 0 {
+        let which = if room.matching == 1 { "the node of this kind" } else { "every node of this kind" };
+        let message = format!("{which} is not ready, is cordoned, or has a taint that the flavor does not tolerate");
+        return ("NodesUnwilling", message);
+    }
+    let too_large =
+        room.short.iter().find(|(_, shortage)| shortage.nodes == room.willing && shortage.largest < shortage.wanted);
+    if let Some((name, Shortage { wanted, largest, .. })) = too_large {
+        let (wanted, largest) = (amount(name, *wanted), amount(name, *largest));
+        return (
+            "TooLarge",
+            format!("no node is large enough: it takes {wanted} {name}, and the most that one has is {largest}"),
+        );
+    }
+    let short: Vec<String> =
+        room.short.iter().map(|(name, shortage)| format!("{name} on {}", shortage.nodes)).collect();
+    let nodes = if room.willing == 1 { "the one node" } else { "every node" };
+    ("NoRoom", format!("{nodes} of this kind is full ({})", short.join(", ")))
+}
+
+/// Bytes are told in Gi, all else as it is.
+fn amount(resource: &str, amount: f64) -> String {
+    const GIBIBYTE: f64 = 1024.0 * 1024.0 * 1024.0;
+    match resource {
+        "memory" | "ephemeral-storage" => format!("{}Gi", (amount / GIBIBYTE * 10.0).round() / 10.0),
+        _ => format!("{amount}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::DevServerFlavorSpec;
+    use k8s_openapi::jiff::Timestamp;
+    use kube::api::DynamicObject;
+    use serde_json::json;
+
+    fn told(room: Room, pools: &[&NodePool], adds_nodes: bool) -> (Schedulable, String, String) {
+        let selector =
+            if room.matching == 0 { [("pool".to_owned(), "gpu".to_owned())].into() } else { Default::default() };
+        let flavor = DevServerFlavor::new("a", DevServerFlavorSpec { node_selector: selector, ..Default::default() });
+        let scene = Scene { room, pools, adds_nodes, default: None };
+        let status = status(&flavor, &scene, &Time(Timestamp::UNIX_EPOCH));
+        (status.schedulable, status.reason.unwrap(), status.message.unwrap())
+    }
+
+    fn short(nodes: usize, wanted: f64, largest: f64) -> Room {
+        let shortage = Shortage { nodes, wanted, largest };
+        Room { fits: 0, matching: 2, willing: 2, short: [("nvidia.com/gpu".to_owned(), shortage)].into() }
+    }
+
+    #[test]
+    fn why_none_fits_is_told() {
+        let cases = [
+            (Room { fits: 3, matching: 1, willing: 1, ..Room::default() }, Schedulable::Yes, "RoomLeft", "3 more fit"),
+            (Room::default(), Schedulable::No, "NoSuchNode", "no node has the labels pool=gpu"),
+            (
+                Room { matching: 2, ..Room::default() },
+                Schedulable::No,
+                "NodesUnwilling",
+                "every node of this kind is not ready, is cordoned, or has a taint that the flavor does not tolerate",
+            ),
+            (short(2, 1.0, 8.0), Schedulable::No, "NoRoom", "every node of this kind is full (nvidia.com/gpu on 2)"),
+            (
+                short(2, 16.0, 8.0),
+                Schedulable::No,
+                "TooLarge",
+                "no node is large enough: it takes 16 nvidia.com/gpu, and the most that one has is 8",
+            ),
+        ];
+        for (room, schedulable, reason, message) in cases {
+            assert_eq!(told(room, &[], false), (schedulable, reason.to_owned(), message.to_owned()));
+        }
+    }
+
+    #[test]
+    fn where_nodes_are_added_it_is_only_a_matter_of_time() {
+        let (schedulable, reason, message) = told(short(2, 1.0, 8.0), &[], true);
+        assert_eq!((schedulable, reason.as_str()), (Schedulable::Autoscaled, "NodesAreAdded"));
+        assert!(message.ends_with("; the cluster may add one"), "{message}");
+        let pool: DynamicObject = serde_json::from_value(json!({
+            "apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": { "name": "gpus" }, "spec": {}
+        }))
+        .unwrap();
+        let pool = NodePool::of(&pool).unwrap();
+        let (schedulable, _, message) = told(short(2, 1.0, 8.0), &[&pool], false);
+        assert_eq!(schedulable, Schedulable::Autoscaled);
+        assert!(message.ends_with("Karpenter may add one (node pool gpus)"), "{message}");
+        assert_eq!(told(Room { fits: 1, ..Room::default() }, &[&pool], true).0, Schedulable::Yes);
+    }
+
+    #[test]
+    fn amounts_are_told_as_people_write_them() {
+        assert_eq!(amount("memory", 64.0 * 1024.0 * 1024.0 * 1024.0), "64Gi");
+        assert_eq!(amount("cpu", 0.5), "0.5");
+    }
+}

@@ -1,0 +1,111 @@
+//! What happened to a DevServer while nobody looked, for the next login: told once.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Resource};
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use crate::api::{DevServer, DevServerStatus, names};
+
+/// Who is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reader {
+    /// A person: what she was told of is noted in the DevServer's status, for all replicas.
+    Terminal,
+    /// Perhaps nobody: a program may start commands. Each replica tells one of them.
+    Command,
+}
+
+/// What this replica told of, by namespace, DevServer and reader.
+#[derive(Clone, Default)]
+pub(super) struct News(Arc<DashMap<(String, String, Reader), Timestamp>>);
+
+impl News {
+    /// What of `status` is news to `reader` of DevServer `name`; from now on it is not.
+    pub(super) fn take(&self, namespace: &str, name: &str, status: &DevServerStatus, reader: Reader) -> Option<Told> {
+        let end = status.last_end.as_ref()?;
+        if status.told_end_time.as_ref().is_some_and(|told| told.0 >= end.time.0) {
+            return None;
+        }
+        match self.0.entry((namespace.to_owned(), name.to_owned(), reader)) {
+            Entry::Occupied(told) if *told.get() >= end.time.0 => return None,
+            entry => entry.insert(end.time.0),
+        };
+        let at = end.time.0.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M UTC").to_string();
+        let text = format!("your DevServer `{name}` ended at {at} and was started again: {}", end.message);
+        Some(Told { text, time: end.time.clone() })
+    }
+}
+
+/// A piece of news that somebody gets to read.
+#[derive(Debug, PartialEq)]
+pub(super) struct Told {
+    pub(super) text: String,
+    time: Time,
+}
+
+impl Told {
+    /// Notes in the DevServer's status that it was read. Nobody waits for it: at worst it is told twice.
+    pub(super) fn note(&self, client: &kube::Client, namespace: &str, name: &str, tasks: &TaskTracker) {
+        let servers: Api<DevServer> = Api::namespaced(client.clone(), namespace);
+        let patch = serde_json::json!({
+            "apiVersion": DevServer::api_version(&()),
+            "kind": DevServer::kind(&()),
+            "status": { "toldEndTime": self.time },
+        });
+        let name = name.to_owned();
+        tasks.spawn(async move {
+            let params = PatchParams::apply(names::NEWS_FIELD_MANAGER).force();
+            if let Err(error) = servers.patch_status(&name, &params, &Patch::Apply(patch)).await {
+                debug!(%error, devserver = name, "failed to note what a login was told");
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::LastEnd;
+
+    fn status(end: i64, told: Option<i64>) -> DevServerStatus {
+        let time = |second| Time(Timestamp::from_second(second).unwrap());
+        DevServerStatus {
+            last_end: Some(LastEnd {
+                time: time(end),
+                reason: "OutOfMemory".to_owned(),
+                message: "it ran out of memory".to_owned(),
+            }),
+            told_end_time: told.map(time),
+            ..DevServerStatus::default()
+        }
+    }
+
+    fn take(news: &News, status: &DevServerStatus, reader: Reader) -> Option<String> {
+        news.take("dev-alice", "dev", status, reader).map(|told| told.text)
+    }
+
+    #[test]
+    fn each_end_is_told_once() {
+        let news = News::default();
+        let told = "your DevServer `dev` ended at 1970-01-01 00:01 UTC and was started again: it ran out of memory";
+        assert_eq!(take(&news, &status(60, None), Reader::Command).as_deref(), Some(told));
+        assert_eq!(take(&news, &status(60, None), Reader::Command), None);
+        assert_eq!(take(&news, &status(60, None), Reader::Terminal).as_deref(), Some(told), "a person has not read it");
+        assert_eq!(take(&news, &status(60, None), Reader::Terminal), None);
+        assert!(take(&news, &status(70, Some(60)), Reader::Terminal).is_some(), "another one");
+    }
+
+    #[test]
+    fn what_another_replica_told_is_no_news() {
+        assert_eq!(take(&News::default(), &status(60, Some(60)), Reader::Terminal), None);
+        assert_eq!(take(&News::default(), &DevServerStatus::default(), Reader::Terminal), None);
+    }
+}

@@ -1,0 +1,81 @@
+//! Changing DevServers: their settings, their time, and whether they sleep.
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{devctl, devserver, make};
+use crate::harness::{Product, eventually};
+
+#[tokio::test]
+async fn an_update_restarts_what_it_must_and_asks_first() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    alice.ssh("echo kept >note").run().await.exits(0);
+    devctl(&alice, "update dev --env COLOUR=blue --env SIZE=big --wait").run().await.exits(0).says("`dev` runs");
+    alice.ssh("echo $COLOUR $SIZE; cat note").run().await.exits(0).prints("blue big\nkept\n");
+    devctl(&alice, "update dev --env COLOUR=red --unset-env SIZE --wait").run().await.exits(0);
+    alice.ssh("echo $COLOUR ${SIZE-none}").run().await.exits(0).prints("red none\n");
+    devctl(&alice, "update dev --env COLOUR=red").run().await.exits(0).says("like that already");
+    devctl(&alice, "update dev").run().await.exits(2).says("say what to change");
+
+    let mut terminal = devctl(&alice, "update dev --env COLOUR=green").terminal(24, 100);
+    terminal.shows("That restarts `dev`").await;
+    terminal.types("no\r").await;
+    terminal.exits(1).await;
+    assert_eq!(devserver(&alice, "dev").await.spec.env[0].value.as_deref(), Some("red"));
+}
+
+#[tokio::test]
+async fn time_is_extended_and_idleness_snoozed() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    make(&alice, "long", "--time 4h").await;
+    let before = Timestamp::now().as_second();
+    let extended = devctl(&alice, "extend long --time 2h").run().await;
+    assert!(extended.exits(0).text().contains("`long`"), "{}", extended.text());
+    let lifecycle = devserver(&alice, "long").await.spec.lifecycle.expect("it was extended");
+    let until = lifecycle.extended_until.expect("it was extended").0.as_second();
+    assert!(until >= before + 2 * 3600, "{until} is two hours after {before}");
+
+    let before = Timestamp::now().as_second();
+    let snoozed = devctl(&alice, "snooze long --time 30m").run().await;
+    assert!(snoozed.exits(0).text().contains("not suspended for being idle"), "{}", snoozed.text());
+    let lifecycle = devserver(&alice, "long").await.spec.lifecycle.expect("it was snoozed");
+    let until = lifecycle.snoozed_until.expect("it was snoozed").0.as_second();
+    assert!((before + 1800..before + 1900).contains(&until), "{until} is half an hour after {before}");
+    assert!(devctl(&alice, "idle long").run().await.exits(0).text().contains("Snoozed:"));
+    devctl(&alice, "extend long --time soon").run().await.exits(2).says("4h, 90m");
+}
+
+#[tokio::test]
+async fn one_sleeps_and_wakes_when_asked_to() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    make(&alice, "tired", "").await;
+    let sleeps = async || devserver(&alice, "tired").await.spec.lifecycle.is_some_and(|lifecycle| lifecycle.suspended);
+    devctl(&alice, "suspend tired").run().await.exits(0).says("devctl resume tired");
+    assert!(sleeps().await);
+    devctl(&alice, "suspend tired").run().await.exits(0).says("sleeps already");
+    devctl(&alice, "resume tired --wait").run().await.exits(0).says("`tired` runs");
+    assert!(!sleeps().await);
+    devctl(&alice, "resume tired").run().await.exits(0).says("does not sleep");
+}
+
+#[tokio::test]
+async fn its_log_is_printed_and_followed() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    make(&alice, "speaker", "--command sh -c 'echo one; echo two; until test -e /tmp/more; do sleep 0.1; done; echo three; exec sleep 1000'").await;
+    eventually("the log", async || {
+        let log = devctl(&alice, "logs speaker").run().await;
+        log.exits(0).text().contains("one\ntwo\n").then_some(())
+    })
+    .await;
+    devctl(&alice, "logs speaker --tail 1").run().await.exits(0).prints("two\n");
+    let follow = devctl(&alice, "logs -f speaker").start();
+    follow.prints("two\n").await;
+    devctl(&alice, "exec speaker -- touch /tmp/more").run().await.exits(0);
+    follow.prints("three\n").await;
+    follow.kill().await;
+    devctl(&alice, "logs speaker --previous").run().await.exits(3).says("no container before this one");
+}

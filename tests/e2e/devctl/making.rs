@@ -1,0 +1,130 @@
+//! Making DevServers, looking at them, and deleting them.
+
+use bastion::api::DevServer;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use serde_json::Value;
+
+use super::{devctl, devserver, make};
+use crate::harness::{FLAVOR, Product, Ssh, eventually};
+
+#[tokio::test]
+async fn a_devserver_is_made_looked_at_and_deleted() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    devctl(&alice, "list").run().await.exits(0).prints("").says("You have no DevServers");
+
+    make(&alice, "train", "--env GREETING='hello there' --idle-after 2h --time 8h").await;
+    let spec = devserver(&alice, "train").await.spec;
+    assert_eq!(spec.flavor.as_deref(), Some(FLAVOR));
+    let lifecycle = spec.lifecycle.expect("a time was given");
+    assert_eq!(lifecycle.time_to_live.expect("it was given").0, "8h");
+    let train =
+        |command: &str| Ssh::new(product.front(), &format!("{}+train", alice.name())).key(alice.key()).command(command);
+    train("echo $GREETING").run().await.exits(0).prints("hello there\n");
+
+    let list = devctl(&alice, "list").run().await.exits(0).text();
+    let row: Vec<&str> = list.lines().nth(1).expect("a header, then it").split_whitespace().collect();
+    assert_eq!(row[..4], ["train", FLAVOR, "(default)", "Running"], "{list}");
+    assert!(devctl(&alice, "list -o wide").run().await.exits(0).text().contains("NODE"));
+    devctl(&alice, "list -o name").run().await.exits(0).prints("train\n");
+    let json: Value = serde_json::from_str(&devctl(&alice, "list --output=json").run().await.exits(0).text()).unwrap();
+    assert_eq!((&json["kind"], &json["items"][0]["kind"]), (&"List".into(), &"DevServer".into()));
+    assert_eq!(json["items"][0]["metadata"]["name"], "train");
+    let yaml = devctl(&alice, "describe train -o yaml").run().await.exits(0).text();
+    assert!(yaml.contains("kind: DevServer\n") && yaml.contains("GREETING"), "{yaml}");
+
+    // Whoever logged in to it need not name it.
+    let described = train("devctl describe").run().await.exits(0).text();
+    for text in ["Name:", "train-home", "GREETING=hello there", "after 2h without use", "CONDITION"] {
+        assert!(described.contains(text), "{text}: {described}");
+    }
+    devctl(&alice, "why train").run().await.exits(0).prints_line("`train` runs");
+    devctl(&alice, "complete devservers").run().await.exits(0).prints("train\n");
+    devctl(&alice, &format!("create train --flavor {FLAVOR}")).run().await.exits(1).says("already have a DevServer");
+
+    let deleted = devctl(&alice, "delete train").run().await;
+    deleted.exits(0).prints("").says("train-home is kept").says("--with-home");
+    eventually("it is gone", async || {
+        alice.api::<DevServer>().get_opt("train").await.expect("the API server answers").is_none().then_some(())
+    })
+    .await;
+    alice.has::<PersistentVolumeClaim>("train-home").await;
+    devctl(&alice, "describe train").run().await.exits(3).says("no DevServer `train`").says("devctl create train");
+    devctl(&alice, "delete train").run().await.exits(3);
+    devctl(&alice, "delete train --with-home").run().await.exits(0).says("its home train-home are deleted");
+    eventually("the home is gone", async || {
+        let claims = alice.api::<PersistentVolumeClaim>();
+        claims.get_opt("train-home").await.expect("the API server answers").is_none().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_that_cannot_start_is_waited_for_and_explained() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let words = format!("create stuck --flavor {FLAVOR} --volume nothing:/data:ro --wait --timeout 5s");
+    let waited = devctl(&alice, &words).run().await;
+    waited.exits(5).says("there is no claim nothing").says("`stuck` is not ready yet").says("devctl why stuck");
+    let why = devctl(&alice, "why stuck").run().await.exits(0).text();
+    assert!(why.contains("there is no claim nothing") && why.contains("--remove-volume"), "{why}");
+
+    let mut terminal = devctl(&alice, "resume stuck --wait").terminal(24, 120);
+    terminal.shows("there is no claim nothing").await;
+    terminal.types("\x03").await;
+    terminal.shows("`stuck` goes on starting").await;
+    terminal.exits(5).await;
+    devserver(&alice, "stuck").await;
+
+    devctl(&alice, "update stuck --remove-volume /data --wait").run().await.exits(0).says("`stuck` runs");
+    assert!(devserver(&alice, "stuck").await.spec.volumes.is_empty());
+}
+
+#[tokio::test]
+async fn a_terminal_is_asked_for_what_was_not_said() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let mut terminal = devctl(&alice, "create").terminal(40, 120);
+    terminal.shows("Name:").await;
+    terminal.types("No Name\r").await;
+    terminal.shows("lower-case letters").await;
+    terminal.types("askedd\x7f\r").await;
+    terminal.shows("MEMORY").await;
+    terminal.shows("Flavor [the default]:").await;
+    terminal.types(&format!("{FLAVOR}\r")).await;
+    terminal.shows("Image [the default]:").await;
+    terminal.types("\r").await;
+    terminal.shows("For how long").await;
+    terminal.types("6h\r").await;
+    terminal.shows("`asked` runs").await;
+    terminal.exits(0).await;
+    let spec = devserver(&alice, "asked").await.spec;
+    assert_eq!((spec.flavor.as_deref(), spec.image), (Some(FLAVOR), None));
+    assert_eq!(spec.lifecycle.and_then(|lifecycle| lifecycle.time_to_live).expect("it was said").0, "6h");
+
+    let mut terminal = devctl(&alice, "delete asked").terminal(24, 100);
+    terminal.shows("Delete `asked`?").await;
+    terminal.types("n\r").await;
+    terminal.shows("nothing was changed").await;
+    terminal.exits(1).await;
+    devserver(&alice, "asked").await;
+    devctl(&alice, "create").run().await.exits(2).says("devctl create NAME");
+}
+
+#[tokio::test]
+async fn a_list_that_is_watched_tells_what_changes_until_its_reader_goes() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    let watch = devctl(&alice, "list --watch").start();
+    watch.prints("NAME").await;
+    watch.prints("dev ").await;
+    make(&alice, "second", "").await;
+    watch.prints("second ").await;
+    watch.kill().await;
+
+    let mut terminal = devctl(&alice, "list -w").terminal(24, 100);
+    terminal.shows("second ").await;
+    terminal.types("\x03").await;
+    terminal.exits(0).await;
+}
