@@ -35,7 +35,7 @@ async fn shells_are_those_of_the_named_devserver() {
     let list = devctl(&alice, "shells second -o json").run().await.exits(0).text();
     let list: serde_json::Value = serde_json::from_str(&list).expect("it is JSON");
     assert_eq!(list[0]["number"], 1);
-    let mut onlooker = devctl(&alice, "shells second 1 --read-only").terminal(24, 100);
+    let onlooker = devctl(&alice, "shells second 1 --read-only").terminal(24, 100);
     onlooker.shows_row("said:42").await;
     onlooker.kill().await;
     first.types("exit\r").await;
