@@ -97,10 +97,11 @@ pub enum Error {
     Invalid(#[from] toml::de::Error),
 }
 
-/// Durations as texts: `30s`, `10m`, `1h 30m`.
+/// Durations as texts: `30s`, `10m`, `1h 30m`, `7d`.
 pub mod duration {
     use std::time::Duration;
 
+    use crate::api::TimeSpan;
     use serde::de::{Deserialize, Deserializer, Error, Unexpected};
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -108,6 +109,8 @@ pub mod duration {
         let parsed: Option<jiff::SignedDuration> = text.parse().ok();
         parsed
             .and_then(|duration| Duration::try_from(duration).ok())
+            // With days, which jiff leaves to calendars.
+            .or_else(|| TimeSpan(text.clone()).get())
             .ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &"a duration such as `30s` or `10m`"))
     }
 }

@@ -20,6 +20,7 @@ pub fn install(folder: &Path) -> io::Result<()> {
     fs::copy(std::env::current_exe()?, &unfinished)?;
     fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o755))?;
     fs::rename(unfinished, folder.join(PROGRAM))?;
+    super::startup::install(folder)?;
     let commands = folder.join(COMMANDS);
     fs::create_dir_all(&commands)?;
     match symlink(Path::new("..").join(PROGRAM), commands.join(SCP)) {
@@ -28,7 +29,12 @@ pub fn install(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// Where this program was installed.
+pub(super) fn folder() -> Option<PathBuf> {
+    Some(std::env::current_exe().ok()?.parent()?.to_owned())
+}
+
 /// Where the commands are that stand in for those that the image lacks.
 pub(super) fn commands() -> Option<PathBuf> {
-    Some(std::env::current_exe().ok()?.parent()?.join(COMMANDS))
+    Some(folder()?.join(COMMANDS))
 }

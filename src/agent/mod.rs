@@ -17,6 +17,7 @@ mod scp;
 mod server;
 mod sftp;
 mod socket;
+mod startup;
 pub mod usage;
 
 pub use connect::connect;
@@ -25,3 +26,4 @@ pub use install::{PROGRAM, install};
 pub use scp::{SCP, scp};
 pub use server::serve;
 pub use sftp::serve as sftp;
+pub use startup::{SCRIPT_VARIABLE, started};

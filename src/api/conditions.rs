@@ -8,6 +8,12 @@ pub const READY: &str = "Ready";
 /// DevServers that name no flavor get this one.
 pub const DEFAULT: &str = "Default";
 
+/// A user's role references are bound.
+pub const ROLES_BOUND: &str = "RolesBound";
+
+/// The startup script of the container that runs succeeded.
+pub const STARTUP_SCRIPT: &str = "StartupScript";
+
 /// Sets `new` among `conditions`; the transition time moves only when the status does.
 pub fn set(conditions: &mut Vec<Condition>, mut new: Condition) {
     match conditions.iter_mut().find(|old| old.type_ == new.type_) {

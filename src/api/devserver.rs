@@ -35,6 +35,12 @@ use super::{Activity, EnvVar, LastEnd, Lifecycle, StartStep, Suspension, Volume}
 #[x_kube(validation = Rule::new(
     "has(self.volumes) && has(self.home) && has(self.home.mountPath) ? self.volumes.all(volume, volume.mountPath != self.home.mountPath) : true"
 ).message("a volume cannot be at the home's own path"))]
+#[x_kube(validation = Rule::new(
+    "(has(self.home) && has(self.home.ephemeral) && self.home.ephemeral) == (has(oldSelf.home) && has(oldSelf.home.ephemeral) && oldSelf.home.ephemeral)"
+).message("home.ephemeral cannot change: make another DevServer"))]
+#[x_kube(validation = Rule::new(
+    "(has(self.home) && has(self.home.existingClaim) ? self.home.existingClaim : '') == (has(oldSelf.home) && has(oldSelf.home.existingClaim) ? oldSelf.home.existingClaim : '')"
+).message("home.existingClaim cannot change: a home does not move to another volume; make another DevServer"))]
 #[serde(rename_all = "camelCase")]
 pub struct DevServerSpec {
     /// Name of the DevServerFlavor that sizes the pod. Default: the flavor that is marked as default.
@@ -75,13 +81,47 @@ pub struct DevServerSpec {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["mountPath".to_owned()]))]
     pub volumes: Vec<Volume>,
+    /// Whom the programs of the pod run as. Default: whom the image says. Changing it restarts the pod; the home stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<RunAs>,
+    /// A script that runs in the container each time it starts, as its user and in the home, before sessions can enter:
+    /// what its first line names runs it (`#!/usr/bin/env bash`), else `/bin/sh`. Its output is kept in
+    /// `~/.bastion/startup.log`, or `/tmp/bastion-startup.log` where the home takes none. One that fails, or takes
+    /// longer than 30 minutes, keeps nobody out: sessions can enter then, and the status and the next login tell its last
+    /// words. The pod's `command` starts after it. Who may see the DevServer can read it: a password belongs into a Secret.
+    /// At most 64 KiB. Changing it restarts the pod; the home stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 65536))]
+    pub startup_script: Option<String>,
     /// When it runs and when it sleeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifecycle: Option<Lifecycle>,
 }
 
+/// Whom the programs of a pod run as.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RunAs {
+    /// The user's number. Default: the image's own user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2147483647))]
+    pub uid: Option<i64>,
+    /// The group's number; it may write in the home. Default: the image's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2147483647))]
+    pub gid: Option<i64>,
+    /// Whether programs may gain rights that their user lacks, as sudo does where the image has it. Default: yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sudo: Option<bool>,
+}
+
 /// The volume that holds a home folder. It is kept when the DevServer is deleted.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[x_kube(validation = Rule::new("!(has(self.existingClaim) && (has(self.size) || has(self.storageClass)))")
+    .message("home.existingClaim has its own size and storageClass"))]
+#[x_kube(validation = Rule::new(
+    "!(has(self.ephemeral) && self.ephemeral) || !(has(self.existingClaim) || has(self.size) || has(self.storageClass))"
+).message("home.ephemeral goes with no existingClaim, size or storageClass"))]
 #[serde(rename_all = "camelCase")]
 pub struct Home {
     /// Size of the claim. Default: the operator's `operator.home_size`. It can grow where the storage class allows it.
@@ -94,6 +134,15 @@ pub struct Home {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub storage_class: Option<String>,
+    /// Name of a claim of the namespace that is the home, instead of one made for it. Nothing here makes, grows or deletes
+    /// it. It cannot change afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub existing_claim: Option<String>,
+    /// Whether the home goes with the pod: no claim, and an empty home after each restart of the pod. It cannot change
+    /// afterwards. Default: no.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ephemeral: bool,
     /// Absolute path of the home in the pod, and its `HOME`. Default: `/home/dev`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512), regex(pattern = r"^(/[^/:]+)+$"))]
@@ -139,16 +188,17 @@ pub struct DevServerStatus {
     /// How its pod last ended unasked. The next login is told, once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_end: Option<LastEnd>,
-    /// The `time` of the last end that a login was told of. The SSH server writes it.
+    /// Up to when logins were told what happened: of the last end, and of a startup script that failed. The SSH server
+    /// writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told_end_time: Option<Time>,
+    pub told_time: Option<Time>,
     /// When its pod reached what, on the way to readiness.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StartStep>,
     /// The spec's generation that this status tells about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: sessions can enter.
+    /// `Ready`: sessions can enter. `StartupScript`: the startup script succeeded, where there is one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

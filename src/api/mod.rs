@@ -10,15 +10,17 @@ pub mod flavor;
 pub mod history;
 pub mod lifecycle;
 pub mod names;
+pub mod team;
 pub mod user;
 pub mod volume;
 
 pub use activity::{Activity, GpuUse};
-pub use devserver::{DevServer, DevServerSpec, DevServerStatus, Home, Phase};
+pub use devserver::{DevServer, DevServerSpec, DevServerStatus, Home, Phase, RunAs};
 pub use environment::{EnvVar, EnvVarSource, SecretKeyRef};
 pub use flavor::{DevServerFlavor, DevServerFlavorSpec, DevServerFlavorStatus, Schedulable};
 pub use history::{LastEnd, StartStep, StepName};
 pub use lifecycle::{Idle, IdleAction, Lifecycle, Suspension, SuspensionReason, TimeSpan};
+pub use team::{DevServerTeam, DevServerTeamSpec};
 pub use user::{DevServerUser, DevServerUserSpec, DevServerUserStatus};
 pub use volume::Volume;
 
@@ -27,7 +29,7 @@ use kube::CustomResourceExt;
 
 /// The custom resource definitions, in the order they are printed and installed.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![DevServer::crd(), DevServerFlavor::crd(), DevServerUser::crd()]
+    vec![DevServer::crd(), DevServerFlavor::crd(), DevServerUser::crd(), DevServerTeam::crd()]
 }
 
 /// The custom resource definitions as YAML documents: what `k8s/crds/crds.yaml` holds and `bastion crds` prints.

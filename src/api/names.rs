@@ -6,6 +6,8 @@ pub const FIELD_MANAGER: &str = "bastion";
 pub const OPERATOR_FIELD_MANAGER: &str = "bastion-operator";
 /// Field manager of what a login notes in a DevServer's status.
 pub const NEWS_FIELD_MANAGER: &str = "bastion-login";
+/// Field manager of `spec.lifecycle.suspended`, which the operator sets when a DevServer's time is over.
+pub const LIFECYCLE_FIELD_MANAGER: &str = "bastion-lifecycle";
 /// Label: the user whom an object belongs to.
 pub const USER_LABEL: &str = "devserver.io/user";
 /// Label: the DevServer that an object belongs to.
@@ -31,6 +33,11 @@ pub const MAX_DEVSERVER_LENGTH: usize = 58;
 /// The namespace that belongs to `user`.
 pub fn namespace(user: &str) -> String {
     format!("dev-{user}")
+}
+
+/// The user whom `namespace` belongs to, if it is one of a user's.
+pub fn user_of(namespace: &str) -> Option<&str> {
+    namespace.strip_prefix("dev-").filter(|user| is_user_name(user))
 }
 
 /// The service account that acts for `user` in her namespace; it carries her name.

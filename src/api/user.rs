@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::Home;
+use super::{Home, TimeSpan};
 
 /// A person who may log in. The object's name is her login name and names her namespace `dev-NAME`.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -23,6 +23,7 @@ use super::Home;
     validation = Rule::new("self.metadata.name.size() <= 59 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
         .message("a user's name has 1 to 59 lower-case letters, digits and inner hyphens; other spellings go to spec.logins"),
     printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
+    printcolumn = r#"{"name":"Disabled","type":"boolean","jsonPath":".spec.disabled","priority":1}"#,
     printcolumn = r#"{"name":"Namespace","type":"string","jsonPath":".status.namespace"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
@@ -51,6 +52,53 @@ pub struct DevServerUserSpec {
     /// Limits of her namespace. Default: the configuration's `provisioning` section.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quotas: Option<Quotas>,
+    /// What her DevServers may be. One that is beyond says so in its status; a pod that runs goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<UserLimits>,
+    /// Further roles for her service account, in her own namespace alone. Each has to be one that the operator may `bind`:
+    /// ClusterRole `bastion-operator` lists them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub role_refs: Vec<UserRoleRef>,
+    /// Whether she is kept out: no key and no certificate lets her in. Her namespace and what is in it stay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
+}
+
+/// What a user's DevServers may be.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct UserLimits {
+    /// How many she may have, those that are suspended included. The oldest are within the limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dev_servers: Option<u32>,
+    /// Names of the flavors that she may use. Default: all that are for everybody or for her.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 253)))]
+    pub flavors: Vec<String>,
+    /// The longest `lifecycle.timeToLive` that one may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_time_to_live: Option<TimeSpan>,
+}
+
+/// A role that a user has in her namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct UserRoleRef {
+    /// Whether it is a Role of her namespace or a ClusterRole.
+    pub kind: RoleKind,
+    /// Its name.
+    #[schemars(length(min = 1, max = 200), regex(pattern = r"^[^/%\s]+$"))]
+    pub name: String,
+}
+
+/// The kinds of roles.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleKind {
+    /// Of her namespace.
+    Role,
+    /// Of the cluster; it holds in her namespace alone.
+    ClusterRole,
 }
 
 /// What a user may do by SSH. A change holds from her next login on.
@@ -126,7 +174,7 @@ pub struct DevServerUserStatus {
     /// The spec's generation that this status tells about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: the namespace and all that is in it are as the spec says.
+    /// `Ready`: the namespace and all that is in it are as the spec says. `RolesBound`: so are `roleRefs`, where there are any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

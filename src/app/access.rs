@@ -39,6 +39,7 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 pub(super) const SERVE: &[Rule] = &[
     rule(WATCH, OURS, "devserverusers"),
     rule(WATCH, OURS, "devservers"),
+    rule(WATCH, OURS, "devserverteams"),
     rule(APPLY, OURS, "devserverusers"),
     rule(&["get", "create"], OURS, "devservers"),
     status(&["patch"], OURS, "devservers"),
@@ -58,6 +59,8 @@ pub(super) const OPERATE: &[Rule] = &[
     rule(WATCH, OURS, "devserverusers"),
     rule(WATCH, OURS, "devservers"),
     rule(WATCH, OURS, "devserverflavors"),
+    rule(&["patch"], OURS, "devservers"),
+    rule(WATCH, OURS, "devserverteams"),
     status(&["patch"], OURS, "devservers"),
     status(&["patch"], OURS, "devserverusers"),
     status(&["patch"], OURS, "devserverflavors"),
@@ -74,6 +77,7 @@ pub(super) const OPERATE: &[Rule] = &[
     rule(OWN, "", "resourcequotas"),
     rule(OWN, "", "limitranges"),
     rule(OWN, RBAC, "rolebindings"),
+    rule(&["delete"], RBAC, "rolebindings"),
     Rule { name: names::USER_ROLE, ..rule(BIND, RBAC, "clusterroles") },
     rule(OWN, "networking.k8s.io", "networkpolicies"),
 ];

@@ -56,7 +56,10 @@ impl Devctl {
             streams: Streams {
                 output: written.clone(),
                 lines: typed,
-                columns: Arc::new(move || sizes.borrow().as_ref().map(|size: &TerminalSize| size.columns)),
+                // A client may tell a size without having a terminal.
+                columns: Arc::new(move || {
+                    sizes.borrow().as_ref().filter(|_| is_terminal).map(|size: &TerminalSize| size.columns)
+                }),
                 colour: shows_colours(command),
                 interrupted: interrupted.clone(),
             },
@@ -83,7 +86,7 @@ impl Devctl {
             }
         };
         self.tasks.spawn(work.in_current_span());
-        Process { stdin, size, output: outputs, signals, ssh_agent: None, x11: None }
+        Process { stdin, size, output: outputs, signals, redraw: None, ssh_agent: None, x11: None }
     }
 }
 

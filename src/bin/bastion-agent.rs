@@ -13,6 +13,7 @@ Runs in a DevServer's pod and does there what an sshd would
 usage: bastion-agent run [--] [COMMAND...]   be the pod's first process: serve, and run COMMAND if there is one
        bastion-agent serve                   serve the bastions that connect
        bastion-agent connect                 hand this process's stdin and stdout to the server
+       bastion-agent started                 wait until the startup script is over
        bastion-agent sftp                    serve SFTP on stdin and stdout
        bastion-agent install FOLDER          copy this program into a folder";
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         (Some("run"), command) => run(command),
         (Some("serve"), []) => runtime().and_then(|runtime| runtime.block_on(agent::serve())).map(|()| 0),
         (Some("connect"), []) => agent::connect().map(|()| 0),
+        (Some("started"), []) => agent::started().map(|ready| u8::from(!ready)),
         (Some("sftp"), []) => agent::sftp(io::stdin().lock(), io::stdout().lock()).map(|()| 0),
         (Some("install"), [folder]) => agent::install(Path::new(folder)).map(|()| 0),
         _ => {

@@ -7,6 +7,7 @@ mod caller;
 mod client;
 mod error;
 mod keyboard;
+pub mod laptop;
 mod output;
 mod time;
 mod verbs;
@@ -66,6 +67,11 @@ Exit status:
   130 interrupted. ssh, exec and shells end as the program in the DevServer does, or with 255 where it cannot be entered.
 
 `devctl help VERB` tells more of each.";
+
+/// The verbs, as help, completion and man pages tell them.
+fn command() -> clap::Command {
+    Devctl::command()
+}
 
 /// Whether the command line `line` is for us, rather than for a shell in a DevServer.
 pub fn is_ours(line: &str) -> bool {

@@ -144,6 +144,10 @@ impl Cell {
             Phase::Failed => Colour::Red,
             Phase::Suspended | Phase::Terminating => Colour::Dim,
         };
+        Self::coloured(text, colour)
+    }
+
+    pub(super) fn coloured(text: &str, colour: Colour) -> Self {
         Self { colour: Some(colour), ..Self::from(text) }
     }
 }

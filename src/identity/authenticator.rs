@@ -128,7 +128,11 @@ impl Authenticator {
             Credential::Certificate(certificate) => self.resolve_certificate(login, certificate, from, now)?,
         };
         self.check_revoked(credential)?;
-        let policy = self.cache.user(&user).and_then(|object| object.spec.ssh).unwrap_or_default();
+        let object = self.cache.user(&user);
+        if object.as_ref().is_some_and(|object| object.spec.disabled) {
+            return Err(Refusal::Disabled);
+        }
+        let policy = object.and_then(|object| object.spec.ssh).unwrap_or_default();
         let permissions = permissions.and(policy.into())?;
         Ok(Identity { user, fingerprint: credential.fingerprint(), permissions })
     }

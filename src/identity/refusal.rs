@@ -7,6 +7,8 @@ use super::key_file;
 pub enum Refusal {
     #[error("no such user, or not a key of hers")]
     Unknown,
+    #[error("the user is disabled (spec.disabled of her DevServerUser)")]
+    Disabled,
     #[error("the key, its certificate or the certificate's authority is revoked")]
     Revoked,
     #[error("the revoked keys are not known, so nobody is let in")]

@@ -5,6 +5,7 @@ mod backoff;
 mod devserver;
 mod flavor;
 mod lease;
+mod roles;
 mod user;
 mod watch;
 
@@ -15,6 +16,7 @@ use kube::Client;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::IdleAction;
 use crate::provisioning;
 
 /// The `[operator]` section of the configuration.
@@ -45,8 +47,33 @@ pub struct Config {
     /// How often users are provisioned again although nothing was seen to change.
     #[serde(with = "crate::config::duration")]
     pub resync: Duration,
+    /// When DevServers sleep.
+    pub lifecycle: LifecycleConfig,
     /// Who of several operators works.
     pub lease: LeaseConfig,
+}
+
+/// The `[operator.lifecycle]` section of the configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LifecycleConfig {
+    /// For how long a DevServer runs that does not say it; zero: as long as it may.
+    #[serde(with = "crate::config::duration")]
+    pub time_to_live: Duration,
+    /// For how long one may run at most; zero: for ever.
+    #[serde(with = "crate::config::duration")]
+    pub max_time_to_live: Duration,
+    /// How long after its end it is suspended.
+    #[serde(with = "crate::config::duration")]
+    pub grace: Duration,
+    /// After how long without use one is idle that does not say it; zero: never.
+    #[serde(with = "crate::config::duration")]
+    pub idle_after: Duration,
+    /// What then happens to one that does not say it.
+    pub idle_action: IdleAction,
+    /// How long before it is suspended for being idle that is announced.
+    #[serde(with = "crate::config::duration")]
+    pub warn_before_idle: Duration,
 }
 
 /// The `[operator.agent]` section of the configuration.

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dashmap::DashMap;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, ObjectReference, ResourceQuota, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -14,7 +15,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event as WatchEvent, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -23,15 +24,18 @@ use tracing::{info, warn};
 
 use super::backoff::Backoff;
 use super::error_chain;
+use super::roles::{self, Outcome};
 use super::watch::{Change, ours, reflect};
 use crate::api::user::UserPhase;
-use crate::api::{DevServerUser, DevServerUserStatus, conditions, names};
+use crate::api::{DevServerTeam, DevServerUser, DevServerUserStatus, conditions, names};
 use crate::provisioning;
 
 /// Reconciles users for ever.
 pub(super) async fn run(client: Client, resync: Duration, config: provisioning::Config) {
-    let context = Arc::new(Context { client: client.clone(), config, resync, backoff: Backoff::new() });
     let (relisted, relists) = futures::channel::mpsc::unbounded();
+    let all_teams = Api::<DevServerTeam>::all(client.clone());
+    let (teams, team_changes) = reflect(all_teams, watcher::Config::default(), relisted.clone());
+    let context = Arc::new(Context { client: client.clone(), config, resync, teams, backoff: Backoff::new() });
     let (gone, mut departures) = mpsc::unbounded_channel();
     let (store, changes) = reflect(Api::<DevServerUser>::all(client.clone()), watcher::Config::default(), relisted);
     let users = changes.filter_map({
@@ -53,6 +57,7 @@ pub(super) async fn run(client: Client, resync: Duration, config: provisioning::
     let reconciling = Controller::for_stream(users, store)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .reconcile_all_on(relists)
+        .watches_stream(team_changes.map(|change| change.map(Change::into_object)), of_team())
         .watches_stream(deleted::<Namespace>(&client), owner)
         .watches_stream(deleted::<ServiceAccount>(&client), owner)
         .watches_stream(deleted::<RoleBinding>(&client), owner)
@@ -81,6 +86,7 @@ struct Context {
     client: Client,
     config: provisioning::Config,
     resync: Duration,
+    teams: Store<DevServerTeam>,
     backoff: Backoff<String>,
 }
 
@@ -88,7 +94,11 @@ async fn reconcile(user: Arc<DevServerUser>, context: Arc<Context>) -> Result<Ac
     if user.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
+    // It fails only when the watch is dropped, and then this is too.
+    let _ = context.teams.wait_until_ready().await;
     let name = user.name_any();
+    let teams = context.teams.state();
+    let complete = DevServerTeam::complete(&user, teams.iter().map(|team| &**team));
     let (tell, mut told) = mpsc::unbounded_channel::<String>();
     let progress = move |message: &str| {
         // Whoever listens does so until this function returns.
@@ -97,11 +107,13 @@ async fn reconcile(user: Arc<DevServerUser>, context: Arc<Context>) -> Result<Ac
     let (outcome, ()) = tokio::join!(
         async {
             let progress = progress;
-            provisioning::ensure_user(&context.client, &user, &context.config, &progress).await
+            provisioning::ensure_user(&context.client, &complete, &context.config, &progress).await
         },
         async {
             while let Some(message) = told.recv().await {
-                if let Err(error) = apply_status(&context, &user, UserPhase::Pending, "Waiting", Some(message)).await {
+                if let Err(error) =
+                    apply_status(&context, &user, UserPhase::Pending, "Waiting", Some(message), None).await
+                {
                     warn!(user = name, %error, "failed to write the user's status");
                 }
             }
@@ -109,18 +121,22 @@ async fn reconcile(user: Arc<DevServerUser>, context: Arc<Context>) -> Result<Ac
     );
     match outcome {
         Ok(()) => {
+            let outcome = roles::bind(&context.client, &user).await.map_err(|error| Error::Roles(Box::new(error)))?;
             context.backoff.forget(&name);
-            apply_status(&context, &user, UserPhase::Ready, "Provisioned", None).await?;
-            Ok(Action::requeue(context.resync))
+            let message = outcome.message();
+            // Nobody tells when the operator gets a right.
+            let again = message.as_ref().map_or(context.resync, |_| REFUSED.min(context.resync));
+            apply_status(&context, &user, UserPhase::Ready, "Provisioned", message, Some(&outcome)).await?;
+            Ok(Action::requeue(again))
         }
         // Only another object can help: names do not change.
         Err(error @ provisioning::Error::Name(_)) => {
-            apply_status(&context, &user, UserPhase::Failed, "InvalidName", Some(error.to_string())).await?;
+            apply_status(&context, &user, UserPhase::Failed, "InvalidName", Some(error.to_string()), None).await?;
             Ok(Action::await_change())
         }
         Err(error) => {
             let message = error_chain(&error);
-            apply_status(&context, &user, UserPhase::Failed, "ProvisioningFailed", Some(message)).await?;
+            apply_status(&context, &user, UserPhase::Failed, "ProvisioningFailed", Some(message), None).await?;
             Err(Error::Provisioning(error))
         }
     }
@@ -130,6 +146,8 @@ async fn reconcile(user: Arc<DevServerUser>, context: Arc<Context>) -> Result<Ac
 enum Error {
     #[error("failed to provision the user")]
     Provisioning(#[source] provisioning::Error),
+    #[error("failed to bind the user's roles")]
+    Roles(#[source] Box<kube::Error>),
     #[error("failed to write the user's status")]
     Status(#[source] Box<kube::Error>),
 }
@@ -146,6 +164,7 @@ async fn apply_status(
     phase: UserPhase,
     reason: &str,
     message: Option<String>,
+    roles: Option<&Outcome>,
 ) -> Result<(), Error> {
     let old = user.status.clone().unwrap_or_default();
     let generation = user.metadata.generation;
@@ -160,8 +179,12 @@ async fn apply_status(
         message: message.clone(),
     };
     let text = message.unwrap_or_default();
-    let ready = conditions::condition(conditions::READY, phase == UserPhase::Ready, reason, &text, generation, now);
+    let is_ready = phase == UserPhase::Ready;
+    let ready = conditions::condition(conditions::READY, is_ready, reason, &text, generation, now.clone());
     conditions::set(&mut status.conditions, ready);
+    if let Some(roles) = roles {
+        roles.tell(&mut status.conditions, generation, now);
+    }
     if user.status.as_ref() == Some(&status) {
         return Ok(());
     }
@@ -222,9 +245,21 @@ where
     })
 }
 
+/// Those who belong to the team, and those who did when it was last seen.
+fn of_team() -> impl Fn(DevServerTeam) -> Vec<ObjectRef<DevServerUser>> {
+    let known: DashMap<String, Vec<String>> = DashMap::new();
+    move |team| {
+        let before = known.insert(team.name_any(), team.spec.members.clone()).unwrap_or_default();
+        before.iter().chain(&team.spec.members).map(|member| ObjectRef::new(member)).collect()
+    }
+}
+
 fn owner<K: Resource>(object: PartialObjectMeta<K>) -> Option<ObjectRef<DevServerUser>> {
     object.metadata.labels?.get(names::USER_LABEL).map(|user| ObjectRef::new(user))
 }
+
+/// How often a role that the operator may not hand out is tried again.
+const REFUSED: Duration = Duration::from_secs(60);
 
 /// Users provisioned at once: after a start all of them are due.
 const CONCURRENCY: u16 = 16;

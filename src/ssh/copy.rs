@@ -12,9 +12,10 @@ use tracing::{Instrument, info};
 use super::context::Drain;
 use super::inbox::Inbox;
 use super::message;
+use super::notice::{Notice, Notices};
 use super::writer::{Closed, Events, Writer};
 use crate::telemetry::metrics;
-use crate::workspace::{Exit, Output, Process, TerminalSize};
+use crate::workspace::{self, Exit, Output, Process, TerminalSize};
 
 const FAILURE: u32 = 255;
 
@@ -26,11 +27,14 @@ pub(super) struct Client<'a> {
     pub(super) writer: &'a Writer,
     pub(super) events: &'a Events,
     pub(super) terminal: bool,
+    pub(super) notices: Notices,
 }
 
 /// How it ended, and how much was copied, in bytes.
 pub(super) struct Totals {
     pub(super) exit: Exit,
+    /// Why nobody will hear how it ended.
+    pub(super) lost: Option<workspace::Error>,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
 }
@@ -38,7 +42,7 @@ pub(super) struct Totals {
 impl Totals {
     /// Nothing was copied.
     pub(super) fn ended(status: u32) -> Self {
-        Self { exit: Exit::Code(status), bytes_in: 0, bytes_out: 0 }
+        Self { exit: Exit::Code(status), lost: None, bytes_in: 0, bytes_out: 0 }
     }
 }
 
@@ -49,15 +53,17 @@ pub(super) async fn process(
     drain: &Drain,
     began: Instant,
 ) -> Result<Totals, Closed> {
-    let Process { stdin, size, mut output, signals: kill, .. } = process;
-    let Client { inbox, sizes, signals, writer, events, terminal } = client;
-    let (count, bytes_in) = watch::channel(0);
+    let Process { stdin, size, mut output, signals: kill, redraw, .. } = process;
+    let Client { inbox, sizes, signals, writer, events, terminal, notices } = client;
+    let mut notices = if redraw.is_some() { notices } else { notices.in_lines() };
+    let (count, mut bytes_in) = watch::channel(0);
     let feed = async move {
         tokio::join!(feed_stdin(&inbox, stdin, count), feed_sizes(sizes, size), feed_signals(signals, kill))
     };
     let _feed = AbortOnDropHandle::new(tokio::spawn(feed.in_current_span()));
     let mut bytes_out = 0;
     let mut told_of_drain = false;
+    let mut lost = None;
     let exit = loop {
         let output = tokio::select! {
             biased;
@@ -71,6 +77,14 @@ pub(super) async fn process(
             () = drain.begun(), if terminal && !told_of_drain => {
                 told_of_drain = true;
                 writer.say(message::line(&drain.notice(), true)).await?;
+                continue;
+            }
+            notice = notices.next(&mut bytes_in) => {
+                match (notice, &redraw) {
+                    (Notice::Show(text), _) => writer.say(text).await?,
+                    (Notice::Redraw, Some(redraw)) => redraw.notify_one(),
+                    (Notice::Redraw, None) => {}
+                }
                 continue;
             }
         };
@@ -96,14 +110,14 @@ pub(super) async fn process(
             Some(Output::Exit(exit)) => break exit,
             Some(Output::Failed(error)) => {
                 info!(error = &error as &dyn std::error::Error, "the program was lost");
-                writer.say(message::line(&error.user_message(), terminal)).await?;
+                lost = Some(error);
                 break Exit::Code(FAILURE);
             }
             None => break Exit::Code(FAILURE),
         }
     };
     let bytes_in = *bytes_in.borrow();
-    Ok(Totals { exit, bytes_in, bytes_out })
+    Ok(Totals { exit, lost, bytes_in, bytes_out })
 }
 
 /// Feeds what the client sent, and drops the sender at the client's EOF. A program that takes no more is no reason to

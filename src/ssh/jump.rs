@@ -25,6 +25,8 @@ use crate::workspace::{Address, Target};
 
 /// Where sshd would listen.
 const SSH: u16 = 22;
+/// What follows a DevServer's name on laptops that `devctl config ssh enable` has set up.
+const DOMAIN: &str = ".dev";
 /// Servers within servers.
 const MAX_DEPTH: usize = 4;
 
@@ -40,7 +42,11 @@ impl Destination {
     /// `here` is the DevServer that she is logged in to; `is_hers` tells the names of others.
     pub(super) fn of(host: &str, port: u16, user: &str, here: &Target, is_hers: impl Fn(&str) -> bool) -> Self {
         let local = |target| Self::Address(target, Address::Tcp { host: "localhost".to_owned(), port });
-        let name = host.strip_suffix(user).and_then(|rest| rest.strip_suffix('.')).unwrap_or(host);
+        let hers = host.strip_suffix(user).and_then(|rest| rest.strip_suffix('.'));
+        let name = hers.unwrap_or(host);
+        // `.dev` is a domain of the Internet too: by itself it means DevServers that are there.
+        let label = name.strip_suffix(DOMAIN).filter(|label| hers.is_some() || is_hers(label));
+        let name = label.unwrap_or(name);
         match host {
             "localhost" | "127.0.0.1" | "::1" if port == SSH => Self::Server(here.clone()),
             _ if is_hers(name) && port == SSH => Self::Server(Target::Named(name.to_owned())),
@@ -74,7 +80,13 @@ impl Jump {
         };
         let (context, user) = (forwarder.context.clone(), forwarder.identity.user().to_owned());
         let devserver = context.run.devserver(&target);
-        let names = [devserver.clone(), format!("{devserver}.{user}"), "localhost".to_owned()];
+        let names = [
+            devserver.clone(),
+            format!("{devserver}.{user}"),
+            "localhost".to_owned(),
+            format!("{devserver}{DOMAIN}"),
+            format!("{devserver}{DOMAIN}.{user}"),
+        ];
         let host_keys = match context.authority.host_key(&user, &devserver, &names) {
             Ok((key, certificate)) => HostKeys { keys: vec![key], certificates: vec![certificate] },
             Err(error) => {
@@ -165,6 +177,15 @@ mod tests {
         assert_eq!(meant("nope", 22), "server of nope", "where she reads which she has");
         assert_eq!(meant("gpu", 8888), "localhost:8888 from gpu");
         assert_eq!(meant("gpu.alice", 8888), "localhost:8888 from gpu");
+    }
+
+    #[test]
+    fn a_laptops_names_for_them_are_understood() {
+        assert_eq!(meant("gpu.dev", 22), "server of gpu");
+        assert_eq!(meant("gpu.dev.alice", 22), "server of gpu");
+        assert_eq!(meant("gpu.dev.alice", 8888), "localhost:8888 from gpu");
+        assert_eq!(meant("nope.dev.alice", 22), "server of nope", "where she reads which she has");
+        assert_eq!(meant("nope.dev", 22), "nope.dev:22 from here", "which may be a host of the Internet");
     }
 
     #[test]

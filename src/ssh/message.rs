@@ -24,12 +24,35 @@ pub(super) fn passing_line(text: &str, columns: u16) -> Bytes {
     format!("\r\x1b[Kbastion: {short} …").into()
 }
 
+/// Rows in reverse video over the upper ones of a terminal, whose cursor stays where it is.
+pub(super) fn overlay(text: &str, columns: u16, rows: u16) -> Bytes {
+    let width = usize::from(columns.max(20));
+    let text: Vec<char> = format!("bastion: {text}").chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let lines = text.chunks(width).take(usize::from(rows / 2).max(1)).enumerate();
+    let drawn = lines.map(|(row, line)| {
+        let line: String = line.iter().collect();
+        format!("\x1b[{};1H\x1b[7m{line:width$}\x1b[m", row + 1)
+    });
+    format!("\x1b7{}\x1b8", drawn.collect::<String>()).into()
+}
+
 /// Takes a passing line away.
 pub(super) const CLEAR_LINE: Bytes = Bytes::from_static(b"\r\x1b[K");
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_overlay_takes_the_rows_it_needs_and_leaves_the_cursor() {
+        let mut terminal = vt100::Parser::new(6.try_into().unwrap(), 20.try_into().unwrap(), 0);
+        terminal.process(b"\x1b[5;3Hprompt$ ");
+        terminal.process(&overlay("it is suspended in 5 min", 20, 6));
+        assert_eq!(terminal.screen().cursor_position(), (4, 10));
+        assert_eq!(terminal.screen().contents(), "bastion: it is suspe\nnded in 5 min       \n\n\n  prompt$ ");
+        terminal.process(&overlay(&"long ".repeat(100), 20, 6));
+        assert!(terminal.screen().contents().contains("prompt$"), "half of the screen at most");
+    }
 
     #[test]
     fn a_passing_line_is_one_row() {

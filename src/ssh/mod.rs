@@ -16,6 +16,7 @@ mod jump;
 mod limits;
 mod login;
 mod message;
+mod notice;
 mod penalties;
 mod progress;
 mod proxy_protocol;
@@ -43,6 +44,7 @@ pub use server::Server;
 use std::net::IpAddr;
 
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use russh::keys::PublicKey;
 
 use crate::carrier::Stream;
@@ -107,7 +109,10 @@ pub trait Run: Send + Sync + 'static {
     fn has(&self, identity: &Identity, name: &str) -> bool;
 
     /// What happened where `target` points since somebody was told last, in words.
-    fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<String>;
+    fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Vec<String>;
+
+    /// What whoever has a terminal there should be told meanwhile, each when it is time.
+    fn notices(&self, identity: &Identity, target: &Target) -> BoxStream<'static, String>;
 
     /// Why the place that `target` points to is gone, in words, if it just went.
     fn why_gone<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, Option<String>>;
@@ -138,7 +143,7 @@ impl Run for Workspaces {
         Box::pin(Self::start(self, identity, target, command, progress))
     }
 
-    fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<String> {
+    fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Vec<String> {
         Self::news(self, identity, target, reader)
     }
 
@@ -170,5 +175,9 @@ impl Run for Workspaces {
 
     fn has(&self, identity: &Identity, name: &str) -> bool {
         Self::has(self, identity, name)
+    }
+
+    fn notices(&self, identity: &Identity, target: &Target) -> BoxStream<'static, String> {
+        Self::notices(self, identity, target)
     }
 }

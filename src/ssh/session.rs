@@ -13,6 +13,7 @@ use tracing::{Instrument, debug, info, info_span};
 
 use super::forward::{self, Forwarder};
 use super::inbox::Inbox;
+use super::notice::Notices;
 use super::request::{SFTP, terminal_size};
 use super::writer::{Closed, Events, Writer};
 use super::{Answered, copy, message, progress, request, shells, signal};
@@ -154,7 +155,8 @@ impl Session {
                     let serve = forward::serve_x11(connections, self.forwarder.clone(), self.client.clone());
                     AbortOnDropHandle::new(tokio::spawn(serve.in_current_span()))
                 });
-                let client = copy::Client { inbox, sizes, signals, writer: &writer, events, terminal };
+                let notices = self.notices(&command, sizes.clone());
+                let client = copy::Client { inbox, sizes, signals, writer: &writer, events, terminal, notices };
                 let ended = copy::process(process, client, &context.drain, began).await;
                 if is_own { ended } else { self.explain(ended, &writer, terminal).await }
             }
@@ -162,7 +164,7 @@ impl Session {
         };
         match result {
             Ok(totals) => {
-                let copy::Totals { exit, bytes_in, bytes_out } = totals;
+                let copy::Totals { exit, lost: _, bytes_in, bytes_out } = totals;
                 // RFC 4254 §6.10: how it ended precedes the close, or OpenSSH reports 255.
                 match exit {
                     Exit::Code(status) => drop(writer.half.exit_status(status).await),
@@ -181,6 +183,15 @@ impl Session {
         metrics().open_sessions.dec();
     }
 
+    /// What may have to be told meanwhile: only to a terminal, for a program may read anything else.
+    fn notices(&self, command: &Command, sizes: watch::Receiver<Option<TerminalSize>>) -> Notices {
+        let Forwarder { context, identity, target, .. } = &self.forwarder;
+        match &command.terminal {
+            Some(terminal) => Notices::new(context.run.notices(identity, target), terminal.size, sizes),
+            None => Notices::none(sizes),
+        }
+    }
+
     /// A program that was killed may have gone with its pod, and its user should read why.
     async fn explain(
         &self,
@@ -190,9 +201,11 @@ impl Session {
     ) -> Result<copy::Totals, Closed> {
         let Forwarder { context, identity, target, .. } = &self.forwarder;
         let totals = ended?;
-        if signal::ended(totals.exit)
-            && let Some(reason) = context.run.why_gone(identity, target).await
-        {
+        let reason = match signal::ended(totals.exit) {
+            true => context.run.why_gone(identity, target).await,
+            false => None,
+        };
+        if let Some(reason) = reason.or_else(|| Some(totals.lost.as_ref()?.user_message())) {
             writer.say(message::line(&reason, terminal)).await?;
         }
         Ok(totals)
@@ -258,10 +271,10 @@ impl Session {
             (_, None) => Reader::Command,
         };
         let Forwarder { context, identity, target, .. } = &self.forwarder;
-        match context.run.news(identity, target, reader) {
-            Some(news) => writer.say(message::line(&news, command.terminal.is_some())).await,
-            None => Ok(()),
+        for news in context.run.news(identity, target, reader) {
+            writer.say(message::line(&news, command.terminal.is_some())).await?;
         }
+        Ok(())
     }
 }
 

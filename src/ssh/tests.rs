@@ -83,8 +83,12 @@ impl Run for EchoWorkspaces {
         name == "gpu"
     }
 
-    fn news(&self, _: &Identity, _: &Target, _: Reader) -> Option<String> {
-        None
+    fn news(&self, _: &Identity, _: &Target, _: Reader) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn notices(&self, _: &Identity, _: &Target) -> futures::stream::BoxStream<'static, String> {
+        futures::StreamExt::boxed(futures::stream::pending())
     }
 
     fn why_gone<'a>(&'a self, _: &'a Identity, _: &'a Target) -> BoxFuture<'a, Option<String>> {

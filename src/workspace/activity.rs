@@ -7,13 +7,15 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
+use super::notices::Plan;
 use super::{Cache, Config, Error, Workspace, forward};
 use crate::agent::request;
 use crate::agent::usage::Gpu;
-use crate::api::{Activity, DevServer, GpuUse, names};
+use crate::api::{Activity, DevServer, GpuUse, SuspensionReason, names};
 use crate::carrier::Carrier;
 
 /// How it is told.
@@ -48,13 +50,15 @@ impl Reports {
         Self { client, cache, pace: Pace { every, silence: silence.min(SILENCE) } }
     }
 
-    /// Reports every so often, for as long as the carrier lasts, whatever changed since.
-    pub(super) async fn report(self, carrier: Carrier, workspace: Workspace) {
-        let every = self.pace.every;
-        let mut ticks = interval_at(Instant::now() + every.min(FIRST), every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// Reports every so often, for as long as the carrier lasts, whatever changed since; soon, while the DevServer is about
+    /// to be suspended for being idle.
+    pub(super) async fn report(self, carrier: Carrier, workspace: Workspace, mut plan: watch::Receiver<Plan>) {
+        let mut first = true;
         loop {
-            ticks.tick().await;
+            let every = self.pace.every;
+            let waited = if first { every.min(FIRST) } else { every };
+            first = false;
+            let pace = Pace { every: wait(waited, &mut plan).await, ..self.pace };
             let activity = match forward::activity(&carrier).await {
                 Ok(activity) => activity,
                 // An agent older than this server counts nothing, or the carrier is at its end.
@@ -64,7 +68,7 @@ impl Reports {
             let activity = as_times(&activity, now);
             let server = self.cache.devserver_in(&workspace.namespace, &workspace.devserver);
             let told = server.as_ref().and_then(|server| server.status.as_ref()?.activity.as_ref());
-            if told.is_none_or(|told| self.pace.is_news(told, &activity, now)) {
+            if told.is_none_or(|told| pace.is_news(told, &activity, now)) {
                 self.write(&workspace, &activity).await;
             }
         }
@@ -101,6 +105,28 @@ impl Pace {
         age >= self.silence || (age >= soonest && !is_same(told, activity))
     }
 }
+
+/// Returns what it took for the time that was to be waited.
+async fn wait(every: Duration, plan: &mut watch::Receiver<Plan>) -> Duration {
+    let began = Instant::now();
+    loop {
+        let idle = plan.borrow_and_update().as_ref().is_some_and(|plan| plan.reason == SuspensionReason::Idle);
+        let length = if idle { every.min(SOON) } else { every };
+        let end = began + length;
+        match timeout_at(end, plan.changed()).await {
+            Ok(Ok(())) => {}
+            // The plans end with a shutdown only.
+            Ok(Err(_)) => {
+                tokio::time::sleep_until(end).await;
+                return length;
+            }
+            Err(_) => return length,
+        }
+    }
+}
+
+/// How long a sign of use may take to be told where it matters.
+const SOON: Duration = Duration::from_secs(5);
 
 pub(super) fn as_times(activity: &request::Activity, now: Timestamp) -> Activity {
     let request::Activity {

@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Resource};
@@ -15,36 +15,31 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use crate::api::{DevServer, DevServerUser, names};
+use crate::api::{DevServer, DevServerTeam, DevServerUser, names};
 
-/// Users and DevServers as last heard of.
+/// Users, their teams and DevServers as last heard of.
 #[derive(Clone)]
 pub struct Cache {
     users: Store<DevServerUser>,
     devservers: Store<DevServer>,
+    teams: Store<DevServerTeam>,
     changes: watch::Receiver<()>,
-    healthy: Arc<[AtomicBool; 2]>,
+    healthy: Arc<[AtomicBool; 3]>,
 }
 
 impl Cache {
     /// Starts the watches. They end with `shutdown`.
     pub fn start(client: &kube::Client, tasks: &TaskTracker, shutdown: &CancellationToken) -> Self {
         let (changed, changes) = watch::channel(());
-        let healthy = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
+        let healthy = Arc::new([const { AtomicBool::new(false) }; 3]);
         let (users, users_watch) = watch_all(Api::all(client.clone()), changed.clone(), healthy.clone(), 0);
-        let (devservers, devservers_watch) = watch_all(Api::all(client.clone()), changed, healthy.clone(), 1);
-        for watch in [futures::future::Either::Left(users_watch), futures::future::Either::Right(devservers_watch)] {
+        let (devservers, devservers_watch) = watch_all(Api::all(client.clone()), changed.clone(), healthy.clone(), 1);
+        let (teams, teams_watch) = watch_all(Api::all(client.clone()), changed, healthy.clone(), 2);
+        for watch in [users_watch.boxed(), devservers_watch.boxed(), teams_watch.boxed()] {
             let shutdown = shutdown.clone();
             tasks.spawn(async move { shutdown.run_until_cancelled(watch).await });
         }
-        Self { users, devservers, changes, healthy }
-    }
-
-    /// One that never hears of anything.
-    #[cfg(test)]
-    pub(super) fn empty() -> Self {
-        let (users, devservers) = (reflector::store().0, reflector::store().0);
-        Self { users, devservers, changes: watch::channel(()).1, healthy: Arc::default() }
+        Self { users, devservers, teams, changes, healthy }
     }
 
     /// Waits until everything is known once.
@@ -52,9 +47,10 @@ impl Cache {
         // An error means that the watch's task is gone, which only a shutdown does.
         let _ = self.users.wait_until_ready().await;
         let _ = self.devservers.wait_until_ready().await;
+        let _ = self.teams.wait_until_ready().await;
     }
 
-    /// Whether both watches run.
+    /// Whether all watches run.
     pub fn is_current(&self) -> bool {
         self.healthy.iter().all(|healthy| healthy.load(Ordering::Relaxed))
     }
@@ -62,6 +58,12 @@ impl Cache {
     /// The user whose object is named `name`.
     pub fn user(&self, name: &str) -> Option<Arc<DevServerUser>> {
         self.users.get(&ObjectRef::new(name))
+    }
+
+    /// `user` with what her teams say where she says nothing.
+    pub fn with_teams(&self, user: &DevServerUser) -> DevServerUser {
+        let teams = self.teams.state();
+        DevServerTeam::complete(user, teams.iter().map(|team| &**team))
     }
 
     /// The user whose object is named `login`, or lists it among its further login names.
@@ -74,8 +76,8 @@ impl Cache {
         self.devserver_in(&names::namespace(user), name)
     }
 
-    /// DevServer `name` of a namespace.
-    pub(super) fn devserver_in(&self, namespace: &str, name: &str) -> Option<Arc<DevServer>> {
+    /// DevServer `name` of `namespace`.
+    pub fn devserver_in(&self, namespace: &str, name: &str) -> Option<Arc<DevServer>> {
         self.devservers.get(&ObjectRef::new(name).within(namespace))
     }
 
@@ -103,9 +105,9 @@ impl Cache {
 fn watch_all<K>(
     api: Api<K>,
     changed: watch::Sender<()>,
-    healthy: Arc<[AtomicBool; 2]>,
+    healthy: Arc<[AtomicBool; 3]>,
     index: usize,
-) -> (Store<K>, impl Future<Output = ()>)
+) -> (Store<K>, impl Future<Output = ()> + Send + use<K>)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Eq + Hash + Clone,

@@ -17,6 +17,7 @@ use tracing::{debug, info};
 
 use super::exec::{self, ExecRequest, Frame};
 use super::listeners::Listeners;
+use super::notices::Plans;
 use super::{Cache, Config, Error, Workspace, activity};
 use crate::api::names;
 use crate::carrier::{self, Carrier, Hold, Keepalive, Link, Side};
@@ -28,6 +29,7 @@ pub(super) struct Carriers {
     keepalive: Keepalive,
     linger: Duration,
     reports: activity::Reports,
+    plans: Plans,
     of_pods: Arc<DashMap<Workspace, Arc<OnceCell<Agent>>>>,
 }
 
@@ -52,10 +54,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Carriers {
-    pub(super) fn new(client: kube::Client, cache: Cache, config: &Config) -> Self {
+    pub(super) fn new(client: kube::Client, cache: Cache, config: &Config, plans: Plans) -> Self {
         let keepalive = Keepalive { ping: config.exec_ping, patience: 3, grace: config.carrier_grace };
         let (linger, reports) = (config.carrier_linger, activity::Reports::new(client.clone(), cache, config));
-        Self { client, keepalive, linger, reports, of_pods: Arc::default() }
+        Self { client, keepalive, linger, reports, plans, of_pods: Arc::default() }
     }
 
     /// The workspace's agent, to which there is a link when this returns.
@@ -112,7 +114,8 @@ impl Carriers {
         match is_linked.await {
             Ok(Ok(())) => {
                 let agent = Agent { carrier, broken_since, listeners: Listeners::serve(incoming) };
-                tokio::spawn(self.reports.clone().report(agent.carrier.clone(), workspace.clone()));
+                let plan = self.plans.of(&workspace.namespace, &workspace.devserver);
+                tokio::spawn(self.reports.clone().report(agent.carrier.clone(), workspace.clone(), plan));
                 Ok((agent, hold))
             }
             Ok(Err(error)) => Err(error),
@@ -267,7 +270,11 @@ fn read(message: Result<Message, tungstenite::Error>) -> Option<Result<Bytes, Er
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
+
     use super::*;
+    use crate::workspace::Cache;
 
     fn carriers() -> Carriers {
         let away = tower::service_fn(async |_: http::Request<kube::client::Body>| {
@@ -275,11 +282,13 @@ mod tests {
         });
         let grace = Duration::from_secs(60);
         let client = kube::Client::new(away, "default");
+        let cache = Cache::start(&client, &TaskTracker::new(), &CancellationToken::new());
         Carriers {
-            reports: activity::Reports::paced(client.clone(), Cache::empty(), grace, grace),
+            reports: activity::Reports::paced(client.clone(), cache.clone(), grace, grace),
             client,
             keepalive: Keepalive { ping: grace, patience: 3, grace },
             linger: Duration::ZERO,
+            plans: Plans::start(cache),
             of_pods: Arc::default(),
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -18,9 +19,10 @@ use tracing::{debug, info};
 use super::carriers::{Carriers, Held};
 use super::listeners::Listener;
 use super::news::{News, Reader};
+use super::notices::{self, Plans};
 use super::process::{self, Keepalive, carried};
 use super::sampler::Sampler;
-use super::{Address, Cache, Command, Error, Process, Target, Usage};
+use super::{Address, Cache, Command, Error, Process, Target, Usage, wake};
 use crate::api::user::UserPhase;
 use crate::api::{DevServer, DevServerUser, DevServerUserSpec, Phase, names};
 use crate::carrier::Stream;
@@ -76,6 +78,7 @@ pub struct Workspaces {
     client: kube::Client,
     cache: Cache,
     carriers: Carriers,
+    plans: Plans,
     config: Config,
     provisioning: provisioning::Config,
     /// One login at a time provisions for a user; the others find it done.
@@ -90,6 +93,10 @@ const STALE: Duration = Duration::from_secs(20);
 const OUTAGE: Duration = Duration::from_secs(30);
 /// An API server that just started, or that another one's role binding has not reached, refuses for so long.
 const RIGHTS_HEARD: Duration = Duration::from_secs(2);
+/// An operator at work tells of a changed spec within this.
+const OPERATOR_ANSWERS: Duration = Duration::from_secs(2);
+/// How often something is looked for that is deleted, or put to sleep, while it is waited for.
+const MAX_TURNS: usize = 20;
 /// The news of a pod's end take so long at most to reach the cache, by way of the operator.
 const PODS_END_HEARD: Duration = Duration::from_secs(1);
 
@@ -102,11 +109,13 @@ impl Workspaces {
         provisioning: provisioning::Config,
         tasks: TaskTracker,
     ) -> Self {
-        let carriers = Carriers::new(client.clone(), cache.clone(), &config);
+        let plans = Plans::start(cache.clone());
+        let carriers = Carriers::new(client.clone(), cache.clone(), &config, plans.clone());
         Self {
             client,
             cache,
             carriers,
+            plans,
             config,
             provisioning,
             provisioning_of: Arc::default(),
@@ -195,7 +204,7 @@ impl Workspaces {
         let (user, name) = (identity.user(), self.name(target));
         let mut changes = self.cache.changes();
         let deadline = Instant::now() + PODS_END_HEARD;
-        while self.running(user, name).is_some() {
+        while self.running(user, name).is_some() || self.falls_asleep(user, name) {
             timeout_at(deadline, changes.changed()).await.ok()?.ok()?;
         }
         let status = self.cache.devserver(user, name).and_then(|server| server.status.clone());
@@ -225,7 +234,11 @@ impl Workspaces {
     }
 
     /// What happened to the DevServer that `target` means since somebody was told last.
-    pub fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<String> {
+    pub fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Vec<String> {
+        self.take_news(identity, target, reader).unwrap_or_default()
+    }
+
+    fn take_news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<Vec<String>> {
         let (user, name) = (identity.user(), self.name(target));
         let namespace = names::namespace(user);
         let server = self.cache.devserver(user, name)?;
@@ -233,7 +246,13 @@ impl Workspaces {
         if reader == Reader::Terminal {
             told.note(&self.client, &namespace, name, &self.tasks);
         }
-        Some(told.text)
+        Some(told.texts)
+    }
+
+    /// What her sessions there should be told, each when it is time.
+    pub fn notices(&self, identity: &Identity, target: &Target) -> BoxStream<'static, String> {
+        let (user, name) = (identity.user(), self.name(target));
+        notices::texts(self.plans.of(&names::namespace(user), name), user, name)
     }
 
     /// Whether there is a DevServer of hers with that name.
@@ -257,21 +276,29 @@ impl Workspaces {
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Workspace, Error> {
         let (user, name) = (identity.user(), self.name(target));
-        loop {
+        let mut generation = None;
+        for _ in 0..MAX_TURNS {
             if let Some(workspace) = self.running(user, name) {
-                return Ok(workspace);
+                if self.settles(user, name).await {
+                    return Ok(workspace);
+                }
+                continue;
             }
-            if !self.exists(user, name).await? {
+            if self.sleeps(user, name, generation) {
+                progress("waking your DevServer");
+                generation = wake::wake(&self.client, user, name).await?;
+            } else if !self.exists(user, name).await? {
                 if name != self.config.default_devserver {
                     let existing = self.cache.devservers_of(user);
                     return Err(Error::NoSuchDevServer { user: user.to_owned(), name: name.to_owned(), existing });
                 }
                 self.provision(user, name, progress).await?;
             }
-            if let Some(workspace) = self.wait(user, name, progress).await? {
+            if let Some(workspace) = self.wait(user, name, generation, progress).await? {
                 return Ok(workspace);
             }
         }
+        Err(Error::NotWoken { name: name.to_owned(), message: "it is put to sleep again and again".to_owned() })
     }
 
     /// Whether there is a DevServer `name`; the cache may be a moment behind whoever made it.
@@ -285,10 +312,48 @@ impl Workspaces {
         Ok(self.devservers(user).get_opt(name).await.map_err(Error::Api)?.is_some())
     }
 
+    /// Whether it is to sleep, as far as is known of its spec since `generation`.
+    fn sleeps(&self, user: &str, name: &str, generation: Option<i64>) -> bool {
+        self.cache.devserver(user, name).is_some_and(|server| {
+            server.metadata.deletion_timestamp.is_none()
+                && server.metadata.generation >= generation
+                && wake::sleeps(&server)
+        })
+    }
+
+    /// Whether it is to sleep and the operator has not told of it yet.
+    fn falls_asleep(&self, user: &str, name: &str) -> bool {
+        let is_told =
+            |server: &DevServer| server.status.as_ref().is_some_and(|status| status.phase == Phase::Suspended);
+        self.cache.devserver(user, name).is_some_and(|server| wake::sleeps(&server) && !is_told(&server))
+    }
+
+    /// Whether what is told of it is about its spec as it is. Right after a change its pod may be about to go; an operator
+    /// that says nothing for a while is away, and the pod as it was.
+    async fn settles(&self, user: &str, name: &str) -> bool {
+        let is_settled = || {
+            self.cache.devserver(user, name).is_some_and(|server| {
+                let observed = server.status.as_ref().and_then(|status| status.observed_generation);
+                observed == server.metadata.generation
+            })
+        };
+        let mut changes = self.cache.changes();
+        if is_settled() {
+            return true;
+        }
+        let deadline = Instant::now() + OPERATOR_ANSWERS;
+        while let Ok(Ok(())) = timeout_at(deadline, changes.changed()).await {
+            if is_settled() {
+                return false;
+            }
+        }
+        true
+    }
+
     fn running(&self, user: &str, name: &str) -> Option<Workspace> {
         let server = self.cache.devserver(user, name)?;
         let status = server.status.as_ref().filter(|status| status.phase == Phase::Running)?;
-        if server.metadata.deletion_timestamp.is_some() {
+        if server.metadata.deletion_timestamp.is_some() || wake::sleeps(&server) {
             return None;
         }
         Some(Workspace {
@@ -329,6 +394,7 @@ impl Workspaces {
             Some(object) => object,
             None => Arc::new(self.create_user(user).await?),
         };
+        let object = self.cache.with_teams(&object);
         provisioning::ensure_user(&self.client, &object, &self.provisioning, progress).await?;
         let server = provisioning::default_devserver(&object, name);
         // Create, never overwrite: another replica may have made it, and its owner changed it.
@@ -352,11 +418,13 @@ impl Workspaces {
         users.patch(user, &PatchParams::apply(names::FIELD_MANAGER), &Patch::Apply(&object)).await.map_err(Error::Api)
     }
 
-    /// Waits until DevServer `name` runs, telling what it waits for; `None` if it was deleted meanwhile.
+    /// Waits until DevServer `name` runs as its spec's `generation` has it, telling what it waits for; `None` if it was
+    /// deleted or suspended meanwhile.
     async fn wait(
         &self,
         user: &str,
         name: &str,
+        generation: Option<i64>,
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Option<Workspace>, Error> {
         let deadline = Instant::now() + self.config.start_timeout;
@@ -364,11 +432,14 @@ impl Workspaces {
         let mut seen = false;
         let mut message = "waiting for the operator".to_owned();
         loop {
-            if let Some(workspace) = self.running(user, name) {
+            let server = self.cache.devserver(user, name);
+            let observed = server.as_ref().and_then(|server| server.status.as_ref()?.observed_generation);
+            if observed >= generation
+                && let Some(workspace) = self.running(user, name)
+            {
                 return Ok(Some(workspace));
             }
-            let server = self.cache.devserver(user, name);
-            if seen && server.is_none() {
+            if (seen && server.is_none()) || self.sleeps(user, name, generation) {
                 return Ok(None);
             }
             seen |= server.is_some();

@@ -29,7 +29,7 @@ impl EchoWorkspaces {
             };
             let _ = output.send(Output::Exit(exit)).await;
         });
-        Process { stdin, size, output: receiver, signals, ssh_agent: None, x11: None }
+        Process { stdin, size, output: receiver, signals, redraw: None, ssh_agent: None, x11: None }
     }
 }
 

@@ -13,11 +13,13 @@ pub(crate) mod fuzz;
 mod listeners;
 mod marker;
 mod news;
+mod notices;
 mod process;
 mod sampler;
 mod script;
 mod target;
 mod usage;
+mod wake;
 
 pub use crate::agent::request::{Address, Attach, Exit, Origin, Shells, X11};
 pub use cache::Cache;
@@ -72,6 +74,9 @@ pub enum Error {
     /// The DevServer cannot run as it is.
     #[error("DevServer {name} failed: {message}")]
     Failed { name: String, message: String },
+    /// The API server does not let her wake it, or something keeps putting it to sleep.
+    #[error("DevServer {name} was not woken: {message}")]
+    NotWoken { name: String, message: String },
     /// It did not become ready in time.
     #[error("DevServer {name} was not ready in time: {message}")]
     TimedOut { name: String, message: String },
@@ -112,6 +117,9 @@ impl Error {
                 format!("you have no DevServer `{name}`; you have: {}", existing.join(", "))
             }
             Self::Failed { name, message } => format!("your DevServer `{name}` cannot run: {message}"),
+            Self::NotWoken { name, message } => {
+                format!("your DevServer `{name}` sleeps and cannot be woken: {message}")
+            }
             Self::TimedOut { name, message } => {
                 format!("your DevServer `{name}` is not ready yet ({message}); it goes on starting, log in again later")
             }

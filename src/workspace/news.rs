@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -12,7 +11,7 @@ use kube::{Api, Resource};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use crate::api::{DevServer, DevServerStatus, names};
+use crate::api::{DevServer, DevServerStatus, conditions, names};
 
 /// Who is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,24 +29,33 @@ pub(super) struct News(Arc<DashMap<(String, String, Reader), Timestamp>>);
 impl News {
     /// What of `status` is news to `reader` of DevServer `name`; from now on it is not.
     pub(super) fn take(&self, namespace: &str, name: &str, status: &DevServerStatus, reader: Reader) -> Option<Told> {
-        let end = status.last_end.as_ref()?;
-        if status.told_end_time.as_ref().is_some_and(|told| told.0 >= end.time.0) {
-            return None;
-        }
-        match self.0.entry((namespace.to_owned(), name.to_owned(), reader)) {
-            Entry::Occupied(told) if *told.get() >= end.time.0 => return None,
-            entry => entry.insert(end.time.0),
-        };
-        let at = end.time.0.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M UTC").to_string();
-        let text = format!("your DevServer `{name}` ended at {at} and was started again: {}", end.message);
-        Some(Told { text, time: end.time.clone() })
+        let mut entry = self.0.entry((namespace.to_owned(), name.to_owned(), reader)).or_default();
+        let told = status.told_time.as_ref().map_or(*entry, |told| told.0.max(*entry));
+        let mut events = events(name, status);
+        events.retain(|(at, _)| *at > told);
+        *entry = events.iter().map(|(at, _)| *at).max()?;
+        Some(Told { texts: events.into_iter().map(|(_, text)| text).collect(), time: Time(*entry) })
     }
+}
+
+/// What happened, and when.
+fn events(name: &str, status: &DevServerStatus) -> Vec<(Timestamp, String)> {
+    let end = status.last_end.as_ref().map(|end| {
+        let at = end.time.0.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M UTC").to_string();
+        (end.time.0, format!("your DevServer `{name}` ended at {at} and was started again: {}", end.message))
+    });
+    let script = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == conditions::STARTUP_SCRIPT && condition.status == "False");
+    let script = script.map(|script| (script.last_transition_time.0, script.message.clone()));
+    end.into_iter().chain(script).collect()
 }
 
 /// A piece of news that somebody gets to read.
 #[derive(Debug, PartialEq)]
 pub(super) struct Told {
-    pub(super) text: String,
+    pub(super) texts: Vec<String>,
     time: Time,
 }
 
@@ -58,7 +66,7 @@ impl Told {
         let patch = serde_json::json!({
             "apiVersion": DevServer::api_version(&()),
             "kind": DevServer::kind(&()),
-            "status": { "toldEndTime": self.time },
+            "status": { "toldTime": self.time },
         });
         let name = name.to_owned();
         tasks.spawn(async move {
@@ -83,13 +91,13 @@ mod tests {
                 reason: "OutOfMemory".to_owned(),
                 message: "it ran out of memory".to_owned(),
             }),
-            told_end_time: told.map(time),
+            told_time: told.map(time),
             ..DevServerStatus::default()
         }
     }
 
     fn take(news: &News, status: &DevServerStatus, reader: Reader) -> Option<String> {
-        news.take("dev-alice", "dev", status, reader).map(|told| told.text)
+        news.take("dev-alice", "dev", status, reader).map(|told| told.texts.join("\n"))
     }
 
     #[test]
@@ -101,6 +109,18 @@ mod tests {
         assert_eq!(take(&news, &status(60, None), Reader::Terminal).as_deref(), Some(told), "a person has not read it");
         assert_eq!(take(&news, &status(60, None), Reader::Terminal), None);
         assert!(take(&news, &status(70, Some(60)), Reader::Terminal).is_some(), "another one");
+    }
+
+    #[test]
+    fn a_script_that_failed_is_told_with_the_rest() {
+        let news = News::default();
+        let mut status = status(60, None);
+        let at = Time(Timestamp::from_second(61).unwrap());
+        let failed = conditions::condition(conditions::STARTUP_SCRIPT, false, "Failed", "it failed", None, at.clone());
+        status.conditions.push(failed);
+        let told = news.take("dev-alice", "dev", &status, Reader::Terminal).unwrap();
+        assert_eq!((told.texts.len(), told.texts[1].as_str(), &told.time), (2, "it failed", &at));
+        assert_eq!(take(&news, &status, Reader::Terminal), None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A DevServer's status tells how it is used.
 
+use std::time::Duration;
+
 use bastion::api::{Activity, DevServer};
 
 use crate::harness::{Input, Product, User, eventually, has_agents, skip_unless};

@@ -40,7 +40,7 @@ async fn why_the_pod_ended_is_kept_and_told_once() {
     terminal.shows("its command ended with exit code 3").await;
     terminal.types("exit\r").await;
     terminal.exits(0).await;
-    status_that(&alice, "it is noted", |status| status.told_end_time.as_ref() == Some(&end.time)).await;
+    status_that(&alice, "it is noted", |status| status.told_time.as_ref() == Some(&end.time)).await;
     let kept = status_that(&alice, "the pod runs", |status| status.pod_name.is_some()).await;
     assert_eq!(kept.last_end, Some(end));
 }

@@ -101,7 +101,7 @@ async fn ask_flavor(caller: &mut Caller) -> Result<Option<String>, Error> {
     if flavors.is_empty() {
         return Ok(None);
     }
-    let table = flavors::table(&flavors).render(caller.columns(), caller.streams.colour);
+    let table = flavors::table(&flavors, false).render(caller.columns(), caller.streams.colour);
     caller.err(&table).await;
     loop {
         match answer(caller, "Flavor [the default]: ").await? {

@@ -33,6 +33,7 @@ impl Args {
         let (pod, claim) = tokio::try_join!(pods.get_opt(&name), claims.get_opt(&claim)).map_err(Error::of_api)?;
         let events = events(caller, &name).await?;
         let mut text = fields(&server, pod.as_ref(), claim.as_ref(), now).render();
+        text += &steps(&server);
         text += &conditions(&server, now);
         text += &events_table(&events, now, caller.columns());
         caller.print(&text).await;
@@ -48,6 +49,8 @@ fn fields(server: &DevServer, pod: Option<&Pod>, claim: Option<&PersistentVolume
     fields.put("Name", server.name_any());
     fields.put("Status", format!("{:?}", phase(server)));
     fields.put_some("Message", status.message);
+    let end = status.last_end.as_ref();
+    fields.put_some("Last end", end.map(|end| format!("{}: {}", time::point(&end.time, now), end.message)));
     fields.put("Flavor", spec.flavor.clone().unwrap_or_else(default));
     fields.put("Image", spec.image.clone().unwrap_or_else(default));
     fields.put_some("Command", spec.command.as_ref().map(|words| words.join(" ")));
@@ -100,6 +103,24 @@ fn variable_line(variable: &EnvVar) -> String {
         }
         (None, None) => variable.name.clone(),
     }
+}
+
+/// Where the time of its start went.
+fn steps(server: &DevServer) -> String {
+    let steps = server.status.as_ref().map(|status| status.steps.as_slice()).unwrap_or_default();
+    if steps.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&["STEP", "AT", "AFTER"]);
+    let mut before = None;
+    for step in steps {
+        let at = step.time.0;
+        let after = before.map(|before: Timestamp| time::span(at.as_second().abs_diff(before.as_second())));
+        before = Some(at);
+        let at = format!("{} UTC", at.strftime("%H:%M:%S"));
+        table.row(vec![format!("{:?}", step.name).into(), at.into(), after.unwrap_or_default().into()]);
+    }
+    format!("\n{}", table.render(None, false))
 }
 
 fn conditions(server: &DevServer, now: Timestamp) -> String {

@@ -4,8 +4,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
-use crate::api::DevServerFlavor;
-use crate::devctl::output::{self, OutputArgs, Table};
+use crate::api::{DevServerFlavor, Schedulable, names};
+use crate::devctl::output::{self, Cell, Colour, Format, OutputArgs, Table};
 use crate::devctl::{Caller, Error};
 
 #[derive(clap::Args)]
@@ -21,32 +21,58 @@ impl Args {
             caller.say("There are no flavors; ask your administrator to make a DevServerFlavor.").await;
             return Ok(());
         }
-        output::list(caller, self.output.format, &flavors, table(&flavors)).await
+        let wide = self.output.format == Format::Wide;
+        output::list(caller, self.output.format, &flavors, table(&flavors, wide)).await
     }
 }
 
-/// The flavors there are, by name.
+/// The flavors that she may use, by name.
 pub(super) async fn fetch(caller: &Caller) -> Result<Vec<DevServerFlavor>, Error> {
     let flavors: Api<DevServerFlavor> = Api::all(caller.client.clone());
     let mut flavors = flavors.list(&ListParams::default()).await.map_err(Error::of_api)?.items;
+    let user = names::user_of(&caller.namespace);
+    flavors.retain(|flavor| {
+        let allowed = &flavor.spec.allowed_users;
+        allowed.is_empty() || user.is_none_or(|user| allowed.iter().any(|one| one == user))
+    });
     flavors.sort_by_key(ResourceExt::name_any);
     Ok(flavors)
 }
 
-pub(super) fn table(flavors: &[DevServerFlavor]) -> Table {
-    let mut table = Table::new(&["NAME", "DEFAULT", "CPU", "MEMORY", "DEVICES"]);
+pub(super) fn table(flavors: &[DevServerFlavor], wide: bool) -> Table {
+    let mut header = vec!["NAME", "DEFAULT", "CPU", "MEMORY", "DEVICES", "LONGEST", "FREE"];
+    header.extend(wide.then_some("WHY"));
+    let mut table = Table::new(&header);
     for flavor in flavors {
         let resource = |name: &str| amount(flavor, name).unwrap_or_default();
         let default = if flavor.spec.default { "yes" } else { "" };
-        table.row(vec![
+        let mut row = vec![
             flavor.name_any().into(),
             default.into(),
             resource("cpu").into(),
             resource("memory").into(),
             devices(flavor).into(),
-        ]);
+            flavor.spec.time_limit.as_ref().map(|limit| limit.0.clone()).unwrap_or_default().into(),
+            free(flavor),
+        ];
+        if wide {
+            row.push(flavor.status.as_ref().and_then(|status| status.message.clone()).unwrap_or_default().into());
+        }
+        table.row(row);
     }
     table
+}
+
+/// How many more there is room for.
+fn free(flavor: &DevServerFlavor) -> Cell {
+    let status = flavor.status.clone().unwrap_or_default();
+    let count = status.free.map(|free| free.to_string());
+    match status.schedulable {
+        Schedulable::Yes => Cell::coloured(count.as_deref().unwrap_or("yes"), Colour::Green),
+        Schedulable::No => Cell::coloured("none", Colour::Red),
+        Schedulable::Autoscaled => Cell::coloured("soon", Colour::Yellow),
+        Schedulable::Unknown => Cell::from(""),
+    }
 }
 
 /// What it may use; what it is sure to have where there is no limit.
@@ -76,12 +102,13 @@ mod tests {
         let flavor: DevServerFlavor = serde_json::from_value(json!({
             "apiVersion": "devserver.io/v1", "kind": "DevServerFlavor", "metadata": {"name": "gpu-2"},
             "spec": {"default": true, "resources": {"requests": {"memory": "8Gi"}, "limits": {"cpu": "8", "nvidia.com/gpu": "2"}}},
+            "status": {"schedulable": "Yes", "free": 3},
         }))
         .unwrap();
-        let text = table(&[flavor]).render(None, false);
+        let text = table(&[flavor], false).render(None, false);
         assert_eq!(
             text.lines().nth(1).unwrap().split("   ").map(str::trim).filter(|c| !c.is_empty()).collect::<Vec<_>>(),
-            ["gpu-2", "yes", "8", "8Gi", "2 nvidia.com/gpu"]
+            ["gpu-2", "yes", "8", "8Gi", "2 nvidia.com/gpu", "-", "3"]
         );
     }
 }

@@ -1,12 +1,11 @@
 //! `devctl why`: what a DevServer waits for, or why it ended, and what to do.
 
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::describe;
 use super::list::phase;
-use crate::api::{DevServer, Phase, SuspensionReason, conditions, names};
+use crate::api::{DevServer, LastEnd, Phase, SuspensionReason, conditions};
 use crate::devctl::{Caller, Error, plain, time};
 
 #[derive(clap::Args)]
@@ -19,9 +18,8 @@ impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
         let name = caller.name(self.name)?;
         let server = caller.devserver(&name).await?;
-        let pod = caller.api::<Pod>().get_opt(&name).await.map_err(Error::of_api)?;
         let now = caller.now();
-        let mut lines = explain(&server, pod.as_ref(), now);
+        let mut lines = explain(&server, now);
         if matches!(phase(&server), Phase::Pending | Phase::Starting) {
             let events = describe::events(caller, &name).await?;
             let warnings = events.iter().rev().filter(|event| event.type_.as_deref() == Some("Warning"));
@@ -37,7 +35,7 @@ impl Args {
     }
 }
 
-fn explain(server: &DevServer, pod: Option<&Pod>, now: Timestamp) -> Vec<String> {
+fn explain(server: &DevServer, now: Timestamp) -> Vec<String> {
     let name = server.name_any();
     let status = server.status.clone().unwrap_or_default();
     let message = plain(&status.message.clone().unwrap_or_default());
@@ -49,10 +47,7 @@ fn explain(server: &DevServer, pod: Option<&Pod>, now: Timestamp) -> Vec<String>
     match phase(server) {
         Phase::Running => {
             lines.push(format!("`{name}` runs{since}; `devctl ssh {name}` enters it."));
-            if let Some(end) = pod.and_then(last_end) {
-                lines.push(end_line(&end, now));
-                lines.push(format!("`devctl logs {name} --previous` shows what it wrote before that."));
-            }
+            lines.extend(status.last_end.as_ref().map(|end| end_line(end, now)));
         }
         Phase::Pending => {
             lines.push(format!("`{name}` waits{since}: {}.", or(&message, "the operator has not looked at it yet")));
@@ -60,9 +55,7 @@ fn explain(server: &DevServer, pod: Option<&Pod>, now: Timestamp) -> Vec<String>
         }
         Phase::Starting => {
             lines.push(format!("`{name}` starts{since}: {}.", or(&message, "its container is made")));
-            if let Some(end) = pod.and_then(last_end) {
-                lines.push(end_line(&end, now));
-            }
+            lines.extend(status.last_end.as_ref().map(|end| end_line(end, now)));
             lines.extend(advice(&name, reason, &message));
         }
         Phase::Failed => {
@@ -96,7 +89,7 @@ fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
 fn advice(name: &str, reason: &str, message: &str) -> Option<String> {
     let text = match reason {
         "QuotaExceeded" => "`devctl top` shows your quota; delete or suspend another DevServer.".to_owned(),
-        "FlavorNotFound" => {
+        "FlavorNotFound" | "FlavorNotAllowed" => {
             format!("`devctl flavors` lists those there are; `devctl update {name} --flavor NAME` takes another.")
         }
         "Unschedulable" => format!(
@@ -123,23 +116,8 @@ fn advice(name: &str, reason: &str, message: &str) -> Option<String> {
     Some(text)
 }
 
-/// How the container before this one ended.
-fn last_end(pod: &Pod) -> Option<ContainerStateTerminated> {
-    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let status = statuses.iter().find(|status| status.name == names::CONTAINER)?;
-    let state = status.state.as_ref().and_then(|state| state.terminated.clone());
-    state.or_else(|| status.last_state.as_ref()?.terminated.clone())
-}
-
-fn end_line(end: &ContainerStateTerminated, now: Timestamp) -> String {
-    let ago = end.finished_at.as_ref().map(|at| format!(", {}", time::relative(at, now))).unwrap_or_default();
-    let how = match (end.reason.as_deref(), end.exit_code) {
-        (Some("OOMKilled"), _) => "it used more memory than its flavor has".to_owned(),
-        (_, 0) => "its first process ended by itself".to_owned(),
-        (_, code @ 129..=192) => format!("its first process was ended by signal {}", code - 128),
-        (_, code) => format!("its first process failed with status {code}"),
-    };
-    format!("It was restarted{ago}: {how}.")
+fn end_line(end: &LastEnd, now: Timestamp) -> String {
+    format!("It last ended {}: {}.", time::relative(&end.time, now), plain(end.message.trim_end_matches('.')))
 }
 
 #[cfg(test)]
@@ -153,35 +131,30 @@ mod tests {
         json!({"phase": phase, "message": message, "conditions": [ready]})
     }
 
-    fn why(status: serde_json::Value, pod: Option<serde_json::Value>) -> String {
+    fn why(status: serde_json::Value) -> String {
         let server: DevServer = serde_json::from_value(json!({
             "apiVersion": "devserver.io/v1", "kind": "DevServer", "metadata": {"name": "train"}, "spec": {}, "status": status,
         }))
         .unwrap();
-        let pod =
-            pod.map(|status| serde_json::from_value(json!({"metadata": {"name": "train"}, "status": status})).unwrap());
-        explain(&server, pod.as_ref(), "2026-01-01T01:00:00Z".parse().unwrap()).join("\n")
+        explain(&server, "2026-01-01T01:00:00Z".parse().unwrap()).join("\n")
     }
 
     #[test]
     fn what_it_waits_for_comes_with_what_to_do() {
-        let text = why(not_ready("Pending", "Unschedulable", "no node fits: 3 Insufficient nvidia.com/gpu"), None);
+        let text = why(not_ready("Pending", "Unschedulable", "no node fits: 3 Insufficient nvidia.com/gpu"));
         assert!(text.contains("waits for 5m: no node fits") && text.contains("devctl update train --flavor"), "{text}");
-        let text = why(not_ready("Failed", "FlavorNotFound", "there is no flavor x"), None);
+        let text = why(not_ready("Failed", "FlavorNotFound", "there is no flavor x"));
         assert!(text.contains("cannot run") && text.contains("devctl flavors"), "{text}");
         let text = why(
             json!({"phase": "Suspended", "suspension": {"time": "2026-01-01T00:00:00Z", "reason": "Idle", "message": "x"}}),
-            None,
         );
         assert!(text.contains("nobody used it") && text.contains("devctl resume train"), "{text}");
     }
 
     #[test]
-    fn one_that_ran_out_of_memory_says_so() {
-        let terminated = json!({"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-01-01T00:59:00Z"});
-        let pod = json!({"containerStatuses": [{"name": "devserver", "ready": true, "restartCount": 1, "image": "", "imageID": "",
-            "lastState": {"terminated": terminated}}]});
-        let text = why(json!({"phase": "Running"}), Some(pod));
-        assert!(text.contains("restarted, 60s ago: it used more memory"), "{text}");
+    fn how_it_last_ended_is_told_while_it_runs_again() {
+        let end = json!({"time": "2026-01-01T00:59:00Z", "reason": "OutOfMemory", "message": "it ran out of memory."});
+        let text = why(json!({"phase": "Running", "lastEnd": end}));
+        assert!(text.ends_with("It last ended 60s ago: it ran out of memory."), "{text}");
     }
 }

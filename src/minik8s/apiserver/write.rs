@@ -130,7 +130,7 @@ pub(crate) fn put(store: &Store, storage: &str, object: Value, renew: bool) -> R
     let mut route = Route {
         verb: Verb::Create,
         resource: built_in_named(storage),
-        namespace: String::new(),
+        namespace: object::namespace(&object).to_owned(),
         name: object::name(&object).to_owned(),
         subresource: String::new(),
     };

@@ -2,6 +2,7 @@
 
 use super::{
     pod::Statuses,
+    probe,
     process::{self, Process},
     sandbox::{Launch, Sandbox, StartError},
     status,
@@ -124,8 +125,10 @@ impl Supervisor {
             Ok(mut process) => {
                 let running = status::running();
                 let started = running["running"]["startedAt"].clone();
-                self.set_running(running);
+                self.set_running(running, container.startup_probe.is_none());
+                let probing = probe::start(&self.sandbox, &self.statuses, self.index);
                 let code = self.wait(&mut process).await;
+                drop(probing);
                 let reason = if code == 0 { "Completed" } else { "Error" };
                 self.set_state(status::terminated(code, &started, reason, ""));
                 code
@@ -190,11 +193,11 @@ impl Supervisor {
         }
     }
 
-    fn set_running(&self, state: Value) {
+    fn set_running(&self, state: Value, started: bool) {
         self.statuses.edit(self.index, |status| {
             status["state"] = state;
-            status["ready"] = json!(true);
-            status["started"] = json!(true);
+            status["ready"] = json!(started);
+            status["started"] = json!(started);
         });
     }
 

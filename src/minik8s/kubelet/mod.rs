@@ -1,11 +1,12 @@
 //! The scheduler and the kubelet of the one node: runs pods as local processes of the user who runs the cluster.
-//! No isolation of any kind; probes are not run.
+//! No isolation of any kind; of probes, only startup probes that run a program are.
 
 mod container;
 mod exec;
 mod init;
 mod log;
 mod pod;
+mod probe;
 mod process;
 mod sandbox;
 mod schedule;

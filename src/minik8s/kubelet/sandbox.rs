@@ -22,7 +22,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 pub(super) struct Sandbox {
     pub(super) pod: Pod,
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     /// `CLUSTER/POD UID`, the head of its processes' marks.
     pub(super) mark: String,
     pub(super) ip: std::net::Ipv4Addr,

@@ -14,7 +14,7 @@ use super::Context;
 use super::build::{BuiltClaim, build_claim, build_pod, is_same_template};
 use super::fetch::Seen;
 use super::refusal::{self, Refusal, RefusalKind};
-use super::resolve::Resolved;
+use super::resolve::{HomeVolume, Resolved};
 use super::step::{Situation, Step, Volume, next_step, volume};
 use crate::api::{DevServer, DevServerStatus, names};
 
@@ -56,6 +56,8 @@ pub(super) enum Error {
     CreatePod(#[source] Box<kube::Error>),
     #[error("failed to delete the pod")]
     DeletePod(#[source] Box<kube::Error>),
+    #[error("failed to suspend the DevServer")]
+    Suspend(#[source] Box<kube::Error>),
     #[error("failed to write the DevServer's status")]
     Status(#[source] Box<kube::Error>),
 }
@@ -80,7 +82,7 @@ pub(super) async fn apply(
         }
     }
     let template = build_pod(wanted);
-    let (volume, patience) = volume_and_patience(context, key, done.claim.as_deref());
+    let (volume, patience) = volume_and_patience(context, key, wanted, done.claim.as_deref());
     let situation = Situation {
         pod: done.pod.as_deref(),
         wanted: &template,
@@ -97,7 +99,8 @@ pub(super) async fn apply(
                 done.note.get_or_insert_with(|| late.to_owned());
             }
         }
-        Step::WaitUntilGone => {}
+        // A pod that is to sleep is not applied.
+        Step::WaitUntilGone | Step::Suspend => {}
         Step::WaitForVolume => done.look_again = Some(patience),
         Step::Pause(pause) => done.look_again = Some(pause),
         Step::Replace | Step::ClearAway => {
@@ -123,8 +126,13 @@ pub(super) async fn apply(
 fn volume_and_patience(
     context: &Context,
     key: &ObjectRef<DevServer>,
+    wanted: &Resolved,
     claim: Option<&PersistentVolumeClaim>,
 ) -> (Volume, Duration) {
+    // Of a claim that is not ours the scheduler knows more, and tells.
+    if !matches!(wanted.home.volume, HomeVolume::Own { .. }) {
+        return (Volume::BindsWithPod, Duration::ZERO);
+    }
     let class = claim.and_then(|claim| context.stores.storage_class(claim));
     match claim.map_or(Volume::Binding, |claim| volume(claim, class.as_deref())) {
         Volume::Binding => (Volume::Binding, context.memories.patience(key, &context.config)),
@@ -178,13 +186,13 @@ async fn already_exists(pods: &Api<Pod>, name: &str, owner_uid: &str) -> Result<
     Ok(Created::Refused(Refusal { kind: RefusalKind::NameTaken, message }))
 }
 
-async fn delete_pod(context: &Context, pod: &Pod, why: Step) -> Result<(), Error> {
+pub(super) async fn delete_pod(context: &Context, pod: &Pod, why: Step) -> Result<(), Error> {
     let pods: Api<Pod> = namespaced(&context.client, pod);
     let preconditions = Preconditions { uid: pod.uid(), resource_version: None };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     match pods.delete(&pod.name_any(), &params).await {
         Ok(_) => {
-            info!(namespace = pod.namespace(), pod = pod.name_any(), ?why, "pod deleted, to be made anew");
+            info!(namespace = pod.namespace(), pod = pod.name_any(), ?why, "pod deleted");
             Ok(())
         }
         // Gone, or another by now: the watch will tell.
@@ -196,7 +204,7 @@ async fn delete_pod(context: &Context, pod: &Pod, why: Step) -> Result<(), Error
 /// Writes the status if it changed.
 pub(super) async fn apply_status(client: &Client, server: &DevServer, status: DevServerStatus) -> Result<(), Error> {
     // Of the SSH server's making.
-    let known = server.status.clone().map(|known| DevServerStatus { activity: None, told_end_time: None, ..known });
+    let known = server.status.clone().map(|known| DevServerStatus { activity: None, told_time: None, ..known });
     if known.as_ref() == Some(&status) {
         return Ok(());
     }

@@ -7,11 +7,12 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 
-use crate::api::{DevServer, DevServerFlavor, names};
+use crate::api::{DevServer, DevServerFlavor, DevServerUser, names};
 
 pub(super) struct Stores {
     pub(super) devservers: Store<DevServer>,
     pub(super) flavors: Store<DevServerFlavor>,
+    pub(super) users: Store<DevServerUser>,
     pub(super) classes: Store<StorageClass>,
     pub(super) pods: Store<Pod>,
     pub(super) claims: Store<PersistentVolumeClaim>,
@@ -27,11 +28,12 @@ pub(super) struct Seen {
 impl Stores {
     /// Until every watch has listed once: an empty store would mean "nothing there".
     pub(super) async fn wait_until_ready(&self) {
-        let Self { devservers, flavors, classes, pods, claims } = self;
+        let Self { devservers, flavors, users, classes, pods, claims } = self;
         // It fails only when the watch is dropped, and then the one who asks is dropped too.
         let _ = tokio::join!(
             devservers.wait_until_ready(),
             flavors.wait_until_ready(),
+            users.wait_until_ready(),
             classes.wait_until_ready(),
             pods.wait_until_ready(),
             claims.wait_until_ready(),
@@ -46,6 +48,17 @@ impl Stores {
             pod: self.pods.get(&ObjectRef::new(&name).within(&namespace)),
             claim: self.claims.get(&ObjectRef::new(&names::home_claim(&name)).within(&namespace)),
         }
+    }
+
+    /// The owner of what is in `namespace`.
+    pub(super) fn owner(&self, namespace: &str) -> Option<Arc<DevServerUser>> {
+        self.users.get(&ObjectRef::new(namespace.strip_prefix("dev-")?))
+    }
+
+    pub(super) fn devservers_in(&self, namespace: &str) -> Vec<Arc<DevServer>> {
+        let mut all = self.devservers.state();
+        all.retain(|server| server.metadata.namespace.as_deref() == Some(namespace));
+        all
     }
 
     pub(super) fn storage_class(&self, claim: &PersistentVolumeClaim) -> Option<Arc<StorageClass>> {

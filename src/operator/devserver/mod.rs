@@ -5,13 +5,16 @@ mod build;
 mod ends;
 mod events;
 mod fetch;
+mod lifecycle;
+mod limits;
 mod memory;
 pub(super) mod quantity;
 mod refusal;
 mod resolve;
 mod status;
 mod step;
-#[allow(dead_code, reason = "whoever suspends DevServers asks it")]
+mod suspend;
+mod tell;
 mod usage;
 
 use std::sync::Arc;
@@ -21,7 +24,9 @@ use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, unbounded};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
@@ -31,11 +36,12 @@ use self::apply::Error;
 use self::ends::Ends;
 use self::events::EventWatches;
 use self::fetch::Stores;
+use self::lifecycle::{Life, State};
 use self::memory::Memories;
 use super::backoff::Backoff;
 use super::watch::{Change, ours, reflect};
 use super::{Config, error_chain};
-use crate::api::{DevServer, DevServerFlavor, Phase, names};
+use crate::api::{DevServer, DevServerFlavor, DevServerUser, Phase, names};
 
 struct Context {
     client: Client,
@@ -44,6 +50,7 @@ struct Context {
     memories: Memories,
     events: EventWatches,
     ends: Ends,
+    recorder: Recorder,
     backoff: Backoff<ObjectRef<DevServer>>,
 }
 
@@ -53,26 +60,34 @@ pub(super) async fn run(client: Client, config: Config) {
     let all = watcher::Config::default;
     let (devservers, devserver_changes) = reflect(Api::<DevServer>::all(client.clone()), all(), relisted.clone());
     let (flavors, flavor_changes) = reflect(Api::<DevServerFlavor>::all(client.clone()), all(), relisted.clone());
+    let (users, user_changes) = reflect(Api::<DevServerUser>::all(client.clone()), all(), relisted.clone());
     let (classes, class_changes) = reflect(Api::<StorageClass>::all(client.clone()), all(), relisted.clone());
     let (pods, pod_changes) = reflect(Api::<Pod>::all(client.clone()), ours(), relisted.clone());
     let (claims, claim_changes) = reflect(Api::<PersistentVolumeClaim>::all(client.clone()), ours(), relisted);
     let (events, told): (_, UnboundedReceiver<ObjectRef<DevServer>>) = EventWatches::new(client.clone());
+    let reporter = Reporter { controller: "bastion-operator".to_owned(), instance: None };
     let context = Arc::new(Context {
+        recorder: Recorder::new(client.clone(), reporter),
         client,
         config,
-        stores: Stores { devservers: devservers.clone(), flavors, classes, pods, claims },
+        stores: Stores { devservers: devservers.clone(), flavors, users, classes, pods, claims },
         memories: Memories::default(),
         events,
         ends: Ends::default(),
         backoff: Backoff::new(),
     });
 
+    let (vacated, vacancies) = unbounded();
     let devserver_changes = devserver_changes.filter_map({
         let context = context.clone();
         move |change| {
             let applied = match change {
                 Ok(Change::Deleted(server)) => {
                     context.forget(&ObjectRef::from_obj(&server));
+                    for sibling in context.stores.devservers_in(&server.namespace().unwrap_or_default()) {
+                        // One that was beyond the limit may be within it now. The controller lives as long as this.
+                        let _ = vacated.unbounded_send(ObjectRef::from_obj(&*sibling));
+                    }
                     None
                 }
                 Ok(change) => change.into_applied().map(Ok),
@@ -88,14 +103,23 @@ pub(super) async fn run(client: Client, config: Config) {
             devservers.state().into_iter().map(|server| ObjectRef::from_obj(&*server)).collect::<Vec<_>>()
         }
     };
+    let of_this_user = {
+        let context = context.clone();
+        move |user: DevServerUser| {
+            let servers = context.stores.devservers_in(&names::namespace(&user.name_any()));
+            servers.iter().map(|server| ObjectRef::from_obj(&**server)).collect::<Vec<_>>()
+        }
+    };
     Controller::for_stream(devserver_changes, devservers)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .reconcile_all_on(relists)
         .reconcile_on(told)
+        .reconcile_on(vacancies)
         .owns_stream(pod_changes.map(|change| change.map(Change::into_object)))
         // The claim has no owner reference, or it would go with the DevServer.
         .watches_stream(claim_changes.map(|change| change.map(Change::into_object)), |claim| devserver_of(&claim))
         .watches_stream(flavor_changes.map(|change| change.map(Change::into_object)), with_this_flavor)
+        .watches_stream(user_changes.map(|change| change.map(Change::into_object)), of_this_user)
         .watches_stream(class_changes.map(|change| change.map(Change::into_object)), |_: StorageClass| None)
         .run(reconcile, after_error, context)
         .for_each(|outcome| async {
@@ -114,24 +138,52 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     context.stores.wait_until_ready().await;
     let key = ObjectRef::from_obj(&*server);
     let seen = context.stores.fetch(&server);
-    let wanted = resolve::resolve(&server, &seen.flavors, &context.config);
-    let done = match &wanted {
-        Ok(wanted) if server.metadata.deletion_timestamp.is_none() => {
-            apply::apply(&context, &key, wanted, seen).await?
+    let namespace = server.namespace().unwrap_or_default();
+    let owner = context.stores.owner(&namespace);
+    let wanted = resolve::resolve(&server, &seen.flavors, &context.config).and_then(|wanted| {
+        let servers = || context.stores.devservers_in(&namespace);
+        limits::check(&server, &wanted, owner.as_deref(), servers).map(|()| wanted)
+    });
+    let of_flavor = wanted.as_ref().ok().and_then(|wanted| wanted.flavor.time_limit);
+    let limit = of_flavor.into_iter().chain(owner.as_deref().and_then(limits::time)).min();
+    let mut server = server;
+    let mut life = decide(&server, limit, &context);
+    if life.state == State::Due && server.metadata.deletion_timestamp.is_none() {
+        match suspend::mark(&context, &server).await? {
+            Some(marked) => server = Arc::new(marked),
+            None => return Ok(Action::requeue(Duration::from_secs(1))),
         }
-        _ => apply::Done::nothing(seen),
+        life = decide(&server, limit, &context);
+    }
+    let done = match &wanted {
+        _ if server.metadata.deletion_timestamp.is_some() => apply::Done::nothing(seen),
+        _ if life.state == State::Asleep => suspend::put_away(&context, &key, seen).await?,
+        Ok(wanted) => apply::apply(&context, &key, wanted, seen).await?,
+        Err(_) => apply::Done::nothing(seen),
     };
     let notes = context.events.notes(&key);
-    let mut status = status::status(&server, wanted.as_ref().err(), &done, &notes);
+    let mut status = status::status(&server, &life, wanted.as_ref().err(), &done, &notes);
     status.last_end = context.ends.newest(&key, status.last_end.take());
     if matches!(status.phase, Phase::Pending | Phase::Starting) {
         context.events.follow(&key);
     } else {
         context.events.unfollow(&key);
     }
+    let news = tell::news(server.status.as_ref(), &status);
     apply::apply_status(&context.client, &server, status).await?;
+    if let Some(news) = news {
+        tell::publish(&context.recorder, &server, news).await;
+    }
     context.backoff.forget(&key);
-    Ok(done.look_again.map_or_else(Action::await_change, Action::requeue))
+    let look_again = done.look_again.into_iter().chain(life.look_again).min();
+    Ok(look_again.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// `limit`: for how long it may run, of its flavor's and its owner's.
+fn decide(server: &DevServer, limit: Option<Duration>, context: &Context) -> Life {
+    let now = Timestamp::now();
+    let usage = usage::usage(&server.status.clone().unwrap_or_default(), now);
+    lifecycle::decide(server, &usage, limit, &context.config.lifecycle, now)
 }
 
 fn after_error(server: Arc<DevServer>, error: &Error, context: Arc<Context>) -> Action {

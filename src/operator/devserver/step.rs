@@ -16,6 +16,8 @@ pub(super) enum Step {
     Create,
     /// Away with it: its spec changed, or it belongs to a DevServer of the same name that is gone.
     Replace,
+    /// Away with it: it is to sleep.
+    Suspend,
     /// Away with it: it ended and no kubelet will start it again.
     ClearAway,
     /// It goes; the next one can be made when it is gone.

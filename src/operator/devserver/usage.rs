@@ -40,7 +40,8 @@ pub(super) fn usage(status: &DevServerStatus, now: Timestamp) -> Usage {
     if now.duration_since(observed) > STALE {
         return Usage::Unknown(format!("its agent has not been asked since {observed:.0}"));
     }
-    if let Some(sign) = activity.signs_at_once().next() {
+    // What a moment is, not a while, is told to the second: it is idle since then.
+    if let Some(sign) = activity.signs_at_once().find(|sign| !["keystrokes", "login"].contains(sign)) {
         return Usage::Busy(sign);
     }
     match activity.gpu {
@@ -119,7 +120,9 @@ mod tests {
         for (sign, of) in signs {
             let mut activity = quiet();
             *of(&mut activity) = time(-90);
-            assert_eq!(judged(activity.clone()), Usage::Busy(sign));
+            let there =
+                if ["keystrokes", "login"].contains(&sign) { Usage::IdleSince(at(-90)) } else { Usage::Busy(sign) };
+            assert_eq!(judged(activity.clone()), there);
             *of(&mut activity) = time(-3_600);
             assert_eq!(judged(activity), Usage::IdleSince(at(-3_600)), "{sign}");
         }

@@ -1,10 +1,11 @@
 //! A program that the pod's agent runs, on a stream of the carrier.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch::error::RecvError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -43,13 +44,20 @@ pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<
     let (output, outputs) = mpsc::channel(CHUNKS);
     let outages = Outages { broken_since: agent.broken_since.clone(), told: false };
     let orders = sender.clone();
-    let upward = AbortOnDropHandle::new(tokio::spawn(upward(sender, data, sizes, sent)));
+    let redraw = is_drawn_anew(command).then(Arc::<Notify>::default);
+    let upward = AbortOnDropHandle::new(tokio::spawn(upward(sender, data, sizes, sent, redraw.clone())));
     tokio::spawn(async move {
         downward(receiver, outages, &orders, &output).await;
         drop(upward);
     });
     let x11 = x11.map(|(_, connections)| connections);
-    Ok(Process { stdin, size, output: outputs, signals, ssh_agent, x11 })
+    Ok(Process { stdin, size, output: outputs, signals, redraw, ssh_agent, x11 })
+}
+
+/// Whether the agent knows what is on its terminal.
+fn is_drawn_anew(command: &Command) -> bool {
+    let lasts = matches!(command.program, Program::Shell) && command.detached.is_some();
+    command.terminal.is_some() && (lasts || matches!(command.program, Program::Shells(_)))
 }
 
 fn request(command: &Command, ssh_agent: Option<u64>, x11: Option<(X11, u64)>) -> Request {
@@ -80,6 +88,7 @@ async fn upward(
     mut stdin: mpsc::Receiver<Bytes>,
     mut sizes: watch::Receiver<Option<TerminalSize>>,
     mut signals: mpsc::Receiver<String>,
+    redraw: Option<Arc<Notify>>,
 ) {
     let feed = async {
         while let Some(first) = stdin.recv().await {
@@ -112,7 +121,13 @@ async fn upward(
             let _ = sender.send(Message::control(&Order::Signal(name)));
         }
     };
-    tokio::join!(feed, resize, signal);
+    let draw = async {
+        while let Some(redraw) = &redraw {
+            redraw.notified().await;
+            let _ = sender.send(Message::control(&Order::Redraw));
+        }
+    };
+    tokio::join!(feed, resize, signal, draw);
     std::future::pending::<()>().await; // The stream lasts as long as the program.
 }
 

@@ -93,6 +93,8 @@ pub struct Process {
     pub output: mpsc::Receiver<Output>,
     /// Signals for it, by their names without SIG. Without an agent nobody hears of them.
     pub signals: mpsc::Sender<String>,
+    /// Asks for the terminal to be drawn anew, where that can be done: on that of a shell that lasts.
+    pub redraw: Option<Arc<Notify>>,
     /// Who in the pod asks for the user's ssh-agent.
     pub ssh_agent: Option<Connections>,
     /// Who in the pod asks for the user's display.
@@ -155,7 +157,7 @@ async fn begin(
         }
     });
     let (signals, _) = mpsc::channel(1);
-    Ok(Process { stdin, size, output, signals, ssh_agent: None, x11: None })
+    Ok(Process { stdin, size, output, signals, redraw: None, ssh_agent: None, x11: None })
 }
 
 fn request<'a>(workspace: &'a Workspace, command: &'a [&'a str], stdin: bool, tty: bool) -> ExecRequest<'a> {

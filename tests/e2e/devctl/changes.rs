@@ -65,7 +65,7 @@ async fn one_sleeps_and_wakes_when_asked_to() {
 async fn its_log_is_printed_and_followed() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
-    make(&alice, "speaker", "--command sh -c 'echo one; echo two; until test -e /tmp/more; do sleep 0.1; done; echo three; exec sleep 1000'").await;
+    make(&alice, "speaker", "--command sh -c 'echo one; echo two; until test -e $HOME/more; do sleep 0.1; done; echo three; exec sleep 1000'").await;
     eventually("the log", async || {
         let log = devctl(&alice, "logs speaker").run().await;
         log.exits(0).text().contains("one\ntwo\n").then_some(())
@@ -74,7 +74,7 @@ async fn its_log_is_printed_and_followed() {
     devctl(&alice, "logs speaker --tail 1").run().await.exits(0).prints("two\n");
     let follow = devctl(&alice, "logs -f speaker").start();
     follow.prints("two\n").await;
-    devctl(&alice, "exec speaker -- touch /tmp/more").run().await.exits(0);
+    devctl(&alice, "exec speaker -- touch more").run().await.exits(0);
     follow.prints("three\n").await;
     follow.kill().await;
     devctl(&alice, "logs speaker --previous").run().await.exits(3).says("no container before this one");

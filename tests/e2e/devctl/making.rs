@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::Value;
 
 use super::{devctl, devserver, make};
-use crate::harness::{FLAVOR, Product, Ssh, eventually};
+use crate::harness::{FLAVOR, Product, Ssh, eventually, is_real, skip_unless};
 
 #[tokio::test]
 async fn a_devserver_is_made_looked_at_and_deleted() {
@@ -78,6 +78,16 @@ async fn one_that_cannot_start_is_waited_for_and_explained() {
 
     devctl(&alice, "update stuck --remove-volume /data --wait").run().await.exits(0).says("`stuck` runs");
     assert!(devserver(&alice, "stuck").await.spec.volumes.is_empty());
+}
+
+#[tokio::test]
+async fn what_the_schema_forbids_is_told_by_option() {
+    skip_unless!(is_real(), "the embedded cluster does not check the rules of a schema");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let refused = devctl(&alice, "create x --image 'two words' --home-size=-1Gi").run().await;
+    refused.exits(4).prints("").says("--image:").says("--home-size:");
+    devctl(&alice, "describe x").run().await.exits(3);
 }
 
 #[tokio::test]

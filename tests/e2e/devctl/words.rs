@@ -45,6 +45,7 @@ async fn flavors_and_the_quota_are_told() {
     let alice = product.user("alice").await;
     alice.is_running().await;
     let flavors = devctl(&alice, "flavors").run().await.exits(0).text();
+    assert!(flavors.contains("FREE"), "{flavors}");
     assert!(flavors.lines().any(|line| line.starts_with(FLAVOR) && line.contains("1Gi")), "{flavors}");
     assert!(devctl(&alice, "complete flavors").run().await.exits(0).text().contains(FLAVOR));
     let top = devctl(&alice, "top").run().await.exits(0).text();

@@ -17,6 +17,9 @@ use super::{Replica, Server};
 /// The flavor of the tests' users: so small that a node takes dozens of them.
 pub(crate) const FLAVOR: &str = "e2e";
 
+/// How long the tests' operators wait before they suspend a DevServer whose time is over.
+const GRACE: &str = "3s";
+
 /// A cluster with an operator at work. Dropped, all that was started ends.
 pub(super) struct Cluster {
     pub(super) front: Replica,
@@ -70,6 +73,7 @@ impl Cluster {
         let arguments = ["dev", "--listen", "127.0.0.1:0", "--data", text(&data), "--user", &user];
         let mut server = Server::start(&arguments, |command| {
             command.env("BASTION_TELEMETRY__LISTEN", format!("127.0.0.1:{telemetry}"));
+            command.env("BASTION_OPERATOR__LIFECYCLE__GRACE", GRACE);
         });
         let ready = server.ready().await;
         let words: Vec<&str> = ready.split_whitespace().collect();
@@ -94,6 +98,7 @@ impl Cluster {
         std::fs::write(&config, format!("[operator]\n{}", pod_settings())).expect("the folder is ours");
         let mut server = Server::start(&["operator", "--config", text(&config)], |command| {
             command.env("BASTION_TELEMETRY__LISTEN", &telemetry).env("POD_NAMESPACE", &namespace.name);
+            command.env("BASTION_OPERATOR__LIFECYCLE__GRACE", GRACE);
         });
         server.ready().await;
         let front = Replica::start(&kubeconfig, &namespace.name, folder.path(), &[]).await;

@@ -164,7 +164,7 @@ pub(crate) struct Finished {
 
 impl Finished {
     /// Of a program other than `ssh`.
-    pub(super) fn of(output: Output, took: Duration) -> Self {
+    pub(crate) fn of(output: Output, took: Duration) -> Self {
         let Output { status, stdout, stderr } = output;
         let (length, sha256) = (stdout.len() as u64, hex(&Sha256::digest(&stdout)));
         Self { status, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned(), length, sha256, took }

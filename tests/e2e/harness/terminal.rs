@@ -20,7 +20,7 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    pub(super) fn start(command: pty_process::Command, rows: u16, columns: u16) -> Self {
+    pub(crate) fn start(command: pty_process::Command, rows: u16, columns: u16) -> Self {
         let (pty, pts) = pty_process::open().expect("there are ptys");
         pty.resize(Size::new(rows, columns)).expect("a pty has a size");
         let child = command.spawn(pts).expect("OpenSSH's client is installed");

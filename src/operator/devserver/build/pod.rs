@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::iter;
 
+use base64::Engine;
 use k8s_openapi::api::core::v1::{
-    Container, EnvVar, Pod, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
+    Container, EnvVar, ExecAction, Pod, PodSecurityContext, PodSpec, Probe, ResourceRequirements, SeccompProfile,
+    SecurityContext,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
@@ -14,7 +16,8 @@ use sha2::{Digest, Sha256};
 
 use super::labels;
 use super::volumes::{agent_mount, mounts, volumes};
-use crate::api::names;
+use crate::agent::SCRIPT_VARIABLE;
+use crate::api::{RunAs, names};
 use crate::operator::AgentConfig;
 use crate::operator::devserver::resolve::Resolved;
 
@@ -80,9 +83,11 @@ fn build_spec(wanted: &Resolved) -> PodSpec {
             env: Some(iter::once(home_variable(wanted)).chain(wanted.env.clone()).collect()),
             resources: Some(flavor.resources.clone()),
             volume_mounts: Some(mounts(wanted)),
+            security_context: security_context(&wanted.user_in_pod),
+            startup_probe: wanted.startup_script.as_ref().map(|_| startup_probe()),
             ..Container::default()
         }],
-        init_containers: agent.map(|agent| vec![install_agent(agent, &flavor.resources)]),
+        init_containers: agent.map(|agent| vec![install_agent(agent, wanted)]),
         volumes: Some(volumes(wanted)),
         ..PodSpec::default()
     }
@@ -97,6 +102,31 @@ fn command(wanted: &Resolved) -> Vec<String> {
     }
 }
 
+fn security_context(user: &RunAs) -> Option<SecurityContext> {
+    let RunAs { uid, gid, sudo } = user;
+    let may_not_gain_rights = (*sudo == Some(false)).then_some(false);
+    (uid.is_some() || gid.is_some() || may_not_gain_rights.is_some()).then(|| SecurityContext {
+        run_as_user: *uid,
+        run_as_group: *gid,
+        allow_privilege_escalation: may_not_gain_rights,
+        ..SecurityContext::default()
+    })
+}
+
+/// Succeeds when the startup script is over. One look lasts as long as the script does, so that a kubelet has nothing to
+/// tell until then; it fails once if the script failed, which makes an event of the script's last words.
+fn startup_probe() -> Probe {
+    let look = [names::AGENT, "started"].map(str::to_owned).into();
+    Probe {
+        exec: Some(ExecAction { command: Some(look) }),
+        period_seconds: Some(1),
+        timeout_seconds: Some(STARTUP_PATIENCE),
+        // Never so many: the agent has a limit of its own.
+        failure_threshold: Some(60),
+        ..Probe::default()
+    }
+}
+
 /// The first, so that others can refer to it.
 fn home_variable(wanted: &Resolved) -> EnvVar {
     EnvVar { name: "HOME".to_owned(), value: Some(wanted.home.mount_path.clone()), value_from: None }
@@ -104,7 +134,8 @@ fn home_variable(wanted: &Resolved) -> EnvVar {
 
 /// Brings the agent into the pod. A pod asks for the most that any of its containers does: with what the namespace gives
 /// to those that say nothing, a small pod would not be small, nor a guaranteed one guaranteed.
-fn install_agent(agent: &AgentConfig, resources: &ResourceRequirements) -> Container {
+fn install_agent(agent: &AgentConfig, wanted: &Resolved) -> Container {
+    let resources = &wanted.flavor.resources;
     let own = |quantities: &Option<BTreeMap<String, Quantity>>| {
         let mut own = quantities.clone()?;
         own.retain(|name, _| matches!(name.as_str(), "cpu" | "memory")); // And no GPU, say.
@@ -116,9 +147,15 @@ fn install_agent(agent: &AgentConfig, resources: &ResourceRequirements) -> Conta
         name: INSTALL_AGENT.to_owned(),
         image: Some(agent.image.clone()),
         command: Some(vec![agent.path.clone(), "install".to_owned(), names::AGENT_FOLDER.to_owned()]),
+        env: wanted.startup_script.as_ref().map(|script| vec![script_variable(script)]),
         volume_mounts: Some(vec![agent_mount()]),
         ..Container::default()
     }
+}
+
+fn script_variable(script: &str) -> EnvVar {
+    let encoded = base64::engine::general_purpose::STANDARD.encode(script);
+    EnvVar { name: SCRIPT_VARIABLE.to_owned(), value: Some(encoded), value_from: None }
 }
 
 /// Whether an agent was put into `pod`.
@@ -141,6 +178,8 @@ fn hash(what: &impl Serialize) -> String {
     Sha256::digest(json)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A little more than the agent gives a script. In seconds.
+const STARTUP_PATIENCE: i32 = 31 * 60;
 const INSTALL_AGENT: &str = "install-agent";
 const WISHES_HASH: &str = "devserver.io/spec-hash";
 const TEMPLATE_HASH: &str = "devserver.io/template-hash";
@@ -246,6 +285,36 @@ pub(super) mod tests {
         assert_eq!(env[1].value.as_deref(), Some("/opt/bin:/bin"));
         let from = env[2].value_from.clone().unwrap().secret_key_ref.unwrap();
         assert_eq!((from.name.as_str(), from.key.as_str(), from.optional), ("wandb", "token", Some(true)));
+    }
+
+    #[test]
+    fn the_owner_says_whom_programs_run_as() {
+        let with = |user| pod(DevServerSpec { user: Some(user), ..DevServerSpec::default() }).spec.unwrap();
+        let spec = with(RunAs { uid: Some(1234), gid: Some(4321), sudo: Some(false) });
+        let context = spec.containers[0].security_context.clone().unwrap();
+        assert_eq!((context.run_as_user, context.run_as_group), (Some(1234), Some(4321)));
+        assert_eq!(context.allow_privilege_escalation, Some(false));
+        assert_eq!(spec.security_context.unwrap().fs_group, Some(4321), "she may write in her home");
+        let spec = with(RunAs { sudo: Some(true), ..RunAs::default() });
+        assert_eq!(spec.containers[0].security_context, None);
+    }
+
+    #[test]
+    fn a_startup_script_comes_with_the_agent_and_is_waited_for() {
+        let mut config = config();
+        config.agent.image = "bastion:1".to_owned();
+        let script = DevServerSpec { startup_script: Some("echo $(HOME) $$".to_owned()), ..DevServerSpec::default() };
+        let build = |spec| build_pod(&resolve(&server(spec), &[flavor("small", true)], &config).unwrap());
+        let pod = build(script.clone());
+        assert!(is_replaced_by(&started(build(DevServerSpec::default())), &pod));
+        let spec = pod.spec.unwrap();
+        let brings = &spec.init_containers.unwrap()[0].env.clone().unwrap()[0];
+        let value = brings.value.clone().unwrap();
+        assert_eq!(base64::engine::general_purpose::STANDARD.decode(value).unwrap(), b"echo $(HOME) $$");
+        let probe = spec.containers[0].startup_probe.clone().unwrap().exec.unwrap();
+        assert_eq!(probe.command.unwrap(), ["/.bastion/bastion-agent", "started"]);
+        let without = resolve(&server(script), &[], &crate::operator::tests::config()).unwrap_err();
+        assert!(without.to_string().starts_with("startupScript needs the agent"), "{without}");
     }
 
     /// Otherwise a new version of the operator would end everybody's work.

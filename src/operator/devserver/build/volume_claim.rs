@@ -9,7 +9,7 @@ use kube::api::ObjectMeta;
 use super::labels;
 use crate::api::names;
 use crate::operator::devserver::quantity::bytes;
-use crate::operator::devserver::resolve::Resolved;
+use crate::operator::devserver::resolve::{HomeVolume, Resolved};
 
 pub(in super::super) struct BuiltClaim {
     /// To apply; `None` if what exists will do.
@@ -25,22 +25,25 @@ pub(in super::super) fn build_claim(
     existing: Option<&PersistentVolumeClaim>,
     class: Option<&StorageClass>,
 ) -> BuiltClaim {
+    let HomeVolume::Own { size: wish, storage_class: class_wish } = &wanted.home.volume else {
+        return BuiltClaim { claim: None, note: None };
+    };
     let Some(existing) = existing else {
-        let claim = claim(wanted, wanted.home.size.clone(), wanted.home.storage_class.clone());
+        let claim = claim(wanted, wish.clone(), class_wish.clone());
         return BuiltClaim { claim: Some(claim), note: None };
     };
     let spec = existing.spec.clone().unwrap_or_default();
     let class_name = spec.storage_class_name;
     let requested = spec.resources.and_then(|resources| resources.requests?.remove("storage"));
-    let note = match (&wanted.home.storage_class, &class_name) {
+    let note = match (class_wish, &class_name) {
         (Some(wish), Some(fact)) if wish != fact => {
             Some(format!("the home keeps its storage class {fact}: it cannot change to {wish}"))
         }
         _ => None,
     };
     let (size, size_note) = match requested {
-        Some(requested) => grow(&wanted.home.size, requested, existing, class),
-        None => (wanted.home.size.clone(), None),
+        Some(requested) => grow(wish, requested, existing, class),
+        None => (wish.clone(), None),
     };
     let same_size = existing.spec.as_ref().and_then(storage) == Some(&size);
     let labelled = labels(wanted).iter().all(|(key, value)| existing.labels().get(key) == Some(value));
@@ -112,8 +115,8 @@ mod tests {
     use crate::operator::tests::config;
 
     fn wanted(size: &str, class: Option<&str>) -> Resolved {
-        let home =
-            Home { size: Some(Quantity(size.to_owned())), storage_class: class.map(str::to_owned), mount_path: None };
+        let size = Some(Quantity(size.to_owned()));
+        let home = Home { size, storage_class: class.map(str::to_owned), ..Home::default() };
         resolve(&server(DevServerSpec { home: Some(home), ..DevServerSpec::default() }), &[], &config()).unwrap()
     }
 
@@ -146,6 +149,19 @@ mod tests {
         assert_eq!(claim.metadata.owner_references, None);
         assert_eq!(claim.metadata.name.as_deref(), Some("dev-home"));
         assert_eq!(claim.spec.unwrap().storage_class_name.as_deref(), Some("fast"));
+    }
+
+    #[test]
+    fn a_home_of_another_kind_has_no_claim_made_for_it() {
+        for home in [
+            Home { existing_claim: Some("mine".to_owned()), ..Home::default() },
+            Home { ephemeral: true, ..Home::default() },
+        ] {
+            let spec = DevServerSpec { home: Some(home), ..DevServerSpec::default() };
+            let wanted = resolve(&server(spec), &[], &config()).unwrap();
+            assert!(build_claim(&wanted, None, None).claim.is_none());
+            assert!(build_claim(&wanted, Some(&bound("5Gi")), None).claim.is_none(), "one that is there is left alone");
+        }
     }
 
     #[test]

@@ -6,12 +6,15 @@ use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, PersistentVolumeClaimVolu
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::api::{self, names};
-use crate::operator::devserver::resolve::Resolved;
+use crate::operator::devserver::resolve::{HomeVolume, Resolved};
 
 pub(super) fn volumes(wanted: &Resolved) -> Vec<Volume> {
     let claims = claims(wanted);
-    let claims = claims.iter().enumerate().map(|(index, claim)| claim_volume(index, claim));
-    let agent = wanted.agent.as_ref().map(|_| agent_volume());
+    let claims = claims.iter().enumerate().map(|(index, claim)| match claim {
+        Some(claim) => claim_volume(index, claim),
+        None => empty_volume(&volume_name(index)),
+    });
+    let agent = wanted.agent.as_ref().map(|_| empty_volume("agent"));
     claims.chain(agent).chain(wanted.shm.clone().map(shm_volume)).collect()
 }
 
@@ -32,8 +35,8 @@ fn mount(volume: &str, path: &str) -> VolumeMount {
     VolumeMount { name: volume.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
 }
 
-fn agent_volume() -> Volume {
-    Volume { name: "agent".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() }
+fn empty_volume(name: &str) -> Volume {
+    Volume { name: name.to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() }
 }
 
 fn shm_volume(size: Quantity) -> Volume {
@@ -41,12 +44,16 @@ fn shm_volume(size: Quantity) -> Volume {
     Volume { name: "shm".to_owned(), empty_dir: Some(in_memory), ..Volume::default() }
 }
 
-/// The home's claim, then each other one once: kubelets have hung on a claim that is two volumes of a pod.
-fn claims(wanted: &Resolved) -> Vec<String> {
-    let mut claims = vec![names::home_claim(&wanted.name)];
+/// The home's claim, if it has one, then each other one once: kubelets have hung on a claim that is two volumes of a pod.
+fn claims(wanted: &Resolved) -> Vec<Option<String>> {
+    let mut claims = vec![match &wanted.home.volume {
+        HomeVolume::Own { .. } => Some(names::home_claim(&wanted.name)),
+        HomeVolume::Existing(claim) => Some(claim.clone()),
+        HomeVolume::Ephemeral => None,
+    }];
     for volume in &wanted.volumes {
-        if !claims.contains(&volume.claim) {
-            claims.push(volume.claim.clone());
+        if !claims.iter().flatten().any(|claim| *claim == volume.claim) {
+            claims.push(Some(volume.claim.clone()));
         }
     }
     claims
@@ -57,8 +64,8 @@ fn claim_volume(index: usize, claim: &str) -> Volume {
     Volume { name: volume_name(index), persistent_volume_claim: Some(source), ..Volume::default() }
 }
 
-fn claim_mount(volume: &api::Volume, claims: &[String]) -> VolumeMount {
-    let index = claims.iter().position(|claim| *claim == volume.claim).unwrap_or_default();
+fn claim_mount(volume: &api::Volume, claims: &[Option<String>]) -> VolumeMount {
+    let index = claims.iter().position(|claim| claim.as_ref() == Some(&volume.claim)).unwrap_or_default();
     let read_only = volume.read_only.then_some(true);
     VolumeMount { read_only, ..mount(&volume_name(index), &volume.mount_path) }
 }
@@ -73,7 +80,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::api::DevServerSpec;
+    use crate::api::{DevServerSpec, Home};
     use crate::operator::devserver::build::{build_pod, test_pod};
     use crate::operator::devserver::resolve::resolve;
     use crate::operator::devserver::resolve::tests::{flavor, server};
@@ -99,6 +106,24 @@ mod tests {
         assert_eq!(size(Some("8Gi"), std::slice::from_ref(&sized)).as_deref(), Some("8Gi"));
         assert_eq!(size(Some("0"), &[sized]), None, "the runtime's own");
         assert_eq!(size(None, &[]), None, "half of nothing is nothing");
+    }
+
+    #[test]
+    fn a_home_is_an_existing_claim_or_goes_with_the_pod() {
+        let volumes = vec![api::Volume { claim: "mine".to_owned(), mount_path: "/data".to_owned(), read_only: false }];
+        let pod =
+            |home| test_pod(DevServerSpec { home: Some(home), volumes: volumes.clone(), ..DevServerSpec::default() });
+        let spec = pod(Home { existing_claim: Some("mine".to_owned()), ..Home::default() }).spec.unwrap();
+        let all = spec.volumes.unwrap();
+        assert_eq!(all.len(), 1, "one claim, mounted twice");
+        assert_eq!(all[0].persistent_volume_claim.as_ref().unwrap().claim_name, "mine");
+        let mounts = spec.containers[0].volume_mounts.clone().unwrap();
+        let mounts: Vec<_> = mounts.iter().map(|mount| (mount.name.as_str(), mount.mount_path.as_str())).collect();
+        assert_eq!(mounts, [("home", "/home/dev"), ("home", "/data")]);
+
+        let spec = pod(Home { ephemeral: true, ..Home::default() }).spec.unwrap();
+        let home = &spec.volumes.unwrap()[0];
+        assert_eq!((home.name.as_str(), home.empty_dir.is_some()), ("home", true));
     }
 
     #[test]

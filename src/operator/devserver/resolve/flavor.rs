@@ -32,24 +32,32 @@ pub(super) fn resolve(
         (Some(flavor), Some(name)) if !is_hers(&flavor) => {
             Err(Invalid::FlavorNotAllowed { name, user: user.to_owned(), existing: hers() })
         }
-        (Some(flavor), _) => Ok(read(&flavor.spec)),
+        (Some(flavor), _) => Ok(read(flavor)),
         (None, None) => Ok(ResolvedFlavor::default()),
         (None, Some(name)) => Err(Invalid::NoFlavor { name, existing: hers() }),
     }
 }
 
-fn read(spec: &DevServerFlavorSpec) -> ResolvedFlavor {
+fn read(flavor: &DevServerFlavor) -> ResolvedFlavor {
     let DevServerFlavorSpec {
         resources,
         node_selector,
         tolerations,
         runtime_class_name,
-        time_limit: _, // of a life, not of a pod
+        time_limit,
         allowed_users: _,
         volumes,
         default: _,
-    } = spec.clone();
-    ResolvedFlavor { resources, node_selector, tolerations, runtime_class_name, volumes }
+    } = flavor.spec.clone();
+    ResolvedFlavor {
+        name: Some(flavor.name_any()),
+        resources,
+        node_selector,
+        tolerations,
+        runtime_class_name,
+        time_limit: time_limit.and_then(|limit| limit.get()),
+        volumes,
+    }
 }
 
 #[cfg(test)]

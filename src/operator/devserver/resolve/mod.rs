@@ -2,17 +2,19 @@
 
 mod environment;
 mod flavor;
+mod home;
 mod volumes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements, Toleration};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 
-use crate::api::{self, DevServer, DevServerFlavor, DevServerSpec, Volume, names};
+use crate::api::{self, DevServer, DevServerFlavor, DevServerSpec, RunAs, Volume, names};
 use crate::operator::devserver::quantity::bytes;
 use crate::operator::{AgentConfig, Config};
 
@@ -30,6 +32,10 @@ pub(super) struct Resolved {
     pub(super) shm: Option<Quantity>,
     /// Beside the home; no two at one path.
     pub(super) volumes: Vec<Volume>,
+    /// Whom the container runs as, and whether its programs may gain rights.
+    pub(super) user_in_pod: RunAs,
+    /// What runs before anybody is let in.
+    pub(super) startup_script: Option<String>,
     /// What brings the agent.
     pub(super) agent: Option<AgentConfig>,
     pub(super) home: ResolvedHome,
@@ -40,19 +46,32 @@ pub(super) struct Resolved {
 
 #[derive(Clone, Debug)]
 pub(super) struct ResolvedHome {
-    pub(super) size: Quantity,
-    pub(super) storage_class: Option<String>,
+    pub(super) volume: HomeVolume,
     pub(super) mount_path: String,
     pub(super) group: i64,
+}
+
+/// Where a home is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum HomeVolume {
+    /// In a claim of the DevServer's own.
+    Own { size: Quantity, storage_class: Option<String> },
+    /// In a claim that somebody else made.
+    Existing(String),
+    /// Nowhere: it goes with the pod.
+    Ephemeral,
 }
 
 /// Without a flavor: nothing, so that the namespace's LimitRange sizes the pod.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ResolvedFlavor {
+    pub(super) name: Option<String>,
     pub(super) resources: ResourceRequirements,
     pub(super) node_selector: BTreeMap<String, String>,
     pub(super) tolerations: Vec<Toleration>,
     pub(super) runtime_class_name: Option<String>,
+    /// For how long a DevServer of it may run.
+    pub(super) time_limit: Option<Duration>,
     volumes: Vec<Volume>,
 }
 
@@ -70,6 +89,14 @@ pub(super) struct Wishes {
     shm: Option<Quantity>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     volumes: Vec<Volume>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<RunAs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    startup_script: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    existing_claim: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    ephemeral: bool,
 }
 
 /// Why nothing can be built until someone changes something.
@@ -83,6 +110,9 @@ pub(super) enum Invalid {
     NoFlavor { name: String, existing: Vec<String> },
     #[error("flavor {name:?} is not for {user}; {}", usable(existing))]
     FlavorNotAllowed { name: String, user: String, existing: Vec<String> },
+    /// Beyond what her object allows.
+    #[error("{0}")]
+    Limit(String),
     #[error("home.mountPath {0:?} is no absolute path without '..', or is one that the system needs")]
     MountPath(String),
     #[error("command names no program")]
@@ -93,6 +123,12 @@ pub(super) enum Invalid {
     Shm(String),
     #[error("the volume at {path:?} {why}")]
     Volume { path: String, why: &'static str },
+    #[error("home.{0}")]
+    Home(&'static str),
+    #[error("user.{0} has to be between 0 and 2147483647")]
+    RunAs(&'static str),
+    #[error("startupScript {0}")]
+    StartupScript(&'static str),
 }
 
 impl Invalid {
@@ -101,13 +137,17 @@ impl Invalid {
         match self {
             Self::NoFlavor { .. } => "FlavorNotFound",
             Self::FlavorNotAllowed { .. } => "FlavorNotAllowed",
+            Self::Limit(_) => "Limit",
             Self::Name(_)
             | Self::Namespace(_)
             | Self::MountPath(_)
             | Self::Command
             | Self::Env { .. }
             | Self::Shm(_)
-            | Self::Volume { .. } => "InvalidSpec",
+            | Self::Volume { .. }
+            | Self::Home(_)
+            | Self::RunAs(_)
+            | Self::StartupScript(_) => "InvalidSpec",
         }
     }
 }
@@ -126,7 +166,8 @@ pub(super) fn resolve(
         Some(user) => user.to_owned(),
         None => return Err(Invalid::Namespace(namespace)),
     };
-    let DevServerSpec { flavor, image, home, command, env, shm, volumes, lifecycle: _ } = server.spec.clone();
+    let DevServerSpec { flavor, image, home, command, env, shm, volumes, user: run_as, startup_script, lifecycle: _ } =
+        server.spec.clone();
     if command.as_ref().is_some_and(|argv| argv.first().is_none_or(String::is_empty)) {
         return Err(Invalid::Command);
     }
@@ -139,11 +180,13 @@ pub(super) fn resolve(
         env: env.clone(),
         shm: shm.clone(),
         volumes: volumes.clone(),
+        user: run_as.clone(),
+        startup_script: startup_script.clone(),
+        existing_claim: home.existing_claim.clone(),
+        ephemeral: home.ephemeral,
     };
-    let mount_path = home.mount_path.unwrap_or_else(|| config.home_mount_path.clone());
-    if !can_mount(&mount_path) {
-        return Err(Invalid::MountPath(mount_path));
-    }
+    let user_in_pod = resolve_run_as(run_as)?;
+    let home = home::resolve(home, user_in_pod.gid, config)?;
     let flavor = flavor::resolve(flavor, flavors, &user)?;
     Ok(Resolved {
         namespace,
@@ -154,14 +197,11 @@ pub(super) fn resolve(
         command,
         env: environment::resolve(env)?,
         shm: resolve_shm(shm, &flavor.resources)?,
-        volumes: volumes::resolve(volumes, &flavor.volumes, &mount_path)?,
+        volumes: volumes::resolve(volumes, &flavor.volumes, &home.mount_path)?,
+        user_in_pod,
+        startup_script: resolve_startup_script(startup_script, config)?,
         agent: Some(config.agent.clone()).filter(|agent| !agent.image.is_empty()),
-        home: ResolvedHome {
-            size: home.size.unwrap_or_else(|| config.home_size.clone()),
-            storage_class: home.storage_class,
-            mount_path,
-            group: config.home_group,
-        },
+        home,
         flavor,
         wishes,
     })
@@ -180,6 +220,28 @@ fn resolve_shm(wish: Option<Quantity>, resources: &ResourceRequirements) -> Resu
     }
 }
 
+fn resolve_run_as(run_as: Option<RunAs>) -> Result<RunAs, Invalid> {
+    let RunAs { uid, gid, sudo } = run_as.unwrap_or_default();
+    for (name, number) in [("uid", uid), ("gid", gid)] {
+        if number.is_some_and(|number| !(0..=i64::from(i32::MAX)).contains(&number)) {
+            return Err(Invalid::RunAs(name));
+        }
+    }
+    Ok(RunAs { uid, gid, sudo })
+}
+
+fn resolve_startup_script(script: Option<String>, config: &Config) -> Result<Option<String>, Invalid> {
+    match &script {
+        Some(text) if text.len() > MAX_SCRIPT => Err(Invalid::StartupScript("is longer than 64 KiB")),
+        Some(_) if config.agent.image.is_empty() => {
+            Err(Invalid::StartupScript("needs the agent; ask your administrator to set operator.agent"))
+        }
+        _ => Ok(script),
+    }
+}
+
+/// The schema counts characters.
+const MAX_SCRIPT: usize = 64 << 10;
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 /// The schema says the same; not every API server looks at it.
@@ -237,7 +299,8 @@ pub(super) mod tests {
         let resolved = resolve(&server(DevServerSpec::default()), &[], &config()).unwrap();
         assert_eq!(resolved.user, "alice");
         assert_eq!(resolved.image, "ubuntu:24.04");
-        assert_eq!(resolved.home.size.0, "10Gi");
+        let size = Quantity("10Gi".to_owned());
+        assert_eq!(resolved.home.volume, HomeVolume::Own { size, storage_class: None });
         assert_eq!(resolved.home.mount_path, "/home/dev");
         assert_eq!(resolved.owner.uid, "uid-1");
         assert_eq!(resolved.flavor.resources, ResourceRequirements::default());

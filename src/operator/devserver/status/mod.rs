@@ -1,6 +1,7 @@
 //! What to tell of a DevServer: phase, condition, and a sentence for its owner. Pure but for the clock of the condition.
 
 mod last_end;
+mod startup;
 mod steps;
 mod words;
 
@@ -12,6 +13,7 @@ use kube::ResourceExt;
 use super::apply::Done;
 use super::build::has_agent;
 use super::events::Note;
+use super::lifecycle::{self, Life, State};
 use super::refusal::RefusalKind;
 use super::resolve::Invalid;
 use super::step::{Step, has_ended};
@@ -33,18 +35,29 @@ impl Verdict {
     }
 }
 
-pub(super) fn status(server: &DevServer, invalid: Option<&Invalid>, done: &Done, notes: &[Note]) -> DevServerStatus {
-    let Verdict { phase, reason, message } = verdict(server, invalid, done, notes);
+pub(super) fn status(
+    server: &DevServer,
+    life: &Life,
+    invalid: Option<&Invalid>,
+    done: &Done,
+    notes: &[Note],
+) -> DevServerStatus {
+    let Verdict { phase, reason, mut message } = verdict(server, life, invalid, done, notes);
     let generation = server.metadata.generation;
     let known = server.status.as_ref();
     let mut conditions = known.map(|status| status.conditions.clone()).unwrap_or_default();
+    let now = Time(Timestamp::now());
+    let failure = startup::tell(&mut conditions, done.pod.as_deref(), notes, generation, &now);
+    if phase == Phase::Running {
+        message = message.or(failure);
+    }
     let ready = conditions::condition(
         conditions::READY,
         phase == Phase::Running,
         reason,
         message.as_deref().unwrap_or_default(),
         generation,
-        Time(Timestamp::now()),
+        now,
     );
     conditions::set(&mut conditions, ready);
     DevServerStatus {
@@ -54,21 +67,24 @@ pub(super) fn status(server: &DevServer, invalid: Option<&Invalid>, done: &Done,
         pod_uid: done.pod.as_ref().filter(|_| phase == Phase::Running).and_then(|pod| pod.metadata.uid.clone()),
         agent: phase == Phase::Running && done.pod.as_deref().is_some_and(has_agent),
         activity: None,
-        start_time: None,
-        expiration_time: None,
-        suspension: None,
         last_end: last_end::newest(known.and_then(|status| status.last_end.clone()), done.pod.as_deref()),
-        told_end_time: None,
+        told_time: None,
         steps: steps::steps(known, done.pod.as_deref(), notes),
+        start_time: life.start_time.clone(),
+        expiration_time: life.expiration_time.clone(),
+        suspension: life.suspension.clone(),
         observed_generation: generation,
         conditions,
     }
 }
 
-fn verdict(server: &DevServer, invalid: Option<&Invalid>, done: &Done, notes: &[Note]) -> Verdict {
+fn verdict(server: &DevServer, life: &Life, invalid: Option<&Invalid>, done: &Done, notes: &[Note]) -> Verdict {
     let Done { pod, claim, step, refusal, note, look_again: _ } = done;
     if server.metadata.deletion_timestamp.is_some() {
         return Verdict::new(Phase::Terminating, "Deleting", "the pod stops; the home is kept");
+    }
+    if let (State::Asleep, Some(suspension)) = (life.state, &life.suspension) {
+        return Verdict::new(Phase::Suspended, "Suspended", lifecycle::sleeps(suspension));
     }
     if let Some(pod) = pod.as_deref().filter(|pod| *step == Step::Keep && words::is_ready(pod)) {
         let message = invalid.map(|invalid| format!("{invalid}; the pod {} runs as before", pod.name_any()));

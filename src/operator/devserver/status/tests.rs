@@ -6,6 +6,8 @@ use super::*;
 use crate::api::DevServerSpec;
 use crate::operator::devserver::refusal::Refusal;
 use crate::operator::devserver::resolve::tests::server;
+use crate::operator::devserver::usage::Usage;
+use crate::operator::tests::config;
 
 /// What is seen of alice's `dev`.
 struct Scene {
@@ -94,7 +96,9 @@ impl Scene {
     }
 
     fn status(&self) -> DevServerStatus {
-        status(&self.server, self.invalid.as_ref(), &self.done, &self.notes)
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let life = lifecycle::decide(&self.server, &Usage::Busy("x"), None, &config().lifecycle, now);
+        status(&self.server, &life, self.invalid.as_ref(), &self.done, &self.notes)
     }
 
     #[track_caller]

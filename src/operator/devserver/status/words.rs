@@ -52,7 +52,7 @@ pub(super) fn unbound(pod: &Pod, home: Option<&PersistentVolumeClaim>, notes: &[
         claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound")
     };
     let others = other_claims(pod);
-    if others.is_empty() || !home.is_some_and(is_bound) {
+    if others.is_empty() || home.is_some_and(|home| !is_bound(home)) {
         return volume(home, notes);
     }
     let message = format!("waiting for a volume: a claim has none yet, of {}", others.join(", "));
@@ -131,7 +131,10 @@ pub(super) fn container(pod: &Pod, notes: &[Note]) -> Verdict {
         return restarting(pod, end);
     }
     if state.running.is_some() {
-        return starting("NotReady", "the container runs but is not ready".to_owned());
+        return match startup_script_runs(pod) {
+            true => starting("StartupScript", "its startup script runs".to_owned()),
+            false => starting("NotReady", "the container runs but is not ready".to_owned()),
+        };
     }
     let waiting = state.waiting.unwrap_or_default();
     match waiting.reason.as_deref() {
@@ -242,6 +245,13 @@ pub(super) fn container_end(pod: &Pod, end: &ContainerStateTerminated) -> (Strin
         (_, 137) => ("it was killed (exit code 137)".to_owned(), None),
         (_, code) => (format!("its command ended with exit code {code}"), None),
     }
+}
+
+/// The container waits for its startup probe, which only one with a script has.
+fn startup_script_runs(pod: &Pod) -> bool {
+    let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
+    containers.iter().any(|container| container.name == names::CONTAINER && container.startup_probe.is_some())
+        && container_status(pod).is_some_and(|status| status.started != Some(true))
 }
 
 /// The kubelet last said that all is well, and the control plane has not heard from it since.

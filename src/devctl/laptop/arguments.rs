@@ -1,0 +1,217 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use super::destination::Destination;
+
+/// Develop on GPU pods: your DevServers, from your laptop
+#[derive(Parser)]
+#[command(name = "devctl", version, arg_required_else_help = true, after_help = AFTER, max_term_width = 120)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) cluster: Cluster,
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+const AFTER: &str = "\
+`devctl login [USER@]HOST` comes first; then the bastion does what is asked, as you, and no kubeconfig is needed.
+
+Exit status:
+  0 done   1 failed   2 not understood   3 not found   4 refused
+  5 not ready in time, or waiting was interrupted   130 interrupted
+  255 the bastion cannot be reached or does not let you in
+ssh, exec, cp, forward and shells end as the program does.";
+
+/// For administrators: to do it on a cluster, rather than ask the bastion
+#[derive(Args, Clone)]
+#[command(next_help_heading = "For administrators, who ask the cluster rather than the bastion")]
+pub(super) struct Cluster {
+    /// A context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    pub(super) context: Option<String>,
+    /// The kubeconfig [default: KUBECONFIG, or ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    pub(super) kubeconfig: Option<PathBuf>,
+    /// Whose DevServers: dev-alice has alice's [default: the context's]
+    #[arg(long, short, value_name = "NAMESPACE")]
+    pub(super) namespace: Option<String>,
+}
+
+impl Cluster {
+    /// Whether it is not the bastion that is asked.
+    pub(super) fn is_meant(&self) -> bool {
+        self.context.is_some() || self.kubeconfig.is_some() || self.namespace.is_some()
+    }
+}
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// Say which bastion is yours, and make sure of its host key
+    Login(Login),
+    /// Log in to a DevServer, or run a command there
+    Ssh(Ssh),
+    /// Copy files to or from DevServers, as scp does
+    Cp(Copy),
+    /// Make ports of a DevServer ports of this machine, until Ctrl-C
+    Forward(Forward),
+    /// Change how other programs of this machine see DevServers
+    Config {
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
+    /// Look at each step from here to your DevServer, and tell what to do where one fails
+    Doctor(Doctor),
+    /// Print a completion script for a shell
+    Completion {
+        /// For which one
+        shell: Shell,
+    },
+    /// Print the version
+    Version,
+    /// Write man pages into a folder
+    #[command(hide = true)]
+    Man { folder: PathBuf },
+    #[command(external_subcommand)]
+    Remote(Vec<OsString>),
+}
+
+#[derive(Args)]
+pub(super) struct Login {
+    /// The bastion; `~/.ssh/config` may know it by a short name
+    #[arg(value_name = "[USER@]HOST[:PORT]")]
+    pub(super) destination: Destination,
+    /// Take the host key of a bastion that is not known yet without asking; never one that has changed
+    #[arg(long)]
+    pub(super) accept_new: bool,
+    /// The private key to log in with [default: those that ssh would try]
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) identity: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(super) struct Ssh {
+    /// Which DevServer [default: your default one]
+    pub(super) name: Option<String>,
+    /// Give the command a terminal
+    #[arg(long, short)]
+    pub(super) tty: bool,
+    /// What to run instead of your shell; after `--` it may have options of its own
+    #[arg(value_name = "COMMAND")]
+    words: Vec<OsString>,
+    #[arg(last = true, hide = true)]
+    further: Vec<OsString>,
+}
+
+impl Ssh {
+    pub(super) fn command(&self) -> impl Iterator<Item = &OsString> {
+        self.words.iter().chain(&self.further)
+    }
+}
+
+#[derive(Args)]
+pub(super) struct Copy {
+    /// Folders with all that is in them
+    #[arg(long, short)]
+    pub(super) recursive: bool,
+    /// Keep times and modes
+    #[arg(long, short)]
+    pub(super) preserve: bool,
+    /// What to copy, and last where to; NAME:PATH is in a DevServer, :PATH in your default one
+    #[arg(required = true, num_args = 2.., value_name = "PATH")]
+    pub(super) paths: Vec<OsString>,
+}
+
+#[derive(Args)]
+pub(super) struct Forward {
+    /// Which DevServer
+    pub(super) name: String,
+    /// Ports of the DevServer, each with the local one if that is another
+    #[arg(required = true, value_name = "[LOCAL:]PORT")]
+    pub(super) ports: Vec<Ports>,
+}
+
+/// A local port, and the one that it leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ports {
+    pub(super) local: u16,
+    pub(super) remote: u16,
+}
+
+impl std::str::FromStr for Ports {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let port = |text: &str| {
+            text.parse().ok().filter(|port: &u16| *port > 0).ok_or_else(|| format!("`{text}` is no port (1 to 65535)"))
+        };
+        match text.split_once(':') {
+            Some((local, remote)) => Ok(Self { local: port(local)?, remote: port(remote)? }),
+            None => port(text).map(|port| Self { local: port, remote: port }),
+        }
+    }
+}
+
+#[derive(Subcommand)]
+pub(super) enum ConfigVerb {
+    /// Make `ssh NAME.dev`, scp, rsync and editors find your DevServers
+    Ssh {
+        #[command(subcommand)]
+        verb: SshVerb,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum SshVerb {
+    /// Add them to OpenSSH's configuration
+    Enable {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Take them away again
+    Disable,
+    /// Tell whether they are there, and what was written
+    Show,
+}
+
+#[derive(Args)]
+pub(super) struct Doctor {
+    /// How to tell it
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub(super) output: Output,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    Table,
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn other_verbs_are_kept_word_by_word() {
+        Arguments::command().debug_assert();
+        let parsed = Arguments::try_parse_from(["devctl", "create", "--flavor", "gpu", "-h", "--", "x"]).ok();
+        let Some(Arguments { verb: Verb::Remote(words), .. }) = parsed else { panic!("it is the bastion's") };
+        assert_eq!(words, ["create", "--flavor", "gpu", "-h", "--", "x"]);
+    }
+
+    #[test]
+    fn ports_may_differ() {
+        assert_eq!("8888".parse(), Ok(Ports { local: 8888, remote: 8888 }));
+        assert_eq!("80:8888".parse(), Ok(Ports { local: 80, remote: 8888 }));
+        for wrong in ["", "0", "x", "1:", ":1", "1:2:3", "65536"] {
+            assert!(wrong.parse::<Ports>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! `devctl` on a laptop: what it does there by itself, and an SSH client that hands every other verb to the bastion.
+//!
+//! It needs no kubeconfig: who somebody is, her SSH key tells.
+
+mod administrate;
+mod arguments;
+mod authenticate;
+mod authority;
+mod bastion;
+mod completion;
+mod connection;
+mod destination;
+mod doctor;
+mod failure;
+mod host_key;
+mod identities;
+mod known_hosts;
+mod login;
+mod openssh;
+mod pattern;
+mod places;
+mod remote;
+mod settings;
+mod ssh_config;
+mod ssh_setup;
+mod terminal;
+mod words;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use failure::{Failure, USAGE};
+
+use arguments::{Arguments, ConfigVerb, SshVerb, Verb};
+use bastion::Bastion;
+use places::Places;
+use settings::Settings;
+
+/// Whoever reads our stdout has gone, as `head` does: no error, and nobody to tell.
+const BROKEN_PIPE: u8 = 141;
+
+/// More than there are verbs here.
+const BEHIND: usize = 100;
+
+/// What the binary does.
+pub fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    if completion::answer(&words) {
+        return ExitCode::SUCCESS;
+    }
+    let parsed = match help(&words) {
+        Some(help) => Err(help),
+        None => Arguments::try_parse_from(&words),
+    };
+    let arguments = match parsed {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(USAGE).into();
+        }
+    };
+    match run(arguments) {
+        Ok(status) => status.into(),
+        Err(failure) => {
+            eprintln!("devctl: {failure}");
+            failure.exit_status().into()
+        }
+    }
+}
+
+/// The command line with all verbs, whoever answers them.
+fn command() -> clap::Command {
+    let here = Arguments::command();
+    let is_here = |verb: &clap::Command| here.find_subcommand(verb.get_name()).is_some();
+    let there = super::command();
+    let there = there.get_subcommands().filter(|verb| !is_here(verb)).cloned();
+    // Listed after those of the laptop.
+    let there: Vec<_> = (BEHIND..).zip(there).map(|(order, verb)| verb.display_order(order)).collect();
+    here.subcommands(there)
+}
+
+/// What there is to read of all verbs or of one; the bastion need not be asked for that.
+fn help(words: &[OsString]) -> Option<clap::Error> {
+    let is = |at: usize, names: &[&str]| words.get(at).is_some_and(|word| names.iter().any(|name| word == name));
+    let flags = ["-h", "--help"];
+    let asked = words.len() < 2 || is(1, &["help"]) || is(1, &flags) || is(2, &flags);
+    if !asked {
+        return None;
+    }
+    let error = command().try_get_matches_from(words).err()?;
+    (!error.use_stderr() || words.len() < 2).then_some(error)
+}
+
+fn run(arguments: Arguments) -> Result<u8, Failure> {
+    let Arguments { cluster, verb } = arguments;
+    match verb {
+        Verb::Remote(words) if cluster.is_meant() => block_on(administrate::verb(cluster, &words)),
+        _ if cluster.is_meant() => {
+            Err(Failure::new("this verb asks no cluster: leave out --context and the like").status(USAGE))
+        }
+        Verb::Version => print(&format!("devctl {}\n", env!("CARGO_PKG_VERSION"))),
+        Verb::Completion { shell } => completion::script(shell),
+        Verb::Man { folder } => man(&folder),
+        Verb::Login(login) => block_on(login::run(login, Places::find()?)),
+        Verb::Doctor(doctor) => block_on(doctor::run(doctor, Places::find()?)),
+        Verb::Config { verb: ConfigVerb::Ssh { verb } } => {
+            let places = Places::find()?;
+            match verb {
+                SshVerb::Enable { yes } => block_on(ssh_setup::enable(places, yes)),
+                SshVerb::Disable => ssh_setup::disable(&places),
+                SshVerb::Show => ssh_setup::show(&places),
+            }
+        }
+        Verb::Ssh(ssh) => {
+            let bastion = bastion()?;
+            match openssh::ssh(&bastion, &ssh)? {
+                Some(status) => Ok(status),
+                None => block_on(remote::shell(&bastion, &ssh)),
+            }
+        }
+        Verb::Cp(copy) => openssh::cp(&bastion()?, &copy),
+        Verb::Forward(forward) => openssh::forward(&bastion()?, &forward),
+        Verb::Remote(words) => {
+            let bastion = bastion()?;
+            block_on(remote::verb(&bastion, &words))
+        }
+    }
+}
+
+fn man(folder: &std::path::Path) -> Result<u8, Failure> {
+    let failed = |error: io::Error| places::failed("write man pages into", folder, &error);
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    clap_mangen::generate_to(command(), folder).map_err(failed)?;
+    Ok(0)
+}
+
+fn bastion() -> Result<Bastion, Failure> {
+    let places = Places::find()?;
+    Bastion::of(&Settings::load(&places)?, &places)
+}
+
+/// One thread: a laptop has better uses for the others.
+fn block_on(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(format!("failed to start: {error}")))?;
+    let result = runtime.block_on(work);
+    // Somebody who reads stdin cannot be told to stop.
+    runtime.shutdown_background();
+    result
+}
+
+/// Writes to stdout, which may be a pipe that nobody reads any more.
+fn print(text: &str) -> Result<u8, Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(0),
+        Err(error) => written(&error),
+    }
+}
+
+fn written(error: &io::Error) -> Result<u8, Failure> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(BROKEN_PIPE),
+        _ => Err(Failure::new(format!("failed to write the output: {error}"))),
+    }
+}
+
+/// The words after `devctl` that the bastion is to answer.
+fn line(words: &[OsString]) -> Vec<u8> {
+    let all: Vec<OsString> = std::iter::once("devctl".into()).chain(words.iter().cloned()).collect();
+    words::quote(&all)
+}

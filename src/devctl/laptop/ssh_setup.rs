@@ -1,0 +1,205 @@
+//! `devctl config ssh`: has OpenSSH, and all that build on it, find DevServers as `NAME.dev`.
+//!
+//! What OpenSSH is told is in files of devctl's own. Of hers, `~/.ssh/config` gets one line, and is as it was without it.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use super::authority::Authority;
+use super::bastion::Bastion;
+use super::connection;
+use super::destination::Destination;
+use super::failure::Failure;
+use super::host_key::Unknown;
+use super::places::{self, Places};
+use super::settings::Settings;
+use super::{print, terminal};
+
+/// In devctl's file where `~/.ssh/config` was not there before.
+const MADE: &str = "# devctl made ~/.ssh/config, too.\n";
+
+pub(super) async fn enable(places: Places, yes: bool) -> Result<u8, Failure> {
+    let settings = Settings::load(&places)?;
+    let bastion = Bastion::of(&settings, &places)?;
+    let connection = connection::open(&bastion, Unknown::Refuse).await?;
+    let authority = Authority::ask(&connection).await?;
+    let config = places.ssh().join("config");
+    if !yes && !is_enabled(&places)? {
+        let question = format!(
+            "`ssh NAME.dev` will lead to your DevServers by {}.\nWrites {} and {}, and one line at the top of {}.\n\
+             `devctl config ssh disable` takes all of it away again. Go on? [yes/no] ",
+            bastion.display(),
+            places.shorten(&places.ssh_config()),
+            places.shorten(&places.known_hosts()),
+            places.shorten(&config),
+        );
+        let no_terminal =
+            Failure::new("there is no terminal to ask on").cure("`devctl config ssh enable --yes` does not ask");
+        let answer = terminal::ask(&question).await.map_err(|why| why.failure(no_terminal))?;
+        if !["y", "yes"].contains(&answer.trim()) {
+            return Err(Failure::new("nothing was changed"));
+        }
+    }
+    let made = match (places::read(&config)?, places::read(&places.ssh_config())?) {
+        (None, _) => true,
+        (Some(_), Some(before)) => before.contains(MADE),
+        (Some(_), None) => false,
+    };
+    places::replace(&places.known_hosts(), format!("{}\n", authority.known_hosts_line()?).as_bytes())?;
+    places::replace(&places.ssh_config(), ssh_config(&bastion, &authority, &places, made)?.as_bytes())?;
+    include(&config, &places)?;
+    let devserver = &authority.devserver;
+    print(&format!(
+        "`ssh {devserver}.dev` leads to your DevServer {devserver}, as do scp, rsync and your editor\n\
+         `devctl config ssh disable` takes it away again\n"
+    ))
+}
+
+pub(super) fn disable(places: &Places) -> Result<u8, Failure> {
+    let config = places.ssh().join("config");
+    let made = places::read(&places.ssh_config())?.is_some_and(|text| text.contains(MADE));
+    let line = include_line(places)?;
+    if let Some(text) = places::read(&config)?
+        && let Some(rest) = without(&text, &line)
+    {
+        match rest.is_empty() && made {
+            true => places::remove(&config)?,
+            false => places::replace(&config, rest.as_bytes())?,
+        }
+    }
+    places::remove(&places.ssh_config())?;
+    places::remove(&places.known_hosts())?;
+    print("`ssh NAME.dev` is nothing special any more; your files are as they were\n")
+}
+
+pub(super) fn show(places: &Places) -> Result<u8, Failure> {
+    if !is_enabled(places)? {
+        return print("disabled: `devctl config ssh enable` makes `ssh NAME.dev` lead to your DevServers\n");
+    }
+    let mut text = format!("enabled: {} has the line\n", places.shorten(&places.ssh().join("config")));
+    for file in [None, Some(places.ssh_config()), Some(places.known_hosts())] {
+        let shown = match file {
+            None => include_line(places)?,
+            Some(file) => {
+                let _ = writeln!(text, "{}:", places.shorten(&file));
+                places::read(&file)?.unwrap_or_else(|| "(missing: `devctl config ssh enable` writes it)\n".to_owned())
+            }
+        };
+        text.extend(shown.lines().map(|line| format!("  {line}\n")));
+    }
+    print(&text)
+}
+
+/// Whether OpenSSH reads devctl's file.
+pub(super) fn is_enabled(places: &Places) -> Result<bool, Failure> {
+    let line = include_line(places)?;
+    Ok(places::read(&places.ssh().join("config"))?.is_some_and(|text| without(&text, &line).is_some()))
+}
+
+/// What is missing of devctl's files.
+pub(super) fn missing(places: &Places) -> Vec<PathBuf> {
+    [places.ssh_config(), places.known_hosts()].into_iter().filter(|file| !file.is_file()).collect()
+}
+
+/// What OpenSSH needs to know. `HostName` makes a name that the bastion cannot take for another host's.
+fn ssh_config(bastion: &Bastion, authority: &Authority, places: &Places, made: bool) -> Result<String, Failure> {
+    let user = &authority.user;
+    let mut text =
+        "# `devctl config ssh enable` wrote this, and `devctl config ssh disable` takes it away.\n".to_owned();
+    if made {
+        text += MADE;
+    }
+    let identity = match &bastion.identity {
+        Some(identity) => format!("  IdentityFile {}\n", quoted(identity)?),
+        None => String::new(),
+    };
+    let jump = Destination { user: Some(bastion.login.clone()), ..bastion.destination.clone() };
+    let known_hosts = quoted(&places.known_hosts())?;
+    let _ = write!(
+        text,
+        "Host *.dev !*.*.dev\n  HostName %h.{user}\n  User {user}\n  ProxyJump {jump}\n{identity}  \
+         UserKnownHostsFile {known_hosts}\n  StrictHostKeyChecking yes\n  CheckHostIP no\n"
+    );
+    if !identity.is_empty() {
+        let _ = write!(text, "Host {}\n{identity}", bastion.destination.host);
+    }
+    Ok(text)
+}
+
+fn include_line(places: &Places) -> Result<String, Failure> {
+    Ok(format!("Include {}\n", quoted(&places.ssh_config())?))
+}
+
+/// A path as ssh_config(5) wants it.
+fn quoted(path: &Path) -> Result<String, Failure> {
+    let text = path.to_str().filter(|text| !text.contains(['"', '\n', '\r', '%', '*', '?', '[', '\\']));
+    text.map(|text| format!("\"{text}\"")).ok_or_else(|| {
+        Failure::new(format!("OpenSSH's configuration cannot name {}", path.display()))
+            .cure("set XDG_CONFIG_HOME to a folder with a plainer name")
+    })
+}
+
+/// Puts the line at the top of the file, unless it is somewhere in it.
+fn include(config: &Path, places: &Places) -> Result<(), Failure> {
+    let line = include_line(places)?;
+    let text = places::read(config)?.unwrap_or_default();
+    match without(&text, &line) {
+        Some(_) => Ok(()),
+        None => places::replace(config, format!("{line}{text}").as_bytes()),
+    }
+}
+
+/// The text without that line; none if it has no such line.
+fn without(text: &str, line: &str) -> Option<String> {
+    let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1));
+    let at = starts.into_iter().find(|at| text[*at..].starts_with(line))?;
+    Some([&text[..at], &text[at + line.len()..]].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_comes_and_goes() {
+        let home = tempfile::tempdir().unwrap();
+        let places = Places::new(home.path().into(), home.path().join(".config"));
+        let config = places.ssh().join("config");
+        for before in ["", "Host x\n", "Host x\n  Port 7", "\n# ä\n\tHost *\r\n"] {
+            places::replace(&config, before.as_bytes()).unwrap();
+            assert!(!is_enabled(&places).unwrap());
+            for _ in 0..2 {
+                include(&config, &places).unwrap();
+                let text = std::fs::read_to_string(&config).unwrap();
+                assert_eq!(text, format!("{}{before}", include_line(&places).unwrap()));
+                assert!(is_enabled(&places).unwrap());
+            }
+            disable(&places).unwrap();
+            assert_eq!(std::fs::read_to_string(&config).unwrap(), before);
+        }
+    }
+
+    #[test]
+    fn a_file_that_devctl_made_goes_with_it() {
+        let home = tempfile::tempdir().unwrap();
+        let places = Places::new(home.path().into(), home.path().join(".config"));
+        let config = places.ssh().join("config");
+        places::replace(&places.ssh_config(), MADE.as_bytes()).unwrap();
+        include(&config, &places).unwrap();
+        disable(&places).unwrap();
+        assert!(!config.exists() && !places.ssh_config().exists());
+        // What she added meanwhile stays.
+        places::replace(&places.ssh_config(), MADE.as_bytes()).unwrap();
+        include(&config, &places).unwrap();
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, text + "Host mine\n").unwrap();
+        disable(&places).unwrap();
+        assert_eq!(std::fs::read_to_string(&config).unwrap(), "Host mine\n");
+    }
+
+    #[test]
+    fn a_folder_that_openssh_cannot_name_is_refused() {
+        let places = Places::new("/home/a\"b".into(), "/home/a\"b/.config".into());
+        assert!(include_line(&places).unwrap_err().to_string().contains("XDG_CONFIG_HOME"));
+    }
+}

@@ -1,0 +1,31 @@
+//! When a DevServer is suspended that may be: never without a warning, and as announced unless things changed.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::later;
+use crate::api::{Suspension, SuspensionReason};
+
+/// A reason to suspend it.
+pub(super) struct Plan {
+    /// When it would be, whether anybody was warned or not.
+    pub(super) base: Timestamp,
+    pub(super) reason: SuspensionReason,
+    /// The reason in words that hold until then.
+    pub(super) message: String,
+    /// The least between the warning and the deed.
+    pub(super) notice: Duration,
+    /// How long before it is announced.
+    pub(super) window: Duration,
+}
+
+impl Plan {
+    /// When it will be. What comes about all of a sudden, by a changed setting or an operator that was away, waits until
+    /// the warning could be read.
+    pub(super) fn at(&self, announced: Option<&Suspension>, now: Timestamp) -> Timestamp {
+        let noticed = later(now, self.notice);
+        let announced = announced.filter(|announced| announced.reason == self.reason);
+        self.base.max(announced.map_or(noticed, |announced| announced.time.0.min(noticed)))
+    }
+}

@@ -1,0 +1,59 @@
+//! Where the home is kept, and where it is mounted. The schema says the same; not every API server looks at it.
+
+use super::{HomeVolume, Invalid, ResolvedHome, can_mount};
+use crate::api::Home;
+use crate::operator::Config;
+
+/// `gid` is the group that the owner's programs run as, if she says so.
+pub(super) fn resolve(home: Home, gid: Option<i64>, config: &Config) -> Result<ResolvedHome, Invalid> {
+    let Home { size, storage_class, existing_claim, ephemeral, mount_path } = home;
+    let mount_path = mount_path.unwrap_or_else(|| config.home_mount_path.clone());
+    if !can_mount(&mount_path) {
+        return Err(Invalid::MountPath(mount_path));
+    }
+    let says_what_is_made = size.is_some() || storage_class.is_some();
+    let volume = match (existing_claim, ephemeral) {
+        (Some(_), true) => return Err(Invalid::Home("ephemeral goes with no existingClaim")),
+        (_, true) if says_what_is_made => return Err(Invalid::Home("ephemeral goes with no size or storageClass")),
+        (Some(_), false) if says_what_is_made => {
+            return Err(Invalid::Home("existingClaim has its own size and storageClass"));
+        }
+        (None, true) => HomeVolume::Ephemeral,
+        (Some(claim), false) => HomeVolume::Existing(claim),
+        (None, false) => HomeVolume::Own { size: size.unwrap_or_else(|| config.home_size.clone()), storage_class },
+    };
+    Ok(ResolvedHome { volume, mount_path, group: gid.unwrap_or(config.home_group) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::tests::config;
+    use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+    #[test]
+    fn a_home_is_one_of_three_kinds() {
+        let existing = || Home { existing_claim: Some("mine".to_owned()), ..Home::default() };
+        let ephemeral = || Home { ephemeral: true, ..Home::default() };
+        let volume = |home| resolve(home, None, &config()).unwrap().volume;
+        assert_eq!(volume(existing()), HomeVolume::Existing("mine".to_owned()));
+        assert_eq!(volume(ephemeral()), HomeVolume::Ephemeral);
+        let size = || Some(Quantity("1Gi".to_owned()));
+        let class = || Some("fast".to_owned());
+        for mixed in [
+            Home { ephemeral: true, ..existing() },
+            Home { size: size(), ..existing() },
+            Home { storage_class: class(), ..existing() },
+            Home { size: size(), ..ephemeral() },
+            Home { storage_class: class(), ..ephemeral() },
+        ] {
+            assert!(matches!(resolve(mixed, None, &config()), Err(Invalid::Home(_))));
+        }
+    }
+
+    #[test]
+    fn the_owners_group_may_write_in_it() {
+        assert_eq!(resolve(Home::default(), None, &config()).unwrap().group, 1000);
+        assert_eq!(resolve(Home::default(), Some(4711), &config()).unwrap().group, 4711);
+    }
+}

@@ -1,0 +1,194 @@
+//! `spec.roleRefs` of a user → role bindings in her namespace. The API server guards against escalation: it refuses a
+//! binding of a role whose rights the operator neither holds nor may `bind`, and that refusal is told.
+
+use k8s_openapi::api::rbac::v1::{RoleBinding, RoleRef, Subject};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams};
+use kube::core::Status;
+use kube::{Api, Client, ResourceExt};
+
+use crate::api::user::{RoleKind, UserRoleRef};
+use crate::api::{DevServerUser, conditions, names};
+
+/// What became of the role references of a user.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Outcome {
+    /// There are none.
+    None,
+    /// All are bound.
+    Bound,
+    /// Some are not, and why.
+    Refused(Vec<String>),
+}
+
+impl Outcome {
+    /// Why some are not bound, in a sentence.
+    pub(super) fn message(&self) -> Option<String> {
+        match self {
+            Self::None | Self::Bound => None,
+            Self::Refused(reasons) => Some(reasons.join("; ")),
+        }
+    }
+
+    /// Puts the condition right.
+    pub(super) fn tell(&self, all: &mut Vec<Condition>, generation: Option<i64>, now: Time) {
+        let (holds, reason) = match self {
+            Self::None => return all.retain(|condition| condition.type_ != conditions::ROLES_BOUND),
+            Self::Bound => (true, "Bound"),
+            Self::Refused(_) => (false, "Refused"),
+        };
+        let message = self.message().unwrap_or_default();
+        conditions::set(all, conditions::condition(conditions::ROLES_BOUND, holds, reason, &message, generation, now));
+    }
+}
+
+/// Binds what the spec lists, and takes back what it lists no more. Users without any cost no call.
+pub(super) async fn bind(client: &Client, user: &DevServerUser) -> Result<Outcome, kube::Error> {
+    let wanted = &user.spec.role_refs;
+    let had = user
+        .status
+        .as_ref()
+        .is_some_and(|status| status.conditions.iter().any(|condition| condition.type_ == conditions::ROLES_BOUND));
+    if wanted.is_empty() && !had {
+        return Ok(Outcome::None);
+    }
+    let name = user.name_any();
+    let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), &names::namespace(&name));
+    let of_these = format!("{ROLE_REF_LABEL}=true,{}={}", names::MANAGED_BY_LABEL, names::MANAGED_BY);
+    for bound in bindings.list(&ListParams::default().labels(&of_these)).await? {
+        if !wanted.iter().any(|role| binding_name(role) == bound.name_any()) {
+            gone(bindings.delete(&bound.name_any(), &DeleteParams::default()).await)?;
+        }
+    }
+    let mut refused = Vec::new();
+    for role in wanted {
+        let params = PatchParams::apply(names::FIELD_MANAGER).force();
+        match bindings.patch(&binding_name(role), &params, &Patch::Apply(binding(&name, role))).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 404 | 422) => {
+                refused.push(refusal(role, &status));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(match (wanted.is_empty(), refused.is_empty()) {
+        (true, _) => Outcome::None,
+        (false, true) => Outcome::Bound,
+        (false, false) => Outcome::Refused(refused),
+    })
+}
+
+fn gone<T>(deleted: Result<T, kube::Error>) -> Result<(), kube::Error> {
+    match deleted {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn binding(user: &str, role: &UserRoleRef) -> RoleBinding {
+    let labels = [(names::USER_LABEL, user), (names::MANAGED_BY_LABEL, names::MANAGED_BY), (ROLE_REF_LABEL, "true")];
+    RoleBinding {
+        metadata: ObjectMeta {
+            name: Some(binding_name(role)),
+            namespace: Some(names::namespace(user)),
+            labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+            ..ObjectMeta::default()
+        },
+        role_ref: RoleRef {
+            api_group: "rbac.authorization.k8s.io".to_owned(),
+            kind: kind(role).to_owned(),
+            name: role.name.clone(),
+        },
+        subjects: Some(vec![Subject {
+            kind: "ServiceAccount".to_owned(),
+            name: names::service_account(user).to_owned(),
+            namespace: Some(names::namespace(user)),
+            api_group: None,
+        }]),
+    }
+}
+
+/// The role is in the name, for a binding's role cannot change.
+fn binding_name(role: &UserRoleRef) -> String {
+    format!("dev-user:{}:{}", kind(role).to_lowercase(), role.name)
+}
+
+fn kind(role: &UserRoleRef) -> &'static str {
+    match role.kind {
+        RoleKind::Role => "Role",
+        RoleKind::ClusterRole => "ClusterRole",
+    }
+}
+
+fn refusal(role: &UserRoleRef, status: &Status) -> String {
+    let (kind, name) = (kind(role), &role.name);
+    let said = &status.message;
+    if status.code == 404 || said.contains(&format!("\"{name}\" not found")) {
+        return format!("{kind} {name} is not bound: there is none");
+    }
+    if let Some((_, rules)) = said.split_once("attempting to grant RBAC permissions not currently held:") {
+        let resource = format!("{}s", kind.to_lowercase());
+        let rules: Vec<&str> = rules.split('\n').map(str::trim).filter(|rule| !rule.is_empty()).collect();
+        return format!(
+            "{kind} {name} is not bound: the operator may not hand out {}; to let it, add {name} to the resourceNames of \
+             the rule with `bind` on {resource} in ClusterRole bastion-operator",
+            rules.join(" ")
+        );
+    }
+    format!("{kind} {name} is not bound: {said}")
+}
+
+/// Label of what is bound here, beside the one binding that every user has.
+const ROLE_REF_LABEL: &str = "devserver.io/role-ref";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role(kind: RoleKind, name: &str) -> UserRoleRef {
+        UserRoleRef { kind, name: name.to_owned() }
+    }
+
+    fn told(code: u16, said: &str) -> String {
+        refusal(&role(RoleKind::ClusterRole, "trainer"), &Status::failure(said, "Forbidden").with_code(code))
+    }
+
+    #[test]
+    fn a_binding_is_for_her_account_in_her_namespace() {
+        let binding = binding("alice", &role(RoleKind::Role, "a.b"));
+        assert_eq!(binding.metadata.name.as_deref(), Some("dev-user:role:a.b"));
+        assert_eq!(binding.metadata.namespace.as_deref(), Some("dev-alice"));
+        assert_eq!((binding.role_ref.kind.as_str(), binding.role_ref.name.as_str()), ("Role", "a.b"));
+        let subject = &binding.subjects.unwrap()[0];
+        assert_eq!((subject.name.as_str(), subject.namespace.as_deref()), ("alice", Some("dev-alice")));
+    }
+
+    #[test]
+    fn what_the_operator_may_not_hand_out_is_told_with_the_rule() {
+        let said = "rolebindings.rbac.authorization.k8s.io \"dev-user:clusterrole:trainer\" is forbidden: user \
+                    \"system:serviceaccount:bastion:bastion-operator\" (groups=[\"system:authenticated\"]) is attempting to \
+                    grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\"]}";
+        assert_eq!(
+            told(403, said),
+            "ClusterRole trainer is not bound: the operator may not hand out {APIGroups:[\"\"], Resources:[\"secrets\"], \
+             Verbs:[\"get\"]}; to let it, add trainer to the resourceNames of the rule with `bind` on clusterroles in \
+             ClusterRole bastion-operator"
+        );
+        let missing = "clusterroles.rbac.authorization.k8s.io \"trainer\" not found";
+        assert_eq!(told(404, missing), "ClusterRole trainer is not bound: there is none");
+        assert_eq!(told(403, "no"), "ClusterRole trainer is not bound: no");
+    }
+
+    #[test]
+    fn the_condition_goes_with_the_last_role() {
+        let mut all = Vec::new();
+        let now = || Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH);
+        Outcome::Refused(vec!["a".to_owned(), "b".to_owned()]).tell(&mut all, Some(1), now());
+        assert_eq!((all[0].status.as_str(), all[0].message.as_str()), ("False", "a; b"));
+        Outcome::Bound.tell(&mut all, Some(2), now());
+        assert_eq!((all.len(), all[0].status.as_str()), (1, "True"));
+        Outcome::None.tell(&mut all, Some(3), now());
+        assert!(all.is_empty());
+    }
+}

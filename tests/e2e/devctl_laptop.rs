@@ -1,0 +1,462 @@
+//! `devctl` on a laptop: a home folder with nothing in it but a key, and the product.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::harness::{
+    Agent, Finished, Laptop, Product, Replica, Terminal, User, certify, eventually, keygen, public, skip_unless, within,
+};
+
+const DEVCTL: &str = env!("CARGO_BIN_EXE_devctl");
+
+/// A laptop on which nothing of the bastion is known.
+struct Desk {
+    laptop: Laptop,
+    bastion: String,
+}
+
+impl Desk {
+    fn new(user: &User, replica: &Replica) -> Self {
+        let laptop = Laptop::new(user, replica);
+        let desk = Self { laptop, bastion: format!("{}@127.0.0.1:{}", user.name(), replica.port()) };
+        desk.laptop.write(".ssh/known_hosts", "");
+        desk.laptop.write(".ssh/config", "");
+        let key = desk.read("key");
+        desk.laptop.write(".ssh/id_ed25519", key);
+        desk
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.laptop.path(name)).unwrap_or_default()
+    }
+
+    /// Without a terminal: whoever runs the tests may sit at one.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let words = [&["--wait", DEVCTL], arguments].concat();
+        let mut command = self.laptop.command("/usr/bin/setsid", &words);
+        command.env_remove("XDG_CONFIG_HOME").stdin(Stdio::null());
+        command
+    }
+
+    /// Lets OpenSSH log in: it looks for keys and known hosts in the home folder of passwd(5), whatever HOME says.
+    fn openssh(&self) -> String {
+        let (key, known) = (self.laptop.path("key"), self.laptop.path(".ssh/known_hosts"));
+        format!(
+            "Host *\n  IdentityFile {}\n  IdentityAgent none\n  UserKnownHostsFile {}\n  BatchMode yes\n",
+            key.display(),
+            known.display()
+        )
+    }
+
+    async fn devctl(&self, arguments: &[&str]) -> Finished {
+        Self::finish(self.command(arguments)).await
+    }
+
+    async fn finish(mut command: Command) -> Finished {
+        let start = std::time::Instant::now();
+        let child = command.spawn().expect("it was built");
+        let output = within(crate::harness::LIMIT, "the end of devctl", child.wait_with_output()).await;
+        Finished::of(output.expect("it is our child"), start.elapsed())
+    }
+
+    /// At a terminal of this laptop.
+    fn terminal(&self, arguments: &[&str]) -> Terminal {
+        let mut command = pty_process::Command::new(DEVCTL).args(arguments).current_dir(self.laptop.path(""));
+        command = command.env("HOME", self.laptop.path("")).env("TERM", "xterm-256color").kill_on_drop(true);
+        command = command.env_remove("XDG_CONFIG_HOME").env_remove("SSH_AUTH_SOCK").env_remove("NO_COLOR");
+        Terminal::start(command, 30, 100)
+    }
+
+    async fn logs_in(&self) {
+        self.devctl(&["login", "--accept-new", &self.bastion]).await.exits(0);
+    }
+}
+
+#[tokio::test]
+async fn a_login_makes_the_bastion_known() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let desk = Desk::new(&alice, product.front());
+    desk.devctl(&["list"]).await.exits(1).says("devctl login");
+
+    let refused = desk.devctl(&["login", &desk.bastion]).await;
+    refused.exits(255).says("is not known here").says("SHA256:").says("--accept-new");
+    assert_eq!(desk.read(".ssh/known_hosts"), "");
+    assert!(!desk.laptop.path(".config/devctl/config.toml").exists());
+
+    let login = desk.devctl(&["login", "--accept-new", &desk.bastion]).await;
+    login.exits(0).says("is known from now on");
+    assert!(login.text().contains(alice.name()) && login.text().contains("devctl list"), "{}", login.text());
+    let known = std::fs::read_to_string(product.front().known_hosts()).expect("it was written");
+    let key = |line: &str| line.split_whitespace().take(3).map(str::to_owned).collect::<Vec<_>>();
+    let keys: Vec<_> = desk.read(".ssh/known_hosts").lines().map(key).collect();
+    assert!(known.lines().map(key).any(|line| line == keys[0]), "OpenSSH knows it, too: {keys:?}");
+    desk.devctl(&["login", &desk.bastion]).await.exits(0).says_exactly("");
+}
+
+#[tokio::test]
+async fn the_bastion_answers_verbs() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    let desk = Desk::new(&alice, product.front());
+    desk.logs_in().await;
+    desk.devctl(&["list", "-o", "name"]).await.exits(0).prints("dev\n");
+    let list = desk.devctl(&["list", "-o", "json"]).await;
+    let list: Value = serde_json::from_str(&list.text()).expect("it is JSON");
+    assert_eq!(list["items"][0]["metadata"]["name"], "dev");
+    desk.devctl(&["no-such-verb"]).await.exits(2).says("no-such-verb").prints("");
+    desk.devctl(&["exec", "dev", "--", "sh", "-c", "echo \"$1\"; exit 7", "sh", "it's  here"])
+        .await
+        .exits(7)
+        .prints("it's  here\n");
+    // Whoever has read enough is no error.
+    let script = format!("{DEVCTL} list | head -0");
+    desk.laptop.run("sh", &["-c", &script]).await.exits(0).says_exactly("");
+}
+
+#[tokio::test]
+async fn a_changed_host_key_is_refused() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let desk = Desk::new(&alice, product.front());
+    desk.logs_in().await;
+    let other = keygen(product.folder(), &format!("{}-other", alice.name()), "ed25519");
+    let other = public(&other);
+    desk.laptop.write(".ssh/known_hosts", format!("[127.0.0.1]:{} {other}", product.front().port()));
+    for words in [&["list"][..], &["login", "--accept-new", &desk.bastion]] {
+        let refused = desk.devctl(words).await;
+        refused
+            .exits(255)
+            .prints("")
+            .says("REMOTE HOST IDENTIFICATION HAS CHANGED")
+            .says("known_hosts line 1")
+            .says("ssh-keygen -R");
+    }
+    assert_eq!(desk.read(".ssh/known_hosts").lines().count(), 1);
+}
+
+#[tokio::test]
+async fn keys_come_from_where_openssh_has_them() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let desk = Desk::new(&alice, product.front());
+    desk.logs_in().await;
+    std::fs::remove_file(desk.laptop.path(".ssh/id_ed25519")).expect("it is there");
+    desk.devctl(&["list"]).await.exits(255).says("you have no SSH key").says("ssh-keygen");
+
+    let agent = Agent::start().await;
+    agent.add(alice.key());
+    let mut with_agent = desk.command(&["list"]);
+    with_agent.env("SSH_AUTH_SOCK", agent.socket());
+    Desk::finish(with_agent).await.exits(0);
+
+    let alias = format!("Host front\n HostName 127.0.0.1\n Port {}\n IdentityFile ~/key\n", product.front().port());
+    desk.laptop.write(".ssh/config", alias);
+    desk.devctl(&["login", &format!("{}@front", alice.name())]).await.exits(0).says_exactly("");
+    desk.devctl(&["list"]).await.exits(0);
+
+    let stranger = keygen(product.folder(), &format!("{}-stranger", alice.name()), "ed25519");
+    let stranger = stranger.to_str().expect("a plain name");
+    let refused = desk.devctl(&["login", "--identity", stranger, &desk.bastion]).await;
+    refused.exits(255).says("does not let").says("SHA256:").says("stranger");
+}
+
+#[tokio::test]
+async fn a_key_with_a_passphrase_needs_a_terminal_or_an_agent() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let desk = Desk::new(&alice, product.front());
+    desk.logs_in().await;
+    let file = desk.laptop.path(".ssh/id_ed25519");
+    let locked =
+        desk.laptop.run("ssh-keygen", &["-q", "-p", "-N", "secret", "-f", file.to_str().expect("plain")]).await;
+    locked.exits(0);
+    desk.devctl(&["list"]).await.exits(255).says("has a passphrase").says("ssh-add");
+
+    let mut terminal = desk.terminal(&["list", "-o", "name"]);
+    terminal.shows("Passphrase of ~/.ssh/id_ed25519").await;
+    terminal.types("wrong\r").await;
+    terminal.shows("this is not the passphrase").await;
+    terminal.types("secret\r").await;
+    terminal.exits(0).await;
+    assert!(!terminal.rows().iter().any(|row| row.contains("secret")));
+}
+
+#[tokio::test]
+async fn ssh_finds_devservers_by_their_names_and_forgets_them() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.add_devserver("second").await;
+    let desk = Desk::new(&alice, product.front());
+    desk.logs_in().await;
+    let before = "# mine\nHost elsewhere\n  Port 7";
+    desk.laptop.write(".ssh/config", before);
+    std::fs::set_permissions(desk.laptop.path(".ssh/config"), std::fs::Permissions::from_mode(0o640)).expect("ours");
+    desk.devctl(&["config", "ssh", "show"])
+        .await
+        .exits(0)
+        .prints("disabled: `devctl config ssh enable` makes `ssh NAME.dev` lead to your DevServers\n");
+    for _ in 0..2 {
+        desk.devctl(&["config", "ssh", "enable", "--yes"]).await.exits(0);
+    }
+    let config = desk.read(".ssh/config");
+    assert!(config.starts_with("Include \"") && config.ends_with(before), "{config}");
+    assert_eq!(config.matches("Include").count(), 1);
+    let mode = std::fs::metadata(desk.laptop.path(".ssh/config")).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+    let shown = desk.devctl(&["config", "ssh", "show"]).await;
+    assert!(shown.text().contains("@cert-authority"), "{}", shown.text());
+
+    desk.laptop.write(".ssh/config", format!("{config}\n{}", desk.openssh()));
+    desk.laptop.run("ssh", &["second.dev", "echo in; exit 3"]).await.exits(3).prints("in\n");
+    desk.laptop.run("ssh", &["dev.dev", "hostname >/dev/null; echo in"]).await.exits(0).prints("in\n");
+    desk.laptop.write("file", "carried");
+    desk.laptop.run("scp", &["-q", "file", "second.dev:copy"]).await.exits(0);
+    desk.laptop.run("ssh", &["second.dev", "cat copy"]).await.prints("carried");
+    desk.laptop.run("ssh", &["nope.dev", "true"]).await.exits(255).says("you have no DevServer `nope`");
+    // Hosts of the Internet stay what they are.
+    let elsewhere = desk.laptop.run("ssh", &["-G", "git.example.dev"]).await;
+    assert!(!elsewhere.text().contains("proxyjump"), "{}", elsewhere.text());
+
+    desk.laptop.write(".ssh/config", &config);
+    desk.devctl(&["config", "ssh", "disable"]).await.exits(0);
+    assert_eq!(desk.read(".ssh/config"), before);
+    assert!(!desk.laptop.path(".config/devctl/ssh_config").exists());
+    assert!(!desk.laptop.path(".config/devctl/known_hosts").exists());
+}
+
+#[tokio::test]
+async fn openssh_takes_over_where_it_is_better() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.add_devserver("second").await;
+    let desk = Desk::new(&alice, product.front());
+    desk.logs_in().await;
+    desk.laptop.write(".ssh/config", desk.openssh());
+    desk.devctl(&["ssh", "second", "--", "echo in; exit 3"]).await.exits(3).prints("in\n");
+    desk.devctl(&["ssh", "second", "echo", "in"]).await.exits(0).prints("in\n");
+    desk.laptop.write("file", "carried");
+    desk.devctl(&["cp", "file", "second:copy"]).await.exits(0);
+    desk.devctl(&["cp", "second:copy", "back"]).await.exits(0);
+    assert_eq!(desk.read("back"), "carried");
+    // Without it, devctl is an SSH client itself.
+    let mut alone = desk.command(&["ssh", "second", "--", "cat copy; exit 4"]);
+    alone.env("PATH", "/nonexistent");
+    Desk::finish(alone).await.exits(4).prints("carried");
+    let mut copy = desk.command(&["cp", "file", "second:copy"]);
+    copy.env("PATH", "/nonexistent");
+    Desk::finish(copy).await.exits(1).says("scp is not installed").says("install");
+}
+
+#[tokio::test]
+async fn a_forward_makes_a_port_local() {
+    let product = Product::shared().await;
+    skip_unless!(crate::harness::has_agents(), "pods without the agent forward nothing");
+    let alice = product.user("alice").await;
+    let desk = Desk::new(&alice, product.front());
+    desk.logs_in().await;
+    desk.laptop.write(".ssh/config", desk.openssh());
+    alice.is_running().await;
+    let port = crate::harness::free_port();
+    let mut forward = desk.laptop.command(DEVCTL, &["forward", "dev", &format!("{port}:9")]);
+    let mut child = forward.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it was built");
+    eventually("the local port", async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()).await;
+    child.kill().await.expect("it is our child");
+}
+
+#[tokio::test]
+async fn the_doctor_names_what_is_wrong_and_its_cure() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let desk = Desk::new(&alice, product.front());
+    let report = async |words: &[&str]| {
+        let finished = desk.devctl(words).await;
+        let checks: Vec<Value> = serde_json::from_str(&finished.text()).expect("it is JSON");
+        let state = move |name: &str| {
+            let check = checks.iter().find(|check| check["name"] == name);
+            check.map(|check| check["state"].as_str().expect("a word").to_owned()).unwrap_or_default()
+        };
+        (finished, state)
+    };
+    let doctor = ["doctor", "-o", "json"];
+    let (finished, state) = report(&doctor).await;
+    finished.exits(1);
+    assert_eq!(state("settings"), "failed");
+
+    desk.logs_in().await;
+    let (finished, state) = report(&doctor).await;
+    finished.exits(0);
+    assert_eq!(finished.text().matches("\"settings\"").count(), 1);
+    for name in ["settings", "name", "port", "host key", "server", "keys", "login", "forwarding"] {
+        assert_eq!(state(name), "ok", "{name}: {}", finished.text());
+    }
+    assert_eq!(state("DevServer"), "note", "asking makes none: {}", finished.text());
+    alice.is_running().await;
+    let (finished, state) = report(&doctor).await;
+    finished.exits(0);
+    assert_eq!(state("DevServer"), "ok", "{}", finished.text());
+
+    std::fs::remove_file(desk.laptop.path(".ssh/id_ed25519")).expect("it is there");
+    let (finished, state) = report(&doctor).await;
+    finished.exits(1);
+    assert_eq!((state("host key"), state("keys"), state("login")), ("ok".into(), "failed".into(), "failed".into()));
+    let settings = desk.read(".config/devctl/config.toml");
+    desk.laptop.write(".config/devctl/config.toml", settings.replace("127.0.0.1", "nowhere.invalid"));
+    desk.devctl(&["doctor"]).await.exits(1).says_exactly("");
+    let (_, state) = report(&doctor).await;
+    assert_eq!((state("name"), state("port")), ("failed".into(), String::new()));
+}
+
+#[tokio::test]
+async fn somebody_at_a_terminal_is_asked_and_sees_one() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    let desk = Desk::new(&alice, product.front());
+    let mut login = desk.terminal(&["login", &desk.bastion]);
+    login.shows("Is it the one").await;
+    login.types("no\r").await;
+    login.exits(255).await;
+    assert_eq!(desk.read(".ssh/known_hosts"), "");
+    let mut login = desk.terminal(&["login", &desk.bastion]);
+    login.shows("Is it the one").await;
+    login.types("yes\r").await;
+    login.shows("logged in to").await;
+    login.exits(0).await;
+
+    let wait = "stty size; until [ \"$(stty size)\" = \"40 90\" ]; do sleep 0.1; done; echo resized; read line; exit 6";
+    let mut shell = desk.terminal(&["exec", "dev", "--", "sh", "-c", wait]);
+    shell.shows_row("30 100").await;
+    shell.resize(40, 90);
+    shell.shows_row("resized").await;
+    shell.types("\r").await;
+    shell.exits(6).await;
+
+    let mut watch = desk.terminal(&["list", "--watch"]);
+    watch.shows("dev ").await;
+    watch.types("\x03").await;
+    watch.ends().await;
+}
+
+#[tokio::test]
+async fn shells_complete_names() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.add_devserver("second").await;
+    let desk = Desk::new(&alice, product.front());
+    let folder = std::path::Path::new(DEVCTL).parent().expect("it is in a folder").display();
+    let script = |words: &str, at: usize| {
+        format!(
+            "PATH={folder}:$PATH; eval \"$(devctl completion bash)\"; COMP_WORDS=({words}); COMP_CWORD={at}; COMP_TYPE=9; \
+             _clap_complete_devctl devctl \"${{COMP_WORDS[{at}]}}\" ''; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        )
+    };
+    let complete = async |words: &str, at: usize| desk.laptop.run("bash", &["-c", &script(words, at)]).await;
+    // Whoever is not logged in gets no names, and no complaints in her line.
+    complete("devctl suspend se", 2).await.prints("\n").says_exactly("");
+    desk.logs_in().await;
+    complete("devctl suspend se", 2).await.prints("second\n").says_exactly("");
+    complete("devctl ssh s", 2).await.prints("second\n");
+    let verbs = complete("devctl l", 1).await.text();
+    assert!(verbs.contains("login") && verbs.contains("list"), "{verbs}");
+    for shell in ["zsh", "fish"] {
+        assert!(desk.devctl(&["completion", shell]).await.exits(0).text().contains("devctl"));
+    }
+}
+
+#[tokio::test]
+async fn an_administrator_asks_the_cluster() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    let desk = Desk::new(&alice, product.front());
+    let kubeconfig = product.kubeconfig().to_str().expect("a plain name");
+    let namespace = alice.namespace();
+    let asked = async |words: &[&str]| {
+        desk.devctl(&[&["--kubeconfig", kubeconfig, "--namespace", &namespace], words].concat()).await
+    };
+    asked(&["list", "-o", "name"]).await.exits(0).prints("dev\n");
+    asked(&["describe", "nope"]).await.exits(3).says("nope");
+    asked(&["exec", "dev", "--", "true"]).await.exits(2).says("through the bastion");
+    asked(&["doctor"]).await.exits(2).says("--context");
+}
+
+#[test]
+fn what_there_is_is_told_without_a_bastion() {
+    let devctl = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(DEVCTL);
+        command
+            .args(arguments)
+            .env("HOME", "/nonexistent")
+            .env_remove("XDG_CONFIG_HOME")
+            .output()
+            .expect("it was built")
+    };
+    let text = |output: &std::process::Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    for words in [&["--help"][..], &["help"]] {
+        let help = devctl(words);
+        assert_eq!(help.status.code(), Some(0));
+        for verb in ["login", "doctor", "list", "create", "Exit status"] {
+            assert!(text(&help).contains(verb), "{verb} is not in {}", text(&help));
+        }
+    }
+    assert!(text(&devctl(&["create", "--help"])).contains("--flavor"));
+    assert!(text(&devctl(&["help", "login"])).contains("--accept-new"));
+    assert_eq!(devctl(&[]).status.code(), Some(2));
+    assert_eq!(devctl(&["login"]).status.code(), Some(2));
+    assert_eq!(devctl(&["list"]).status.code(), Some(1));
+    assert_eq!(text(&devctl(&["version"])), format!("devctl {}\n", env!("CARGO_PKG_VERSION")));
+    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+    assert_eq!(devctl(&["man", folder.path().to_str().expect("plain")]).status.code(), Some(0));
+    assert!(folder.path().join("devctl-login.1").exists() && folder.path().join("devctl-list.1").exists());
+}
+
+/// `ssh-keygen`'s certificates of hosts and of users, and a host key of another kind than the first.
+#[tokio::test]
+async fn certificates_are_worth_what_they_are_to_openssh() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+    let file = |name: &str| folder.path().join(name);
+    let (ca, ecdsa) = (keygen(folder.path(), "ca", "ed25519"), keygen(folder.path(), "ecdsa", "ecdsa"));
+    let rsa = keygen(folder.path(), "rsa", "rsa");
+    std::fs::write(file("first.pub"), product.serve(&[]).await.host_key()).expect("the folder is ours");
+    for key in [&file("first"), &ecdsa] {
+        certify(&ca, key, &["-h", "-n", "127.0.0.1"]);
+    }
+    certify(&ca, &rsa, &["-n", alice.name()]);
+    let settings = [
+        format!("ssh.further_host_keys=[\"{}\"]", ecdsa.display()),
+        format!(
+            "ssh.host_certificates=[\"{}\",\"{}\"]",
+            file("first-cert.pub").display(),
+            file("ecdsa-cert.pub").display()
+        ),
+        format!("identity.trusted_user_ca_keys=[\"{}\"]", ca.with_extension("pub").display()),
+    ];
+    let replica = product.serve(&settings.each_ref().map(String::as_str)).await;
+    alice.is_known_at(&replica).await;
+    let desk = Desk::new(&alice, &replica);
+    let name = format!("[127.0.0.1]:{}", replica.port());
+    // Of several host keys the one that is known is asked for.
+    desk.laptop.write(".ssh/known_hosts", format!("{name} {}", public(&ecdsa)));
+    desk.devctl(&["login", &desk.bastion]).await.exits(0).says_exactly("");
+    desk.laptop.write(".ssh/known_hosts", format!("@cert-authority {name} {}", public(&ca)));
+    desk.devctl(&["list"]).await.exits(0);
+    desk.laptop.write(".ssh/known_hosts", format!("@revoked * {}", public(&ecdsa)));
+    desk.devctl(&["list"]).await.exits(255);
+
+    desk.laptop.write(".ssh/known_hosts", format!("@cert-authority {name} {}", public(&ca)));
+    let key = rsa.to_str().expect("a plain name");
+    desk.devctl(&["login", "--identity", key, &desk.bastion]).await.exits(0);
+    desk.devctl(&["list"]).await.exits(0);
+    certify(&ca, &rsa, &["-n", alice.name(), "-V", "20200101:20200102"]);
+    desk.devctl(&["list"]).await.exits(255).says("does not let");
+    desk.devctl(&["doctor", "-o", "json"]).await.exits(1);
+    let report = desk.devctl(&["doctor"]).await.text();
+    assert!(report.contains("expired 2020-01-02"), "{report}");
+}
