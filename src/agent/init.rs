@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, set_child_subreaper, wait};
 use tokio::process::ChildStdout;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
@@ -23,6 +23,8 @@ pub async fn init(command: &[OsString]) -> io::Result<i32> {
     let mut died = signal(SignalKind::child())?;
     let mut ended = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
+    // As process 1 of a PID namespace it is so anyhow. Elsewhere, what a session left to go on stays the pod's by this.
+    let _ = set_child_subreaper(Some(getpid()));
     let mut server = Some(start_server()?);
     let mut startup = Startup::begin();
     let deadline = Instant::now() + startup::LIMIT;

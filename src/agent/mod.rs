@@ -18,6 +18,7 @@ mod server;
 mod sftp;
 mod socket;
 mod startup;
+pub mod usage;
 
 pub use connect::connect;
 pub use init::init;

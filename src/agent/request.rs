@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::usage::Activity;
+use super::usage::History;
+
 /// The first message of a stream that the bastion opens. What it asks for is answered with [`News`].
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub enum Request {
@@ -16,6 +19,8 @@ pub enum Request {
     Listen(Listen),
     /// How the pod is used.
     Activity,
+    /// The same, and how it was in the last hour.
+    History,
 }
 
 /// The first message of a stream that the agent opens: a listener has accepted a connection, whose data is the stream's.
@@ -165,25 +170,12 @@ pub enum News {
     Listening(u16),
     /// How the pod is used. The last.
     Activity(Activity),
+    /// And how it was in the last hour. The last.
+    History(History),
     /// In words for the user. The last.
     NotStarted(String),
     /// How the program ended. The last.
     Exited(Exit),
-}
-
-/// How the pod is used: by everybody, and whatever carried it.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Activity {
-    /// For how many seconds no session has sent anything to its program; none if none ever did.
-    pub input_seconds: Option<u64>,
-    /// The same of what sessions' programs write.
-    pub output_seconds: Option<u64>,
-    /// The same of what goes over forwarded connections.
-    pub forwarded_seconds: Option<u64>,
-    /// Sessions' programs that run, shells that nobody looks at included.
-    pub programs: u32,
-    /// Connections that are forwarded.
-    pub forwards: u32,
 }
 
 /// How a program ended.

@@ -41,6 +41,8 @@ pub async fn serve() -> io::Result<()> {
         tasks: TaskTracker::new(),
     };
     let mut ended = signal(SignalKind::terminate())?;
+    let account = server.account.clone();
+    let _watching = AbortOnDropHandle::new(tokio::spawn(async move { activity::watch(&account).await }));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -129,12 +131,19 @@ impl Server {
     async fn serve(&self, request: &[u8], carrier: &Carrier, stream: Stream) {
         match carrier::parse(request) {
             Ok(Request::Program(request)) => {
+                activity::session();
                 program::run(request, &self.shells, &self.account, carrier, stream).await;
             }
-            Ok(Request::Shells(request)) => self.shells.serve(request, carrier, stream).await,
+            Ok(Request::Shells(request)) => {
+                activity::session();
+                self.shells.serve(request, carrier, stream).await;
+            }
             Ok(Request::Connect(address)) => forward::connect(address, stream).await,
             Ok(Request::Activity) => {
                 let _ = stream.sender.send(Message::control(&News::Activity(activity::report())));
+            }
+            Ok(Request::History) => {
+                let _ = stream.sender.send(Message::control(&News::History(activity::history())));
             }
             Ok(Request::Listen(request)) => forward::listen(request, carrier, stream).await,
             Err(_) => {} // A younger bastion's: the dropped stream says no.

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{EnvVar, LastEnd, Lifecycle, Share, StartStep, Suspension, Volume};
+use super::{Activity, EnvVar, LastEnd, Lifecycle, Share, StartStep, Suspension, Volume};
 
 /// A development server: a pod with a home that outlives it. Its owner enters it with `ssh USER+NAME@bastion`.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -25,6 +25,8 @@ use super::{EnvVar, LastEnd, Lifecycle, Share, StartStep, Suspension, Volume};
     printcolumn = r#"{"name":"Image","type":"string","jsonPath":".spec.image"}"#,
     printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.message","priority":1}"#,
+    printcolumn = r#"{"name":"In Use","type":"string","jsonPath":".status.activity.awake","priority":1}"#,
+    printcolumn = r#"{"name":"Last Use","type":"date","jsonPath":".status.activity.lastUseTime","priority":1}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[x_kube(validation = Rule::new(
@@ -175,7 +177,8 @@ pub struct DevServerStatus {
     /// Whether bastion-agent runs in that pod. Without it sessions are plain execs: no sftp, no forwards.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub agent: bool,
-    /// How its pod is used. The SSH server writes it while anybody is in, once a minute at most.
+    /// How its pod is used, as the pod's agent measures it. The SSH server writes it: once a minute at most, and every few
+    /// minutes while it looks at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activity: Option<Activity>,
     /// When it was last made or woken; its time to live counts from here.
@@ -203,27 +206,6 @@ pub struct DevServerStatus {
     /// `Ready`: sessions can enter. `StartupScript`: the startup script succeeded, where there is one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-}
-
-/// How a pod with bastion-agent is used.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct Activity {
-    /// When somebody last typed, began a program, or sent something to one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_input_time: Option<Time>,
-    /// When a session's program last wrote something.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_output_time: Option<Time>,
-    /// When something last went over a forwarded connection.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_forward_time: Option<Time>,
-    /// Sessions' programs that run, shells that nobody looks at included.
-    #[serde(default)]
-    pub programs: u32,
-    /// Connections that are forwarded.
-    #[serde(default)]
-    pub forwards: u32,
 }
 
 /// Where a DevServer is in its life.

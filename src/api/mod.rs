@@ -2,6 +2,7 @@
 
 #![expect(unreachable_pub, reason = "KubeSchema repeats each struct inside a function")]
 
+pub mod activity;
 pub mod conditions;
 pub mod devserver;
 pub mod environment;
@@ -14,7 +15,8 @@ pub mod team;
 pub mod user;
 pub mod volume;
 
-pub use devserver::{Activity, DevServer, DevServerSpec, DevServerStatus, Home, Phase, RunAs};
+pub use activity::{Activity, GpuUse};
+pub use devserver::{DevServer, DevServerSpec, DevServerStatus, Home, Phase, RunAs};
 pub use environment::{EnvVar, EnvVarSource, SecretKeyRef};
 pub use flavor::{DevServerFlavor, DevServerFlavorSpec, DevServerFlavorStatus, Schedulable};
 pub use history::{LastEnd, StartStep, StepName};

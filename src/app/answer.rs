@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +13,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{Instrument, info};
 
 use crate::api::names;
-use crate::devctl::{self, Caller, Keyboard, Piece, Request, Streams};
+use crate::devctl::{self, Caller, Keyboard, LastHour, Piece, Request, Streams};
 use crate::identity::Identity;
 use crate::ssh::{Answer, Answered};
 use crate::workspace::{Command, Exit, Output, Process, Program, Target, TerminalSize, Workspaces};
@@ -63,6 +65,7 @@ impl Devctl {
                 colour: shows_colours(command),
                 interrupted: interrupted.clone(),
             },
+            last_hour: Some(last_hour(self.workspaces.clone(), identity.clone())),
         };
         let keyboard = Keyboard::new(is_terminal, lines, interrupted.clone());
         let typing = async move {
@@ -110,6 +113,18 @@ impl Answer for Devctl {
             request => Some(Answered::Here(self.serve(identity, target, request, command))),
         }
     }
+}
+
+/// Her DevServers' agents are asked for her.
+fn last_hour(workspaces: Workspaces, identity: Identity) -> LastHour {
+    Arc::new(move |name| {
+        let (workspaces, identity) = (workspaces.clone(), identity.clone());
+        let ask = async move {
+            let usage = workspaces.usage(&identity, &Target::Named(name)).await;
+            usage.map(|usage| usage.explain(Timestamp::now())).map_err(|error| error.user_message())
+        };
+        ask.boxed()
+    })
 }
 
 async fn run(workspaces: Workspaces, identity: Identity, request: Request, mut caller: Caller) -> devctl::Exit {

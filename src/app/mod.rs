@@ -95,6 +95,10 @@ async fn serve_on(
 
     let authenticator = Authenticator::new(&config.identity, &cache).context("identity")?;
     let workspaces = Workspaces::new(client.clone(), cache, config.workspace, config.provisioning, tasks.clone());
+    tokio::spawn(shutdown.clone().run_until_cancelled_owned({
+        let workspaces = workspaces.clone();
+        async move { workspaces.sample().await }
+    }));
     let answer = answer::Devctl::new(client, workspaces.clone(), tasks.clone());
     let server =
         ssh::Server::new(config.ssh, keys, Arc::new(authenticator), Arc::new(workspaces.clone()), Arc::new(answer));

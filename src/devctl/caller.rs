@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, Patch, PatchParams};
@@ -25,7 +26,12 @@ pub struct Caller {
     /// Whether she named that one, as `ssh alice+mydev@bastion` does.
     pub chosen: bool,
     pub streams: Streams,
+    /// Tells, for a person, how one of her DevServers was used in the last hour; where nobody can ask its pod, none.
+    pub last_hour: Option<LastHour>,
 }
+
+/// By the DevServer's name; else why not.
+pub type LastHour = Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>;
 
 /// Where she reads and types.
 pub struct Streams {

@@ -13,7 +13,7 @@ mod time;
 mod verbs;
 mod wait;
 
-pub use caller::{Caller, Piece, Streams};
+pub use caller::{Caller, LastHour, Piece, Streams};
 pub use client::impersonate;
 pub use error::{Error, Exit};
 pub use keyboard::Keyboard;

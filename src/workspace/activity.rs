@@ -1,4 +1,4 @@
-//! Tells the cluster how a pod is used, as its agent counts it: in the status of its DevServer, where whoever decides
+//! Tells the cluster how a pod is used, as its agent measures it: in the status of its DevServer, where whoever decides
 //! about unused ones looks for it.
 
 use std::time::Duration;
@@ -11,56 +11,116 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
-use super::Workspace;
-use super::carriers::Agent;
 use super::notices::Plan;
+use super::{Cache, Config, Error, Workspace, forward};
 use crate::agent::request;
-use crate::api::{Activity, DevServer, SuspensionReason, names};
+use crate::agent::usage::Gpu;
+use crate::api::{Activity, DevServer, GpuUse, SuspensionReason, names};
+use crate::carrier::Carrier;
 
-/// Reports every so often, for as long as the carrier lasts, whatever changed since; soon, while the DevServer is about to
-/// be suspended for being idle.
-pub(super) async fn report(
-    agent: Agent,
-    workspace: Workspace,
+/// How it is told.
+#[derive(Clone)]
+pub(super) struct Reports {
     client: kube::Client,
+    /// Has what was told last, by whichever replica.
+    cache: Cache,
+    pace: Pace,
+}
+
+#[derive(Clone, Copy)]
+struct Pace {
     every: Duration,
-    mut plan: watch::Receiver<Plan>,
-) {
-    let servers: Api<DevServer> = Api::namespaced(client, &workspace.namespace);
-    let params = PatchParams::apply(names::FIELD_MANAGER).force();
-    let mut reported = None;
-    loop {
-        wait(every, &mut plan).await;
-        let activity = match agent.activity().await {
-            Ok(activity) => as_times(&activity, Timestamp::now()),
-            // An agent older than this server counts nothing, or the carrier is at its end.
-            Err(error) => return debug!(%error, pod = workspace.pod, "the agent tells no activity"),
-        };
-        if reported.as_ref().is_some_and(|reported| is_same(reported, &activity)) {
-            continue;
+    /// How long it may go untold that nothing has changed.
+    silence: Duration,
+}
+
+/// After the first session of a carrier, whose agent may have begun with it: until then nothing is known.
+const FIRST: Duration = Duration::from_secs(5);
+/// Where nobody samples what nobody is in.
+const SILENCE: Duration = Duration::from_mins(4);
+
+impl Reports {
+    pub(super) fn new(client: kube::Client, cache: Cache, config: &Config) -> Self {
+        Self::paced(client, cache, config.activity_interval, config.sample_interval)
+    }
+
+    pub(super) fn paced(client: kube::Client, cache: Cache, every: Duration, sampled: Duration) -> Self {
+        // Before others find that it is long ago and look for themselves.
+        let silence = Some(sampled * 4 / 5).filter(|silence| !silence.is_zero()).unwrap_or(SILENCE);
+        Self { client, cache, pace: Pace { every, silence: silence.min(SILENCE) } }
+    }
+
+    /// Reports every so often, for as long as the carrier lasts, whatever changed since; soon, while the DevServer is about
+    /// to be suspended for being idle.
+    pub(super) async fn report(self, carrier: Carrier, workspace: Workspace, mut plan: watch::Receiver<Plan>) {
+        let mut first = true;
+        loop {
+            let every = self.pace.every;
+            let waited = if first { every.min(FIRST) } else { every };
+            first = false;
+            let pace = Pace { every: wait(waited, &mut plan).await, ..self.pace };
+            let activity = match forward::activity(&carrier).await {
+                Ok(activity) => activity,
+                // An agent older than this server counts nothing, or the carrier is at its end.
+                Err(error) => return debug!(%error, pod = workspace.pod, "the agent tells no activity"),
+            };
+            let now = Timestamp::now();
+            let activity = as_times(&activity, now);
+            let server = self.cache.devserver_in(&workspace.namespace, &workspace.devserver);
+            let told = server.as_ref().and_then(|server| server.status.as_ref()?.activity.as_ref());
+            if told.is_none_or(|told| pace.is_news(told, &activity, now)) {
+                self.write(&workspace, &activity).await;
+            }
         }
+    }
+
+    /// Asks once, and tells it.
+    pub(super) async fn report_once(&self, carrier: &Carrier, workspace: &Workspace) -> Result<(), Error> {
+        let activity = forward::activity(carrier).await?;
+        self.write(workspace, &as_times(&activity, Timestamp::now())).await;
+        Ok(())
+    }
+
+    async fn write(&self, workspace: &Workspace, activity: &Activity) {
+        let servers: Api<DevServer> = Api::namespaced(self.client.clone(), &workspace.namespace);
         let patch = serde_json::json!({
             "apiVersion": DevServer::api_version(&()),
             "kind": DevServer::kind(&()),
             "status": { "activity": activity },
         });
-        match servers.patch_status(&workspace.devserver, &params, &Patch::Apply(patch)).await {
-            Ok(_) => reported = Some(activity),
-            Err(error) => debug!(%error, pod = workspace.pod, "failed to report activity"),
+        let params = PatchParams::apply(names::FIELD_MANAGER).force();
+        if let Err(error) = servers.patch_status(&workspace.devserver, &params, &Patch::Apply(patch)).await {
+            debug!(%error, pod = workspace.pod, "failed to report activity");
         }
     }
 }
 
-async fn wait(every: Duration, plan: &mut watch::Receiver<Plan>) {
+impl Pace {
+    /// Whether `activity` is worth telling after `told`, which may be another replica's.
+    fn is_news(&self, told: &Activity, activity: &Activity, now: Timestamp) -> bool {
+        let age = told.observed_time.as_ref().map(|time| now.duration_since(time.0));
+        // Another machine's clock may be ahead.
+        let Some(age) = age.and_then(|age| Duration::try_from(age).ok()) else { return true };
+        let soonest = self.every * 9 / 10;
+        age >= self.silence || (age >= soonest && !is_same(told, activity))
+    }
+}
+
+/// Returns what it took for the time that was to be waited.
+async fn wait(every: Duration, plan: &mut watch::Receiver<Plan>) -> Duration {
     let began = Instant::now();
     loop {
         let idle = plan.borrow_and_update().as_ref().is_some_and(|plan| plan.reason == SuspensionReason::Idle);
-        let end = began + if idle { every.min(SOON) } else { every };
+        let length = if idle { every.min(SOON) } else { every };
+        let end = began + length;
         match timeout_at(end, plan.changed()).await {
             Ok(Ok(())) => {}
             // The plans end with a shutdown only.
-            Ok(Err(_)) => return tokio::time::sleep_until(end).await,
-            Err(_) => return,
+            Ok(Err(_)) => {
+                tokio::time::sleep_until(end).await;
+                return length;
+            }
+            Err(_) => return length,
         }
     }
 }
@@ -68,32 +128,57 @@ async fn wait(every: Duration, plan: &mut watch::Receiver<Plan>) {
 /// How long a sign of use may take to be told where it matters.
 const SOON: Duration = Duration::from_secs(5);
 
-fn as_times(activity: &request::Activity, now: Timestamp) -> Activity {
-    let request::Activity { input_seconds, output_seconds, forwarded_seconds, programs, forwards } = activity;
+pub(super) fn as_times(activity: &request::Activity, now: Timestamp) -> Activity {
+    let request::Activity {
+        session_seconds,
+        input_seconds,
+        output_seconds,
+        forwarded_seconds,
+        cpu_seconds,
+        disk_seconds,
+        gpu_seconds,
+        kernel_seconds,
+        gpu,
+        programs,
+        forwards,
+    } = activity;
     let ago = |seconds: &Option<u64>| {
         let ago = SignedDuration::from_secs(i64::try_from((*seconds)?).ok()?);
         now.checked_sub(ago).ok().map(Time)
     };
-    Activity {
+    let mut told = Activity {
+        observed_time: Some(Time(now)),
+        last_use_time: None,
+        awake: None,
+        last_session_time: ago(session_seconds),
         last_input_time: ago(input_seconds),
         last_output_time: ago(output_seconds),
         last_forward_time: ago(forwarded_seconds),
+        last_cpu_time: ago(cpu_seconds),
+        last_disk_time: ago(disk_seconds),
+        last_gpu_time: ago(gpu_seconds),
+        last_kernel_time: ago(kernel_seconds),
+        gpu: gpu.map(|gpu| match gpu {
+            Gpu::None => GpuUse::None,
+            Gpu::Busy(_) => GpuUse::Known,
+            Gpu::Unknown => GpuUse::Unknown,
+        }),
         programs: *programs,
         forwards: *forwards,
-    }
+    };
+    told.summarize();
+    told
 }
 
 /// Two times that are computed from a count of whole seconds may differ by one.
 fn is_same(one: &Activity, other: &Activity) -> bool {
-    let near = |one: &Option<Time>, other: &Option<Time>| match (one, other) {
-        (Some(one), Some(other)) => one.0.duration_since(other.0).abs() < SignedDuration::from_secs(2),
+    let near = |(one, other): (Option<Timestamp>, Option<Timestamp>)| match (one, other) {
+        (Some(one), Some(other)) => one.duration_since(other).abs() < SignedDuration::from_secs(2),
         (one, other) => one.is_none() && other.is_none(),
     };
-    one.programs == other.programs
-        && one.forwards == other.forwards
-        && near(&one.last_input_time, &other.last_input_time)
-        && near(&one.last_output_time, &other.last_output_time)
-        && near(&one.last_forward_time, &other.last_forward_time)
+    let times = |activity: &Activity| activity.signs().map(|(_, time)| time);
+    (one.programs, one.forwards, one.gpu, &one.awake) == (other.programs, other.forwards, other.gpu, &other.awake)
+        && times(one).into_iter().zip(times(other)).all(near)
 }
 
 #[cfg(test)]
@@ -104,22 +189,53 @@ mod tests {
     fn counts_become_times_and_a_second_is_no_change() {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let told = request::Activity {
-            input_seconds: Some(60),
-            output_seconds: None,
+            input_seconds: Some(100),
             forwarded_seconds: Some(u64::MAX),
+            gpu: Some(Gpu::Busy(3)),
             programs: 2,
-            forwards: 0,
+            ..request::Activity::default()
         };
         let activity = as_times(&told, now);
-        assert_eq!(activity.last_input_time.as_ref().unwrap().0.as_second(), 1_799_999_940);
+        assert_eq!(activity.last_input_time.as_ref().unwrap().0.as_second(), 1_799_999_900);
         assert!(activity.last_output_time.is_none() && activity.last_forward_time.is_none());
+        assert_eq!((activity.gpu, activity.observed_time.as_ref().unwrap().0), (Some(GpuUse::Known), now));
         let later = as_times(
-            &request::Activity { input_seconds: Some(119), ..told.clone() },
+            &request::Activity { input_seconds: Some(159), ..told.clone() },
             now + SignedDuration::from_secs(60),
         );
         assert!(is_same(&activity, &later));
         let typed = as_times(&request::Activity { input_seconds: Some(3), ..told.clone() }, now);
-        let more = as_times(&request::Activity { programs: 3, ..told }, now);
-        assert!(!is_same(&activity, &typed) && !is_same(&activity, &more));
+        let worked = as_times(&request::Activity { cpu_seconds: Some(0), ..told.clone() }, now);
+        let more = as_times(&request::Activity { programs: 3, ..told.clone() }, now);
+        let blind = as_times(&request::Activity { gpu: Some(Gpu::Unknown), ..told }, now);
+        for other in [typed, worked, more, blind] {
+            assert!(!is_same(&activity, &other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_changed_is_told_once_a_minute_and_what_did_not_before_it_is_old() {
+        let pace = Pace { every: Duration::from_mins(1), silence: Duration::from_mins(4) };
+        let then = Timestamp::from_second(1_800_000_000).unwrap();
+        let at = |seconds: i64, typed: u64| {
+            let told = request::Activity { input_seconds: Some(typed), ..request::Activity::default() };
+            let now = then + SignedDuration::from_secs(seconds);
+            (as_times(&told, now), now)
+        };
+        let news = |seconds, typed| pace.is_news(&at(0, 1_000).0, &at(seconds, typed).0, at(seconds, typed).1);
+        assert!(!news(30, 5) && news(60, 5), "typed");
+        assert!(!news(60, 1_060) && !news(239, 1_239) && news(240, 1_240), "nothing new");
+        assert!(news(-70, 1_000), "told by somebody whose clock is ahead");
+    }
+
+    #[test]
+    fn that_nothing_keeps_it_awake_any_more_is_news() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let at = |seconds: u64| {
+            let told = request::Activity { input_seconds: Some(seconds), ..request::Activity::default() };
+            as_times(&told, now + SignedDuration::from_secs(i64::try_from(seconds).unwrap()))
+        };
+        assert_eq!(at(80).awake.as_deref(), Some("keystrokes"));
+        assert!(is_same(&at(0), &at(80)) && !is_same(&at(80), &at(100)));
     }
 }

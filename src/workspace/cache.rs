@@ -105,6 +105,11 @@ impl Cache {
         found
     }
 
+    /// Everybody's.
+    pub(super) fn devservers(&self) -> Vec<Arc<DevServer>> {
+        self.devservers.state()
+    }
+
     /// Marked whenever anything changes.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.clone()

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use dashmap::DashMap;
 use futures::future::join_all;
-use futures::{SinkExt, StreamExt};
+use futures::stream::BoxStream;
+use futures::{Sink, SinkExt, StreamExt};
 use tokio::sync::{OnceCell, oneshot, watch};
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -17,7 +18,7 @@ use tracing::{debug, info};
 use super::exec::{self, ExecRequest, Frame};
 use super::listeners::Listeners;
 use super::notices::Plans;
-use super::{Config, Error, Workspace, activity};
+use super::{Cache, Config, Error, Workspace, activity};
 use crate::api::names;
 use crate::carrier::{self, Carrier, Hold, Keepalive, Link, News, Side};
 
@@ -27,7 +28,7 @@ pub(super) struct Carriers {
     client: kube::Client,
     keepalive: Keepalive,
     linger: Duration,
-    activity_interval: Duration,
+    reports: activity::Reports,
     plans: Plans,
     of_pods: Arc<DashMap<Workspace, Arc<OnceCell<Agent>>>>,
 }
@@ -53,10 +54,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Carriers {
-    pub(super) fn new(client: kube::Client, config: &Config, plans: Plans) -> Self {
+    pub(super) fn new(client: kube::Client, cache: Cache, config: &Config, plans: Plans) -> Self {
         let keepalive = Keepalive { ping: config.exec_ping, patience: 3, grace: config.carrier_grace };
-        let (linger, activity_interval) = (config.carrier_linger, config.activity_interval);
-        Self { client, keepalive, linger, activity_interval, plans, of_pods: Arc::default() }
+        let (linger, reports) = (config.carrier_linger, activity::Reports::new(client.clone(), cache, config));
+        Self { client, keepalive, linger, reports, plans, of_pods: Arc::default() }
     }
 
     /// The workspace's agent, to which there is a link when this returns.
@@ -83,6 +84,25 @@ impl Carriers {
         }
     }
 
+    /// Whether there is one, which also tells how its pod is used.
+    pub(super) fn has(&self, workspace: &Workspace) -> bool {
+        self.of_pods.contains_key(workspace)
+    }
+
+    /// Tells how its pod is used, over a carrier that is there for nothing else.
+    pub(super) async fn report_once(&self, workspace: &Workspace) -> Result<(), Error> {
+        let (carrier, _incoming) = Carrier::new(Side::Bastion, format!("{:032x}", rand::random::<u128>()));
+        let link = open_link(&self.client, workspace).await?;
+        let done = tokio::select! {
+            ended = carrier.link(link, self.keepalive, |_| {}) => {
+                Err(ended.map_or_else(Error::Carrier, |()| Error::Lost("the exec was closed".into())))
+            }
+            done = self.reports.report_once(&carrier, workspace) => done,
+        };
+        carrier.close();
+        done
+    }
+
     async fn open(&self, workspace: &Workspace) -> Result<(Agent, Hold), Error> {
         let name = format!("{:032x}", rand::random::<u128>());
         let (carrier, incoming) = Carrier::new(Side::Bastion, name);
@@ -94,9 +114,8 @@ impl Carriers {
         match is_linked.await {
             Ok(Ok(())) => {
                 let agent = Agent { carrier, broken_since, listeners: Listeners::serve(incoming) };
-                let (workspace, client) = (workspace.clone(), self.client.clone());
                 let plan = self.plans.of(&workspace.namespace, &workspace.devserver);
-                tokio::spawn(activity::report(agent.clone(), workspace, client, self.activity_interval, plan));
+                tokio::spawn(self.reports.clone().report(agent.carrier.clone(), workspace.clone(), plan));
                 Ok((agent, hold))
             }
             Ok(Err(error)) => Err(error),
@@ -166,24 +185,10 @@ impl Keeper {
     /// Serves one exec, until it breaks or the carrier is closed as nobody has needed it for a while. Returns whether it was linked, and why it is
     /// no more.
     async fn link(&self, first: &mut Option<oneshot::Sender<Result<(), Error>>>) -> (bool, Error) {
-        let command = [names::AGENT, "connect"];
-        let request = ExecRequest {
-            namespace: &self.workspace.namespace,
-            pod: &self.workspace.pod,
-            container: names::CONTAINER,
-            impersonate: &self.workspace.service_account,
-            on_behalf_of: self.workspace.on_behalf_of.as_deref(),
-            command: &command,
-            stdin: true,
-            tty: false,
-        };
-        let exec = match exec::open(&self.carriers.client, &request).await {
-            Ok(exec) => exec,
+        let link = match open_link(&self.carriers.client, &self.workspace).await {
+            Ok(link) => link,
             Err(error) => return (false, error),
         };
-        let (sink, source) = exec.split();
-        let sink = Box::pin(sink.with(async |bytes: Bytes| Ok::<_, tungstenite::Error>(exec::stdin(&bytes))));
-        let source = source.filter_map(|message| std::future::ready(read(message))).boxed();
         let mut linked = false;
         let on_news = |news| {
             linked = true;
@@ -195,7 +200,7 @@ impl Keeper {
                 let _ = first.send(Ok(()));
             }
         };
-        let served = self.carrier.link(Link { source, sink }, self.carriers.keepalive, on_news);
+        let served = self.carrier.link(link, self.carriers.keepalive, on_news);
         let error = tokio::select! {
             served = served => match served {
                 Ok(()) | Err(carrier::Error::Closed) => Error::Lost("the exec was closed".into()),
@@ -221,6 +226,29 @@ impl Keeper {
             }
         }
     }
+}
+
+/// An exec in the workspace's pod that leads to its agent.
+async fn open_link(
+    client: &kube::Client,
+    workspace: &Workspace,
+) -> Result<Link<BoxStream<'static, Result<Bytes, Error>>, impl Sink<Bytes, Error = tungstenite::Error> + Unpin>, Error>
+{
+    let command = [names::AGENT, "connect"];
+    let request = ExecRequest {
+        namespace: &workspace.namespace,
+        pod: &workspace.pod,
+        container: names::CONTAINER,
+        impersonate: &workspace.service_account,
+        on_behalf_of: workspace.on_behalf_of.as_deref(),
+        command: &command,
+        stdin: true,
+        tty: false,
+    };
+    let (sink, source) = exec::open(client, &request).await?.split();
+    let sink = Box::pin(sink.with(async |bytes: Bytes| Ok::<_, tungstenite::Error>(exec::stdin(&bytes))));
+    let source = source.filter_map(|message| std::future::ready(read(message))).boxed();
+    Ok(Link { source, sink })
 }
 
 /// What of a message is the agent's.
@@ -260,10 +288,10 @@ mod tests {
         let client = kube::Client::new(away, "default");
         let cache = Cache::start(&client, &TaskTracker::new(), &CancellationToken::new());
         Carriers {
+            reports: activity::Reports::paced(client.clone(), cache.clone(), grace, grace),
             client,
             keepalive: Keepalive { ping: grace, patience: 3, grace },
             linger: Duration::ZERO,
-            activity_interval: grace,
             plans: Plans::start(cache),
             of_pods: Arc::default(),
         }

@@ -22,8 +22,9 @@ use super::listeners::Listener;
 use super::news::{News, Reader};
 use super::notices::{self, Plans};
 use super::process::{self, Keepalive, carried};
+use super::sampler::Sampler;
 use super::share::{Access, Place};
-use super::{Address, Cache, Command, Error, Process, Target, wake};
+use super::{Address, Cache, Command, Error, Process, Target, Usage, wake};
 use crate::api::user::UserPhase;
 use crate::api::{DevServer, DevServerUser, DevServerUserSpec, Phase, names};
 use crate::carrier::Stream;
@@ -51,6 +52,9 @@ pub struct Config {
     /// How often a DevServer's status tells how it is used.
     #[serde(with = "crate::config::duration")]
     pub activity_interval: Duration,
+    /// How often the pod of a DevServer that nobody is in is looked at; never where it is zero.
+    #[serde(with = "crate::config::duration")]
+    pub sample_interval: Duration,
     /// How long the exec to a pod's agent is kept after its last session.
     #[serde(with = "crate::config::duration")]
     pub carrier_linger: Duration,
@@ -112,7 +116,7 @@ impl Workspaces {
         tasks: TaskTracker,
     ) -> Self {
         let plans = Plans::start(cache.clone());
-        let carriers = Carriers::new(client.clone(), &config, plans.clone());
+        let carriers = Carriers::new(client.clone(), cache.clone(), &config, plans.clone());
         Self {
             client,
             cache,
@@ -219,6 +223,28 @@ impl Workspaces {
         let status = self.cache.devserver(user, name).and_then(|server| server.status.clone());
         let why = status.and_then(|status| status.message).unwrap_or_else(|| "it was deleted".to_owned());
         Some(format!("the pod of your DevServer `{name}` is gone: {why}"))
+    }
+
+    /// How the DevServer that `target` names is used, and was in the last hour. It is not woken for that.
+    pub async fn usage(&self, identity: &Identity, target: &Target) -> Result<Usage, Error> {
+        let place = self.place(identity, target)?;
+        let (user, name) = (place.owner, place.name);
+        let Some(server) = self.cache.devserver(user, name) else {
+            let existing = self.cache.devservers_of(user);
+            return Err(Error::NoSuchDevServer { user: user.to_owned(), name: name.to_owned(), existing });
+        };
+        let history = match self.running(user, name) {
+            Some(workspace) => Some(self.agent(&place.entered(workspace)).await?.history().await?),
+            None => None,
+        };
+        Ok(Usage { server, history })
+    }
+
+    /// Looks, for as long as it runs, at how the pods of DevServers are used that nobody is in.
+    pub async fn sample(&self) {
+        let Config { sample_interval, .. } = self.config;
+        let sampler = Sampler { cache: &self.cache, carriers: &self.carriers, every: sample_interval };
+        sampler.run(|user, name| self.running(user, name)).await;
     }
 
     /// What happened to the DevServer that `target` means since somebody was told last. It is its owner's to read.

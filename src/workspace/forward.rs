@@ -4,13 +4,14 @@ use super::Error;
 use super::carriers::Agent;
 use super::listeners::Listener;
 use crate::agent::request::{Activity, Address, Listen, News, Request};
-use crate::carrier::{Message, Receiver, Stream, json, parse};
+use crate::agent::usage::History;
+use crate::carrier::{Carrier, Message, Receiver, Stream, json, parse};
 
 impl Agent {
     /// Connects to `address` from within the pod. The stream's data is the connection's; ending it closes that.
     pub(super) async fn connect(&self, address: &Address) -> Result<Stream, Error> {
         let mut stream = self.carrier.open(json(&Request::Connect(address.clone())));
-        match self.answer(&mut stream.receiver).await? {
+        match answer(&self.carrier, &mut stream.receiver).await? {
             News::Started => Ok(stream),
             _ => Err(Error::Protocol("news of a connection that cannot be")),
         }
@@ -21,30 +22,39 @@ impl Agent {
         let connections = self.listeners.register();
         let request = Request::Listen(Listen { address: address.clone(), listener: connections.listener() });
         let mut stream = self.carrier.open(json(&request));
-        match self.answer(&mut stream.receiver).await? {
+        match answer(&self.carrier, &mut stream.receiver).await? {
             News::Listening(port) => Ok(Listener::new(port, connections, stream)),
             _ => Err(Error::Protocol("news of a listener that cannot be")),
         }
     }
 
-    /// How the pod is used.
-    pub(super) async fn activity(&self) -> Result<Activity, Error> {
-        let mut stream = self.carrier.open(json(&Request::Activity));
-        match self.answer(&mut stream.receiver).await? {
-            News::Activity(activity) => Ok(activity),
-            _ => Err(Error::Protocol("news of an activity that cannot be")),
+    /// How the pod was used in the last hour.
+    pub(super) async fn history(&self) -> Result<History, Error> {
+        let mut stream = self.carrier.open(json(&Request::History));
+        match answer(&self.carrier, &mut stream.receiver).await? {
+            News::History(history) => Ok(history),
+            _ => Err(Error::Protocol("news of a history that cannot be")),
         }
     }
+}
 
-    async fn answer(&self, receiver: &mut Receiver) -> Result<News, Error> {
-        match receiver.receive().await.map(|(message, _)| message) {
-            Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
-                News::NotStarted(why) => Err(Error::Unreachable(why)),
-                news => Ok(news),
-            },
-            Some(_) => Err(Error::Protocol("a connection that speaks before it began")),
-            None if self.carrier.is_closed() => Err(Error::Lost("the carrier ended".into())),
-            None => Err(Error::Unreachable("the pod's agent is older than this server; restart the DevServer".into())),
-        }
+/// How the pod is used that `carrier` leads to.
+pub(super) async fn activity(carrier: &Carrier) -> Result<Activity, Error> {
+    let mut stream = carrier.open(json(&Request::Activity));
+    match answer(carrier, &mut stream.receiver).await? {
+        News::Activity(activity) => Ok(activity),
+        _ => Err(Error::Protocol("news of an activity that cannot be")),
+    }
+}
+
+async fn answer(carrier: &Carrier, receiver: &mut Receiver) -> Result<News, Error> {
+    match receiver.receive().await.map(|(message, _)| message) {
+        Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
+            News::NotStarted(why) => Err(Error::Unreachable(why)),
+            news => Ok(news),
+        },
+        Some(_) => Err(Error::Protocol("a connection that speaks before it began")),
+        None if carrier.is_closed() => Err(Error::Lost("the carrier ended".into())),
+        None => Err(Error::Unreachable("the pod's agent is older than this server; restart the DevServer".into())),
     }
 }

@@ -15,9 +15,11 @@ mod marker;
 mod news;
 mod notices;
 mod process;
+mod sampler;
 mod script;
 mod share;
 mod target;
+mod usage;
 mod wake;
 
 pub use crate::agent::request::{Address, Attach, Exit, Origin, Shells, X11};
@@ -29,6 +31,7 @@ pub use listeners::{Connections, Listener};
 pub use news::Reader;
 pub use process::{Command, Output, Process, Program, Terminal, TerminalSize};
 pub use target::Target;
+pub use usage::Usage;
 
 /// Why somebody is not in her workspace.
 #[derive(Debug, thiserror::Error)]

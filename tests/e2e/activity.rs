@@ -1,7 +1,5 @@
 //! A DevServer's status tells how it is used.
 
-use std::time::Duration;
-
 use bastion::api::{Activity, DevServer};
 
 use crate::harness::{Input, Product, User, eventually, has_agents, skip_unless};
@@ -17,22 +15,22 @@ async fn what_runs_and_what_was_typed_is_told() {
     let alice = product.user("alice").await;
     let replica = product.serve(&["workspace.activity_interval=1s"]).await;
     alice.is_known_at(&replica).await;
-    let mut session = alice.ssh_at(&replica, "echo up; cat").input(Input::Held).start();
-    session.prints("up\n").await;
+    let mut session = alice.ssh_at(&replica, "echo up; cat").argument("-tt").input(Input::Held).start();
+    session.prints("up\r\n").await;
     let began = eventually("a program that runs", async || {
-        status(&alice).await.filter(|activity| activity.programs == 1 && activity.last_output_time.is_some())
+        status(&alice).await.filter(|activity| activity.programs == 1 && activity.last_session_time.is_some())
     })
     .await;
-    // To begin a program is a sign of use as what is typed is.
-    let first = began.last_input_time.expect("somebody began it").0;
-    assert_eq!(began.forwards, 0);
-    tokio::time::sleep(Duration::from_secs(2)).await; // Times are whole seconds.
+    assert_eq!((began.last_input_time, began.last_output_time, began.forwards), (None, None, 0));
+    assert!(began.observed_time.is_some() && began.last_use_time == began.last_session_time);
+    assert_eq!(began.awake.as_deref(), Some("login"));
     session.types("typed\n").await;
-    eventually("what was typed", async || {
-        status(&alice).await.filter(|activity| activity.last_input_time.as_ref().is_some_and(|last| last.0 > first))
+    let typed = eventually("what was typed", async || {
+        status(&alice).await.filter(|activity| activity.last_input_time.is_some())
     })
     .await;
-    session.closes_stdin();
+    assert_eq!((typed.awake.as_deref(), typed.last_output_time), (Some("keystrokes, login"), None), "a word is little");
+    session.types("\u{4}").await;
     session.finish().await.exits(0);
     eventually("that nothing runs", async || status(&alice).await.filter(|activity| activity.programs == 0)).await;
 }

@@ -26,6 +26,7 @@ mod flavors;
 mod forwards;
 mod host_keys;
 mod ides;
+mod idle;
 mod interactive;
 mod jump;
 mod key_files;

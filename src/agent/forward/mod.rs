@@ -94,7 +94,7 @@ async fn up(mut source: impl AsyncRead + Unpin, sender: &Sender) -> io::Result<(
         if data.is_empty() {
             return sender.send(Message::Eof).map_err(io::Error::other);
         }
-        activity::forwarded();
+        activity::forwarded(data.len());
         sender.data(data).await.map_err(io::Error::other)?;
     }
 }
@@ -103,7 +103,7 @@ async fn down(mut receiver: Receiver, mut sink: impl AsyncWrite + Unpin) -> io::
     while let Some((message, _credit)) = receiver.receive().await {
         match message {
             Message::Data(data) => {
-                activity::forwarded();
+                activity::forwarded(data.len());
                 sink.write_all(&data).await?;
             }
             Message::Eof => sink.shutdown().await?,

@@ -21,7 +21,11 @@ pub(super) async fn feed(mut receiver: Receiver, stdin: Stdin, terminal: bool, g
         while let Some((message, credit)) = receiver.receive().await {
             match message {
                 Message::Data(bytes) => {
-                    activity::input();
+                    if terminal {
+                        activity::typed(bytes.len())
+                    } else {
+                        activity::sent(bytes.len())
+                    }
                     if let Some(data) = &data {
                         let _ = data.send((bytes, credit));
                     }

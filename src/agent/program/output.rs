@@ -65,7 +65,7 @@ async fn pump(source: &mut (impl AsyncRead + Unpin), sender: &Sender, stderr: bo
 pub(super) async fn read(source: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Bytes> {
     let data = piece::read(source).await?;
     if !data.is_empty() {
-        activity::output();
+        activity::output(data.len());
     }
     Ok(data)
 }

@@ -22,9 +22,20 @@ impl Args {
         let mut fields = Fields::default();
         fields.put("Name", server.name_any());
         fields.put("Status", format!("{:?}", phase(&server)));
-        use_of(&server, caller.now(), &mut fields);
         rules(&server, caller.now(), &mut fields);
-        caller.print(&fields.render()).await;
+        let last_hour = match &caller.last_hour {
+            Some(last_hour) => last_hour(name).await,
+            None => Err("only `ssh USER@BASTION devctl idle` can ask its pod".to_owned()),
+        };
+        let text = match last_hour {
+            Ok(text) => format!("{}\n{text}", fields.render()),
+            Err(why) => {
+                use_of(&server, caller.now(), &mut fields);
+                fields.put("Last hour", format!("not known: {why}"));
+                fields.render()
+            }
+        };
+        caller.print(&text).await;
         Ok(())
     }
 }
@@ -32,13 +43,15 @@ impl Args {
 /// The signs of use.
 pub(super) fn use_of(server: &DevServer, now: Timestamp, fields: &mut Fields) {
     let Some(activity) = server.status.as_ref().and_then(|status| status.activity.as_ref()) else {
-        fields.put("Use", "none was seen yet");
+        fields.put("In use", "not known yet");
         return;
     };
-    let ago = |time: &Option<Time>| time.as_ref().map_or_else(|| "never".to_owned(), |time| time::relative(time, now));
-    fields.put("Last typed", ago(&activity.last_input_time));
-    fields.put("Last output", ago(&activity.last_output_time));
-    fields.put("Last forwarded", ago(&activity.last_forward_time));
+    let mut signs: Vec<_> = activity.signs().into_iter().filter_map(|(sign, time)| Some((time?, sign))).collect();
+    signs.sort_unstable_by(|one, other| other.cmp(one));
+    let signs = signs.into_iter().map(|(time, sign)| format!("{sign} {}", time::relative(&Time(time), now)));
+    let signs: Vec<_> = signs.collect();
+    fields.put("In use", activity.awake.as_deref().unwrap_or("no"));
+    fields.put("Signs of use", if signs.is_empty() { "none was seen yet".to_owned() } else { signs.join(", ") });
     fields.put("Programs", activity.programs.to_string());
     fields.put("Forwards", activity.forwards.to_string());
 }

@@ -31,7 +31,7 @@ pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<
         Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
             News::Started => {}
             News::NotStarted(why) => return Err(Error::NotStarted(why)),
-            News::Exited(_) | News::Listening(_) | News::Activity(_) => {
+            News::Exited(_) | News::Listening(_) | News::Activity(_) | News::History(_) => {
                 return Err(Error::Protocol("a program that ended before it began"));
             }
         },

@@ -88,7 +88,6 @@ impl Shell {
             self.ssh_agent.as_ref().zip(*ssh_agent).map(|(socket, listener)| socket.listen(listener, carrier));
         let _display = self.display.as_ref().and_then(|display| lead(display, x11.as_ref(), carrier));
         let (number, gone) = (NEXT.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
-        activity::input();
         self.lookers().insert(number, Looker { carrier: carrier.clone(), gone: gone.clone() });
         let (size, sees) = (terminal.size, sender.clone());
         let viewer = Viewer { number, sender: sees, size, notice, read_only, behind: false, gone: gone.clone() };
@@ -124,7 +123,7 @@ impl Shell {
                 match message {
                     Message::Data(_) if read_only => {}
                     Message::Data(bytes) => {
-                        activity::input();
+                        activity::typed(bytes.len());
                         let _ = data.send((bytes, credit));
                     }
                     Message::Control(order) => self.obey(viewer, read_only, parse(&order).ok()).await,

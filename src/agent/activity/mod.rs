@@ -1,0 +1,106 @@
+//! What tells whether the pod is in use. A process serves one pod, so it counts for all that it serves.
+//!
+//! A sign of use is what is above the threshold that [`usage`](super::usage) has for it, over a minute: an editor that is
+//! left open sends signs of life, and a `top` draws its screen, all night. Each sign has a file here.
+
+mod counts;
+mod gpu;
+mod http;
+mod kernels;
+mod last;
+mod measure;
+mod processes;
+mod window;
+
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::time::{MissedTickBehavior, interval};
+
+pub(super) use self::counts::Counted;
+use self::counts::Counts;
+use self::measure::{Measured, Sample};
+use super::account::Account;
+use super::usage::{Activity, History};
+
+static COUNTS: LazyLock<Counts> = LazyLock::new(Counts::default);
+static MEASURED: LazyLock<Mutex<Measured>> = LazyLock::new(|| Mutex::new(Measured::new(Instant::now())));
+
+/// Between two looks at what has to be looked for.
+const TICK: Duration = Duration::from_secs(15);
+/// Of so many looks one is also at what takes other programs to see.
+const FAR: u32 = 2;
+
+/// A session begins.
+pub(super) fn session() {
+    COUNTS.sessions.add(1);
+    measured().last.session.set(Instant::now());
+}
+
+/// Somebody typed so many bytes on a terminal.
+pub(super) fn typed(bytes: usize) {
+    COUNTS.typed.add(bytes);
+    measured().last.input.set(Instant::now());
+}
+
+/// A session sent so many bytes to its program, which has no terminal.
+pub(super) fn sent(bytes: usize) {
+    COUNTS.sent.add(bytes);
+}
+
+/// A session's program wrote so many bytes.
+pub(super) fn output(bytes: usize) {
+    COUNTS.written.add(bytes);
+}
+
+/// So many bytes went over a forwarded connection.
+pub(super) fn forwarded(bytes: usize) {
+    COUNTS.forwarded.add(bytes);
+}
+
+/// A session's program runs.
+pub(super) fn program() -> Counted {
+    Counted::one(&COUNTS.programs)
+}
+
+/// A connection is forwarded.
+pub(super) fn forward() -> Counted {
+    Counted::one(&COUNTS.forwards)
+}
+
+pub(super) fn report() -> Activity {
+    measured().activity(&COUNTS, Instant::now())
+}
+
+/// The last hour.
+pub(super) fn history() -> History {
+    let now = Instant::now();
+    let measured = measured();
+    History { activity: measured.activity(&COUNTS, now), minutes: measured.minutes() }
+}
+
+/// Looks around for ever.
+pub(super) async fn watch(account: &Account) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut tick, mut of_helpers, mut gpus) = (0_u32, 0, gpu::Reader::default());
+    loop {
+        ticks.tick().await;
+        let mut taken = processes::taken().await;
+        // A look at GPUs is a program, and no use of the pod.
+        taken.cpu = taken.cpu.saturating_sub(of_helpers);
+        measured().take(&Sample::of(&COUNTS, taken), Instant::now());
+        if tick.is_multiple_of(FAR) {
+            let before = processes::buried();
+            let gpu = gpus.read().await;
+            of_helpers += processes::buried().saturating_sub(before);
+            let kernels = kernels::read(&account.home).await;
+            measured().take_far(gpu, kernels, Instant::now());
+        }
+        tick = tick.wrapping_add(1);
+    }
+}
+
+fn measured() -> MutexGuard<'static, Measured> {
+    MEASURED.lock().unwrap_or_else(PoisonError::into_inner)
+}
