@@ -238,7 +238,7 @@ async fn a_devserver_cannot_ask_for_more_than_its_fields() {
             "automountServiceAccountToken": true,
             "nodeName": "elsewhere",
             "namespace": bob.namespace(),
-            "user": bob.name(),
+            "owner": bob.name(),
             "securityContext": {"privileged": true},
             "volumes": [{
                 "claim": "dev-home", "namespace": bob.namespace(), "hostPath": {"path": "/"}, "mountPath": "/host", "readOnly": true,

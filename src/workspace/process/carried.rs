@@ -149,6 +149,10 @@ async fn downward(mut receiver: Receiver, mut outages: Outages, orders: &Sender,
                     Ok(News::Exited(exit)) => Output::Exit(exit),
                     _ => Output::Failed(Error::Protocol("news of a program that cannot be")),
                 };
+                // The end may be the first that is heard after an interruption.
+                if outages.told {
+                    let _ = output.send(Output::Resumed).await;
+                }
                 let _ = output.send(end).await;
                 return;
             }

@@ -20,7 +20,7 @@ async fn help_tells_what_there_is_and_mistakes_are_explained() {
     assert!(version.starts_with("devctl "), "{version}");
 
     // In a terminal each line begins at its left edge, and is no wider than it.
-    let mut terminal = alice.ssh("help").terminal(60, 60);
+    let mut terminal = alice.ssh("help").terminal(100, 60);
     terminal
         .shows_rows("the help, in place", |rows| {
             rows.iter().any(|row| row.starts_with("Exit status:"))
