@@ -38,6 +38,7 @@ mod neighbours;
 mod operators;
 mod policy;
 mod provisioning;
+mod readme;
 mod replicas;
 mod resilience;
 mod revocation;

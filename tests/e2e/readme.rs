@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Laptop, Product, is_installed, is_real, skip_unless, within};
+use crate::harness::{Laptop, Product, is_installed, public, skip_unless, within};
 
 const README: &str = include_str!("../../README.md");
 
@@ -15,7 +15,7 @@ async fn users_are_told_what_works() {
     let bob = product.user("bob").await;
     let laptop = Laptop::new(&alice, product.front());
     laptop.knows_the_bastion();
-    let names = [("alice", alice.name()), ("bob", bob.name())];
+    let names = [("alice", alice.name()), ("bob", bob.name()), ("gpu-1", "e2e")];
     for example in examples("## For users", &names) {
         example.holds(&laptop, &[]).await;
     }
@@ -29,16 +29,15 @@ async fn administrators_are_told_what_works() {
     carol.is_running().await;
     let laptop = Laptop::new(&carol, product.front());
     laptop.knows_the_bastion();
-    laptop.write("alice.pub", crate::harness::public(carol.key()));
     let kubeconfig = product.kubeconfig().to_str().expect("the folder has a plain name");
     let dan = format!("{}-dan", carol.name());
+    laptop.write(&format!("{dan}.pub"), public(carol.key()));
     for example in examples("## For administrators", &[("carol", carol.name()), ("alice", &dan)]) {
         // `scripts/deploy` has a test of its own: scripts/test --real.
         if !example.command.starts_with("scripts/") {
             example.holds(&laptop, &[("KUBECONFIG", kubeconfig)]).await;
         }
     }
-    let _ = is_real();
 }
 
 struct Example {

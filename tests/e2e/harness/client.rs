@@ -52,6 +52,19 @@ impl Laptop {
         laptop
     }
 
+    /// As if its ssh were told of a host `bastion`, and `devctl` installed.
+    pub(crate) fn knows_the_bastion(&self) {
+        let (port, home) = (self.port, self.home.path().display());
+        self.write(
+            ".ssh/config",
+            format!(
+                "Host bastion\n HostName 127.0.0.1\n Port {port}\nHost *\n IdentityFile {home}/key\n IdentitiesOnly yes\n \
+                 IdentityAgent none\n UserKnownHostsFile {home}/.ssh/known_hosts\n StrictHostKeyChecking yes\n BatchMode yes\n"
+            ),
+        );
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_devctl"), self.path("bin/devctl")).expect("the folder is ours");
+    }
+
     /// A file in its home, which is where programs run.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)

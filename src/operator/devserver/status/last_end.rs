@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::words::{condition, container_end, container_status, node, node_is_silent};
 use crate::api::LastEnd;
@@ -21,7 +22,18 @@ fn of_pod(pod: &Pod) -> Option<LastEnd> {
     if !has_ended(pod) && !is_going {
         return container(pod);
     }
-    disruption(pod).or_else(|| if is_going { silence(pod) } else { over(pod) }).or_else(|| container(pod))
+    disruption(pod).or_else(|| if is_going { silence(pod) } else { over(pod) }).or_else(|| {
+        // What ends because its pod is deleted was asked to.
+        container(pod).filter(|end| asked_to_end(pod).is_none_or(|asked| end.time.0 < asked))
+    })
+}
+
+/// When the pod's deletion was asked for. Its time stamp is when the grace for that is over.
+fn asked_to_end(pod: &Pod) -> Option<Timestamp> {
+    let over = pod.metadata.deletion_timestamp.as_ref()?.0;
+    let given = pod.metadata.deletion_grace_period_seconds;
+    let grace = given.or_else(|| pod.spec.as_ref()?.termination_grace_period_seconds).unwrap_or_default();
+    over.checked_sub(SignedDuration::from_secs(grace)).ok()
 }
 
 /// The container was started again, or will be, in the same pod.
@@ -118,7 +130,6 @@ fn ready_since(pod: &Pod) -> Option<Time> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use k8s_openapi::jiff::Timestamp;
     use serde_json::{Value, json};
 
     const EARLIER: &str = "2026-11-01T10:00:00Z";
@@ -162,6 +173,21 @@ mod tests {
             "phase": "Failed", "reason": "Evicted", "message": message,
             "conditions": [{ "type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "lastTransitionTime": LATER }]
         }))
+    }
+
+    /// A DevServer that was put to sleep was told to have ended by itself.
+    #[test]
+    fn what_ends_with_a_deleted_pod_was_asked_to() {
+        let ending = |finished: &str| {
+            let status = json!({ "containerStatuses": container(terminated(0, "Completed", finished), json!({})) });
+            let mut pod = pod(status);
+            pod.metadata.deletion_timestamp = Some(Time("2026-11-01T11:00:05Z".parse().unwrap()));
+            pod.metadata.deletion_grace_period_seconds = Some(5);
+            of_pod(&pod).map(|end| end.reason)
+        };
+        assert_eq!(ending(LATER), None);
+        assert_eq!(ending("2026-11-01T11:00:03Z"), None);
+        assert_eq!(ending("2026-11-01T10:59:59Z").as_deref(), Some("CommandEnded"), "it had died before");
     }
 
     #[test]
