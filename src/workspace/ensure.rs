@@ -4,29 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::DashMap;
+use futures::FutureExt;
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::carriers::{Carriers, Held};
 use super::listeners::Listener;
-use super::news::{News, Reader};
-use super::notices::{self, Plans};
+use super::news::News;
+use super::notices::Plans;
 use super::process::{self, Keepalive, carried};
-use super::sampler::Sampler;
-use super::share::{Access, Place};
-use super::{Address, Cache, Command, Error, Process, Target, Usage, wake};
-use crate::api::user::UserPhase;
-use crate::api::{DevServer, DevServerUser, DevServerUserSpec, Phase, names};
+use super::share::Access;
+use super::{Address, Cache, Command, Error, Process, Target, wake};
+use crate::api::{DevServer, Phase, names};
 use crate::carrier::Stream;
 use crate::identity::Identity;
 use crate::provisioning;
@@ -79,16 +74,16 @@ pub struct Workspace {
 /// Everybody's workspaces.
 #[derive(Clone)]
 pub struct Workspaces {
-    client: kube::Client,
+    pub(super) client: kube::Client,
     pub(super) cache: Cache,
-    carriers: Carriers,
-    plans: Plans,
-    config: Config,
-    provisioning: provisioning::Config,
+    pub(super) carriers: Carriers,
+    pub(super) plans: Plans,
+    pub(super) config: Config,
+    pub(super) provisioning: provisioning::Config,
     /// One login at a time provisions for a user; the others find it done.
-    provisioning_of: Arc<DashMap<String, Arc<Mutex<()>>>>,
-    news: News,
-    tasks: TaskTracker,
+    pub(super) provisioning_of: Arc<DashMap<String, Arc<Mutex<()>>>>,
+    pub(super) news: News,
+    pub(super) tasks: TaskTracker,
 }
 
 /// How long a pod that the cache calls running may refuse programs: the cache is late, or it is being replaced.
@@ -103,8 +98,6 @@ const SHARE_HEARD: Duration = Duration::from_secs(10);
 const OPERATOR_ANSWERS: Duration = Duration::from_secs(2);
 /// How often something is looked for that is deleted, or put to sleep, while it is waited for.
 const MAX_TURNS: usize = 20;
-/// The news of a pod's end take so long at most to reach the cache, by way of the operator.
-const PODS_END_HEARD: Duration = Duration::from_secs(1);
 
 impl Workspaces {
     /// `tasks` is awaited by a drain: it holds what is still to be cleaned up in pods.
@@ -167,7 +160,7 @@ impl Workspaces {
         self.enter(identity, target, &|_| {}, listen).await
     }
 
-    async fn agent(&self, workspace: &Workspace) -> Result<Held, Error> {
+    pub(super) async fn agent(&self, workspace: &Workspace) -> Result<Held, Error> {
         if workspace.agent { self.carriers.of(workspace).await } else { Err(Error::NoAgent) }
     }
 
@@ -209,80 +202,6 @@ impl Workspaces {
     pub async fn settled(&self) {
         self.tasks.wait().await;
         self.carriers.settled().await;
-    }
-
-    /// Why the pod behind `target` is gone, if it just went: a program's end is often heard of before its pod's.
-    pub async fn why_gone(&self, identity: &Identity, target: &Target) -> Option<String> {
-        let place = self.place(identity, target).ok()?;
-        let (user, name) = (place.owner, place.name);
-        let mut changes = self.cache.changes();
-        let deadline = Instant::now() + PODS_END_HEARD;
-        while self.running(user, name).is_some() || self.falls_asleep(user, name) {
-            timeout_at(deadline, changes.changed()).await.ok()?.ok()?;
-        }
-        let status = self.cache.devserver(user, name).and_then(|server| server.status.clone());
-        let why = status.and_then(|status| status.message).unwrap_or_else(|| "it was deleted".to_owned());
-        Some(format!("the pod of your DevServer `{name}` is gone: {why}"))
-    }
-
-    /// How the DevServer that `target` names is used, and was in the last hour. It is not woken for that.
-    pub async fn usage(&self, identity: &Identity, target: &Target) -> Result<Usage, Error> {
-        let place = self.place(identity, target)?;
-        let (user, name) = (place.owner, place.name);
-        let Some(server) = self.cache.devserver(user, name) else {
-            let existing = self.cache.devservers_of(user);
-            return Err(Error::NoSuchDevServer { user: user.to_owned(), name: name.to_owned(), existing });
-        };
-        let history = match self.running(user, name) {
-            Some(workspace) => Some(self.agent(&place.entered(workspace)).await?.history().await?),
-            None => None,
-        };
-        Ok(Usage { server, history })
-    }
-
-    /// Looks, for as long as it runs, at how the pods of DevServers are used that nobody is in.
-    pub async fn sample(&self) {
-        let Config { sample_interval, .. } = self.config;
-        let sampler = Sampler { cache: &self.cache, carriers: &self.carriers, every: sample_interval };
-        sampler.run(|user, name| self.running(user, name)).await;
-    }
-
-    /// What happened to the DevServer that `target` means since somebody was told last. It is its owner's to read.
-    pub fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Vec<String> {
-        self.take_news(identity, target, reader).unwrap_or_default()
-    }
-
-    fn take_news(&self, identity: &Identity, target: &Target, reader: Reader) -> Option<Vec<String>> {
-        let place = self.place(identity, target).ok().filter(|place| place.access == Access::Owner)?;
-        let (user, name) = (place.owner, place.name);
-        let namespace = names::namespace(user);
-        let server = self.cache.devserver(user, name)?;
-        let told = self.news.take(&namespace, name, server.status.as_ref()?, reader)?;
-        if reader == Reader::Terminal {
-            told.note(&self.client, &namespace, name, &self.tasks);
-        }
-        Some(told.texts)
-    }
-
-    /// What her sessions there should be told, each when it is time.
-    pub fn notices(&self, identity: &Identity, target: &Target) -> BoxStream<'static, String> {
-        match self.place(identity, target) {
-            Ok(Place { owner, name, .. }) => notices::texts(self.plans.of(&names::namespace(owner), name), owner, name),
-            Err(_) => futures::stream::empty().boxed(),
-        }
-    }
-
-    /// Whether there is such a DevServer of hers, or one that is shared with her.
-    pub fn has(&self, identity: &Identity, target: &Target) -> bool {
-        self.place(identity, target).is_ok_and(|place| self.cache.devserver(place.owner, place.name).is_some())
-    }
-
-    /// The name of the DevServer that `target` means, in its owner's namespace.
-    pub fn name<'a>(&'a self, target: &'a Target) -> &'a str {
-        match target {
-            Target::Default => &self.config.default_devserver,
-            Target::Named(name) | Target::Shared { name, .. } => name,
-        }
     }
 
     /// The ready workspace behind `target`. With the DevServer running this asks nothing of the API server.
@@ -358,7 +277,7 @@ impl Workspaces {
     }
 
     /// Whether it is to sleep and the operator has not told of it yet.
-    fn falls_asleep(&self, user: &str, name: &str) -> bool {
+    pub(super) fn falls_asleep(&self, user: &str, name: &str) -> bool {
         let is_told =
             |server: &DevServer| server.status.as_ref().is_some_and(|status| status.phase == Phase::Suspended);
         self.cache.devserver(user, name).is_some_and(|server| wake::sleeps(&server) && !is_told(&server))
@@ -386,7 +305,7 @@ impl Workspaces {
         true
     }
 
-    fn running(&self, user: &str, name: &str) -> Option<Workspace> {
+    pub(super) fn running(&self, user: &str, name: &str) -> Option<Workspace> {
         let server = self.cache.devserver(user, name)?;
         let status = server.status.as_ref().filter(|status| status.phase == Phase::Running)?;
         if server.metadata.deletion_timestamp.is_some() || wake::sleeps(&server) {
@@ -402,66 +321,6 @@ impl Workspaces {
             on_behalf_of: None,
             agent: status.agent,
         })
-    }
-
-    /// Makes her account and all that is around it, if she has none yet.
-    pub async fn provide(&self, identity: &Identity) -> Result<(), Error> {
-        let user = identity.user();
-        let is_ready =
-            |object: &DevServerUser| object.status.as_ref().is_some_and(|status| status.phase == UserPhase::Ready);
-        let provisioning = self.provisioning_of.entry(user.to_owned()).or_default().clone();
-        let _one_at_a_time = provisioning.lock().await;
-        match self.cache.user(user) {
-            Some(object) if is_ready(&object) => Ok(()),
-            _ => self.provision_user(user, &|_| {}).await.map(drop),
-        }
-    }
-
-    /// Makes all that a first login needs, the default DevServer `name` last.
-    async fn provision(&self, user: &str, name: &str, progress: &(dyn Fn(&str) + Send + Sync)) -> Result<(), Error> {
-        let began = Instant::now();
-        let provisioning = self.provisioning_of.entry(user.to_owned()).or_default().clone();
-        let _one_at_a_time = provisioning.lock().await;
-        if self.cache.devserver(user, name).is_some() {
-            return Ok(());
-        }
-        let object = self.provision_user(user, progress).await?;
-        let server = provisioning::default_devserver(&object, name);
-        // Create, never overwrite: another replica may have made it, and its owner changed it.
-        match self.devservers(user).create(&PostParams::default(), &server).await {
-            Ok(_) => info!(user, devserver = name, elapsed = ?began.elapsed(), "provisioned"),
-            Err(kube::Error::Api(status)) if status.code == 409 => {}
-            Err(error) => return Err(Error::Api(error)),
-        }
-        Ok(())
-    }
-
-    /// Makes her namespace and her rights.
-    async fn provision_user(
-        &self,
-        user: &str,
-        progress: &(dyn Fn(&str) + Send + Sync),
-    ) -> Result<DevServerUser, Error> {
-        progress("setting up your namespace");
-        let object = match self.cache.user(user) {
-            Some(object) => object,
-            None => Arc::new(self.create_user(user).await?),
-        };
-        let object = self.cache.with_teams(&object);
-        provisioning::ensure_user(&self.client, &object, &self.provisioning, progress).await?;
-        Ok(object)
-    }
-
-    /// A user known only by a key file gets an object, so that the operator and administrators see her.
-    async fn create_user(&self, user: &str) -> Result<DevServerUser, Error> {
-        let object = DevServerUser {
-            metadata: ObjectMeta { name: Some(user.to_owned()), ..ObjectMeta::default() },
-            spec: DevServerUserSpec::default(),
-            status: None,
-        };
-        // An empty spec of our own: applying it takes nothing away from whoever fills it in meanwhile.
-        let users: Api<DevServerUser> = Api::all(self.client.clone());
-        users.patch(user, &PatchParams::apply(names::FIELD_MANAGER), &Patch::Apply(&object)).await.map_err(Error::Api)
     }
 
     /// Waits until DevServer `name` runs as its spec's `generation` has it, telling what it waits for; `None` if it was
@@ -508,7 +367,7 @@ impl Workspaces {
         }
     }
 
-    fn devservers(&self, user: &str) -> Api<DevServer> {
+    pub(super) fn devservers(&self, user: &str) -> Api<DevServer> {
         Api::namespaced(self.client.clone(), &names::namespace(user))
     }
 }

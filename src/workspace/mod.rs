@@ -1,5 +1,6 @@
 //! Where do they go? [`Identity`](crate::identity::Identity) + [`Target`] → a ready [`Workspace`] → a [`Process`] in it.
 
+mod about;
 mod activity;
 mod cache;
 mod carriers;
@@ -15,6 +16,7 @@ mod marker;
 mod news;
 mod notices;
 mod process;
+mod provide;
 mod sampler;
 mod script;
 mod share;
