@@ -17,6 +17,7 @@ use super::notice::Notices;
 use super::request::{SFTP, terminal_size};
 use super::writer::{Closed, Events, Writer};
 use super::{Answered, copy, message, progress, request, shells, signal};
+use crate::identity::Identity;
 use crate::telemetry::metrics;
 use crate::workspace::{Command, Exit, Process, Program, Reader, Target, TerminalSize};
 
@@ -52,10 +53,7 @@ impl Session {
         let Some(mut command) = request::read(&mut reader, identity.permissions(), detached).await else { return };
         let events = Arc::new(Events::default());
         let mut writer = Writer { half, events: events.clone(), screen: false };
-        if let Program::Command(line) = &command.program
-            && identity.permissions().forced_command.is_none()
-            && let Ok(line) = str::from_utf8(line)
-        {
+        if let Some(line) = typed_line(&command, identity) {
             match answer.answer(identity, target, line, &command) {
                 Some(Answered::Here(process)) => own = Some(process),
                 Some(Answered::There(target, program)) => {
@@ -65,15 +63,10 @@ impl Session {
                 None => {}
             }
         }
-        if let Program::Command(line) = &command.program
-            && own.is_none()
-            && self.forwarder.identity.permissions().forced_command.is_none()
-            && let Some(asked) = str::from_utf8(line).ok().and_then(shells::parse)
-        {
-            match asked {
-                Ok(shells) => command.program = Program::Shells(shells),
-                Err(usage) => return explain_usage(&usage, &writer, command.terminal.is_some()).await,
-            }
+        match typed_line(&command, &self.forwarder.identity).filter(|_| own.is_none()).and_then(shells::parse) {
+            Some(Ok(shells)) => command.program = Program::Shells(shells),
+            Some(Err(usage)) => return explain_usage(&usage, &writer, command.terminal.is_some()).await,
+            None => {}
         }
         let Forwarder { identity, target, .. } = &self.forwarder;
         writer.screen = command.terminal.is_some() && matches!(command.program, Program::Shell | Program::Shells(_));
@@ -272,9 +265,7 @@ impl Session {
             }
         }
     }
-}
 
-impl Session {
     /// Tells why the pod ended while nobody looked.
     async fn tell_news(&self, command: &Command, writer: &Writer) -> Result<(), Closed> {
         let reader = match (&command.program, &command.terminal) {
@@ -287,6 +278,14 @@ impl Session {
             writer.say(message::line(&news, command.terminal.is_some())).await?;
         }
         Ok(())
+    }
+}
+
+/// The command line, if it is what the client typed and not what its key is bound to.
+fn typed_line<'a>(command: &'a Command, identity: &Identity) -> Option<&'a str> {
+    match &command.program {
+        Program::Command(line) if identity.permissions().forced_command.is_none() => str::from_utf8(line).ok(),
+        _ => None,
     }
 }
 
