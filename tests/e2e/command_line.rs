@@ -29,7 +29,7 @@ fn a_cluster_accepts_the_crds() {
     skip_unless!(is_real(), "the embedded cluster has no kubectl");
     let accepted =
         kubectl(&["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", "-"], &stdout(&["crds"]));
-    assert_eq!(accepted.lines().count(), 3, "{accepted}");
+    assert_eq!(accepted.lines().count(), 4, "{accepted}");
 }
 
 #[test]
