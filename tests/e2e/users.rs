@@ -6,7 +6,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::harness::{Product, User, eventually, is_real};
+use crate::harness::{Product, User, eventually};
 
 async fn change(product: &Product, user: &User, spec: Value) {
     let users: Api<DevServerUser> = Api::all(product.client());
