@@ -1,4 +1,4 @@
-//! `devctl`: the verbs that people use DevServers with, one file each in [`verbs`].
+//! `devctl`: the verbs that people use DevServers with, one file each in `verbs`.
 //!
 //! The bastion runs them for `ssh alice@bastion devctl …`, acting as alice; the `devctl` program runs them for an
 //! administrator with a kubeconfig. They know the cluster's API and the [`Caller`], and neither SSH nor the bastion.
