@@ -28,12 +28,13 @@ fn of_pod(pod: &Pod) -> Option<LastEnd> {
     })
 }
 
-/// When the pod's deletion was asked for. Its time stamp is when the grace for that is over.
+/// When the pod's deletion was asked for, or a little before. Its time stamp is when the grace for that is over; a kubelet
+/// that is done with the pod sets both anew, to now and no grace.
 fn asked_to_end(pod: &Pod) -> Option<Timestamp> {
     let over = pod.metadata.deletion_timestamp.as_ref()?.0;
-    let given = pod.metadata.deletion_grace_period_seconds;
-    let grace = given.or_else(|| pod.spec.as_ref()?.termination_grace_period_seconds).unwrap_or_default();
-    over.checked_sub(SignedDuration::from_secs(grace)).ok()
+    let given = pod.metadata.deletion_grace_period_seconds.unwrap_or_default();
+    let usual = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or_default();
+    over.checked_sub(SignedDuration::from_secs(given.max(usual))).ok()
 }
 
 /// The container was started again, or will be, in the same pod.
@@ -178,16 +179,19 @@ mod tests {
     /// A DevServer that was put to sleep was told to have ended by itself.
     #[test]
     fn what_ends_with_a_deleted_pod_was_asked_to() {
-        let ending = |finished: &str| {
+        let ending = |finished: &str, over: &str, grace: i64| {
             let status = json!({ "containerStatuses": container(terminated(0, "Completed", finished), json!({})) });
             let mut pod = pod(status);
-            pod.metadata.deletion_timestamp = Some(Time("2026-11-01T11:00:05Z".parse().unwrap()));
-            pod.metadata.deletion_grace_period_seconds = Some(5);
+            pod.spec.as_mut().unwrap().termination_grace_period_seconds = Some(5);
+            pod.metadata.deletion_timestamp = Some(Time(over.parse().unwrap()));
+            pod.metadata.deletion_grace_period_seconds = Some(grace);
             of_pod(&pod).map(|end| end.reason)
         };
-        assert_eq!(ending(LATER), None);
-        assert_eq!(ending("2026-11-01T11:00:03Z"), None);
-        assert_eq!(ending("2026-11-01T10:59:59Z").as_deref(), Some("CommandEnded"), "it had died before");
+        let over = "2026-11-01T11:00:05Z";
+        assert_eq!(ending(LATER, over, 5), None);
+        assert_eq!(ending("2026-11-01T11:00:03Z", over, 5), None);
+        assert_eq!(ending(LATER, "2026-11-01T11:00:01Z", 0), None, "the kubelet is done with it");
+        assert_eq!(ending("2026-11-01T10:59:55Z", over, 5).as_deref(), Some("CommandEnded"), "it had died before");
     }
 
     #[test]
