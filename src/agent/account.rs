@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
+
 use super::install::commands;
 
 /// The container's user.
@@ -46,6 +48,14 @@ impl Account {
             name: environment("USER").or(field(0)).unwrap_or_else(|| uid.to_string()),
             home: environment("HOME").or(field(5)).unwrap_or_else(|| "/".to_owned()).into(),
             shell: shells.into_iter().find(usable).map(PathBuf::from),
+        }
+    }
+
+    /// Where programs begin: the home, if it is there and may be entered.
+    pub(super) fn folder(&self) -> &Path {
+        match access(&self.home, Access::EXEC_OK) {
+            Ok(()) if self.home.is_dir() => &self.home,
+            _ => Path::new("/"),
         }
     }
 

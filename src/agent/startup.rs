@@ -144,9 +144,9 @@ fn start(script: &Path, home: &Path) -> io::Result<(Child, Option<PathBuf>)> {
             command
         }
     };
-    let folder = if home.is_dir() { home } else { Path::new("/") };
-    command.current_dir(folder).stdin(Stdio::null()).stdout(to_log()?).stderr(to_log()?).process_group(0);
-    command.envs(Account::own().variables());
+    let account = Account::own();
+    command.current_dir(account.folder()).stdin(Stdio::null()).stdout(to_log()?).stderr(to_log()?).process_group(0);
+    command.envs(account.variables());
     Ok((command.spawn()?, log))
 }
 

@@ -103,7 +103,7 @@ fn on_pipes(request: &ProgramRequest, account: &Account, invocation: &Invocation
         .arg0(&invocation.argument_0)
         .args(&invocation.arguments)
         .envs(environment(request, account))
-        .current_dir(folder(account))
+        .current_dir(account.folder())
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -139,7 +139,7 @@ fn on_terminal(
         .args(&invocation.arguments)
         .envs(environment(request, account))
         .envs(tty)
-        .current_dir(folder(account))
+        .current_dir(account.folder())
         .spawn(pts)
         .map_err(io::Error::other)?;
     let group = group(&child)?;
@@ -156,10 +156,6 @@ fn group(child: &Child) -> io::Result<Pid> {
 fn environment(request: &ProgramRequest, account: &Account) -> Vec<(String, String)> {
     let term = request.terminal.as_ref().map(|terminal| ("TERM".to_owned(), terminal.term.clone()));
     account.variables().into_iter().chain(request.environment.iter().cloned()).chain(term).collect()
-}
-
-fn folder(account: &Account) -> &Path {
-    if account.home.is_dir() { &account.home } else { Path::new("/") }
 }
 
 #[cfg(test)]
