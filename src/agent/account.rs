@@ -51,14 +51,6 @@ impl Account {
         }
     }
 
-    /// Where programs begin: the home, if it is there and may be entered.
-    pub(super) fn folder(&self) -> &Path {
-        match access(&self.home, Access::EXEC_OK) {
-            Ok(()) if self.home.is_dir() => &self.home,
-            _ => Path::new("/"),
-        }
-    }
-
     /// What a login sets, beside the container's own environment.
     pub(super) fn variables(&self) -> HashMap<String, String> {
         let mut variables = HashMap::from([
@@ -75,6 +67,14 @@ impl Account {
         let folders: Vec<String> = folders.map(|folder| folder.to_string_lossy().into_owned()).collect();
         variables.insert("PATH".to_owned(), folders.join(":"));
         variables
+    }
+}
+
+/// Where programs begin: the home, if it is there and may be entered.
+pub(super) fn folder(home: &Path) -> &Path {
+    match access(home, Access::EXEC_OK) {
+        Ok(()) if home.is_dir() => home,
+        _ => Path::new("/"),
     }
 }
 

@@ -12,7 +12,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::account::Account;
+use super::account::{self, Account};
 
 /// The variable that brings the script to `bastion-agent install`, in base64: Kubernetes replaces `$(NAME)` in values.
 pub const SCRIPT_VARIABLE: &str = "BASTION_STARTUP_SCRIPT";
@@ -144,9 +144,13 @@ fn start(script: &Path, home: &Path) -> io::Result<(Child, Option<PathBuf>)> {
             command
         }
     };
-    let account = Account::own();
-    command.current_dir(account.folder()).stdin(Stdio::null()).stdout(to_log()?).stderr(to_log()?).process_group(0);
-    command.envs(account.variables());
+    command
+        .current_dir(account::folder(home))
+        .stdin(Stdio::null())
+        .stdout(to_log()?)
+        .stderr(to_log()?)
+        .process_group(0);
+    command.envs(Account::own().variables());
     Ok((command.spawn()?, log))
 }
 

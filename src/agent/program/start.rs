@@ -14,7 +14,7 @@ use rustix::termios::{InputModes, OptionalActions, tcgetattr, tcsetattr};
 use tokio::io::AsyncWrite;
 use tokio::process::{Child, ChildStderr, ChildStdout};
 
-use super::super::account::Account;
+use super::super::account::{self, Account};
 use super::super::request::{Program, ProgramRequest, Terminal};
 use super::super::scp;
 use super::hang_up::Pipes;
@@ -103,7 +103,7 @@ fn on_pipes(request: &ProgramRequest, account: &Account, invocation: &Invocation
         .arg0(&invocation.argument_0)
         .args(&invocation.arguments)
         .envs(environment(request, account))
-        .current_dir(account.folder())
+        .current_dir(account::folder(&account.home))
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -139,7 +139,7 @@ fn on_terminal(
         .args(&invocation.arguments)
         .envs(environment(request, account))
         .envs(tty)
-        .current_dir(account.folder())
+        .current_dir(account::folder(&account.home))
         .spawn(pts)
         .map_err(io::Error::other)?;
     let group = group(&child)?;
