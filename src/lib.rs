@@ -3,7 +3,8 @@
 //! A login goes [`ssh`] (the protocol) → [`identity`] (who is this?) → [`workspace`] (where do they go?), which asks
 //! [`provisioning`] for what is missing and waits until the [`operator`] has made the pod. `ssh` and `operator` never
 //! call each other: they meet in the objects of [`api`]. In the pod an [`agent`] runs the session's program; one exec stream
-//! to it carries all of a pod's sessions ([`carrier`]). What people ask of the bastion itself is answered by [`devctl`]. [`app`] puts the parts together for each role of the binary.
+//! to it carries all of a pod's sessions ([`carrier`]). What people ask of the bastion itself is answered by
+//! [`devctl`]. [`app`] puts the parts together for each role of the binary.
 
 pub mod agent;
 pub mod api;
@@ -14,6 +15,7 @@ pub mod devctl;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod identity;
+pub mod impersonation;
 #[cfg(feature = "embedded")]
 pub mod minik8s;
 pub mod operator;

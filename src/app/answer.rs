@@ -15,6 +15,7 @@ use tracing::{Instrument, info};
 use crate::api::names;
 use crate::devctl::{self, Caller, Keyboard, LastHour, Piece, Request, Streams};
 use crate::identity::Identity;
+use crate::impersonation::impersonate;
 use crate::ssh::{Answer, Answered};
 use crate::workspace::{Command, Exit, Output, Process, Program, Target, TerminalSize, Workspaces};
 
@@ -49,7 +50,7 @@ impl Devctl {
         let user = identity.user();
         let namespace = names::namespace(user);
         let caller = Caller {
-            client: devctl::impersonate(&self.client, &names::service_account_username(user), &namespace),
+            client: impersonate(&self.client, &names::service_account_username(user), &namespace),
             namespace,
             // Verbs are about her own; in another one's she names which.
             devserver: Some(self.workspaces.name(target).to_owned())

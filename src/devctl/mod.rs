@@ -4,7 +4,6 @@
 //! administrator with a kubeconfig. They know the cluster's API and the [`Caller`], and neither SSH nor the bastion.
 
 mod caller;
-mod client;
 mod error;
 mod keyboard;
 pub mod laptop;
@@ -14,7 +13,6 @@ mod verbs;
 mod wait;
 
 pub use caller::{Caller, LastHour, Piece, Streams};
-pub use client::impersonate;
 pub use error::{Error, Exit};
 pub use keyboard::Keyboard;
 pub use verbs::{Enter, Program, Verb};

@@ -37,8 +37,7 @@ impl Workspaces {
         let place = self.place(identity, target)?;
         let (user, name) = (place.owner, place.name);
         let Some(server) = self.cache.devserver(user, name) else {
-            let existing = self.cache.devservers_of(user);
-            return Err(Error::NoSuchDevServer { user: user.to_owned(), name: name.to_owned(), existing });
+            return Err(self.no_such_devserver(identity.user(), name.to_owned()));
         };
         let history = match self.running(user, name) {
             Some(workspace) => Some(self.agent(&place.entered(workspace)).await?.history().await?),

@@ -182,8 +182,8 @@ impl Keeper {
         self.carriers.forget_closed(&self.workspace);
     }
 
-    /// Serves one exec, until it breaks or the carrier is closed as nobody has needed it for a while. Returns whether it was linked, and why it is
-    /// no more.
+    /// Serves one exec, until it breaks or the carrier is closed as nobody has needed it for a while. Returns whether it
+    /// was linked, and why it is no more.
     async fn link(&self, first: &mut Option<oneshot::Sender<Result<(), Error>>>) -> (bool, Error) {
         let link = match open_link(&self.carriers.client, &self.workspace).await {
             Ok(link) => link,

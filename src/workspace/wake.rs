@@ -1,16 +1,15 @@
 //! Wakes a DevServer that sleeps, in its owner's name: she may change it, and this server's own account need not.
 
-use http::HeaderValue;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::Resource;
+use kube::Api;
 use kube::api::{Patch, PatchParams};
-use kube::core::Request;
 use serde_json::{Value, json};
 use tracing::info;
 
 use super::Error;
 use crate::api::{DevServer, SuspensionReason, names};
+use crate::impersonation::impersonate;
 
 /// Takes back that `user`'s DevServer `name` is to sleep. Returns the generation of the spec that says so; none if it is
 /// not there.
@@ -42,13 +41,9 @@ const BEGINNING: SignedDuration = SignedDuration::from_mins(2);
 async fn change(client: &kube::Client, user: &str, name: &str, lifecycle: Value) -> Result<Option<i64>, Error> {
     let patch = json!({ "spec": { "lifecycle": lifecycle } });
     let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let path = DevServer::url_path(&(), Some(&names::namespace(user)));
-    let request = Request::new(path).patch(name, &params, &Patch::Merge(patch));
-    let mut request = request.map_err(|error| Error::Api(kube::Error::BuildRequest(error)))?;
-    let account = HeaderValue::from_str(&names::service_account_username(user));
-    let account = account.map_err(|_| Error::Protocol("a user whose name is no header"))?;
-    request.headers_mut().insert("impersonate-user", account);
-    match client.request::<DevServer>(request).await {
+    let namespace = names::namespace(user);
+    let as_her = impersonate(client, &names::service_account_username(user), &namespace);
+    match Api::<DevServer>::namespaced(as_her, &namespace).patch(name, &params, &Patch::Merge(patch)).await {
         Ok(changed) => Ok(Some(changed.metadata.generation.unwrap_or_default())),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(kube::Error::Api(status)) => {
