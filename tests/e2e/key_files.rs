@@ -11,10 +11,8 @@ use crate::harness::{Product, Replica, Ssh, User, eventually, public};
 #[tokio::test]
 async fn a_user_of_a_key_file_gets_an_object_at_her_first_login() {
     let product = Product::shared().await;
-    // She borrows a name that nobody has, and its clean-up.
-    let carol = product.user("carol").await;
+    let carol = product.stranger("carol");
     let users: Api<DevServerUser> = Api::all(product.client());
-    carol.is_forgotten().await;
 
     let folder = tempfile::tempdir().expect("there is a folder for temporary files");
     let replica = replica_with_files(&product, folder.path()).await;

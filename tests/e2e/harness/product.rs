@@ -73,10 +73,8 @@ impl Product {
 
     /// A new user whose default DevServer is made so.
     pub(crate) async fn user_with(&self, name: &str, mut defaults: DevServerDefaults) -> User {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("{name}-{}-{}", self.cluster.run, COUNT.fetch_add(1, Ordering::Relaxed));
-        let key = keygen(self.folder(), &name, "ed25519");
-        let public = std::fs::read_to_string(key.with_extension("pub")).expect("ssh-keygen wrote it");
+        let user = self.stranger(name);
+        let public = std::fs::read_to_string(user.key().with_extension("pub")).expect("ssh-keygen wrote it");
         defaults.flavor.get_or_insert(FLAVOR.to_owned());
         let spec = DevServerUserSpec {
             public_keys: vec![public.trim().to_owned()],
@@ -84,10 +82,18 @@ impl Product {
             ..DevServerUserSpec::default()
         };
         let users: Api<DevServerUser> = Api::all(self.client());
-        users.create(&PostParams::default(), &DevServerUser::new(&name, spec)).await.expect("users can be made");
-        let user = User::new(name, key, self.clone());
+        let object = DevServerUser::new(user.name(), spec);
+        users.create(&PostParams::default(), &object).await.expect("users can be made");
         user.is_known_at(self.front()).await;
         user
+    }
+
+    /// Somebody with a name and a key that the cluster has not heard of.
+    pub(crate) fn stranger(&self, name: &str) -> User {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{name}-{}-{}", self.cluster.run, COUNT.fetch_add(1, Ordering::Relaxed));
+        let key = keygen(self.folder(), &name, "ed25519");
+        User::new(name, key, self.clone())
     }
 
     /// One more `bastion serve` on this cluster, with `settings` such as `ssh.max_sessions=2`.

@@ -108,23 +108,6 @@ impl User {
         made.expect("DevServers can be made");
     }
 
-    /// Deletes her object, and waits until nothing of her is left.
-    pub(crate) async fn is_forgotten(&self) {
-        let (users, namespaces) = (Api::<DevServerUser>::all(self.product.client()), Api::all(self.product.client()));
-        users.delete(&self.name, &DeleteParams::default()).await.expect("she is there");
-        eventually("she is gone", async || {
-            users.get_opt(&self.name).await.expect("the API server answers").is_none().then_some(())
-        })
-        .await;
-        let _ = Api::<Namespace>::delete(&namespaces, &self.namespace(), &DeleteParams::default()).await;
-        eventually("her namespace is gone", async || {
-            let namespace: Option<Namespace> =
-                namespaces.get_opt(&self.namespace()).await.expect("the API server answers");
-            namespace.is_none().then_some(())
-        })
-        .await;
-    }
-
     /// Deletes the pod, as an eviction would.
     pub(crate) async fn loses_pod(&self, name: &str) {
         self.api::<Pod>().delete(name, &DeleteParams::default()).await.expect("the pod is there");
