@@ -146,9 +146,12 @@ mod tests {
 
     #[test]
     fn a_mistake_is_named() {
-        let message = |file| format!("{:#}", anyhow::Error::from(load(file, &[]).unwrap_err()));
+        let message = |file: &str| format!("{:#}", anyhow::Error::from(load(file, &[]).unwrap_err()));
         assert!(message("[ssh]\nlisten_on = \"x\"").contains("listen_on"));
         assert!(message("[ssh]\nlogin_grace_time = \"soon\"").contains("soon"));
         assert!(message("[ssh]\nlogin_grace_time = 30").contains("login_grace_time"));
+        for list in ["[]", "[\"localhost\"]", "[\"any\", \"localhost:80\"]"] {
+            assert!(message(&format!("[ssh]\npermit_open = {list}")).contains("ssh.permit_open"), "{list}");
+        }
     }
 }

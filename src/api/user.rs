@@ -30,8 +30,8 @@ use super::{Home, TimeSpan};
 #[serde(rename_all = "camelCase")]
 pub struct DevServerUserSpec {
     /// Public keys that may log in as this user, each a line as in OpenSSH's `authorized_keys`. Of the options there,
-    /// `from`, `expiry-time`, `command`, `restrict`, `pty`, `cert-authority`, `principals` and the `no-…` ones hold;
-    /// a key with any other is refused.
+    /// `from`, `expiry-time`, `command`, `restrict`, `pty`, `permitopen`, `permitlisten`, `cert-authority`, `principals`
+    /// and the `no-…` ones hold; a key with any other is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 16384)))]
     pub public_keys: Vec<String>,
@@ -103,12 +103,34 @@ pub enum RoleKind {
 }
 
 /// What a user may do by SSH. A change ends her connections; it holds from her next login on.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct SshPolicy {
     /// Whether she may forward ports and sockets either way (`ssh -L -D -R -W`), and jump to her DevServers (`-J`).
     #[serde(default = "yes")]
     pub port_forwarding: bool,
+    /// Whether that includes sockets in the file system, either way.
+    #[serde(default = "yes")]
+    pub stream_local_forwarding: bool,
+    /// Where she may connect to (`-L -D -W -J`), as in OpenSSH's `PermitOpen`: `host:port` each, IPv6 addresses in
+    /// brackets, a port being a number or `*`; or one word, `any` or `none`. A host is compared with what the client
+    /// asks for, letter by letter and without a look-up, or is `*`. A jump to a DevServer asks for `NAME:22`, by
+    /// whichever of its names, and what is forwarded within it is judged again; a port of another DevServer is
+    /// `NAME:port`. Sockets in the file system are `*:*` alone. At most 256. Default: `any`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), inner(length(max = 1024), regex(pattern = PLACE_TO_OPEN)))]
+    #[x_kube(validation = Rule::new("self.size() == 1 || self.all(word, !(word in ['any', 'none']))")
+        .message("any and none stand alone"))]
+    pub permit_open: Option<Vec<String>>,
+    /// Where she may have her pods listen (`-R`), as in OpenSSH's `PermitListen`: `port` or `host:port` each, or one
+    /// word, `any` or `none`. `*` and `?` in a host stand for any others. A port that the pod is to choose (`-R 0:…`) is
+    /// `*` alone, and the host is `localhost` where ssh is told none. This says nothing of sockets in the file system. At
+    /// most 256. Default: `any`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), inner(length(max = 1024), regex(pattern = PLACE_TO_LISTEN)))]
+    #[x_kube(validation = Rule::new("self.size() == 1 || self.all(word, !(word in ['any', 'none']))")
+        .message("any and none stand alone"))]
+    pub permit_listen: Option<Vec<String>>,
     /// Whether programs in her pods may use the ssh-agent of her laptop (`ssh -A`).
     #[serde(default = "yes")]
     pub agent_forwarding: bool,
@@ -122,9 +144,21 @@ pub struct SshPolicy {
 
 impl Default for SshPolicy {
     fn default() -> Self {
-        Self { port_forwarding: true, agent_forwarding: true, x11_forwarding: true, persistent_shells: true }
+        Self {
+            port_forwarding: true,
+            stream_local_forwarding: true,
+            permit_open: None,
+            permit_listen: None,
+            agent_forwarding: true,
+            x11_forwarding: true,
+            persistent_shells: true,
+        }
     }
 }
+
+/// What `identity` understands of these, and nothing else.
+const PLACE_TO_OPEN: &str = r"^(any|none|(\[[^\]]*\]|([^\[:/][^:/]*)?)[:/](\*|0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])))$";
+const PLACE_TO_LISTEN: &str = r"^(any|none|((\[[^\]]*\]|([^\[:/][^:/]*)?):)?(\*|0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])))$";
 
 fn yes() -> bool {
     true

@@ -178,8 +178,8 @@ impl Authenticator {
         if object.as_ref().is_some_and(|object| object.spec.disabled) {
             return Err(Refusal::Disabled);
         }
-        let policy = object.and_then(|object| object.spec.ssh).unwrap_or_default();
-        let permissions = permissions.and(policy.into())?;
+        let policy = object.and_then(|object| object.spec.ssh.clone()).unwrap_or_default();
+        let permissions = permissions.and(policy.try_into()?)?;
         Ok((Identity { user, fingerprint: credential.fingerprint(), permissions }, until))
     }
 

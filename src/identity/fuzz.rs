@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use jiff::Timestamp;
 use russh::keys::{Certificate, PublicKey};
 
+use super::Permissions;
 use super::authorized_key::AuthorizedKey;
 use super::options::Options;
 
@@ -27,13 +28,21 @@ pub fn authorized_keys(file: &[u8]) {
             None => continue,
         };
         let Ok(parsed) = Options::parse(options) else { continue };
-        let _ = parsed.admit(FROM, now());
+        if let Ok(Permissions { permit_open, permit_listen, .. }) = parsed.admit(FROM, now()) {
+            // Whatever is listed, and whatever is asked for.
+            let _ = (permit_open.refusal(line, None), permit_listen.refusal(line, Some(7)));
+        }
         let further = |option: &str| {
             let separator = if options.is_empty() || options.ends_with(',') { "" } else { "," };
             Options::parse(&format!("{options}{separator}{option}")).and_then(|options| options.admit(FROM, now()))
         };
         assert!(further("expiry-time=\"19700102\"").is_err(), "{options}");
         assert!(further("from=\"192.0.2.1\"").is_err(), "{options}");
+        let places = further("permitopen=\"a:1\",permitlisten=\"[::1]:*\"").is_ok_and(|permissions| {
+            let open = permissions.permit_open.refusal("a", Some(1));
+            open.or(permissions.permit_listen.refusal("::1", Some(7))).is_none()
+        });
+        assert!(places || further("pty").is_err(), "{options}");
         assert!(further("no-pty").is_ok_and(|permissions| !permissions.pty) || further("pty").is_err(), "{options}");
     }
 }
@@ -75,6 +84,7 @@ pub(crate) mod seeds {
             r#"from="10.0.0.0/8,!10.0.0.9,*.example.org,2001:db8::/32" "#,
             r#"expiry-time="202701151201Z",no-agent-forwarding "#,
             r#"cert-authority,principals="alice,ops" "#,
+            r#"restrict,port-forwarding,permitopen="a:80",permitopen="[::1]:*",permitlisten="8080",permitlisten="l?c*:*" "#,
             "expiry-time=\"20270116\"\tno-X11-forwarding ",
         ];
         let mut seeds: Vec<_> = options.iter().map(|options| format!("{options}{key} alice\n").into_bytes()).collect();

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, fmt::strtime};
 
 use super::address::AddressPatterns;
-use super::{Permissions, Refusal};
+use super::{Permissions, Refusal, Way};
 
 /// What stands before one key. Each option takes something away; one that cannot be honoured refuses the key.
 #[derive(Debug)]
@@ -43,14 +43,19 @@ impl Options {
         };
         let name = name.to_ascii_lowercase();
         match (name.as_str(), value) {
-            ("restrict", None) => {
-                let forced_command = self.permissions.forced_command.take();
-                self.permissions = Permissions { forced_command, ..Permissions::RESTRICTED };
-            }
+            ("restrict", None) => self.permissions.restrict(),
             ("pty", None) => self.permissions.pty = true,
             ("no-pty", None) => self.permissions.pty = false,
             ("port-forwarding", None) => self.permissions.port_forwarding = true,
             ("no-port-forwarding", None) => self.permissions.port_forwarding = false,
+            ("permitopen", Some(value)) => {
+                let added = self.permissions.permit_open.add(Way::Open, "the key's options (permitopen)", &value);
+                added.map_err(|error| format!("{name} {error}"))?;
+            }
+            ("permitlisten", Some(value)) => {
+                let added = self.permissions.permit_listen.add(Way::Listen, "the key's options (permitlisten)", &value);
+                added.map_err(|error| format!("{name} {error}"))?;
+            }
             ("agent-forwarding", None) => self.permissions.agent_forwarding = true,
             ("no-agent-forwarding", None) => self.permissions.agent_forwarding = false,
             ("x11-forwarding", None) => self.permissions.x11_forwarding = true,
@@ -177,10 +182,36 @@ mod tests {
     }
 
     #[test]
+    fn places_to_forward_to_add_up_and_outlast_a_restriction() {
+        let key =
+            r#"permitopen="a:1",PermitOpen="[::1]:*",permitlisten="8080",command="date",restrict,port-forwarding"#;
+        let permissions = admit(key).unwrap();
+        assert!(permissions.port_forwarding && !permissions.agent_forwarding);
+        assert_eq!(permissions.forced_command.as_deref(), Some("date"));
+        let Permissions { permit_open, permit_listen, .. } = &permissions;
+        for (host, port) in [("a", 1), ("::1", 22)] {
+            assert_eq!(permit_open.refusal(host, Some(port)), None);
+        }
+        assert_eq!(permit_open.refusal("a", Some(2)), Some("the key's options (permitopen)"));
+        assert_eq!(permit_listen.refusal("localhost", Some(8080)), None);
+        assert_eq!(permit_listen.refusal("localhost", Some(0)), Some("the key's options (permitlisten)"));
+        // Of the one that is not mentioned nothing is said.
+        assert_eq!(admit(r#"permitopen="a:1""#).unwrap().permit_listen.refusal("localhost", Some(0)), None);
+    }
+
+    #[test]
     fn what_cannot_be_honoured_refuses_the_key() {
         let refused = [
             "environment=\"PATH=/tmp\"",
-            "permitopen=\"a:1\"",
+            "permitopen",
+            "permitopen=\"a\"",
+            "permitopen=\"80\"",
+            "permitopen=\"a:1,b:2\"",
+            "permitopen=\"none\"",
+            "permitlisten",
+            "permitlisten=\"a\"",
+            "permitlisten=\"0\"",
+            "permitlisten=\"any\"",
             "tunnel=\"1\"",
             "verify-required",
             "no-such-option",

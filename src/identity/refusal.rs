@@ -38,6 +38,8 @@ pub enum Refusal {
     /// Within her connection somebody else logs in.
     #[error("it is another user's")]
     AnotherUser,
+    #[error("what the user's object says of SSH cannot be honoured: {0}")]
+    Policy(String),
     #[error("certificate and key options force different commands")]
     ForcedCommandsDiffer,
 }

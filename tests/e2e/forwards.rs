@@ -36,6 +36,16 @@ pub(crate) async fn connect(port: u16) -> TcpStream {
     eventually("a forwarded port", async || TcpStream::connect(("127.0.0.1", port)).await.ok()).await
 }
 
+/// A connection to `host` at `there`, that whoever listens here for `-D` is asked for (RFC 1928); none if it is not made.
+pub(crate) async fn socks(here: u16, host: &str, there: u16) -> Option<TcpStream> {
+    let mut socks = connect(here).await;
+    socks.write_all(&[5, 1, 0]).await.expect("it is taken");
+    socks.read_exact(&mut [0; 2]).await.expect("it needs no password");
+    let request = [&[5, 1, 0, 3, host.len() as u8][..], host.as_bytes(), &there.to_be_bytes()].concat();
+    socks.write_all(&request).await.expect("it is taken");
+    socks.read_exact(&mut [0; 10]).await.ok().map(|_| socks)
+}
+
 /// A server in her pod, at a port or a path.
 pub(crate) async fn shouts(alice: &User, at: &str) -> Session {
     let session = alice.ssh(&format!("{SHOUT}{at}")).input(Input::Held).start();
@@ -67,14 +77,8 @@ async fn a_port_of_the_pod_is_reached_by_every_kind_of_local_forward() {
 
     let here = free_port();
     let forward = alice.shell().argument("-N").argument("-D").argument(&here.to_string()).start();
-    let mut socks = connect(here).await;
-    let name = b"localhost";
-    socks.write_all(&[5, 1, 0]).await.expect("it is taken"); // RFC 1928
-    socks.read_exact(&mut [0; 2]).await.expect("it needs no password");
-    let request = [&[5, 1, 0, 3, name.len() as u8][..], name, &there.to_be_bytes()].concat();
-    socks.write_all(&request).await.expect("it is taken");
-    socks.read_exact(&mut [0; 10]).await.expect("it is connected");
-    assert_eq!(exchange(socks, b"by socks").await, b"BY SOCKS");
+    let socket = socks(here, "localhost", there).await.expect("it is connected");
+    assert_eq!(exchange(socket, b"by socks").await, b"BY SOCKS");
     forward.kill().await;
 }
 

@@ -36,6 +36,7 @@ mod logins;
 mod long_sessions;
 mod neighbours;
 mod operators;
+mod permits;
 mod policy;
 mod provisioning;
 mod readme;

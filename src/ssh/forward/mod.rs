@@ -2,10 +2,12 @@
 
 mod accept;
 mod forwarder;
+mod policy;
 mod x11;
 
 pub(super) use accept::{Listening, serve_ssh_agent, serve_x11};
 pub(super) use forwarder::Forwarder;
+pub(super) use policy::Asked;
 pub(super) use x11::x11;
 
 use std::sync::Arc;
