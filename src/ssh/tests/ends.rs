@@ -1,0 +1,51 @@
+//! What the server ends, and how it is told.
+
+use russh::client::Msg;
+use russh::{Channel, ChannelMsg};
+use tokio::time::timeout;
+
+use super::{Config, PATIENCE, TestServer, config, ended, exec};
+
+#[tokio::test]
+async fn a_key_that_is_taken_away_ends_what_runs_and_the_connection() {
+    let server = TestServer::start(config()).await;
+    let alice = server.log_in("alice").await;
+    let (one, other) = (exec(&alice, "stall").await, exec(&alice, "cat").await);
+    server.key_removed.cancel();
+    for channel in [one, other] {
+        assert_eq!(ended(channel).await, (vec![], "bastion: your key was removed\n".into(), Some(255)));
+    }
+    let end = async {
+        while !alice.is_closed() {
+            assert!(alice.channel_open_session().await.is_err(), "nothing new is begun");
+        }
+    };
+    timeout(PATIENCE, end).await.expect("the connection ends");
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_programs_and_tells_terminals() {
+    let server = TestServer::start(Config { drain_timeout: PATIENCE, ..config() }).await;
+    let alice = server.log_in("alice").await;
+    let mut shell = alice.channel_open_session().await.unwrap();
+    shell.request_pty(false, "xterm", 80, 24, 0, 0, &[]).await.unwrap();
+    shell.request_shell(false).await.unwrap();
+    shell.data(&b"x"[..]).await.unwrap();
+    let data = |message| match message {
+        Some(ChannelMsg::Data { data }) => data,
+        other => panic!("{other:?}"),
+    };
+    let next = async |shell: &mut Channel<Msg>| loop {
+        match timeout(PATIENCE, shell.wait()).await.unwrap() {
+            Some(ChannelMsg::WindowAdjusted { .. } | ChannelMsg::Success) => {}
+            other => break data(other),
+        }
+    };
+    assert_eq!(next(&mut shell).await, "x");
+    server.shutdown.cancel();
+    assert!(String::from_utf8_lossy(&next(&mut shell).await).contains("this server goes down"));
+    assert!(tokio::net::TcpStream::connect(server.address).await.is_err());
+    shell.eof().await.unwrap();
+    assert_eq!(ended(shell).await.2, Some(0));
+    timeout(PATIENCE, server.run).await.expect("the drain ends").unwrap();
+}

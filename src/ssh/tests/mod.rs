@@ -1,0 +1,176 @@
+//! The server against russh's client on loopback, with tasks for programs.
+
+mod echo;
+mod ends;
+mod flow;
+mod login;
+mod permissions;
+mod sessions;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use russh::client::{self, Handle, Msg};
+use russh::keys::{Algorithm, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
+use russh::{Channel, ChannelMsg};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::config::PenaltiesConfig;
+use super::{Authenticate, Config, HostKeySource, HostKeys, Server};
+use crate::identity::{Credential, Identity, OwnedCredential, Permissions, Permits, Refusal};
+use crate::workspace::EchoWorkspaces;
+
+/// Longer than anything here takes, and the end of what hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Knows alice and her key, until it is taken away.
+struct OneUser(PublicKey, Permissions, CancellationToken);
+
+impl Authenticate for OneUser {
+    fn welcome(&self, login: &str, key: &PublicKey, _: IpAddr) -> Result<(), Refusal> {
+        if login == "alice" && *key == self.0 { Ok(()) } else { Err(Refusal::Unknown) }
+    }
+
+    fn learn<'a>(&'a self, _: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(false))
+    }
+
+    fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal> {
+        let Credential::Key(key) = credential else { return Err(Refusal::UntrustedAuthority) };
+        self.welcome(login, key, from)?;
+        Ok(Identity::for_test("alice", self.1.clone()))
+    }
+
+    fn lapse<'a>(&'a self, _: &'a str, _: &'a OwnedCredential, _: IpAddr, _: &'a Identity) -> BoxFuture<'a, String> {
+        Box::pin(async move {
+            self.2.cancelled().await;
+            "your key was removed".to_owned()
+        })
+    }
+}
+
+struct TestServer {
+    address: SocketAddr,
+    key: Arc<PrivateKey>,
+    shutdown: CancellationToken,
+    key_removed: CancellationToken,
+    run: JoinHandle<()>,
+}
+
+struct AnyHost;
+
+impl client::Handler for AnyHost {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, _: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
+        Ok(true)
+    }
+}
+
+fn new_key() -> PrivateKey {
+    PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap()
+}
+
+fn config() -> Config {
+    Config {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        proxy_protocol_from: vec![],
+        host_key: HostKeySource::File("unused".into()),
+        further_host_keys: vec![],
+        host_certificates: vec![],
+        ciphers: vec![russh::cipher::AES_256_GCM],
+        macs: vec![russh::mac::HMAC_SHA256_ETM],
+        banner: None,
+        login_grace_time: PATIENCE,
+        max_startups: 100,
+        max_startups_per_source: 100,
+        penalties: PenaltiesConfig {
+            auth_failed: Duration::from_secs(5),
+            no_auth: Duration::ZERO,
+            grace_exceeded: Duration::from_secs(10),
+            min: Duration::from_secs(15),
+            max: Duration::from_secs(600),
+            max_sources: 100,
+            exempt: vec![],
+        },
+        max_key_offers: 20,
+        max_sessions: 10,
+        allow_port_forwarding: true,
+        allow_stream_local_forwarding: true,
+        permit_open: Permits::ANY,
+        permit_listen: Permits::ANY,
+        allow_agent_forwarding: true,
+        allow_x11_forwarding: true,
+        max_forwards: 10,
+        detached_shell_timeout: Duration::ZERO,
+        keepalive_interval: Duration::from_secs(30),
+        keepalive_count_max: 3,
+        drain_timeout: Duration::from_secs(1),
+        spool_directory: std::env::temp_dir(),
+        spool_slow_above_mib: 64,
+        spool_limit_mib: 128,
+        spool_total_mib: 128,
+    }
+}
+
+impl TestServer {
+    async fn start(config: Config) -> Self {
+        Self::permitting(config, Permissions::ALL).await
+    }
+
+    /// Where alice may do only so much.
+    async fn permitting(config: Config, permissions: Permissions) -> Self {
+        let listener = TcpListener::bind(config.listen).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let key = Arc::new(new_key());
+        let key_removed = CancellationToken::new();
+        let user = OneUser(key.public_key().clone(), permissions, key_removed.clone());
+        let host_keys = HostKeys { keys: vec![new_key()], certificates: vec![] };
+        let server = Server::new(config, host_keys, Arc::new(user), Arc::new(EchoWorkspaces), Arc::new(EchoWorkspaces));
+        let shutdown = CancellationToken::new();
+        let run = tokio::spawn(server.run(listener, shutdown.clone()));
+        Self { address, key, shutdown, key_removed, run }
+    }
+
+    async fn connect(&self) -> Handle<AnyHost> {
+        client::connect(Arc::default(), self.address, AnyHost).await.unwrap()
+    }
+
+    async fn log_in(&self, name: &str) -> Handle<AnyHost> {
+        let mut connection = self.connect().await;
+        let key = PrivateKeyWithHashAlg::new(self.key.clone(), None);
+        assert!(connection.authenticate_publickey(name, key).await.unwrap().success());
+        connection
+    }
+}
+
+async fn exec(connection: &Handle<AnyHost>, command: &str) -> Channel<Msg> {
+    let channel = connection.channel_open_session().await.unwrap();
+    channel.exec(false, command).await.unwrap();
+    channel
+}
+
+/// What came until the close: stdout, stderr and the exit status.
+async fn ended(mut channel: Channel<Msg>) -> (Vec<u8>, String, Option<u32>) {
+    let (mut out, mut err, mut status) = (Vec::new(), Vec::new(), None);
+    let read = async {
+        while let Some(message) = channel.wait().await {
+            match message {
+                ChannelMsg::Data { data } => {
+                    assert!(status.is_none(), "output after the exit status");
+                    out.extend_from_slice(&data);
+                }
+                ChannelMsg::ExtendedData { data, .. } => err.extend_from_slice(&data),
+                ChannelMsg::ExitStatus { exit_status } => status = Some(exit_status),
+                _ => {}
+            }
+        }
+    };
+    timeout(PATIENCE, read).await.expect("the channel ends");
+    (out, String::from_utf8(err).unwrap(), status)
+}
