@@ -3,9 +3,8 @@
 //! russh calls these inside its session loop: they reply and spawn, and never wait for the network. Only a login may wait
 //! a moment for keys: nothing else happens on its connection yet.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt;
 use russh::keys::Certificate;
@@ -13,13 +12,12 @@ use russh::server::{
     Auth, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffer, Session as Replies, VerifiedPublicKey,
 };
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument, Span, info};
+use tracing::{Instrument, Span};
 
 use super::context::Context;
-use super::forward::{self, Asked, Forwarder, Listening};
+use super::forward::{self, Asked, Forwarder, Listeners};
 use super::jump::{Destination, Jump};
 use super::login::{Login, Proven};
 use super::request::{SFTP, accepts_variable};
@@ -39,8 +37,7 @@ pub(super) struct Connection {
     /// Cancelled once somebody is logged in.
     logged_in: CancellationToken,
     slots: Slots,
-    /// Where the pod listens for the client, by what it asked for.
-    listening: HashMap<Address, Listening>,
+    listeners: Listeners,
     /// Channels that run something; RFC 4254 §6.5 allows one program for each.
     started: HashSet<ChannelId>,
     standing: Standing,
@@ -48,10 +45,6 @@ pub(super) struct Connection {
     watching: Option<AbortOnDropHandle<()>>,
     span: Span,
 }
-
-/// How long a client that asks the pod to listen is kept waiting, and its other channels with it: russh wants the answer
-/// at once, and the port may be the pod's choice.
-const LISTEN: Duration = Duration::from_secs(30);
 
 impl Connection {
     pub(super) fn new(
@@ -69,7 +62,7 @@ impl Connection {
             client,
             logged_in,
             slots,
-            listening: HashMap::new(),
+            listeners: Listeners::default(),
             started: HashSet::new(),
             standing,
             watching: None,
@@ -116,30 +109,10 @@ impl Connection {
         self.context.tasks.spawn(serve.instrument(self.span.clone()));
     }
 
-    /// Has the pod listen for the client; the port, if it does.
+    /// Has the pod listen for the client, if she may; the port, if it does.
     async fn listen(&mut self, address: Address, client: Handle) -> Option<u16> {
         let forwarder = self.forwarder().filter(|forwarder| forwarder.admits(Asked::Listen(&address)))?;
-        if self.listening.len() >= self.context.config.max_sessions {
-            return None;
-        }
-        let listening = match timeout(LISTEN, Listening::begin(forwarder, address.clone(), client)).await {
-            Ok(Ok(listening)) => listening,
-            Ok(Err(error)) => {
-                info!(error = &error as &dyn std::error::Error, ?address, "the pod does not listen");
-                return None;
-            }
-            Err(_) => {
-                info!(?address, "the pod was not ready in time to listen");
-                return None;
-            }
-        };
-        let port = listening.port;
-        let asked = match address {
-            Address::Tcp { host, .. } => Address::Tcp { host, port },
-            address => address,
-        };
-        self.listening.insert(asked, listening);
-        Some(port)
+        self.listeners.begin(forwarder, address, client).await
     }
 
     fn start(&mut self, channel: ChannelId, replies: &mut Replies) -> Result<(), russh::Error> {
@@ -267,7 +240,7 @@ impl Handler for Connection {
 
     async fn cancel_tcpip_forward(&mut self, host: &str, port: u32, _: &mut Replies) -> Result<bool, Self::Error> {
         let Ok(port) = u16::try_from(port) else { return Ok(false) };
-        Ok(self.listening.remove(&Address::Tcp { host: host.to_owned(), port }).is_some())
+        Ok(self.listeners.end(&Address::Tcp { host: host.to_owned(), port }))
     }
 
     async fn streamlocal_forward(&mut self, path: &str, replies: &mut Replies) -> Result<bool, Self::Error> {
@@ -275,7 +248,7 @@ impl Handler for Connection {
     }
 
     async fn cancel_streamlocal_forward(&mut self, path: &str, _: &mut Replies) -> Result<bool, Self::Error> {
-        Ok(self.listening.remove(&Address::Unix(path.to_owned())).is_some())
+        Ok(self.listeners.end(&Address::Unix(path.to_owned())))
     }
 
     async fn agent_request(&mut self, _: ChannelId, _: &mut Replies) -> Result<bool, Self::Error> {

@@ -10,15 +10,15 @@ use crate::carrier::Stream;
 use crate::workspace::{Address, Connections, Error, Listener, Origin};
 
 /// Listens in the pod on the client's behalf until it is dropped.
-pub(in crate::ssh) struct Listening {
+pub(super) struct Listening {
     /// The port; 0 for a socket in the file system.
-    pub(in crate::ssh) port: u16,
+    pub(super) port: u16,
     _accepting: AbortOnDropHandle<()>,
 }
 
 impl Listening {
     /// Listens at `address`; what connects there is handed to `client`.
-    pub(in crate::ssh) async fn begin(forwarder: Forwarder, address: Address, client: Handle) -> Result<Self, Error> {
+    pub(super) async fn begin(forwarder: Forwarder, address: Address, client: Handle) -> Result<Self, Error> {
         let Forwarder { context, identity, target, .. } = &forwarder;
         let mut listener: Listener = context.run.listen(identity, target, &address).await?;
         let port = listener.port;

@@ -2,11 +2,14 @@
 
 mod accept;
 mod forwarder;
+mod listeners;
 mod policy;
 mod x11;
 
-pub(super) use accept::{Listening, serve_ssh_agent, serve_x11};
+use accept::Listening;
+pub(super) use accept::{serve_ssh_agent, serve_x11};
 pub(super) use forwarder::Forwarder;
+pub(super) use listeners::Listeners;
 pub(super) use policy::Asked;
 pub(super) use x11::x11;
 
