@@ -38,8 +38,9 @@ pub(super) struct Connection {
     logged_in: CancellationToken,
     slots: Slots,
     listeners: Listeners,
-    /// Channels that run something; RFC 4254 §6.5 allows one program for each.
-    started: HashSet<ChannelId>,
+    /// Session channels that run nothing yet. As with sshd, only for these something may be asked that a program begins
+    /// with, and of these only one program (RFC 4254 §6.5).
+    larval: HashSet<ChannelId>,
     standing: Standing,
     /// Ends the standing.
     watching: Option<AbortOnDropHandle<()>>,
@@ -63,7 +64,7 @@ impl Connection {
             logged_in,
             slots,
             listeners: Listeners::default(),
-            started: HashSet::new(),
+            larval: HashSet::new(),
             standing,
             watching: None,
             span: Span::current(),
@@ -116,7 +117,17 @@ impl Connection {
     }
 
     fn start(&mut self, channel: ChannelId, replies: &mut Replies) -> Result<(), russh::Error> {
-        match self.started.insert(channel) {
+        let may_start = self.larval.remove(&channel);
+        Self::answer(channel, may_start, replies)
+    }
+
+    /// Answers what `channel` may be told before it runs a program, and not after.
+    fn prepare(&self, channel: ChannelId, granted: bool, replies: &mut Replies) -> Result<(), russh::Error> {
+        Self::answer(channel, granted && self.larval.contains(&channel), replies)
+    }
+
+    fn answer(channel: ChannelId, granted: bool, replies: &mut Replies) -> Result<(), russh::Error> {
+        match granted {
             true => replies.channel_success(channel),
             false => replies.channel_failure(channel),
         }
@@ -170,6 +181,9 @@ impl Handler for Connection {
             return Ok(()); // Dropped, the handle refuses, as prohibited. russh asks of nobody who is not logged in.
         };
         let permit = self.slots.sessions.clone().try_acquire_owned();
+        if permit.is_ok() {
+            self.larval.insert(channel.id());
+        }
         let Client { address, server, .. } = self.client;
         let session = Session { forwarder, client: replies.handle(), address, server };
         self.spawn(async move {
@@ -251,8 +265,14 @@ impl Handler for Connection {
         Ok(self.listeners.end(&Address::Unix(path.to_owned())))
     }
 
-    async fn agent_request(&mut self, _: ChannelId, _: &mut Replies) -> Result<bool, Self::Error> {
-        Ok(self.forwarder().is_some_and(|forwarder| forwarder.admit_ssh_agent()))
+    async fn channel_close(&mut self, channel: ChannelId, _: &mut Replies) -> Result<(), Self::Error> {
+        self.larval.remove(&channel);
+        Ok(())
+    }
+
+    async fn agent_request(&mut self, channel: ChannelId, _: &mut Replies) -> Result<bool, Self::Error> {
+        let forwarder = self.forwarder().filter(|_| self.larval.contains(&channel));
+        Ok(forwarder.is_some_and(|forwarder| forwarder.admit_ssh_agent()))
     }
 
     #[allow(clippy::too_many_arguments, reason = "russh's signature")]
@@ -267,10 +287,8 @@ impl Handler for Connection {
         _: &[(Pty, u32)],
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        match self.permissions().is_some_and(|permissions| permissions.pty) {
-            true => replies.channel_success(channel),
-            false => replies.channel_failure(channel),
-        }
+        let permitted = self.permissions().is_some_and(|permissions| permissions.pty);
+        self.prepare(channel, permitted, replies)
     }
 
     async fn env_request(
@@ -280,10 +298,7 @@ impl Handler for Connection {
         value: &str,
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        match accepts_variable(name, value) {
-            true => replies.channel_success(channel),
-            false => replies.channel_failure(channel),
-        }
+        self.prepare(channel, accepts_variable(name, value), replies)
     }
 
     async fn shell_request(&mut self, channel: ChannelId, replies: &mut Replies) -> Result<(), Self::Error> {
@@ -316,9 +331,7 @@ impl Handler for Connection {
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
         let permitted = self.forwarder().is_some_and(|forwarder| forwarder.admit_x11());
-        match forward::x11(single_connection, protocol, cookie, screen).filter(|_| permitted) {
-            Some(_) => replies.channel_success(channel),
-            None => replies.channel_failure(channel),
-        }
+        let display = forward::x11(single_connection, protocol, cookie, screen).filter(|_| permitted);
+        self.prepare(channel, display.is_some(), replies)
     }
 }

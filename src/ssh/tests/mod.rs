@@ -5,6 +5,7 @@ mod ends;
 mod flow;
 mod login;
 mod permissions;
+mod requests;
 mod sessions;
 
 use std::net::{IpAddr, SocketAddr};
