@@ -1,9 +1,10 @@
 //! What somebody may not.
 
-use russh::ChannelMsg;
+use russh::{ChannelMsg, ChannelOpenFailure, Error};
 use tokio::time::timeout;
 
-use super::{Config, PATIENCE, Permissions, TestServer, config, ended, exec};
+use super::{Config, PATIENCE, Permissions, Permits, TestServer, config, ended, exec};
+use crate::identity::Way;
 
 #[tokio::test]
 async fn a_forced_command_runs_whatever_is_asked_for() {
@@ -46,4 +47,39 @@ async fn a_display_that_cannot_be_forwarded_is_refused_or_told_of() {
         let (_, err, status) = ended(channel).await;
         assert_eq!((err.contains(told.unwrap_or("X11")), status), (told.is_some(), Some(0)), "{err}");
     }
+}
+
+#[tokio::test]
+async fn connections_lead_where_each_list_permits() {
+    let list = |words: &[&str]| {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        Permits::parse(Way::Open, "here", &words).unwrap()
+    };
+    let config = Config { permit_open: list(&["localhost:80", "localhost:81", "gpu:8888", "gpu:22"]), ..config() };
+    let permit_open = list(&["localhost:81", "localhost:82", "gpu:8888", "gpu:22"]);
+    let alice =
+        TestServer::permitting(config, Permissions { permit_open, ..Permissions::ALL }).await.log_in("alice").await;
+    let cases = [
+        ("localhost", 80, false),
+        ("localhost", 81, true),
+        ("localhost", 82, false),
+        ("127.0.0.1", 81, false),
+        // Where it leads to is another matter.
+        ("gpu", 8888, true),
+        ("gpu.alice", 8888, false),
+        ("localhost", 8888, false),
+        ("gpu.alice", 22, false),
+    ];
+    for (host, port, permitted) in cases {
+        // What is permitted finds no agent here.
+        let expected =
+            if permitted { ChannelOpenFailure::ConnectFailed } else { ChannelOpenFailure::AdministrativelyProhibited };
+        match alice.channel_open_direct_tcpip(host, port, "localhost", 1).await {
+            Err(Error::ChannelOpenFailure(failure)) => assert_eq!(failure, expected, "{host}:{port}"),
+            other => panic!("{host}:{port}: {other:?}"),
+        }
+    }
+    assert!(alice.channel_open_direct_tcpip("gpu", 22, "localhost", 1).await.is_ok(), "a jump");
+    let socket = alice.channel_open_direct_streamlocal("/run/socket").await;
+    assert!(matches!(socket, Err(Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited))));
 }
