@@ -17,6 +17,7 @@ mod command_line;
 mod dev;
 mod devctl;
 mod devctl_laptop;
+mod devctl_proxy;
 mod devservers;
 mod exec;
 mod explanations;

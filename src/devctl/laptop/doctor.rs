@@ -68,7 +68,7 @@ async fn reach(report: &mut Report, places: &Places) -> Option<Connection> {
     let bastion = report.take("bastion", Bastion::of(&settings, places))?;
     report.checks.pop();
     report.detail(format!("{} in {}", bastion.login_argument(), places.shorten(&places.settings())));
-    if bastion.config.proxy_command.is_none() && bastion.config.proxy_jump.is_none() {
+    if !connection::is_proxied(&bastion) {
         let addresses = report.take("name", connection::resolve(&bastion.host, bastion.port).await)?;
         let addresses: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
         report.detail(format!("{} is {}", bastion.host, addresses.join(", ")));
