@@ -12,6 +12,7 @@ pub(crate) mod fuzz;
 mod greeting;
 mod host_key;
 mod inbox;
+mod introduction;
 mod jump;
 mod limits;
 mod login;

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use russh::server::{Handle, Msg};
 use russh::{Channel, ChannelMsg, ChannelReadHalf};
 use tokio::sync::{mpsc, watch};
@@ -11,16 +10,16 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug, info, info_span};
 
-use super::forward::{self, Asked, Forwarder};
+use super::forward::{self, Forwarder};
 use super::inbox::Inbox;
-use super::jump::SSH;
+use super::introduction::introduction;
 use super::notice::Notices;
 use super::request::{SFTP, terminal_size};
 use super::writer::{Closed, Events, Writer};
 use super::{Answered, copy, message, progress, request, shells, signal};
 use crate::identity::Identity;
 use crate::telemetry::metrics;
-use crate::workspace::{Address, Command, Exit, Process, Program, Reader, Target, TerminalSize};
+use crate::workspace::{Command, Exit, Process, Program, Reader, Target, TerminalSize};
 
 /// The exit status that OpenSSH's client reports for its own failures; ours mean the same to scripts.
 const FAILURE: u32 = 255;
@@ -91,28 +90,6 @@ impl Session {
         let from = format!("{ip} {port} {}", server.port());
         [("SSH_CLIENT", from), ("SSH_CONNECTION", connection), ("BASTION_USER", user)]
             .map(|(name, value)| (name.to_owned(), value))
-    }
-
-    /// Tells how else her DevServer is reached, and what its host key is known by, if she may jump there.
-    fn introduction(&self) -> Option<Bytes> {
-        let Forwarder { context, identity, target, .. } = &self.forwarder;
-        let user = identity.user();
-        let devserver = match target {
-            Target::Shared { .. } => target.to_string(),
-            own => context.run.devserver(own),
-        };
-        let jump = Address::Tcp { host: devserver.clone(), port: SSH };
-        if self.forwarder.refusal(Asked::Connect(&jump)).is_some() {
-            return None;
-        }
-        let text = format!("`ssh -J {user}@THIS-SERVER {devserver}` leads here too, as do scp, rsync and your editor;");
-        let line = context.authority.known_hosts_line(&format!("{devserver},*.{user}"));
-        let lines = [
-            message::line(&text, true),
-            message::line("so that ssh knows it, put this line into ~/.ssh/known_hosts:", true),
-            format!("{line}\r\n").into(),
-        ];
-        Some(lines.concat().into())
     }
 
     /// Runs `command`, or serves the bastion's `own` process.
@@ -258,7 +235,7 @@ impl Session {
                 }
                 self.tell_news(command, writer).await.map_err(Err)?;
                 // Whoever had to wait may be new here.
-                if let Some(introduction) = self.introduction().filter(|_| clear) {
+                if let Some(introduction) = introduction(&self.forwarder).filter(|_| clear) {
                     writer.say(introduction).await.map_err(Err)?;
                 }
                 Ok(process)
