@@ -119,7 +119,9 @@ impl Session {
         let inbox = Arc::new(self.forwarder.inbox());
         let (size, sizes) = watch::channel(None);
         let (signal, signals) = mpsc::channel(MAX_SIGNALS);
-        let to_program = ToProgram { inbox: inbox.clone(), size, signal };
+        // As with sshd: what she did not choose to run is not hers to signal, nor is a subsystem.
+        let takes_signals = self.forwarder.identity.permissions().forced_command.is_none() && kind != SFTP;
+        let to_program = ToProgram { inbox: inbox.clone(), size, signal, takes_signals };
         let receive = receive(reader, to_program, events.clone(), terminal);
         let _receive = AbortOnDropHandle::new(tokio::spawn(receive.in_current_span()));
         let is_own = own.is_some();
@@ -276,6 +278,7 @@ struct ToProgram {
     inbox: Arc<Inbox>,
     size: watch::Sender<Option<TerminalSize>>,
     signal: mpsc::Sender<String>,
+    takes_signals: bool,
 }
 
 /// Answers a command of ours that was not understood, or asked for help, as clap has it.
@@ -295,7 +298,7 @@ async fn explain_usage(usage: &clap::Error, writer: &Writer, terminal: bool) {
 
 /// Takes what the client sends until it closes. Never waits for the program.
 async fn receive(mut reader: ChannelReadHalf, program: ToProgram, events: Arc<Events>, terminal: bool) {
-    let ToProgram { inbox, size, signal } = program;
+    let ToProgram { inbox, size, signal, takes_signals } = program;
     loop {
         match reader.wait().await {
             Some(ChannelMsg::Data { data }) => {
@@ -313,7 +316,7 @@ async fn receive(mut reader: ChannelReadHalf, program: ToProgram, events: Arc<Ev
                 size.send_replace(Some(terminal_size(col_width, row_height)));
             }
             // What the program has not been told yet is enough.
-            Some(ChannelMsg::Signal { signal: name }) => drop(signal.try_send(signal::text(name))),
+            Some(ChannelMsg::Signal { signal: name }) if takes_signals => drop(signal.try_send(signal::text(name))),
             Some(ChannelMsg::Close) | None => {
                 events.closed.cancel();
                 return;

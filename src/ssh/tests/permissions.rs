@@ -17,6 +17,19 @@ async fn a_forced_command_runs_whatever_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_forced_command_is_not_its_clients_to_signal() {
+    let permissions = Permissions { forced_command: Some("cat".into()), ..Permissions::ALL };
+    let alice = TestServer::permitting(config(), permissions).await.log_in("alice").await;
+    let mut cat = exec(&alice, "whatever").await;
+    cat.signal(russh::Sig::KILL).await.unwrap();
+    cat.data(&b"still here"[..]).await.unwrap();
+    let echoed = async { while !matches!(cat.wait().await.expect("it runs"), ChannelMsg::Data { .. }) {} };
+    timeout(PATIENCE, echoed).await.expect("it goes on");
+    cat.eof().await.unwrap();
+    assert_eq!(ended(cat).await.2, Some(0));
+}
+
+#[tokio::test]
 async fn a_terminal_that_is_not_permitted_is_refused_and_the_session_goes_on() {
     let permissions = Permissions { pty: false, ..Permissions::ALL };
     let alice = TestServer::permitting(config(), permissions).await.log_in("alice").await;
