@@ -5,6 +5,7 @@
 //! another: the reader never waits for anybody, and streams write in turn, a frame each.
 //! Knows neither SSH nor Kubernetes.
 
+mod entry;
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;

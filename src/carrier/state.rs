@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{Semaphore, mpsc};
 
+use super::entry::Entry;
 use super::frame::{Acknowledgement, Body, Frame, Message};
 use super::stream::Stream;
 use super::{Error, Opened, Shared, Side};
@@ -24,10 +25,6 @@ pub(super) const fn window_of(side: Side) -> usize {
 const OLD_WINDOW: usize = 1024 * 1024;
 /// More is not sent, whatever the other side takes.
 pub(super) const MAX_WINDOW: usize = 2 * 1024 * 1024;
-/// Arrived messages that need not be told of at once.
-const UNTOLD_MESSAGES: u64 = 64;
-/// The part of the window of which the same is true: each telling costs all that lies between as much as a piece of data.
-const UNTOLD_PART: usize = 4;
 /// Streams that the other side may have open.
 const MAX_STREAMS: usize = 16 * 1024;
 /// Messages without weight that may wait for their reader.
@@ -56,29 +53,6 @@ pub(super) struct State {
     window: usize,
     /// That of this side, as far as the other knows it.
     own_window: usize,
-}
-
-pub(super) struct Entry {
-    /// Sent and not acknowledged; the first `written` of them went out on this link.
-    outgoing: VecDeque<Message>,
-    written: usize,
-    /// What the other side has told.
-    acknowledged: Acknowledgement,
-    /// Bytes of data in the messages that it has.
-    acknowledged_bytes: u64,
-    /// A permit for each byte that may be sent.
-    pub(super) window: Arc<Semaphore>,
-    /// Towards the reader; none once either side has ended.
-    inbound: Option<mpsc::UnboundedSender<Message>>,
-    /// What came, and how much of it was taken.
-    arrived: Acknowledgement,
-    arrived_bytes: u64,
-    taken_messages: u64,
-    told: Acknowledgement,
-    is_ready: bool,
-    is_terminal: bool,
-    ended_here: bool,
-    ended_there: bool,
 }
 
 impl State {
@@ -390,35 +364,5 @@ impl State {
         for (_, entry) in self.streams.drain() {
             entry.window.close();
         }
-    }
-}
-
-impl Entry {
-    /// Whether the other side should hear now of what came.
-    fn is_due(&self, window: usize) -> bool {
-        self.arrived.messages - self.told.messages >= UNTOLD_MESSAGES
-            || self.arrived.bytes - self.told.bytes >= (window / UNTOLD_PART) as u64
-            || (self.ended_there && self.told != self.arrived)
-    }
-
-    /// What was acknowledged need not be kept, and what was taken makes room. Nothing can be taken that has not arrived:
-    /// else more would be sent, and kept, than the window allows.
-    fn acknowledge(&mut self, told: Acknowledgement) -> Result<(), Error> {
-        let impossible = Error::Protocol("an acknowledgement of what was never sent");
-        let news = told.messages.checked_sub(self.acknowledged.messages).and_then(|news| usize::try_from(news).ok());
-        let taken = told.bytes.checked_sub(self.acknowledged.bytes);
-        let (Some(news), Some(taken)) = (news.filter(|news| *news <= self.outgoing.len()), taken) else {
-            return Err(impossible);
-        };
-        let arrived = self.outgoing.iter().take(news).map(|message| message.weight() as u64).sum::<u64>();
-        if told.bytes > self.acknowledged_bytes + arrived {
-            return Err(impossible);
-        }
-        self.outgoing.drain(..news);
-        self.written = self.written.saturating_sub(news);
-        self.window.add_permits(taken as usize);
-        self.acknowledged = told;
-        self.acknowledged_bytes += arrived;
-        Ok(())
     }
 }

@@ -1,0 +1,67 @@
+//! What one end knows of one stream: what went out and came in, and how much of both was taken.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+
+use super::Error;
+use super::frame::{Acknowledgement, Message};
+
+/// Arrived messages that need not be told of at once.
+const UNTOLD_MESSAGES: u64 = 64;
+/// The part of the window of which the same is true: each telling costs all that lies between as much as a piece of data.
+const UNTOLD_PART: usize = 4;
+
+pub(super) struct Entry {
+    /// Sent and not acknowledged; the first `written` of them went out on this link.
+    pub(super) outgoing: VecDeque<Message>,
+    pub(super) written: usize,
+    /// What the other side has told.
+    pub(super) acknowledged: Acknowledgement,
+    /// Bytes of data in the messages that it has.
+    pub(super) acknowledged_bytes: u64,
+    /// A permit for each byte that may be sent.
+    pub(super) window: Arc<Semaphore>,
+    /// Towards the reader; none once either side has ended.
+    pub(super) inbound: Option<mpsc::UnboundedSender<Message>>,
+    /// What came, and how much of it was taken.
+    pub(super) arrived: Acknowledgement,
+    pub(super) arrived_bytes: u64,
+    pub(super) taken_messages: u64,
+    pub(super) told: Acknowledgement,
+    pub(super) is_ready: bool,
+    pub(super) is_terminal: bool,
+    pub(super) ended_here: bool,
+    pub(super) ended_there: bool,
+}
+
+impl Entry {
+    /// Whether the other side should hear now of what came.
+    pub(super) fn is_due(&self, window: usize) -> bool {
+        self.arrived.messages - self.told.messages >= UNTOLD_MESSAGES
+            || self.arrived.bytes - self.told.bytes >= (window / UNTOLD_PART) as u64
+            || (self.ended_there && self.told != self.arrived)
+    }
+
+    /// What was acknowledged need not be kept, and what was taken makes room. Nothing can be taken that has not arrived:
+    /// else more would be sent, and kept, than the window allows.
+    pub(super) fn acknowledge(&mut self, told: Acknowledgement) -> Result<(), Error> {
+        let impossible = Error::Protocol("an acknowledgement of what was never sent");
+        let news = told.messages.checked_sub(self.acknowledged.messages).and_then(|news| usize::try_from(news).ok());
+        let taken = told.bytes.checked_sub(self.acknowledged.bytes);
+        let (Some(news), Some(taken)) = (news.filter(|news| *news <= self.outgoing.len()), taken) else {
+            return Err(impossible);
+        };
+        let arrived = self.outgoing.iter().take(news).map(|message| message.weight() as u64).sum::<u64>();
+        if told.bytes > self.acknowledged_bytes + arrived {
+            return Err(impossible);
+        }
+        self.outgoing.drain(..news);
+        self.written = self.written.saturating_sub(news);
+        self.window.add_permits(taken as usize);
+        self.acknowledged = told;
+        self.acknowledged_bytes += arrived;
+        Ok(())
+    }
+}
