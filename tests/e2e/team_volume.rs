@@ -206,6 +206,8 @@ async fn what_members_may_only_read_they_cannot_write_by_any_path() {
         let mount = mounts.iter().find(|mount| mount.mount_path == path).expect("it is mounted");
         assert_eq!(mount.read_only, Some(true), "{path}");
     }
+    let told = alice.ssh("devctl describe train").run().await.exits(0).text();
+    assert!(told.contains(&format!("of {} at /models (read only)", team.name)), "{told}");
     if is_real() {
         let refused = in_train(&alice, "touch $MODELS/x || touch $OWN/x").await;
         refused.exits(1).says("Read-only file system");
