@@ -61,6 +61,8 @@ pub struct Minute {
     pub cpu: u64,
     /// Bytes a second that were read from disks and written to them.
     pub disk: u64,
+    /// Bytes of memory that programs held at the end of it; none by an agent that does not tell.
+    pub memory: Option<u64>,
     pub gpu: Option<Gpu>,
     /// Jupyter's kernels that were busy.
     pub kernels: u64,

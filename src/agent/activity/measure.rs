@@ -94,6 +94,7 @@ impl Measured {
         minute.forwarded += self.forwarded.take(sample.forwarded);
         minute.cpu += self.cpu.take(sample.taken.cpu);
         minute.disk += self.disk.take(sample.taken.disk);
+        minute.memory = Some(sample.taken.memory);
         let last = &mut self.last;
         last.input.set_if(self.sent.in_a_minute() >= SENT, now);
         last.output.set_if(self.written.in_a_minute() >= WRITTEN, now);

@@ -4,6 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::describe;
+use super::home::Kept;
 use super::list::phase;
 use crate::api::{DevServer, LastEnd, Phase, SuspensionReason, conditions};
 use crate::devctl::{Caller, Error, plain, time};
@@ -43,6 +44,7 @@ fn explain(server: &DevServer, now: Timestamp) -> Vec<String> {
     let reason = ready.map(|condition| condition.reason.as_str()).unwrap_or_default();
     let since = ready.map(|condition| time::age(Some(&condition.last_transition_time), now));
     let since = since.map(|since| format!(" for {since}")).unwrap_or_default();
+    let home = Kept::of(server);
     let mut lines = Vec::new();
     match phase(server) {
         Phase::Running => {
@@ -73,12 +75,19 @@ fn explain(server: &DevServer, now: Timestamp) -> Vec<String> {
             let at =
                 status.suspension.as_ref().map(|suspension| format!(" since {}", time::point(&suspension.time, now)));
             let why = why.map(|why| format!(", because {why}")).unwrap_or_default();
-            lines.push(format!("`{name}` sleeps{}{why}. Its home is kept.", at.unwrap_or_default()));
+            lines.push(format!("`{name}` sleeps{}{why}. {}", at.unwrap_or_default(), after(&home)));
             lines.push(format!("A login wakes it, as does `devctl resume {name}`."));
         }
-        Phase::Terminating => lines.push(format!("`{name}` is being deleted. Its home is kept.")),
+        Phase::Terminating => lines.push(format!("`{name}` is being deleted. {}", after(&home))),
     }
     lines
+}
+
+fn after(home: &Kept) -> &'static str {
+    match home {
+        Kept::Own(_) | Kept::Existing(_) => "Its home is kept.",
+        Kept::Nowhere => "Its home was ephemeral, and is empty when it wakes.",
+    }
 }
 
 fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
