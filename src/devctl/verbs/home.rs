@@ -33,6 +33,18 @@ impl Kept {
         }
     }
 
+    /// Whether it can have the size that `spec` wishes for; whoever keeps it elsewhere gets what is there.
+    pub(super) fn takes_size_of(&self, name: &str, spec: &DevServerSpec) -> Result<(), Error> {
+        match self {
+            _ if spec.home.as_ref().is_none_or(|home| home.size.is_none()) => Ok(()),
+            Self::Own(_) => Ok(()),
+            Self::Existing(claim) => Err(Error::usage(format!(
+                "the home of `{name}` is claim {claim}, which has a size of its own; `kubectl edit pvc {claim}` may change it"
+            ))),
+            Self::Nowhere => Err(Error::usage(format!("the home of `{name}` is ephemeral, and has no size"))),
+        }
+    }
+
     /// What becomes of `its home`, or `the home`, when the pod goes.
     pub(super) fn without_pod(&self, its: &str) -> String {
         match self {
@@ -98,6 +110,8 @@ impl Unchangeable {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
     use super::*;
 
     fn server(home: Home) -> DevServer {
@@ -110,6 +124,11 @@ mod tests {
         let existing = Home { existing_claim: Some("data".to_owned()), ..Home::default() };
         assert_eq!(Kept::of(&server(existing)).claim(), Some("data"));
         let lost = Kept::of(&server(Home { ephemeral: true, ..Home::default() }));
+        let sized = |home| DevServerSpec { home: Some(home), ..DevServerSpec::default() };
+        let big = || sized(Home { size: Some(Quantity("1Gi".to_owned())), ..Home::default() });
+        assert!(lost.takes_size_of("train", &big()).is_err());
+        assert!(lost.takes_size_of("train", &sized(Home::default())).is_ok());
+        assert!(Kept::of(&server(Home::default())).takes_size_of("train", &big()).is_ok());
         assert_eq!((lost.claim(), lost.without_pod("its").contains("lost")), (None, true));
     }
 

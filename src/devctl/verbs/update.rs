@@ -71,6 +71,7 @@ impl Args {
         new.env.retain(|variable| !unset_env.contains(&variable.name));
         new.volumes.retain(|volume| !remove_volume.contains(&volume.mount_path));
         reset.into_iter().for_each(|setting| setting.reset(&mut new));
+        Kept::of(&server).takes_size_of(&name, &new)?;
         let changes = changes(&server.spec, &new)?;
         if changes.is_empty() {
             caller.say(&format!("`{name}` is like that already.")).await;

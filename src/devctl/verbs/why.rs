@@ -78,7 +78,13 @@ fn explain(server: &DevServer, now: Timestamp) -> Vec<String> {
             lines.push(format!("`{name}` sleeps{}{why}. {}", at.unwrap_or_default(), after(&home)));
             lines.push(format!("A login wakes it, as does `devctl resume {name}`."));
         }
-        Phase::Terminating => lines.push(format!("`{name}` is being deleted. {}", after(&home))),
+        Phase::Terminating => lines.push(format!(
+            "`{name}` is being deleted{}.",
+            match home {
+                Kept::Own(_) | Kept::Existing(_) => ". Its home is kept",
+                Kept::Nowhere => ", and what is in its home with it: it is ephemeral",
+            }
+        )),
     }
     lines
 }

@@ -11,7 +11,9 @@ pub(super) fn complete(begun: &OsStr) -> Vec<CompletionCandidate> {
     match begun.to_str().and_then(remote) {
         Some((name, path)) => {
             let found = ask::paths(name, path).unwrap_or_default();
-            found.lines().filter(|line| line.starts_with(path)).map(|path| candidate(name, path)).collect()
+            // Whoever made a file chose its name; what plays tricks on terminals and shells is not offered.
+            let fits = |line: &&str| line.starts_with(path) && !line.chars().any(char::is_control);
+            found.lines().filter(fits).map(|path| candidate(name, path)).collect()
         }
         None => names(begun).into_iter().chain(local(begun)).collect(),
     }

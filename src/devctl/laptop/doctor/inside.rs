@@ -15,15 +15,19 @@ use super::report::Report;
 /// What is behind the bastion.
 pub(super) async fn look(report: &mut Report, connection: &Connection) {
     clock(report, connection).await;
-    match Authority::ask(connection).await {
-        Ok(authority) => report.ok("forwarding", format!("you are {} there", authority.user)),
+    let told = match Authority::ask(connection).await {
+        Ok(authority) => {
+            report.ok("forwarding", format!("you are {} there", authority.user));
+            Some(authority.devserver)
+        }
         Err(failure) => {
             let (detail, cure) = failure.into_parts();
             report.note("forwarding", detail, &cure.unwrap_or_default());
+            ask(connection, &["complete", "default"]).await.map(|name| name.trim().to_owned())
         }
-    }
-    let Some(name) = ask(connection, &["complete", "default"]).await.map(|name| name.trim().to_owned()) else {
-        report.failed("DevServer", "the bastion does not answer".to_owned(), "try again in a minute");
+    };
+    let Some(name) = told else {
+        report.note("DevServer", "the bastion does not tell which is yours".to_owned(), "`devctl list` may tell more");
         return;
     };
     let Some((phase, message)) = phase(connection, &name).await else {
