@@ -164,6 +164,11 @@ pub(super) async fn dial(bastion: &Bastion) -> Result<Dialled, Failure> {
     Ok(Dialled { stream: Box::new(stream), proxy: None })
 }
 
+/// Whether something else connects, which may know other names and ways.
+pub(super) fn is_proxied(bastion: &Bastion) -> bool {
+    proxy(bastion).is_some()
+}
+
 /// As ssh_config(5) has ProxyCommand and ProxyJump.
 fn proxy(bastion: &Bastion) -> Option<Command> {
     let is_set = |value: &&String| !value.eq_ignore_ascii_case("none");

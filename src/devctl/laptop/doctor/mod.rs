@@ -47,13 +47,14 @@ async fn reach(report: &mut Report, places: &Places) -> Option<Connection> {
     let bastion = report.take("bastion", Bastion::of(&settings, places))?;
     report.checks.pop();
     report.detail(format!("{} in {}", bastion.login_argument(), places.shorten(&places.settings())));
-    if bastion.config.proxy_command.is_none() && bastion.config.proxy_jump.is_none() {
+    if !connection::is_proxied(&bastion) {
         let addresses = report.take("name", connection::resolve(&bastion.host, bastion.port).await)?;
         let addresses: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
         report.detail(format!("{} is {}", bastion.host, addresses.join(", ")));
     }
     let dialled = report.take("port", connection::dial(&bastion).await)?;
-    report.detail(match bastion.config.proxy_command.as_ref().or(bastion.config.proxy_jump.as_ref()) {
+    let mut proxies = [&bastion.config.proxy_command, &bastion.config.proxy_jump].into_iter().flatten();
+    report.detail(match proxies.next().filter(|_| connection::is_proxied(&bastion)) {
         Some(proxy) => format!("{} is reached through {proxy}", bastion.display()),
         None => format!("{} takes connections", bastion.display()),
     });
