@@ -71,7 +71,10 @@ fn fields(server: &DevServer, pod: Option<&Pod>, claim: Option<&PersistentVolume
         fields.put("Env", variable_line(variable));
     }
     fields.put_some("Run as", spec.user.as_ref().map(run_as_line).filter(|line| !line.is_empty()));
-    let script = spec.startup_script.as_ref().map(|script| format!("{} lines", script.lines().count()));
+    let script = spec.startup_script.as_ref().map(|script| match script.lines().count() {
+        1 => "1 line".to_owned(),
+        lines => format!("{lines} lines"),
+    });
     fields.put_some("Startup script", script);
     fields.put_some("Shared memory", spec.shm.as_ref().map(|size| size.0.clone()));
     fields.put_some("Created", server.metadata.creation_timestamp.as_ref().map(|at| time::point(at, now)));

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use super::describe;
 use super::home::Kept;
 use super::list::phase;
-use crate::api::{DevServer, LastEnd, Phase, SuspensionReason, conditions};
+use crate::api::{DevServer, DevServerStatus, LastEnd, Phase, SuspensionReason, conditions};
 use crate::devctl::{Caller, Error, plain, time};
 
 #[derive(clap::Args)]
@@ -86,6 +86,7 @@ fn explain(server: &DevServer, now: Timestamp) -> Vec<String> {
             }
         )),
     }
+    lines.extend(script_line(&name, &status));
     lines
 }
 
@@ -131,6 +132,14 @@ fn advice(name: &str, reason: &str, message: &str) -> Option<String> {
     Some(text)
 }
 
+/// That its startup script failed, which keeps nobody out.
+fn script_line(name: &str, status: &DevServerStatus) -> Option<String> {
+    let script = status.conditions.iter().find(|condition| condition.type_ == conditions::STARTUP_SCRIPT)?;
+    let failed = script.status == "False" && script.reason == "Failed" && status.phase == Phase::Running;
+    let message = plain(script.message.trim_end_matches('.'));
+    failed.then(|| format!("{message}. `devctl update {name} --startup-script FILE` gives it another script."))
+}
+
 fn end_line(end: &LastEnd, now: Timestamp) -> String {
     format!("It last ended {}: {}.", time::relative(&end.time, now), plain(end.message.trim_end_matches('.')))
 }
@@ -164,6 +173,16 @@ mod tests {
             json!({"phase": "Suspended", "suspension": {"time": "2026-01-01T00:00:00Z", "reason": "Idle", "message": "x"}}),
         );
         assert!(text.contains("nobody used it") && text.contains("devctl resume train"), "{text}");
+    }
+
+    #[test]
+    fn a_startup_script_that_failed_is_told() {
+        let script = json!({
+            "type": "StartupScript", "status": "False", "reason": "Failed", "message": "the startup script failed (exit code 1)",
+            "lastTransitionTime": "2026-01-01T00:55:00Z",
+        });
+        let text = why(json!({"phase": "Running", "conditions": [script]}));
+        assert!(text.contains("failed (exit code 1). `devctl update train --startup-script FILE`"), "{text}");
     }
 
     #[test]
