@@ -153,7 +153,7 @@ async fn begin(
         let ended = downward.run(hello.early).await;
         upward.abort();
         if !ended {
-            hangup::hang_up(&client, &workspace, &hello.pid, &hello.born).await;
+            hangup::hang_up(&client, workspace, &hello.pid, &hello.born).await;
         }
     });
     let (signals, _) = mpsc::channel(1);
