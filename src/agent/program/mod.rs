@@ -7,7 +7,7 @@ mod output;
 mod shell;
 mod start;
 
-pub(super) use hang_up::{Pipes, holders as hang_up_holders};
+pub(super) use hang_up::{Pipes, groups as end_groups, holders as hang_up_holders};
 pub(super) use shell::Shells;
 
 use std::os::unix::process::ExitStatusExt;
@@ -49,10 +49,7 @@ pub(super) async fn run(
     };
     let start::Started { mut child, group, stdin, output, held } = started;
     let _counted = activity::program();
-    let _told = match &held {
-        Held::Pipes(pipes) => Some(ledger::Entry::new(group, pipes)),
-        Held::Terminal(_) => None,
-    };
+    let _told = ledger::Entry::new(group, held.pipes());
     if sender.send(Message::control(&News::Started)).is_err() {
         return hang_up(child, group, held).await;
     }

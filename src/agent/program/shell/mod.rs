@@ -21,6 +21,7 @@ use super::{display, ssh_agent_socket};
 use crate::agent::account::Account;
 use crate::agent::activity;
 use crate::agent::forward::{Display, SshAgentSocket};
+use crate::agent::ledger;
 use crate::agent::request::{Attach, News, ProgramRequest, ShellsRequest, Terminal};
 use crate::carrier::{Carrier, Message, Stream};
 use keeper::{Keeper, Order};
@@ -142,9 +143,9 @@ impl Shells {
         let shell = Shell { number, began, group, sink, terminal: fd, orders, detached, ssh_agent, display, lookers };
         self.shells().push(shell.clone());
         let shells = self.clone();
-        let counted = activity::program();
+        let (counted, told) = (activity::program(), ledger::Entry::new(group, None));
         tokio::spawn(async move {
-            let _counted = counted;
+            let (_counted, _told) = (counted, told);
             keeper.run().await;
             shells.shells().retain(|shell| shell.number != number);
         });
