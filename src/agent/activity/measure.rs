@@ -132,6 +132,7 @@ impl Measured {
             gpu: self.gpu,
             programs: counts.programs.load(Ordering::Relaxed),
             forwards: counts.forwards.load(Ordering::Relaxed),
+            ..Activity::default()
         }
     }
 

@@ -21,6 +21,7 @@ pub(super) use self::counts::Counted;
 use self::counts::Counts;
 use self::measure::{Measured, Sample};
 use super::account::Account;
+use super::memory;
 use super::usage::{Activity, History};
 
 static COUNTS: LazyLock<Counts> = LazyLock::new(Counts::default);
@@ -69,14 +70,18 @@ pub(super) fn forward() -> Counted {
 }
 
 pub(super) fn report() -> Activity {
-    measured().activity(&COUNTS, Instant::now())
+    with_memory(measured().activity(&COUNTS, Instant::now()))
 }
 
 /// The last hour.
 pub(super) fn history() -> History {
     let now = Instant::now();
     let measured = measured();
-    History { activity: measured.activity(&COUNTS, now), minutes: measured.minutes() }
+    History { activity: with_memory(measured.activity(&COUNTS, now)), minutes: measured.minutes() }
+}
+
+fn with_memory(activity: Activity) -> Activity {
+    Activity { peak_memory: memory::peak(), out_of_memory_seconds: memory::seconds(), ..activity }
 }
 
 /// Looks around for ever.
@@ -86,6 +91,7 @@ pub(super) async fn watch(account: &Account) {
     let (mut tick, mut of_helpers, mut gpus) = (0_u32, 0, gpu::Reader::default());
     loop {
         ticks.tick().await;
+        memory::look();
         let mut taken = processes::taken().await;
         // A look at GPUs is a program, and no use of the pod.
         taken.cpu = taken.cpu.saturating_sub(of_helpers);

@@ -20,6 +20,7 @@ use super::account::Account;
 use super::activity;
 use super::forward::{Display, Leading, SshAgentSocket};
 use super::ledger;
+use super::memory;
 use super::request::{Exit, News, ProgramRequest, X11};
 use crate::carrier::{Carrier, Message, Stream};
 use start::Held;
@@ -40,6 +41,7 @@ pub(super) async fn run(
     let _listening = ssh_agent.as_ref().zip(request.ssh_agent).map(|(socket, number)| socket.listen(number, carrier));
     let display = display(&mut request);
     let _leading = display.as_ref().and_then(|display| lead(display, request.x11.as_ref(), carrier));
+    let (mut announced, mut listener) = (memory::announcements(), memory::Listener::new(request.out_of_memory));
     let started = match start::start(&request, account) {
         Ok(started) => started,
         Err(why) => {
@@ -55,13 +57,25 @@ pub(super) async fn run(
     }
     let terminal = matches!(held, Held::Terminal(_));
     let mut input = Box::pin(input::feed(receiver, stdin, terminal, group));
-    let status = tokio::select! {
-        status = output::copy(output, &mut child, &sender) => status,
-        () = &mut input => None, // The session is over.
+    let mut copied = Box::pin(output::copy(output, &mut child, &sender));
+    let status = loop {
+        tokio::select! {
+            status = &mut copied => break status,
+            () = &mut input => break None, // The session is over.
+            Ok(()) = announced.changed(), if terminal => {
+                if let Some(news) = listener.hear() {
+                    let _ = sender.send(Message::control(&news));
+                }
+            }
+        }
     };
+    drop(copied);
     match status {
         Some(status) => {
-            let _ = sender.send(Message::control(&News::Exited(exit(status))));
+            let end = exit(status);
+            for news in listener.hear_at(end).into_iter().chain([News::Exited(end)]) {
+                let _ = sender.send(Message::control(&news));
+            }
         }
         None => {
             drop(input);

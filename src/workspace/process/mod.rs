@@ -77,6 +77,8 @@ pub enum Output {
     Interrupted,
     /// It goes on where it was.
     Resumed,
+    /// What its user should read, in a sentence.
+    Notice(String),
     /// How it ended; without an agent, code 128 + n if signal n ended it. The last.
     Exit(Exit),
     /// It may still run, but nobody will hear of it. The last.

@@ -65,6 +65,7 @@ impl Shells {
         stream: Stream,
     ) {
         let brought = Brought { ssh_agent: request.ssh_agent, x11: request.x11.clone() };
+        let out_of_memory = request.out_of_memory;
         let (shell, notice) = match self.claim() {
             Some((shell, away)) => (shell, Some(left(away))),
             None => match self.begin(request, terminal, patience, account) {
@@ -76,12 +77,12 @@ impl Shells {
             },
         };
         let _ = stream.sender.send(Message::control(&News::Started));
-        shell.look(Look { terminal, notice, read_only: false, brought, carrier }, stream).await;
+        shell.look(Look { terminal, notice, read_only: false, brought, out_of_memory, carrier }, stream).await;
     }
 
     /// Serves a session that asks about shells.
     pub(in crate::agent) async fn serve(&self, request: ShellsRequest, carrier: &Carrier, mut stream: Stream) {
-        let ShellsRequest { shells, mut terminal, ssh_agent, x11 } = request;
+        let ShellsRequest { shells, mut terminal, ssh_agent, x11, out_of_memory } = request;
         let brought = Brought { ssh_agent, x11 };
         let _ = stream.sender.send(Message::control(&News::Started));
         let choice = menu::choose(shells, &self.list(), &mut terminal, &mut stream).await;
@@ -98,7 +99,7 @@ impl Shells {
         }
         let read_only = mode == Attach::ReadOnly;
         let notice = Some(format!("shell {number}{}", if read_only { ", to look at only; ~. leaves it" } else { "" }));
-        shell.look(Look { terminal, notice, read_only, brought, carrier }, stream).await;
+        shell.look(Look { terminal, notice, read_only, brought, out_of_memory, carrier }, stream).await;
     }
 
     fn list(&self) -> Vec<menu::Entry> {
