@@ -56,6 +56,9 @@ pub(super) async fn run(
         return hang_up(child, group, held).await;
     }
     let terminal = matches!(held, Held::Terminal(_));
+    if terminal {
+        sender.mark_terminal();
+    }
     let mut input = Box::pin(input::feed(receiver, stdin, terminal, group));
     let mut copied = Box::pin(output::copy(output, &mut child, &sender));
     let status = loop {
