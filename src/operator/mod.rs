@@ -6,6 +6,7 @@ mod devserver;
 mod flavor;
 mod lease;
 mod roles;
+mod team;
 mod user;
 mod watch;
 
@@ -142,6 +143,7 @@ async fn controllers(client: Client, config: Config, provisioning: provisioning:
     tokio::join!(
         devserver::run(client.clone(), config.clone()),
         flavor::run(client.clone(), requests, config.adds_nodes),
+        team::run(client.clone()),
         user::run(client, config.resync, provisioning),
     );
 }

@@ -4,7 +4,6 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dashmap::DashMap;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, ObjectReference, ResourceQuota, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -25,6 +24,7 @@ use tracing::{info, warn};
 use super::backoff::Backoff;
 use super::error_chain;
 use super::roles::{self, Outcome};
+use super::team::{as_it_is, members};
 use super::watch::{Change, ours, reflect};
 use crate::api::user::UserPhase;
 use crate::api::{DevServerTeam, DevServerUser, DevServerUserStatus, conditions, names};
@@ -54,10 +54,13 @@ pub(super) async fn run(client: Client, resync: Duration, config: provisioning::
             std::future::ready(applied)
         }
     });
+    let members = members(|team| (team.spec.dev_server.clone(), team.spec.quotas.clone()));
+    let of_team =
+        move |team: DevServerTeam| members(&team).iter().map(|member| ObjectRef::new(member)).collect::<Vec<_>>();
     let reconciling = Controller::for_stream(users, store)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .reconcile_all_on(relists)
-        .watches_stream(team_changes.map(|change| change.map(Change::into_object)), of_team())
+        .watches_stream(team_changes.map(|change| change.map(as_it_is)), of_team)
         .watches_stream(deleted::<Namespace>(&client), owner)
         .watches_stream(deleted::<ServiceAccount>(&client), owner)
         .watches_stream(deleted::<RoleBinding>(&client), owner)
@@ -243,15 +246,6 @@ where
             Err(error) => Some(Err(error)),
         })
     })
-}
-
-/// Those who belong to the team, and those who did when it was last seen.
-fn of_team() -> impl Fn(DevServerTeam) -> Vec<ObjectRef<DevServerUser>> {
-    let known: DashMap<String, Vec<String>> = DashMap::new();
-    move |team| {
-        let before = known.insert(team.name_any(), team.spec.members.clone()).unwrap_or_default();
-        before.iter().chain(&team.spec.members).map(|member| ObjectRef::new(member)).collect()
-    }
 }
 
 fn owner<K: Resource>(object: PartialObjectMeta<K>) -> Option<ObjectRef<DevServerUser>> {

@@ -49,6 +49,7 @@ mod sharing;
 mod shells;
 mod sources;
 mod startup;
+mod team_volume;
 mod teams;
 mod telemetry;
 mod tenancy;

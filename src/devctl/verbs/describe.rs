@@ -1,6 +1,6 @@
 //! `devctl describe`.
 
-use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod, VolumeMount};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::ListParams;
@@ -60,6 +60,9 @@ fn fields(server: &DevServer, pod: Option<&Pod>, claim: Option<&PersistentVolume
         let how = if volume.read_only { " (read only)" } else { "" };
         fields.put("Volume", format!("{} at {}{how}", volume.claim, volume.mount_path));
     }
+    for line in pod.map(team_volumes).unwrap_or_default() {
+        fields.put("Team volume", line);
+    }
     for variable in &spec.env {
         fields.put("Env", variable_line(variable));
     }
@@ -90,6 +93,21 @@ fn pod_line(pod: &Pod, agent: bool) -> String {
     let node = node.map_or_else(|| "no node yet".to_owned(), |node| format!("node {node}"));
     let agent = if agent { "with its agent" } else { "without an agent" };
     format!("{}, {node}, {agent}", pod.name_any())
+}
+
+/// What of her teams' is mounted, which her spec does not say.
+fn team_volumes(pod: &Pod) -> Vec<String> {
+    let Some(spec) = &pod.spec else { return Vec::new() };
+    let team_of = |volume: &str| {
+        let volume = spec.volumes.iter().flatten().find(|one| one.name == volume)?;
+        names::team_of_claim(&volume.persistent_volume_claim.as_ref()?.claim_name)
+    };
+    let mounts = spec.containers.iter().flat_map(|container| container.volume_mounts.iter().flatten());
+    let line = |mount: &VolumeMount| {
+        let how = if mount.read_only == Some(true) { " (read only)" } else { "" };
+        Some(format!("of {} at {}{how}", team_of(&mount.name)?, mount.mount_path))
+    };
+    mounts.filter_map(line).collect()
 }
 
 fn home_line(server: &DevServer, claim: &PersistentVolumeClaim) -> String {

@@ -102,6 +102,9 @@ fn verdict(server: &DevServer, life: &Life, invalid: Option<&Invalid>, done: &Do
     }
     match (step, pod.as_deref()) {
         (Step::WaitForVolume, _) => words::volume(claim.as_deref(), notes),
+        (Step::WaitForTeamsVolume, _) => {
+            Verdict { phase: Phase::Pending, reason: "TeamVolumeNotBound", message: note.clone() }
+        }
         (Step::Replace, _) => Verdict::new(Phase::Starting, "Restarting", "the spec changed: the pod is made anew"),
         (Step::WaitUntilGone, Some(pod)) => words::going(pod),
         (_, Some(pod)) if has_ended(pod) => words::ended(pod),
