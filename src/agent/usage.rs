@@ -24,6 +24,10 @@ pub struct Activity {
     pub gpu_seconds: Option<u64>,
     /// The same of Jupyter's kernels.
     pub kernel_seconds: Option<u64>,
+    /// The most memory that was in use at once, in bytes.
+    pub peak_memory: Option<u64>,
+    /// For how many seconds the kernel has ended no program for want of memory; none if it never did.
+    pub out_of_memory_seconds: Option<u64>,
     /// What is known of GPUs; none by an agent that measures nothing but its sessions.
     pub gpu: Option<Gpu>,
     /// Sessions' programs that run, shells that nobody looks at included.

@@ -13,6 +13,7 @@ mod forward;
 pub(crate) mod fuzz;
 mod listeners;
 mod marker;
+mod memory;
 mod news;
 mod notices;
 mod process;

@@ -34,6 +34,7 @@ mod lifecycle;
 mod limits;
 mod logins;
 mod long_sessions;
+mod memory;
 mod neighbours;
 mod operators;
 mod policy;

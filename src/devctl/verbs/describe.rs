@@ -90,6 +90,12 @@ fn fields(server: &DevServer, pod: Option<&Pod>, claim: Option<&PersistentVolume
         "Suspension",
         suspension.map(|suspension| format!("{}: {}", time::point(&suspension.time, now), suspension.message)),
     );
+    if let Some(activity) = &status.activity {
+        let peak = activity.peak_memory.as_ref();
+        fields.put_some("Memory", peak.map(|peak| format!("{} in use at most since its container began", peak.0)));
+        let ran_out = activity.last_out_of_memory_time.as_ref();
+        fields.put_some("Out of memory", ran_out.map(|at| format!("a program was ended {}", time::point(at, now))));
+    }
     idle::rules(server, now, &mut fields);
     idle::use_of(server, now, &mut fields);
     fields

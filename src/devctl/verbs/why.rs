@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use super::describe;
 use super::home::Kept;
 use super::list::phase;
-use crate::api::{DevServer, DevServerStatus, LastEnd, Phase, SuspensionReason, conditions};
+use crate::api::{Activity, DevServer, DevServerStatus, LastEnd, Phase, SuspensionReason, conditions};
 use crate::devctl::{Caller, Error, plain, time};
 
 #[derive(clap::Args)]
@@ -50,6 +50,7 @@ fn explain(server: &DevServer, now: Timestamp) -> Vec<String> {
         Phase::Running => {
             lines.push(format!("`{name}` runs{since}; `devctl ssh {name}` enters it."));
             lines.extend(status.last_end.as_ref().map(|end| end_line(end, now)));
+            lines.extend(status.activity.as_ref().and_then(|activity| memory_line(&name, activity, now)));
         }
         Phase::Pending => {
             lines.push(format!("`{name}` waits{since}: {}.", or(&message, "the operator has not looked at it yet")));
@@ -144,6 +145,15 @@ fn end_line(end: &LastEnd, now: Timestamp) -> String {
     format!("It last ended {}: {}.", time::relative(&end.time, now), plain(end.message.trim_end_matches('.')))
 }
 
+/// That the kernel ended a program of it, and it went on.
+fn memory_line(name: &str, activity: &Activity, now: Timestamp) -> Option<String> {
+    let ago = time::relative(activity.last_out_of_memory_time.as_ref()?, now);
+    let peak = activity.peak_memory.as_ref().map(|peak| format!(" ({} in use at most)", plain(&peak.0)));
+    let peak = peak.unwrap_or_default();
+    let advice = format!("`devctl update {name} --flavor NAME` gives it more");
+    Some(format!("A program of it was ended {ago}, as memory ran out{peak}; {advice}."))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -183,6 +193,15 @@ mod tests {
         });
         let text = why(json!({"phase": "Running", "conditions": [script]}));
         assert!(text.contains("failed (exit code 1). `devctl update train --startup-script FILE`"), "{text}");
+    }
+
+    #[test]
+    fn a_program_that_memory_ran_out_for_is_told_of() {
+        let activity = json!({"lastOutOfMemoryTime": "2026-01-01T00:58:00Z", "peakMemory": "4Gi"});
+        let text = why(json!({"phase": "Running", "activity": activity}));
+        let told = "A program of it was ended 2m ago, as memory ran out (4Gi in use at most); `devctl update train \
+                    --flavor NAME` gives it more.";
+        assert!(text.ends_with(told), "{text}");
     }
 
     #[test]
