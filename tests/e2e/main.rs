@@ -35,6 +35,7 @@ mod lifecycle;
 mod limits;
 mod logins;
 mod long_sessions;
+mod memory;
 mod neighbours;
 mod operators;
 mod permits;

@@ -67,7 +67,7 @@ pub(super) fn status(
         pod_uid: done.pod.as_ref().filter(|_| phase == Phase::Running).and_then(|pod| pod.metadata.uid.clone()),
         agent: phase == Phase::Running && done.pod.as_deref().is_some_and(has_agent),
         activity: None,
-        last_end: last_end::newest(known.and_then(|status| status.last_end.clone()), done.pod.as_deref()),
+        last_end: last_end::newest(known, done.pod.as_deref()),
         told_time: None,
         steps: steps::steps(known, done.pod.as_deref(), notes),
         start_time: life.start_time.clone(),
