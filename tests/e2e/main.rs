@@ -17,7 +17,6 @@ mod command_line;
 mod dev;
 mod devctl;
 mod devctl_laptop;
-mod devctl_proxy;
 mod devservers;
 mod exec;
 mod explanations;
