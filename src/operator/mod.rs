@@ -2,10 +2,12 @@
 //! Of several operators the holder of a lease works; the others stand by.
 
 mod backoff;
+mod children;
 mod devserver;
 mod flavor;
 mod lease;
 mod roles;
+mod unreadable;
 mod user;
 mod watch;
 
@@ -18,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::IdleAction;
 use crate::provisioning;
+use crate::watch::Unreadable;
 
 /// The `[operator]` section of the configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -139,10 +142,12 @@ pub async fn run(
 /// Never ends; dropped, it stops at once and leaves nothing running.
 async fn controllers(client: Client, config: Config, provisioning: provisioning::Config) {
     let requests = provisioning.container_requests.clone();
+    let (unreadable, found) = Unreadable::telling();
     tokio::join!(
-        devserver::run(client.clone(), config.clone()),
-        flavor::run(client.clone(), requests, config.adds_nodes),
-        user::run(client, config.resync, provisioning),
+        devserver::run(client.clone(), config.clone(), &unreadable),
+        flavor::run(client.clone(), requests, config.adds_nodes, &unreadable),
+        user::run(client.clone(), config.resync, provisioning, &unreadable),
+        unreadable::tell(client, found),
     );
 }
 

@@ -51,6 +51,7 @@ mod startup;
 mod teams;
 mod telemetry;
 mod tenancy;
+mod unreadable;
 mod uploads;
 mod users;
 mod x11;

@@ -4,7 +4,7 @@ mod key;
 
 use clap::Subcommand;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
@@ -75,7 +75,7 @@ fn api(caller: &Caller) -> Api<DevServerUser> {
 
 /// The users, by name.
 pub(super) async fn fetch(caller: &Caller) -> Result<Vec<DevServerUser>, Error> {
-    let mut users = api(caller).list(&ListParams::default()).await.map_err(Error::of_api)?.items;
+    let mut users = caller.readable::<DevServerUser>(Api::all(caller.client.clone())).await?;
     users.sort_by_key(ResourceExt::name_any);
     Ok(users)
 }
