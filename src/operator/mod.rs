@@ -4,6 +4,7 @@
 mod backoff;
 mod children;
 mod devserver;
+mod fence;
 mod flavor;
 mod lease;
 mod roles;
@@ -124,17 +125,17 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let mut ready = Some(ready);
-    let lead = || {
+    let lead = |client| {
         if let Some(ready) = ready.take() {
             ready();
         }
-        controllers(client.clone(), config.clone(), provisioning.clone())
+        controllers(client, config.clone(), provisioning.clone())
     };
     if config.lease.enabled {
         lease::run(&client, &config.lease, lead, &shutdown).await
     } else {
         let mut lead = lead;
-        shutdown.run_until_cancelled(lead()).await;
+        shutdown.run_until_cancelled(lead(client.clone())).await;
         Ok(())
     }
 }
