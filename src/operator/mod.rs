@@ -167,5 +167,7 @@ fn error_chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+#[cfg(all(test, feature = "embedded"))]
+mod converge;
 #[cfg(test)]
 mod tests;
