@@ -43,7 +43,8 @@ impl Fence {
     }
 }
 
-#[cfg(all(test, feature = "embedded"))]
+#[cfg(test)]
+#[cfg(feature = "embedded")]
 mod tests {
     use std::sync::mpsc;
 

@@ -167,7 +167,8 @@ fn error_chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-#[cfg(all(test, feature = "embedded"))]
+#[cfg(test)]
+#[cfg(feature = "embedded")]
 mod converge;
 #[cfg(test)]
 mod tests;

@@ -52,6 +52,7 @@ mod teams;
 mod telemetry;
 mod tenancy;
 mod unreadable;
+mod upgrade;
 mod uploads;
 mod users;
 mod x11;

@@ -109,11 +109,7 @@ impl Scene {
         // Without her a user's namespace may stay away for good.
         wishes.sort_by_key(|wish| wish.kind == Kind::Server);
         for wish in &wishes {
-            let deadline = Instant::now() + PATIENCE;
-            while let Err(error) = self.wish(wish).await {
-                assert!(Instant::now() < deadline, "{wish:?} is refused: {error}");
-                sleep(Duration::from_millis(20)).await;
-            }
+            patiently(&format!("{wish:?}"), || self.wish(wish)).await;
         }
         for user in USERS {
             let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &names::namespace(user));
@@ -121,8 +117,8 @@ impl Scene {
                 "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": DATA },
                 "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } },
             });
-            let params = PatchParams::apply("test").force();
-            claims.patch(DATA, &params, &Patch::Apply(claim)).await.unwrap();
+            let (params, patch) = (PatchParams::apply("test").force(), Patch::Apply(claim));
+            patiently(DATA, || async { claims.patch(DATA, &params, &patch).await.map(drop) }).await;
         }
     }
 
@@ -230,6 +226,15 @@ impl Scene {
     pub(super) async fn stop(mut self) {
         self.take(&Step::Stop).await;
         self.cluster.stop().await;
+    }
+}
+
+/// A namespace may be on its way, either way.
+async fn patiently<F: Future<Output = kube::Result<()>>>(what: &str, mut ask: impl FnMut() -> F) {
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = ask().await {
+        assert!(Instant::now() < deadline, "{what} is refused: {error}");
+        sleep(Duration::from_millis(20)).await;
     }
 }
 
