@@ -73,7 +73,7 @@ class Fleet:
 
     def make(self, objects):
         for at in range(0, len(objects), 500):
-            self.run("create", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects[at:at + 500]}))
+            self.run("create", "--validate=false", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects[at:at + 500]}))
 
     def suspend(self, namespace, name, suspended):
         patch = json.dumps({"spec": {"lifecycle": {"suspended": suspended}}})

@@ -48,6 +48,8 @@ pub(super) struct State {
     newest: u32,
     /// Those who are about to open a stream.
     holds: usize,
+    /// Streams that somebody types on.
+    terminals: usize,
     pub(super) closed: bool,
     side: Side,
     /// The window of the other side.
@@ -74,6 +76,7 @@ pub(super) struct Entry {
     taken_messages: u64,
     told: Acknowledgement,
     is_ready: bool,
+    is_terminal: bool,
     ended_here: bool,
     ended_there: bool,
 }
@@ -83,8 +86,8 @@ impl State {
         let next = if side == Side::Bastion { 1 } else { 2 };
         let (streams, ready, gone) = Default::default();
         let (window, own_window) = (OLD_WINDOW, OLD_WINDOW);
-        let (pong, newest, holds, closed) = (false, 0, 0, false);
-        Self { streams, ready, pong, gone, next, newest, holds, closed, side, window, own_window }
+        let (pong, newest, holds, terminals, closed) = (false, 0, 0, 0, false);
+        Self { streams, ready, pong, gone, next, newest, holds, terminals, closed, side, window, own_window }
     }
 
     pub(super) fn open(&mut self, shared: &Arc<Shared>, request: Bytes) -> Stream {
@@ -116,6 +119,7 @@ impl State {
             taken_messages: arrived,
             told: Acknowledgement::default(),
             is_ready: false,
+            is_terminal: false,
             ended_here: false,
             ended_there: false,
         };
@@ -141,6 +145,22 @@ impl State {
         entry.outgoing.push_back(message);
         self.make_ready(id);
         true
+    }
+
+    /// Somebody types on stream `id`.
+    pub(super) fn mark_terminal(&mut self, id: u32) {
+        if let Some(entry) = self.streams.get_mut(&id)
+            && !std::mem::replace(&mut entry.is_terminal, true)
+        {
+            self.terminals += 1;
+        }
+    }
+
+    /// The part of its window that stream `id` leaves unused: what is under way of one delays all others, and half a window
+    /// keeps the other side busy on all but the longest ways.
+    pub(super) fn spared(&self, id: u32) -> usize {
+        let is_terminal = self.streams.get(&id).is_none_or(|entry| entry.is_terminal);
+        if self.terminals > 0 && !is_terminal { self.window / 2 } else { 0 }
     }
 
     /// The reader of stream `id` took a message of that weight.
@@ -324,8 +344,9 @@ impl State {
         }
     }
 
-    fn forget(&mut self, id: u32) {
+    pub(super) fn forget(&mut self, id: u32) {
         if let Some(entry) = self.streams.remove(&id) {
+            self.terminals -= usize::from(entry.is_terminal);
             entry.window.close();
         }
     }
@@ -365,6 +386,7 @@ impl State {
 
     pub(super) fn close(&mut self) {
         self.closed = true;
+        self.terminals = 0;
         for (_, entry) in self.streams.drain() {
             entry.window.close();
         }

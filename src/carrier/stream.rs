@@ -70,11 +70,17 @@ impl Sender {
     async fn weighty(&self, mut data: Bytes, message: fn(Bytes) -> Message) -> Result<(), Ended> {
         while !data.is_empty() {
             let piece = data.split_to(data.len().min(MAX_DATA));
-            let permits = self.window.acquire_many(piece.len() as u32).await.map_err(|_| Ended)?;
-            permits.forget();
+            let wanted = piece.len() + self.stream.spared();
+            let mut permits = self.window.acquire_many(wanted as u32).await.map_err(|_| Ended)?;
+            permits.split(piece.len()).expect("so many and more are there").forget();
             self.send(message(piece))?;
         }
         Ok(())
+    }
+
+    /// Somebody types on this stream, and waits for what it brings: others leave room on the way.
+    pub fn mark_terminal(&self) {
+        self.stream.shared.state().mark_terminal(self.stream.id);
     }
 
     /// Sends what has no weight, at once.
@@ -102,6 +108,12 @@ impl Drop for Credit {
         if due {
             shared.changed.notify_one();
         }
+    }
+}
+
+impl Handle {
+    fn spared(&self) -> usize {
+        self.shared.state().spared(self.id)
     }
 }
 

@@ -269,6 +269,22 @@ async fn a_side_sends_as_much_as_the_other_says_that_it_takes() {
     assert_eq!((window(&pair.bastion), window(&pair.agent)), (2 << 20, 1 << 20));
 }
 
+/// Whoever types waits behind what is under way of others.
+#[tokio::test]
+async fn a_copy_leaves_half_its_window_unused_while_somebody_types() {
+    let (bastion, _incoming) = Carrier::new(Side::Bastion, "one".into());
+    let copy = bastion.open(Bytes::from_static(b"copy"));
+    let terminal = bastion.open(Bytes::from_static(b"terminal"));
+    terminal.sender.mark_terminal();
+    let half = Bytes::from_static(&[0; 1 << 19]);
+    copy.sender.data(half.clone()).await.unwrap();
+    assert!(copy.sender.data(half.slice(..1)).now_or_never().is_none(), "more was sent");
+    terminal.sender.data(half.clone()).await.unwrap();
+    terminal.sender.data(half.clone()).await.unwrap();
+    bastion.0.state().forget(3); // The terminal's.
+    copy.sender.data(half).now_or_never().expect("nobody types any more").unwrap();
+}
+
 /// The agent of a pod that was made before agents told.
 #[tokio::test]
 async fn a_side_that_does_not_say_what_it_takes_gets_what_it_always_got() {

@@ -57,6 +57,9 @@ pub(super) async fn run(
         return hang_up(child, group, held).await;
     }
     let terminal = matches!(held, Held::Terminal(_));
+    if terminal {
+        sender.mark_terminal();
+    }
     let mut input = Box::pin(input::feed(receiver, stdin, terminal, group));
     let status = tokio::select! {
         status = output::copy(output, &mut child, &sender) => status,

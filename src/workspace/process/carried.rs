@@ -27,6 +27,9 @@ pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<
         return Err(Error::CommandTooLong);
     }
     let Stream { sender, mut receiver } = agent.carrier.open(request);
+    if command.terminal.is_some() {
+        sender.mark_terminal();
+    }
     match receiver.receive().await.map(|(message, _)| message) {
         Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
             News::Started => {}

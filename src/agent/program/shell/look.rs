@@ -83,6 +83,7 @@ impl Shell {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let Look { terminal, notice, read_only, brought, carrier } = look;
         let Stream { sender, receiver } = stream;
+        sender.mark_terminal();
         let Brought { ssh_agent, x11 } = &brought;
         let _ssh_agent =
             self.ssh_agent.as_ref().zip(*ssh_agent).map(|(socket, listener)| socket.listen(listener, carrier));
