@@ -117,6 +117,9 @@ fn without(value: &mut Value, keys: &[&str]) {
     keys.iter().for_each(|key| drop(map.remove(*key)));
 }
 
+/// Pods that the embedded cluster's node has room for; processor and memory are plenty.
+const NODE_TAKES: usize = 110;
+
 /// What is still on its way.
 pub(super) fn unsettled(snapshot: &Snapshot, model: &Model) -> Vec<String> {
     let is_there = |key: &str| snapshot.objects.contains_key(key);
@@ -128,12 +131,14 @@ pub(super) fn unsettled(snapshot: &Snapshot, model: &Model) -> Vec<String> {
             waiting.push(key);
         }
     }
+    // It is told every two seconds only.
+    let pods = snapshot.objects.keys().filter(|key| key.starts_with("Pod ")).count();
     for (key, object) in &snapshot.objects {
         let phase = object["status"]["phase"].as_str().unwrap_or_default();
         let settled = match object["kind"].as_str().unwrap_or_default() {
             "DevServer" => matches!(phase, "Running" | "Suspended"),
             "DevServerUser" => phase == "Ready",
-            "DevServerFlavor" => !object["status"].is_null(),
+            "DevServerFlavor" => object["status"]["free"] == json!(NODE_TAKES - pods),
             _ => true,
         };
         if !settled || object["behind"] == true || object["metadata"]["goes"] == true {
