@@ -60,6 +60,12 @@ impl Unreadable {
         self.objects.read().unwrap_or_else(PoisonError::into_inner).get(&Key::of::<K>(namespace, name)).cloned()
     }
 
+    /// Whether there is any `K` that cannot be read.
+    pub fn any<K: Resource<DynamicType = ()>>(&self) -> bool {
+        let kind = K::kind(&());
+        self.objects.read().unwrap_or_else(PoisonError::into_inner).keys().any(|key| key.kind == kind)
+    }
+
     fn put<K: Resource<DynamicType = ()>>(&self, metadata: &ObjectMeta, why: &str) {
         let key = Key::in_metadata::<K>(metadata);
         let before = self.objects.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), why.to_owned());

@@ -24,7 +24,8 @@ fn comes_back<T: DeserializeOwned + Serialize + PartialEq>(payload: &[u8]) {
 #[cfg(test)]
 pub(crate) mod seeds {
     use super::super::request::{
-        Address, Attach, Exit, Listen, Origin, Program, ProgramRequest, Shells, ShellsRequest, Size, Terminal,
+        Address, Attach, Exit, Listen, Origin, OutOfMemory, Program, ProgramRequest, Shells, ShellsRequest, Size,
+        Terminal,
     };
     use super::*;
 
@@ -43,10 +44,13 @@ pub(crate) mod seeds {
                 ssh_agent,
                 x11: None,
                 detached,
+                out_of_memory: true,
             })
         };
-        let shells =
-            |shells| Request::Shells(ShellsRequest { shells, terminal: terminal.clone(), ssh_agent: None, x11: None });
+        let shells = |shells| {
+            let terminal = terminal.clone();
+            Request::Shells(ShellsRequest { shells, terminal, ssh_agent: None, x11: None, out_of_memory: true })
+        };
         let address = Address::Tcp { host: "localhost".into(), port: 80 };
         let origin = Origin { host: "::1".into(), port: 5022 };
         let requests = [
@@ -65,6 +69,7 @@ pub(crate) mod seeds {
         all.extend(requests.iter().map(json));
         all.extend(orders.iter().map(json));
         all.extend(exits.iter().map(json));
+        all.push(json(&News::OutOfMemory(OutOfMemory { limit: Some(1 << 30), peak: None })));
         all.into_iter().map(Vec::from).collect()
     }
 }

@@ -1,5 +1,5 @@
-//! Which programs run on pipes of the server's, as it tells the pod's first process: lines on its stdout. When it dies
-//! that process hangs up what it can no longer. (Terminals need none of this: a dead server's hang up by themselves.)
+//! Which programs the server runs, as it tells the pod's first process: lines on its stdout. When it dies that process
+//! hangs up what it can no longer. (Its terminals hang up by themselves; but that can be ignored.)
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use futures::future::join_all;
 use rustix::process::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
-use super::program::{Pipes, hang_up_holders};
+use super::program::{Pipes, end_groups, hang_up_holders};
 
 /// A program that runs, until this is dropped.
 pub(super) struct Entry {
@@ -17,11 +17,15 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Tells of the program that leads this group.
-    pub(super) fn new(group: Pid, pipes: &Pipes) -> Self {
+    /// Tells of the program that leads this group, on these pipes or on a terminal.
+    pub(super) fn new(group: Pid, pipes: Option<&Pipes>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        tell(&format!("+ {number} {} {}\n", group.as_raw_pid(), pipes.names().join(" ")));
+        let group = group.as_raw_pid();
+        tell(&match pipes {
+            Some(pipes) => format!("+ {number} {group} {}\n", pipes.names().join(" ")),
+            None => format!("+ {number} {group}\n"),
+        });
         Self { number }
     }
 }
@@ -50,11 +54,15 @@ pub(super) async fn keep(told: impl AsyncRead + Unpin) {
             None => {}
         }
     }
-    join_all(running.values().map(|(group, pipes)| hang_up_holders(*group, pipes, || {}))).await;
+    let hang_up = async |group: Pid, pipes: Option<&Pipes>| match pipes {
+        Some(pipes) => hang_up_holders(group, pipes, || {}).await,
+        None => end_groups(&[group], || {}).await,
+    };
+    join_all(running.values().map(|(group, pipes)| hang_up(*group, pipes.as_ref()))).await;
 }
 
 enum Line {
-    Began(u64, Pid, Pipes),
+    Began(u64, Pid, Option<Pipes>),
     Ended(u64),
 }
 
@@ -63,7 +71,8 @@ fn read(line: &str) -> Option<Line> {
     match (words.next()?, words.next()?.parse().ok()?) {
         ("+", number) => {
             let group = Pid::from_raw(words.next()?.parse().ok()?)?;
-            Some(Line::Began(number, group, Pipes::named(words.map(str::to_owned).collect())))
+            let pipes: Vec<_> = words.map(str::to_owned).collect();
+            Some(Line::Began(number, group, (!pipes.is_empty()).then(|| Pipes::named(pipes))))
         }
         ("-", number) => Some(Line::Ended(number)),
         _ => None,
@@ -106,5 +115,16 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(60), keep(told.as_bytes())).await.unwrap();
         assert_eq!(left.wait().await.unwrap().signal(), Some(rustix::process::Signal::HUP.as_raw()));
         assert!(over.try_wait().unwrap().is_none());
+    }
+
+    /// It ran on, as its terminal's hang-up was all that it was told.
+    #[tokio::test]
+    async fn what_ignores_its_terminals_hang_up_is_told_more_firmly() {
+        let (mut left, group, _) = program("trap '' HUP; echo; exec sleep 98602");
+        tokio::io::AsyncReadExt::read_u8(left.stdout.as_mut().unwrap()).await.unwrap();
+        let told = format!("+ 0 {}\n", group.as_raw_pid());
+        let ended = async { tokio::join!(keep(told.as_bytes()), left.wait()).1 };
+        let status = tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap().unwrap();
+        assert_eq!(status.signal(), Some(rustix::process::Signal::TERM.as_raw()));
     }
 }

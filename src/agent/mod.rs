@@ -10,6 +10,7 @@ pub(crate) mod fuzz;
 mod init;
 mod install;
 mod ledger;
+mod memory;
 mod piece;
 mod program;
 pub mod request;

@@ -69,6 +69,9 @@ pub struct ProgramRequest {
     /// For how many seconds a shell on a terminal goes on when nobody looks at it; none if it ends with its session.
     #[serde(default)]
     pub detached: Option<u64>,
+    /// Whether the session understands [`News::OutOfMemory`].
+    #[serde(default)]
+    pub out_of_memory: bool,
 }
 
 impl ProgramRequest {
@@ -89,6 +92,8 @@ pub struct ShellsRequest {
     /// As a program's.
     pub ssh_agent: Option<u64>,
     pub x11: Option<(X11, u64)>,
+    #[serde(default)]
+    pub out_of_memory: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -168,6 +173,9 @@ pub enum News {
     Started,
     /// The port that it listens on; 0 for a socket in the file system.
     Listening(u16),
+    /// The kernel ended a program of the pod for want of memory. To a terminal while it goes on, and to any session whose
+    /// own program it was, before [`News::Exited`].
+    OutOfMemory(OutOfMemory),
     /// How the pod is used. The last.
     Activity(Activity),
     /// And how it was in the last hour. The last.
@@ -176,6 +184,14 @@ pub enum News {
     NotStarted(String),
     /// How the program ended. The last.
     Exited(Exit),
+}
+
+/// Of the memory that ran out, in bytes; what is not known is none.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct OutOfMemory {
+    pub limit: Option<u64>,
+    /// The most that was in use at once since the container began.
+    pub peak: Option<u64>,
 }
 
 /// How a program ended.

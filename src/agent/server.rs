@@ -17,7 +17,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::account::Account;
 use super::request::{News, Request};
-use super::{activity, forward, program, socket};
+use super::{activity, forward, memory, program, socket};
 use crate::carrier::{self, Carrier, Incoming, Link, Message, Side, Stream};
 
 /// How long programs wait for the next link after theirs broke, unless the bastion says how long it tries.
@@ -42,7 +42,8 @@ pub async fn serve() -> io::Result<()> {
     };
     let mut ended = signal(SignalKind::terminate())?;
     let account = server.account.clone();
-    let _watching = AbortOnDropHandle::new(tokio::spawn(async move { activity::watch(&account).await }));
+    let _watching =
+        AbortOnDropHandle::new(tokio::spawn(async move { tokio::join!(activity::watch(&account), memory::watch()) }));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

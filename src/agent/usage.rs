@@ -24,6 +24,10 @@ pub struct Activity {
     pub gpu_seconds: Option<u64>,
     /// The same of Jupyter's kernels.
     pub kernel_seconds: Option<u64>,
+    /// The most memory that was in use at once, in bytes.
+    pub peak_memory: Option<u64>,
+    /// For how many seconds the kernel has ended no program for want of memory; none if it never did.
+    pub out_of_memory_seconds: Option<u64>,
     /// What is known of GPUs; none by an agent that measures nothing but its sessions.
     pub gpu: Option<Gpu>,
     /// Sessions' programs that run, shells that nobody looks at included.
@@ -61,6 +65,8 @@ pub struct Minute {
     pub cpu: u64,
     /// Bytes a second that were read from disks and written to them.
     pub disk: u64,
+    /// Bytes of memory that programs held at the end of it; none by an agent that does not tell.
+    pub memory: Option<u64>,
     pub gpu: Option<Gpu>,
     /// Jupyter's kernels that were busy.
     pub kernels: u64,

@@ -1,5 +1,6 @@
 //! How a DevServer is used: what its pod's agent measures, and the SSH server writes into its status.
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::KubeSchema;
@@ -44,6 +45,13 @@ pub struct Activity {
     /// When a Jupyter kernel was last busy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_kernel_time: Option<Time>,
+    /// The most memory that its container had in use at once since it began, files that the kernel keeps in memory
+    /// included. Absent: the pod's agent cannot tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory: Option<Quantity>,
+    /// When the kernel last ended a program of the container because memory ran out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_out_of_memory_time: Option<Time>,
     /// What is known of GPUs. Absent: the agent measures nothing but sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<GpuUse>,

@@ -11,6 +11,9 @@ pub const DEFAULT: &str = "Default";
 /// A user's role references are bound.
 pub const ROLES_BOUND: &str = "RolesBound";
 
+/// A team's members have its volume.
+pub const VOLUME_READY: &str = "VolumeReady";
+
 /// The startup script of the container that runs succeeded.
 pub const STARTUP_SCRIPT: &str = "StartupScript";
 

@@ -12,6 +12,7 @@ pub mod lifecycle;
 pub mod names;
 pub mod share;
 pub mod team;
+pub mod team_volume;
 pub mod user;
 pub mod volume;
 
@@ -23,6 +24,7 @@ pub use history::{LastEnd, StartStep, StepName};
 pub use lifecycle::{Idle, IdleAction, Lifecycle, Suspension, SuspensionReason, TimeSpan};
 pub use share::Share;
 pub use team::{DevServerTeam, DevServerTeamSpec};
+pub use team_volume::{DevServerTeamStatus, TeamVolume};
 pub use user::{DevServerUser, DevServerUserSpec, DevServerUserStatus};
 pub use volume::Volume;
 

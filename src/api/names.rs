@@ -12,6 +12,8 @@ pub const LIFECYCLE_FIELD_MANAGER: &str = "bastion-lifecycle";
 pub const USER_LABEL: &str = "devserver.io/user";
 /// Label: the DevServer that an object belongs to.
 pub const DEVSERVER_LABEL: &str = "devserver.io/devserver";
+/// Label: the team whose volume an object gives to a member.
+pub const TEAM_LABEL: &str = "devserver.io/team";
 /// Label of Kubernetes' recommended set, on everything we make.
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY_LABEL`].
@@ -55,6 +57,21 @@ pub fn home_claim(devserver: &str) -> String {
     format!("{devserver}-home")
 }
 
+/// The claim by which a member has the volume of `team`. The dot keeps it apart from all homes'.
+pub fn team_claim(team: &str) -> String {
+    format!("team.{team}")
+}
+
+/// The team whose volume a claim of this name is for.
+pub fn team_of_claim(claim: &str) -> Option<&str> {
+    claim.strip_prefix("team.").filter(|team| is_team_name(team))
+}
+
+/// The PersistentVolume behind that claim of `user`'s.
+pub fn team_volume(team: &str, user: &str) -> String {
+    format!("team.{team}.{user}")
+}
+
 /// What gives the guests of DevServer `devserver` their right on its pod: a Role and its binding.
 pub fn guests(devserver: &str) -> String {
     format!("{devserver}-guests")
@@ -68,6 +85,11 @@ pub fn is_user_name(name: &str) -> bool {
 /// Whether `name` can name a DevServer: an RFC 1123 label that leaves room for the claim's suffix.
 pub fn is_devserver_name(name: &str) -> bool {
     name.len() <= MAX_DEVSERVER_LENGTH && is_dns_label(name)
+}
+
+/// Whether `name` can name a team that has a volume: an RFC 1123 label.
+pub fn is_team_name(name: &str) -> bool {
+    name.len() <= 63 && is_dns_label(name)
 }
 
 fn is_dns_label(name: &str) -> bool {

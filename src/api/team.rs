@@ -1,14 +1,13 @@
-//! `DevServerTeam`: people who share defaults and limits.
+//! `DevServerTeam`: people who share defaults, limits and a volume.
 
 use kube::{CustomResource, KubeSchema, ResourceExt};
 use serde::{Deserialize, Serialize};
 
 use super::user::{DevServerDefaults, Quotas};
-use super::{DevServerUser, DevServerUserSpec};
+use super::{DevServerTeamStatus, DevServerUser, DevServerUserSpec, TeamVolume};
 
-/// People who share defaults and limits. What a member's own DevServerUser says goes before; of several teams, the first
-/// by name that says something. A volume is not shared so: a claim is of one namespace. For data that a team shares, make a
-/// claim in each member's namespace on a volume of the same storage, and name it in a flavor's `volumes`.
+/// People who share defaults, limits and a volume. What a member's own DevServerUser says goes before; of several teams,
+/// the first by name that says something. She has the volumes of all her teams.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "devserver.io",
@@ -16,10 +15,16 @@ use super::{DevServerUser, DevServerUserSpec};
     kind = "DevServerTeam",
     plural = "devserverteams",
     shortname = "dst",
+    status = "DevServerTeamStatus",
     derive = "Default",
     derive = "PartialEq",
+    validation = Rule::new(
+        "!has(self.spec.volume) || (self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))"
+    ).message("a team with a volume has a name of 1 to 63 lower-case letters, digits and inner hyphens"),
     printcolumn = r#"{"name":"Members","type":"string","jsonPath":".spec.members"}"#,
     printcolumn = r#"{"name":"Flavor","type":"string","jsonPath":".spec.devServer.flavor"}"#,
+    printcolumn = r#"{"name":"Volume","type":"string","jsonPath":".spec.volume.persistentVolume"}"#,
+    printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.message","priority":1}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
@@ -34,6 +39,10 @@ pub struct DevServerTeamSpec {
     /// Limits of each member's namespace, for herself, where her own object says nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quotas: Option<Quotas>,
+    /// Storage that is mounted in each member's DevServers. A pod that runs has it from its next start on, and keeps it until
+    /// then when she leaves the team. It counts as one claim of 1Mi against a member's quota.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<TeamVolume>,
 }
 
 impl DevServerTeam {
@@ -80,7 +89,7 @@ mod tests {
             ..DevServerDefaults::default()
         };
         let members = members.iter().map(|member| (*member).to_owned()).collect();
-        DevServerTeam::new(name, DevServerTeamSpec { members, dev_server: Some(defaults), quotas: None })
+        DevServerTeam::new(name, DevServerTeamSpec { members, dev_server: Some(defaults), ..Default::default() })
     }
 
     #[test]

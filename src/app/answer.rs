@@ -13,7 +13,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{Instrument, info};
 
 use crate::api::names;
-use crate::devctl::{self, Caller, Keyboard, LastHour, Piece, Request, Streams};
+use crate::devctl::{self, Caller, Keyboard, LastHour, Piece, Request, Streams, Taken, TakenNow};
 use crate::identity::Identity;
 use crate::impersonation::impersonate;
 use crate::ssh::{Answer, Answered};
@@ -26,6 +26,8 @@ pub(super) struct Devctl {
     tasks: TaskTracker,
 }
 
+/// A pod that says nothing for so long is not waited for.
+const POD: Duration = Duration::from_secs(5);
 /// Pieces that wait, each way.
 const PIECES: usize = 8;
 /// Lines that may be typed before anybody asks for one.
@@ -67,10 +69,11 @@ impl Devctl {
                 interrupted: interrupted.clone(),
             },
             last_hour: Some(last_hour(self.workspaces.clone(), identity.clone())),
+            taken: Some(taken(self.workspaces.clone(), identity.clone())),
         };
-        let keyboard = Keyboard::new(is_terminal, lines, interrupted.clone());
+        let keyboard = Keyboard::new(is_terminal, interrupted.clone());
         let typing = async move {
-            tokio::join!(read(input, keyboard, written), hear(sent, interrupted));
+            tokio::join!(read(input, keyboard, lines, written), hear(sent, interrupted));
         };
         let typing = AbortOnDropHandle::new(tokio::spawn(typing.in_current_span()));
         let run = run(self.workspaces.clone(), identity.clone(), request, caller);
@@ -128,6 +131,18 @@ fn last_hour(workspaces: Workspaces, identity: Identity) -> LastHour {
     })
 }
 
+fn taken(workspaces: Workspaces, identity: Identity) -> Taken {
+    Arc::new(move |name| {
+        let (workspaces, identity) = (workspaces.clone(), identity.clone());
+        let ask = async move {
+            let usage = timeout(POD, workspaces.usage(&identity, &Target::Named(name))).await;
+            let taken = usage.ok()?.ok()?.taken()?;
+            Some(TakenNow { cpu: taken.cpu, memory: taken.memory, gpu: taken.gpu })
+        };
+        ask.boxed()
+    })
+}
+
 async fn run(workspaces: Workspaces, identity: Identity, request: Request, mut caller: Caller) -> devctl::Exit {
     let verb = match request {
         Request::Run(verb) => verb,
@@ -152,15 +167,31 @@ async fn run(workspaces: Workspaces, identity: Identity, request: Request, mut c
 }
 
 /// Takes what is typed.
-async fn read(mut input: mpsc::Receiver<Bytes>, mut keyboard: Keyboard, echo: mpsc::Sender<Piece>) {
+async fn read(
+    mut input: mpsc::Receiver<Bytes>,
+    mut keyboard: Keyboard,
+    lines: mpsc::Sender<String>,
+    echo: mpsc::Sender<Piece>,
+) {
     while let Some(bytes) = input.recv().await {
-        match keyboard.take(&bytes) {
+        let shown = keyboard.take(&bytes);
+        for line in keyboard.lines() {
+            if keyboard.is_terminal() {
+                // Lines that nobody asked for are not kept for ever: Ctrl-C may come behind them.
+                let _ = lines.try_send(line);
+            } else if lines.send(line).await.is_err() {
+                return;
+            }
+        }
+        match shown {
             Some(shown) if !shown.is_empty() => drop(echo.send(Piece::Typed(shown.into())).await),
             Some(_) => {}
             None => return,
         }
     }
-    keyboard.end();
+    if let Some(line) = keyboard.end() {
+        let _ = lines.send(line).await;
+    }
 }
 
 async fn hear(mut signals: mpsc::Receiver<String>, interrupted: CancellationToken) {

@@ -32,10 +32,26 @@ pub struct Caller {
     pub streams: Streams,
     /// Tells, for a person, how one of her DevServers was used in the last hour; where nobody can ask its pod, none.
     pub last_hour: Option<LastHour>,
+    /// Tells what the programs in one of her DevServers take; where nobody can ask its pod, none.
+    pub taken: Option<Taken>,
 }
 
 /// By the DevServer's name; else why not.
 pub type LastHour = Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>;
+
+/// By the DevServer's name; none where its pod does not tell.
+pub type Taken = Arc<dyn Fn(String) -> BoxFuture<'static, Option<TakenNow>> + Send + Sync>;
+
+/// What programs take of a pod.
+#[derive(Clone, Copy, Debug)]
+pub struct TakenNow {
+    /// Percent of one core.
+    pub cpu: u64,
+    /// Bytes.
+    pub memory: Option<u64>,
+    /// Percent of the time.
+    pub gpu: Option<u32>,
+}
 
 /// Where she reads and types.
 pub struct Streams {
@@ -96,7 +112,11 @@ impl Caller {
         self.err(question).await;
         tokio::select! {
             biased;
-            () = self.streams.interrupted.cancelled() => Err(Error::interrupted()),
+            () = self.streams.interrupted.cancelled() => {
+                // Behind the question.
+                self.err("\n").await;
+                Err(Error::interrupted())
+            }
             line = self.streams.lines.recv() => Ok(line.map(|line| line.trim().to_owned())),
         }
     }

@@ -14,7 +14,7 @@ pub enum Exit {
     NotFound = 3,
     /// By the cluster's rules.
     Refused = 4,
-    /// It was not ready in time, or the wait for it was interrupted.
+    /// It was not ready in time.
     Unfinished = 5,
     Interrupted = 130,
 }
@@ -57,6 +57,11 @@ impl Error {
 
     pub(super) fn interrupted() -> Self {
         Self::new(Exit::Interrupted, "interrupted")
+    }
+
+    /// Ctrl-C, which is how that ends: nothing is to be told.
+    pub(super) fn stopped() -> Self {
+        Self::new(Exit::Interrupted, "")
     }
 
     /// What the API server, or the way there, had against it.
@@ -106,7 +111,7 @@ fn invalid(status: &Status) -> String {
         };
         let line = match option(&cause.field) {
             Some(option) => format!("{option}: {message}"),
-            None if cause.field.is_empty() || cause.field == "<nil>" => message.to_owned(),
+            None if ["", "<nil>", "spec"].contains(&cause.field.as_str()) => message.to_owned(),
             None => format!("{}: {message}", cause.field),
         };
         if !lines.contains(&line) {
@@ -123,7 +128,13 @@ fn option(field: &str) -> Option<&'static str> {
         ("spec.flavor", "--flavor"),
         ("spec.image", "--image"),
         ("spec.home.size", "--home-size"),
-        ("spec.home", "--home-size"),
+        ("spec.home.storageClass", "--home-class"),
+        ("spec.home.existingClaim", "--home-claim"),
+        ("spec.home.mountPath", "--home-path"),
+        ("spec.home", "the home"),
+        ("spec.shm", "--shm-size"),
+        ("spec.user", "--user"),
+        ("spec.startupScript", "--startup-script"),
         ("spec.env", "--env"),
         ("spec.volumes", "--volume"),
         ("spec.command", "--command"),

@@ -1,6 +1,5 @@
 //! What is typed on a terminal that nobody but us looks after: echo, erasing, the end of a line, Ctrl-C.
 
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Makes lines of bytes.
@@ -8,7 +7,8 @@ pub struct Keyboard {
     line: Vec<u8>,
     /// Whether it is a terminal in raw mode, whose keys are to be shown.
     raw: bool,
-    lines: mpsc::Sender<String>,
+    /// That are complete.
+    lines: Vec<String>,
     interrupted: CancellationToken,
 }
 
@@ -16,8 +16,17 @@ pub struct Keyboard {
 const MAX_LINE: usize = 64 * 1024;
 
 impl Keyboard {
-    pub fn new(raw: bool, lines: mpsc::Sender<String>, interrupted: CancellationToken) -> Self {
-        Self { line: Vec::new(), raw, lines, interrupted }
+    pub fn new(raw: bool, interrupted: CancellationToken) -> Self {
+        Self { line: Vec::new(), raw, lines: Vec::new(), interrupted }
+    }
+
+    pub fn is_terminal(&self) -> bool {
+        self.raw
+    }
+
+    /// The lines that have come since the last time.
+    pub fn lines(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.lines)
     }
 
     /// Takes what came, and gives what is to be shown of it; none at the end of the input.
@@ -51,16 +60,13 @@ impl Keyboard {
     }
 
     /// No more comes: what there is counts as a line.
-    pub fn end(mut self) {
-        if !self.line.is_empty() {
-            self.end_line();
-        }
+    pub fn end(self) -> Option<String> {
+        (!self.line.is_empty()).then(|| String::from_utf8_lossy(&self.line).into_owned())
     }
 
     fn end_line(&mut self) {
         let line = std::mem::take(&mut self.line);
-        // Lines that nobody asked for are not kept for ever.
-        let _ = self.lines.try_send(String::from_utf8_lossy(&line).into_owned());
+        self.lines.push(String::from_utf8_lossy(&line).into_owned());
     }
 
     /// Takes away the last character.
@@ -86,15 +92,11 @@ mod tests {
     use super::*;
 
     fn typed(raw: bool, bytes: &[u8]) -> (Vec<u8>, Vec<String>, bool) {
-        let (sender, mut lines) = mpsc::channel(8);
         let interrupted = CancellationToken::new();
-        let mut keyboard = Keyboard::new(raw, sender, interrupted.clone());
+        let mut keyboard = Keyboard::new(raw, interrupted.clone());
         let shown = keyboard.take(bytes).unwrap_or_default();
-        keyboard.end();
-        let mut all = Vec::new();
-        while let Ok(line) = lines.try_recv() {
-            all.push(line);
-        }
+        let mut all = keyboard.lines();
+        all.extend(keyboard.end());
         (shown, all, interrupted.is_cancelled())
     }
 

@@ -12,7 +12,7 @@ mod time;
 mod verbs;
 mod wait;
 
-pub use caller::{Caller, LastHour, Piece, Streams};
+pub use caller::{Caller, LastHour, Piece, Streams, Taken, TakenNow};
 pub use error::{Error, Exit};
 pub use keyboard::Keyboard;
 pub use verbs::{Enter, Program, Verb};
@@ -61,8 +61,8 @@ pub const NAME: &str = "devctl";
 
 const EXIT_STATUS: &str = "\
 Exit status:
-  0 done   1 failed   2 not understood   3 not found   4 refused   5 not ready in time, or waiting was interrupted
-  130 interrupted. ssh, exec and shells end as the program in the DevServer does, or with 255 where it cannot be entered.
+  0 done   1 failed   2 not understood   3 not found   4 refused   5 not ready in time   130 interrupted
+  ssh, exec and shells end as the program in the DevServer does, or with 255 where it cannot be entered.
 
 `devctl help VERB` tells more of each.";
 
@@ -116,7 +116,9 @@ pub async fn run(verb: Verb, caller: &mut Caller) -> Exit {
     match verb.run(caller).await {
         Ok(()) => Exit::Done,
         Err(error) => {
-            caller.say(&error.to_string()).await;
+            if !error.text.is_empty() {
+                caller.say(&error.to_string()).await;
+            }
             error.exit
         }
     }

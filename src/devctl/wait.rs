@@ -29,7 +29,7 @@ async fn follow(progress: &mut Progress<'_>, name: &str, generation: i64, deadli
             biased;
             () = caller.streams.interrupted.cancelled() => {
                 return Err(Error::new(
-                    Exit::Unfinished,
+                    Exit::Interrupted,
                     format!("`{name}` goes on starting ({message}); `devctl why {name}` tells more, `devctl delete {name}` ends it"),
                 ));
             }

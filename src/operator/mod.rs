@@ -8,6 +8,7 @@ mod fence;
 mod flavor;
 mod lease;
 mod roles;
+mod team;
 mod unreadable;
 mod user;
 mod watch;
@@ -147,6 +148,7 @@ async fn controllers(client: Client, config: Config, provisioning: provisioning:
     tokio::join!(
         devserver::run(client.clone(), config.clone(), &unreadable),
         flavor::run(client.clone(), requests, config.adds_nodes, &unreadable),
+        team::run(client.clone(), &unreadable),
         user::run(client.clone(), config.resync, provisioning, &unreadable),
         unreadable::tell(client, found),
     );

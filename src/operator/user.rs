@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dashmap::DashMap;
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, ObjectReference, ResourceQuota, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -21,6 +20,7 @@ use super::backoff::Backoff;
 use super::children::disturbed;
 use super::error_chain;
 use super::roles::{self, Outcome};
+use super::team::{as_it_is, members};
 use super::watch::{Change, Ready, reflect_ours};
 use crate::api::user::UserPhase;
 use crate::api::{DevServerTeam, DevServerUser, DevServerUserStatus, conditions, names};
@@ -72,10 +72,13 @@ pub(super) async fn run(client: Client, resync: Duration, config: provisioning::
         let user = user.inspect_err(|error| warn!(%error, "failed to watch what is in users' namespaces"));
         std::future::ready(user.ok())
     });
+    let members = members(|team| (team.spec.dev_server.clone(), team.spec.quotas.clone()));
+    let of_team =
+        move |team: DevServerTeam| members(&team).iter().map(|member| ObjectRef::new(member)).collect::<Vec<_>>();
     let reconciling = Controller::for_stream(users, store)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .reconcile_all_on(relists)
-        .watches_stream(team_changes.map(|change| change.map(Change::into_object)), of_team())
+        .watches_stream(team_changes.map(|change| change.map(as_it_is)), of_team)
         .reconcile_on(disturbed)
         .run(reconcile, after_error, context)
         .for_each(|outcome| async {
@@ -240,15 +243,6 @@ async fn say_what_is_kept(recorder: &Recorder, user: &str) {
     };
     if let Err(error) = recorder.publish(&event, &about).await {
         warn!(user, %error, "failed to publish an event");
-    }
-}
-
-/// Those who belong to the team, and those who did when it was last seen.
-fn of_team() -> impl Fn(DevServerTeam) -> Vec<ObjectRef<DevServerUser>> {
-    let known: DashMap<String, Vec<String>> = DashMap::new();
-    move |team| {
-        let before = known.insert(team.name_any(), team.spec.members.clone()).unwrap_or_default();
-        before.iter().chain(&team.spec.members).map(|member| ObjectRef::new(member)).collect()
     }
 }
 

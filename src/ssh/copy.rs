@@ -113,6 +113,9 @@ pub(super) async fn process(
             Some(Output::Resumed) => {
                 writer.say(message::line("the connection to your pod is back", terminal)).await?;
             }
+            // Over whatever a program draws on a terminal.
+            Some(Output::Notice(text)) if terminal => notices.add(text),
+            Some(Output::Notice(text)) => writer.say(message::line(&text, false)).await?,
             Some(Output::Exit(exit)) => break exit,
             Some(Output::Failed(error)) => {
                 info!(error = &error as &dyn std::error::Error, "the program was lost");
@@ -122,6 +125,9 @@ pub(super) async fn process(
             None => break Exit::Code(FAILURE),
         }
     };
+    for text in notices.rest() {
+        writer.say(message::line(&text, terminal)).await?;
+    }
     let bytes_in = *bytes_in.borrow();
     Ok(Totals { exit, lost, bytes_in, bytes_out })
 }

@@ -1,5 +1,7 @@
 //! Warnings to whoever sits at a terminal, which a program may be drawing on at the time.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -12,6 +14,8 @@ use crate::workspace::TerminalSize;
 /// The warnings of one session.
 pub(super) struct Notices {
     texts: BoxStream<'static, String>,
+    /// Those that came from the program's side, and are not shown yet.
+    added: VecDeque<String>,
     /// The size of a terminal that can be drawn anew: on it a warning lies over the upper rows until it was seen.
     size: Option<TerminalSize>,
     sizes: watch::Receiver<Option<TerminalSize>>,
@@ -35,13 +39,15 @@ impl Notices {
         size: TerminalSize,
         sizes: watch::Receiver<Option<TerminalSize>>,
     ) -> Self {
-        Self { texts, size: Some(size), sizes, shown: None, begin: Instant::now() + BEGIN, reading: READING }
+        let added = VecDeque::new();
+        Self { texts, added, size: Some(size), sizes, shown: None, begin: Instant::now() + BEGIN, reading: READING }
     }
 
     /// For a session that is told nothing.
     pub(super) fn none(sizes: watch::Receiver<Option<TerminalSize>>) -> Self {
         let (texts, begin) = (futures::stream::pending().boxed(), Instant::now());
-        Self { texts, size: None, sizes, shown: None, begin, reading: READING }
+        let added = VecDeque::new();
+        Self { texts, added, size: None, sizes, shown: None, begin, reading: READING }
     }
 
     /// The terminal cannot be drawn anew: a warning is a line of its own.
@@ -50,11 +56,24 @@ impl Notices {
         self
     }
 
+    /// Another one, as soon as may be.
+    pub(super) fn add(&mut self, text: String) {
+        self.added.push_back(text);
+    }
+
+    /// What was not shown when the program ended.
+    pub(super) fn rest(&mut self) -> impl Iterator<Item = String> {
+        self.added.drain(..)
+    }
+
     /// What is next; `input` counts the bytes from the client. Cancel safe.
     pub(super) async fn next(&mut self, input: &mut watch::Receiver<u64>) -> Notice {
-        let Self { texts, size, sizes, shown, begin, reading } = self;
+        let Self { texts, added, size, sizes, shown, begin, reading } = self;
         let text = async {
             sleep_until(*begin).await;
+            if let Some(text) = added.pop_front() {
+                return text;
+            }
             match texts.next().await {
                 Some(text) => text,
                 None => std::future::pending().await,
@@ -133,6 +152,23 @@ mod tests {
         input.send_replace(1);
         assert!(matches!(notices.next(&mut count).await, Notice::Redraw));
         assert!(shown.elapsed() >= notices.reading);
+    }
+
+    #[tokio::test]
+    async fn what_is_added_is_shown_too_or_left_for_the_end() {
+        let (_input, mut count) = watch::channel(0);
+        let (_, sizes) = watch::channel(None);
+        let mut notices = Notices::new(stream::pending().boxed(), TerminalSize { columns: 40, rows: 10 }, sizes);
+        notices.add("one".to_owned());
+        assert!(
+            is_quiet(&timeout(Duration::from_millis(20), notices.next(&mut count)).await),
+            "its screen comes first"
+        );
+        assert_eq!(notices.rest().collect::<Vec<_>>(), ["one"]);
+        notices.begin = Instant::now();
+        notices.add("two".to_owned());
+        let Notice::Show(shown) = notices.next(&mut count).await else { panic!("it is shown first") };
+        assert!(std::str::from_utf8(&shown).unwrap().contains("bastion: two") && notices.rest().next().is_none());
     }
 
     #[tokio::test]

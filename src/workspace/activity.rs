@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource};
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
+use super::memory::size;
 use super::notices::Plan;
 use super::{Cache, Config, Error, Workspace, forward};
 use crate::agent::request;
@@ -138,6 +140,8 @@ pub(super) fn as_times(activity: &request::Activity, now: Timestamp) -> Activity
         disk_seconds,
         gpu_seconds,
         kernel_seconds,
+        peak_memory,
+        out_of_memory_seconds,
         gpu,
         programs,
         forwards,
@@ -158,6 +162,8 @@ pub(super) fn as_times(activity: &request::Activity, now: Timestamp) -> Activity
         last_disk_time: ago(disk_seconds),
         last_gpu_time: ago(gpu_seconds),
         last_kernel_time: ago(kernel_seconds),
+        peak_memory: peak_memory.map(|bytes| Quantity(size(bytes))),
+        last_out_of_memory_time: ago(out_of_memory_seconds),
         gpu: gpu.map(|gpu| match gpu {
             Gpu::None => GpuUse::None,
             Gpu::Busy(_) => GpuUse::Known,
@@ -177,7 +183,10 @@ fn is_same(one: &Activity, other: &Activity) -> bool {
         (one, other) => one.is_none() && other.is_none(),
     };
     let times = |activity: &Activity| activity.signs().map(|(_, time)| time);
+    let ran_out = |activity: &Activity| activity.last_out_of_memory_time.as_ref().map(|time| time.0);
     (one.programs, one.forwards, one.gpu, &one.awake) == (other.programs, other.forwards, other.gpu, &other.awake)
+        && one.peak_memory == other.peak_memory
+        && near((ran_out(one), ran_out(other)))
         && times(one).into_iter().zip(times(other)).all(near)
 }
 
@@ -207,8 +216,11 @@ mod tests {
         let typed = as_times(&request::Activity { input_seconds: Some(3), ..told.clone() }, now);
         let worked = as_times(&request::Activity { cpu_seconds: Some(0), ..told.clone() }, now);
         let more = as_times(&request::Activity { programs: 3, ..told.clone() }, now);
-        let blind = as_times(&request::Activity { gpu: Some(Gpu::Unknown), ..told }, now);
-        for other in [typed, worked, more, blind] {
+        let blind = as_times(&request::Activity { gpu: Some(Gpu::Unknown), ..told.clone() }, now);
+        let grown = as_times(&request::Activity { peak_memory: Some(3 << 29), ..told.clone() }, now);
+        assert_eq!(grown.peak_memory, Some(Quantity("1.5Gi".to_owned())));
+        let ran_out = as_times(&request::Activity { out_of_memory_seconds: Some(0), ..told }, now);
+        for other in [typed, worked, more, blind, grown, ran_out] {
             assert!(!is_same(&activity, &other), "{other:?}");
         }
     }

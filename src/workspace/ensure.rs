@@ -16,6 +16,7 @@ use tracing::debug;
 
 use super::carriers::{Carriers, Held};
 use super::listeners::Listener;
+use super::memory::Words;
 use super::news::News;
 use super::notices::Plans;
 use super::process::{self, Keepalive, carried};
@@ -133,11 +134,12 @@ impl Workspaces {
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Process, Error> {
         let keepalive = Keepalive { data: self.config.exec_keepalive, ping: self.config.exec_ping };
-        let command = &self.place(identity, target)?.admit(command)?;
+        let place = self.place(identity, target)?;
+        let (command, words) = (&place.admit(command)?, &Words::of(&place));
         let start = |workspace: Workspace| {
             let start = async move {
                 match workspace.agent {
-                    true => carried::start(&*self.carriers.of(&workspace).await?, command).await,
+                    true => carried::start(&*self.carriers.of(&workspace).await?, command, words).await,
                     false => process::start(&self.client, &workspace, command, keepalive, &self.tasks).await,
                 }
             };

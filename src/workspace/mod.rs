@@ -13,6 +13,7 @@ mod forward;
 pub(crate) mod fuzz;
 mod listeners;
 mod marker;
+mod memory;
 mod news;
 mod notices;
 mod process;
@@ -33,7 +34,7 @@ pub use listeners::{Connections, Listener};
 pub use news::Reader;
 pub use process::{Command, Output, Process, Program, Terminal, TerminalSize};
 pub use target::Target;
-pub use usage::Usage;
+pub use usage::{Taken, Usage};
 
 /// Why somebody is not in her workspace.
 #[derive(Debug, thiserror::Error)]

@@ -57,6 +57,14 @@ impl Place<'_> {
     }
 }
 
+impl Workspace {
+    /// The same, entered by its owner's account; none if it is.
+    pub(super) fn by_owner(&self) -> Option<Self> {
+        let service_account = names::service_account_username(names::user_of(&self.namespace)?);
+        (service_account != self.service_account).then(|| Self { service_account, ..self.clone() })
+    }
+}
+
 /// The same with looking in place of typing.
 fn looking_only(program: &Program) -> Option<Shells> {
     match program {
@@ -186,6 +194,7 @@ mod tests {
         assert_eq!(place(Access::Owner).entered(workspace.clone()), workspace);
         let guest = place(Access::Guest).entered(workspace.clone());
         assert_eq!(guest.service_account, "system:serviceaccount:dev-bob:bob");
+        assert_eq!((guest.by_owner(), workspace.by_owner()), (Some(workspace.clone()), None));
         let viewer = place(Access::Viewer).entered(workspace);
         assert_eq!(viewer.service_account, "system:serviceaccount:dev-alice:alice");
         assert_eq!(viewer.on_behalf_of.as_deref(), Some("bob"));

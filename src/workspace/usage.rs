@@ -17,6 +17,17 @@ pub struct Usage {
     pub(super) history: Option<History>,
 }
 
+/// What programs take of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Percent of one core.
+    pub cpu: u64,
+    /// Bytes.
+    pub memory: Option<u64>,
+    /// Percent of the time in which the busiest worked.
+    pub gpu: Option<u32>,
+}
+
 /// Minutes that are shown.
 const HOUR: usize = 60;
 
@@ -30,6 +41,18 @@ impl Usage {
             lines.extend(["", LEGEND].map(str::to_owned));
         }
         lines.join("\n") + "\n"
+    }
+
+    /// What its programs took in the last minute that is over, and what they hold; none where its pod does not tell.
+    pub fn taken(&self) -> Option<Taken> {
+        let minutes = &self.history.as_ref()?.minutes;
+        let now = minutes.last()?;
+        let minute = minutes.iter().rev().nth(1).unwrap_or(now);
+        let gpu = match minute.gpu.or(now.gpu) {
+            Some(Gpu::Busy(percent)) => Some(percent),
+            _ => None,
+        };
+        Some(Taken { cpu: minute.cpu, memory: now.memory, gpu })
     }
 
     fn verdict(&self, now: Timestamp) -> String {
@@ -179,6 +202,21 @@ mod tests {
         assert!(line("keystrokes").ends_with("▁▁▅      now") && line("disk").ends_with("▁▁▁    never"), "{text}");
         let width = text.lines().filter(|line| !line.starts_with('A')).map(|line| line.chars().count()).max();
         assert!(width.unwrap() <= 80, "{text}");
+    }
+
+    #[test]
+    fn what_is_taken_is_of_the_last_whole_minute() {
+        let gpu = |percent| Some(Gpu::Busy(percent));
+        let whole = Minute { cpu: 150, memory: Some(1), gpu: gpu(97), ..Minute::default() };
+        let begun = Minute { cpu: 20, memory: Some(1 << 30), ..Minute::default() };
+        let taken = |minutes| usage(Activity::default(), minutes).taken();
+        let all = Some(Taken { cpu: 150, memory: Some(1 << 30), gpu: Some(97) });
+        assert_eq!(taken(vec![Minute::default(), whole.clone(), begun]), all);
+        assert_eq!(
+            taken(vec![Minute { memory: None, ..whole }]),
+            Some(Taken { cpu: 150, memory: None, gpu: Some(97) })
+        );
+        assert_eq!(taken(Vec::new()), None);
     }
 
     #[test]

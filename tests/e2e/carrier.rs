@@ -50,6 +50,25 @@ async fn programs_end_with_their_killed_agent_and_those_in_the_background_do_not
     assert_eq!((alice.counts_processes("98510").await, alice.counts_processes("98511").await), (1, 1));
 }
 
+/// It ran on: that its terminal hung up was all that it was told.
+#[tokio::test]
+async fn a_program_on_a_terminal_that_ignores_hang_ups_ends_with_its_killed_agent() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let program = "trap '' HUP; sleep 98513 & echo $((40+2)); read line; kill -9 $PPID; wait";
+    let mut terminal = alice.ssh(program).terminal(24, 80);
+    terminal.shows_row("42").await;
+    assert_eq!(alice.counts_processes("98513").await, 1);
+    terminal.types("\r").await;
+    terminal.exits(255).await;
+    eventually("its end", async || {
+        let left = alice.ssh("pgrep -c -x -f 'sleep 98513'").run().await;
+        (left.text() == "0\n").then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_pod_made_anew_within_the_linger_is_entered_at_once() {
     skip_unless!(has_agents(), "the pods have no agent");
@@ -91,12 +110,14 @@ async fn silence_is_told_soon_and_so_is_its_end() {
     let silent = "echo up; (sleep 1; kill -STOP $PPID; sleep 20; kill -CONT $PPID) </dev/null >/dev/null 2>&1 & cat";
     let mut session = alice.ssh(silent).input(Input::Held).start();
     session.prints("up\n").await;
+    let mut all = "up\n".to_owned();
     // She goes on typing, so that something is under way whenever it stops.
-    for _ in 0..20 {
+    eventually("its end", async || {
         session.types("typed\n").await;
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
+        all += "typed\n";
+        session.stderr().contains("is back").then_some(())
+    })
+    .await;
     session.closes_stdin();
-    let all = format!("up\n{}", "typed\n".repeat(20));
     session.finish().await.exits(0).prints(&all).says("is interrupted").says("is back");
 }

@@ -31,16 +31,15 @@ async fn an_idle_session_outlives_the_idle_limit_of_the_kubelet() {
     let mut idle = alice.command("while read line; do echo \"heard $line\"; done").input(Input::Held).start();
     idle.types("one\n").await;
     idle.prints("heard one\n").await;
+    let mut terminal = Ssh::to_dev(&server.ready().await, "alice").key(&key).terminal(24, 80);
+    terminal.types("echo $((40+2))\r").await;
+    terminal.shows_row("42").await;
+    // Nothing is waited for: that nothing happens for so long is what this is about.
     tokio::time::sleep(Duration::from_secs(8)).await;
     idle.types("two\n").await;
     idle.prints("heard two\n").await;
     idle.closes_stdin();
     idle.finish().await.exits(0);
-
-    let mut terminal = Ssh::to_dev(&server.ready().await, "alice").key(&key).terminal(24, 80);
-    terminal.types("echo $((40+2))\r").await;
-    terminal.shows_row("42").await;
-    tokio::time::sleep(Duration::from_secs(8)).await;
     terminal.types("echo $((40+3))\r").await;
     terminal.shows_row("43").await;
 }

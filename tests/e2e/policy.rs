@@ -69,9 +69,17 @@ async fn a_users_shells_may_be_made_to_end_with_their_connections() {
         terminal.types(&format!("sleep {argument}\r")).await;
         eventually("its process", async || (alice.counts_processes(&argument).await == 1).then_some(())).await;
         terminal.kill().await;
-        // The bastion may not have heard of the change when this one began.
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        (alice.counts_processes(&argument).await == 0).then_some(())
+        // The bastion may not have heard of the change when this one began: then it lasts, and nobody looks at it.
+        eventually("its end, or nobody who looks at it", async || {
+            let shells = alice.ssh("shells -o json").run().await.exits(0).text();
+            let shells: Vec<Value> = serde_json::from_str(&shells).expect("it is JSON");
+            let runs = |shell: &Value| shell["running"].as_str().is_some_and(|line| line.contains(&argument));
+            let lasts = shells.iter().any(|shell| runs(shell) && shell["detachedSeconds"].is_number());
+            let ended = alice.counts_processes(&argument).await == 0;
+            (lasts || ended).then_some(ended)
+        })
+        .await
+        .then_some(())
     })
     .await;
 }

@@ -32,6 +32,7 @@ async fn administrators_are_told_what_works() {
     let kubeconfig = product.kubeconfig().to_str().expect("the folder has a plain name");
     let dan = format!("{}-dan", carol.name());
     laptop.write(&format!("{dan}.pub"), public(carol.key()));
+    laptop.write("vision.yaml", file("## For administrators"));
     for example in examples("## For administrators", &[("carol", carol.name()), ("alice", &dan)]) {
         // `scripts/deploy` has a test of its own: scripts/test --real.
         if !example.command.starts_with("scripts/") {
@@ -54,6 +55,12 @@ impl Example {
         let said = String::from_utf8_lossy(&ended.stdout);
         assert!(is_like(output, &said), "$ {command}\nREADME says:\n{output}\nit was:\n{said}");
     }
+}
+
+/// The file that a chapter has.
+fn file(chapter: &str) -> &'static str {
+    let text = README.split_once(&format!("\n{chapter}\n")).expect("README has the chapter").1;
+    text.split_once("```yaml\n").and_then(|(_, file)| file.split_once("```")).expect("the chapter has a file").0
 }
 
 /// The commands of a chapter, with names that are free instead of those that it has.

@@ -122,6 +122,23 @@ async fn a_guest_works_in_it_as_himself_until_it_is_taken_back() {
     .await;
 }
 
+/// In a pod without an agent it ran on: his right to end it went with the share.
+#[tokio::test]
+async fn what_a_guest_runs_ends_with_the_share() {
+    let product = Product::shared().await;
+    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    alice.is_running().await;
+    share(&alice, "dev", json!([{"user": bob.name()}])).await;
+    let login = login(&bob, "dev", &alice);
+    is_let_in(&bob, &login).await;
+    let session = bob.ssh("echo up; exec sleep 98802").login(&login).input(Input::Held).start();
+    session.prints("up\n").await;
+    eventually("his program", async || (alice.counts_processes("98802").await == 1).then_some(())).await;
+    share(&alice, "dev", json!([])).await;
+    session.finish().await.exits(255);
+    eventually("its end", async || (alice.counts_processes("98802").await == 0).then_some(())).await;
+}
+
 async fn held(bob: &User, login: &str) -> Session {
     let mut session = bob.ssh(ECHO).login(login).input(Input::Held).limit(Duration::from_secs(60)).start();
     session.types("here\n").await;

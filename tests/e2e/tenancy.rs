@@ -154,6 +154,10 @@ async fn an_account_may_nothing_in_another_namespace() {
         ("DELETE", format!("{ours}/devserverusers/{}", alice.name()), Value::Null),
         ("POST", format!("{ours}/devserverusers"), json!({"metadata": {"name": "somebody"}, "spec": {}})),
         ("POST", format!("{ours}/devserverflavors"), json!({"metadata": {"name": "big"}, "spec": {"resources": {}}})),
+        // Nor on what says where data is, and who shares it.
+        ("POST", format!("{ours}/devserverteams"), json!({"metadata": {"name": "all"}, "spec": {}})),
+        ("POST", format!("{core}/persistentvolumes"), json!({"metadata": {"name": "all"}, "spec": {}})),
+        ("GET", format!("{core}/persistentvolumes"), Value::Null),
     ];
     for (method, path, body) in tries {
         assert_eq!(answers(&client, method, &path, body).await, 403, "{method} {path}");
@@ -166,6 +170,7 @@ async fn an_account_may_nothing_in_another_namespace() {
             json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"});
         let tries = [
             ("POST", format!("{core}/namespaces/{hers}/pods"), json!({"metadata": {"name": "own"}, "spec": {}})),
+            ("POST", format!("{core}/namespaces/{hers}/persistentvolumeclaims"), json!({"metadata": {"name": "own"}})),
             ("POST", format!("{core}/namespaces/{hers}/serviceaccounts/{}/token", alice.name()), json!({"spec": {}})),
             ("POST", format!("{rbac}/rolebindings"), json!({"metadata": {"name": "own"}, "roleRef": reference})),
             ("POST", format!("{rbac}/roles"), json!({"metadata": {"name": "own"}, "rules": []})),

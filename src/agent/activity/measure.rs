@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::counts::Counts;
 use super::kernels::Kernels;
 use super::last::Lasts;
 use super::processes::Taken;
-use super::window::{TICKS, Window};
+use super::window::Window;
 use crate::agent::usage::{Activity, CPU, DISK, FORWARDED, GPU, Gpu, Minute, SENT, WRITTEN};
 
 /// What all that only grows has come to.
@@ -51,6 +51,8 @@ pub(super) struct Measured {
     /// The one that is not: processors in hundredths of a second, disks in bytes.
     current: Minute,
     looks: usize,
+    /// Looks in a minute.
+    ticks: usize,
 }
 
 const HOUR: usize = 60;
@@ -58,27 +60,31 @@ const HOUR: usize = 60;
 const MINUTE: u64 = 60;
 
 impl Measured {
-    pub(super) fn new(began: Instant) -> Self {
+    /// For one look in each `tick`.
+    pub(super) fn new(began: Instant, tick: Duration) -> Self {
+        let ticks = usize::try_from(MINUTE / tick.as_secs().clamp(1, MINUTE)).unwrap_or(1);
+        let window = || Window::new(ticks);
         Self {
             began,
             last: Lasts::default(),
             gpu: None,
-            sessions: Window::default(),
-            typed: Window::default(),
-            sent: Window::default(),
-            written: Window::default(),
-            forwarded: Window::default(),
-            cpu: Window::default(),
-            disk: Window::default(),
+            sessions: window(),
+            typed: window(),
+            sent: window(),
+            written: window(),
+            forwarded: window(),
+            cpu: window(),
+            disk: window(),
             minutes: VecDeque::with_capacity(HOUR),
             current: Minute::default(),
             looks: 0,
+            ticks,
         }
     }
 
     /// The look of each tick.
     pub(super) fn take(&mut self, sample: &Sample, now: Instant) {
-        if self.looks == TICKS {
+        if self.looks == self.ticks {
             if self.minutes.len() == HOUR {
                 self.minutes.pop_front();
             }
@@ -94,6 +100,7 @@ impl Measured {
         minute.forwarded += self.forwarded.take(sample.forwarded);
         minute.cpu += self.cpu.take(sample.taken.cpu);
         minute.disk += self.disk.take(sample.taken.disk);
+        minute.memory = Some(sample.taken.memory);
         let last = &mut self.last;
         last.input.set_if(self.sent.in_a_minute() >= SENT, now);
         last.output.set_if(self.written.in_a_minute() >= WRITTEN, now);
@@ -132,6 +139,7 @@ impl Measured {
             gpu: self.gpu,
             programs: counts.programs.load(Ordering::Relaxed),
             forwards: counts.forwards.load(Ordering::Relaxed),
+            ..Activity::default()
         }
     }
 
@@ -147,8 +155,7 @@ fn told(minute: Minute) -> Minute {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
+    use super::super::TICK;
     use super::*;
 
     struct Pod {
@@ -160,14 +167,14 @@ mod tests {
     impl Pod {
         fn new() -> Self {
             let now = Instant::now();
-            let mut pod = Self { measured: Measured::new(now), sample: Sample::default(), now };
+            let mut pod = Self { measured: Measured::new(now, TICK), sample: Sample::default(), now };
             pod.goes_on(1, |_| {});
             pod
         }
 
         fn goes_on(&mut self, ticks: usize, mut work: impl FnMut(&mut Sample)) {
             for _ in 0..ticks {
-                self.now += super::super::TICK;
+                self.now += TICK;
                 work(&mut self.sample);
                 self.measured.take(&self.sample, self.now);
             }
@@ -240,6 +247,16 @@ mod tests {
         let mut pod = Pod::new();
         pod.measured.take_far(Gpu::None, before, pod.now);
         assert_eq!(pod.activity().kernel_seconds, None, "before this pod began");
+    }
+
+    #[test]
+    fn a_minute_is_one_however_often_it_is_looked() {
+        let mut pod = Pod::new();
+        pod.measured = Measured::new(pod.now, Duration::from_secs(1));
+        pod.goes_on(300, |sample| sample.taken.cpu += 9);
+        assert_eq!((pod.activity().cpu_seconds, pod.measured.minutes()[1].cpu), (None, 9));
+        pod.goes_on(60, |sample| sample.taken.cpu += 11);
+        assert_eq!(pod.activity().cpu_seconds, Some(0));
     }
 
     #[test]

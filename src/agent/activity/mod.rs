@@ -21,13 +21,16 @@ pub(super) use self::counts::Counted;
 use self::counts::Counts;
 use self::measure::{Measured, Sample};
 use super::account::Account;
+use super::memory;
 use super::usage::{Activity, History};
 
 static COUNTS: LazyLock<Counts> = LazyLock::new(Counts::default);
-static MEASURED: LazyLock<Mutex<Measured>> = LazyLock::new(|| Mutex::new(Measured::new(Instant::now())));
+static MEASURED: LazyLock<Mutex<Measured>> = LazyLock::new(|| Mutex::new(Measured::new(Instant::now(), tick())));
 
 /// Between two looks at what has to be looked for.
 const TICK: Duration = Duration::from_secs(15);
+/// The same for one DevServer, in seconds, in its environment.
+const TICK_VARIABLE: &str = "BASTION_LOOK_INTERVAL";
 /// Of so many looks one is also at what takes other programs to see.
 const FAR: u32 = 2;
 
@@ -69,23 +72,28 @@ pub(super) fn forward() -> Counted {
 }
 
 pub(super) fn report() -> Activity {
-    measured().activity(&COUNTS, Instant::now())
+    with_memory(measured().activity(&COUNTS, Instant::now()))
 }
 
 /// The last hour.
 pub(super) fn history() -> History {
     let now = Instant::now();
     let measured = measured();
-    History { activity: measured.activity(&COUNTS, now), minutes: measured.minutes() }
+    History { activity: with_memory(measured.activity(&COUNTS, now)), minutes: measured.minutes() }
+}
+
+fn with_memory(activity: Activity) -> Activity {
+    Activity { peak_memory: memory::peak(), out_of_memory_seconds: memory::seconds(), ..activity }
 }
 
 /// Looks around for ever.
 pub(super) async fn watch(account: &Account) {
-    let mut ticks = interval(TICK);
+    let mut ticks = interval(tick());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut tick, mut of_helpers, mut gpus) = (0_u32, 0, gpu::Reader::default());
     loop {
         ticks.tick().await;
+        memory::look();
         let mut taken = processes::taken().await;
         // A look at GPUs is a program, and no use of the pod.
         taken.cpu = taken.cpu.saturating_sub(of_helpers);
@@ -99,6 +107,11 @@ pub(super) async fn watch(account: &Account) {
         }
         tick = tick.wrapping_add(1);
     }
+}
+
+fn tick() -> Duration {
+    let seconds = std::env::var(TICK_VARIABLE).ok().and_then(|seconds| seconds.parse().ok());
+    seconds.map_or(TICK, |seconds: u64| Duration::from_secs(seconds.clamp(1, 60)))
 }
 
 fn measured() -> MutexGuard<'static, Measured> {

@@ -6,7 +6,7 @@ use std::io;
 
 use rustix::process::{getpid, getppid};
 
-/// What all of them took since the beginning. What a process took goes over to its parent when that buries it, so that
+/// What all of them took since the beginning, and hold now. What a process took goes over to its parent when that buries it, so that
 /// the sum only falls where one is buried by nobody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Taken {
@@ -14,6 +14,8 @@ pub(super) struct Taken {
     pub(super) cpu: u64,
     /// Bytes read from disks and written to them.
     pub(super) disk: u64,
+    /// Bytes of memory that they hold now; what several share is counted for each.
+    pub(super) memory: u64,
 }
 
 /// Of /proc's entries that are read without letting others in between.
@@ -35,6 +37,9 @@ pub(super) async fn taken() -> Taken {
     for (index, (pid, process)) in members(&all, root(&all)).into_iter().enumerate() {
         taken.cpu += process.of_children + if process.is_agent { 0 } else { process.own };
         taken.disk += disk(pid).unwrap_or(0);
+        if !process.is_agent {
+            taken.memory += memory(pid).unwrap_or(0);
+        }
         if index % BATCH == 0 {
             tokio::task::yield_now().await;
         }
@@ -83,6 +88,13 @@ fn disk(pid: i32) -> Option<u64> {
     Some(field("read_bytes:")? + field("write_bytes:")?)
 }
 
+/// proc_pid_status(5) has it in kibibytes; a thread of the kernel has none.
+fn memory(pid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let amount = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(amount.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct Process {
     parent: i32,
@@ -128,6 +140,13 @@ mod tests {
         assert_eq!(read, Process { parent: 7, is_agent: false, own: 33, of_children: 77 });
         assert!(Process::parse("42 (bastion-agent) S 1 0 0 0 0 0 0 0 0 0 1 2 3 4 ").unwrap().is_agent);
         assert_eq!(Process::parse("42 (short) S 7"), None);
+    }
+
+    #[test]
+    fn memory_is_what_is_resident() {
+        let own = memory(getpid().as_raw_pid()).unwrap();
+        assert!((1 << 20..1 << 40).contains(&own), "{own}");
+        assert_eq!(memory(-1), None);
     }
 
     #[test]

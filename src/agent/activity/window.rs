@@ -1,23 +1,23 @@
 //! How much something that only grows has grown in the last minute.
 
-use std::time::Duration;
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Window {
     before: Option<u64>,
-    grown: [u64; TICKS],
+    grown: Box<[u64]>,
     at: usize,
 }
 
-/// In a minute.
-pub(super) const TICKS: usize = (Duration::from_mins(1).as_secs() / super::TICK.as_secs()) as usize;
-
 impl Window {
+    /// For so many looks in a minute.
+    pub(super) fn new(ticks: usize) -> Self {
+        Self { before: None, grown: vec![0; ticks].into(), at: 0 }
+    }
+
     /// Takes the total of now, and returns by how much it grew since the last time. A total that falls did not grow.
     pub(super) fn take(&mut self, total: u64) -> u64 {
         let grown = self.before.replace(total).map_or(0, |before| total.saturating_sub(before));
         self.grown[self.at] = grown;
-        self.at = (self.at + 1) % TICKS;
+        self.at = (self.at + 1) % self.grown.len();
         grown
     }
 
@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn a_minute_is_remembered_and_what_was_before_the_first_look_is_not() {
-        let mut window = Window::default();
+        let mut window = Window::new(4);
         let mut grown = Vec::new();
         for total in [1000, 1010, 1010, 1030, 1030, 1030, 900, 905] {
             window.take(total);

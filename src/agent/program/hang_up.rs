@@ -42,15 +42,20 @@ impl Pipes {
 
 /// Ends the group that had this terminal, and the one in its foreground, which has a group of its own.
 pub(super) async fn terminal(mut child: Child, group: Pid, terminal: impl AsFd) {
-    let groups: Vec<Pid> = tcgetpgrp(&terminal).into_iter().chain([group]).collect();
+    let all: Vec<Pid> = tcgetpgrp(&terminal).into_iter().chain([group]).collect();
     drop(terminal);
+    groups(&all, || drop(child.try_wait())).await;
+}
+
+/// Ends all who are in these groups. `bury` buries the dead among them, which else stay in them.
+pub(in crate::agent) async fn groups(groups: &[Pid], mut bury: impl FnMut()) {
     for signals in ROUNDS {
         for (&group, &signal) in groups.iter().flat_map(|group| signals.iter().map(move |signal| (group, signal))) {
             let _ = kill_process_group(group, signal);
         }
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            let _ = child.try_wait(); // Or it stays in its group, dead.
+            bury();
             if groups.iter().all(|&group| test_kill_process_group(group).is_err()) {
                 return;
             }

@@ -7,7 +7,7 @@ mod output;
 mod shell;
 mod start;
 
-pub(super) use hang_up::{Pipes, holders as hang_up_holders};
+pub(super) use hang_up::{Pipes, groups as end_groups, holders as hang_up_holders};
 pub(super) use shell::Shells;
 
 use std::os::unix::process::ExitStatusExt;
@@ -20,6 +20,7 @@ use super::account::Account;
 use super::activity;
 use super::forward::{Display, Leading, SshAgentSocket};
 use super::ledger;
+use super::memory;
 use super::request::{Exit, News, ProgramRequest, X11};
 use crate::carrier::{Carrier, Message, Stream};
 use start::Held;
@@ -40,6 +41,7 @@ pub(super) async fn run(
     let _listening = ssh_agent.as_ref().zip(request.ssh_agent).map(|(socket, number)| socket.listen(number, carrier));
     let display = display(&mut request);
     let _leading = display.as_ref().and_then(|display| lead(display, request.x11.as_ref(), carrier));
+    let (mut announced, mut listener) = (memory::announcements(), memory::Listener::new(request.out_of_memory));
     let started = match start::start(&request, account) {
         Ok(started) => started,
         Err(why) => {
@@ -49,10 +51,7 @@ pub(super) async fn run(
     };
     let start::Started { mut child, group, stdin, output, held } = started;
     let _counted = activity::program();
-    let _told = match &held {
-        Held::Pipes(pipes) => Some(ledger::Entry::new(group, pipes)),
-        Held::Terminal(_) => None,
-    };
+    let _told = ledger::Entry::new(group, held.pipes());
     if sender.send(Message::control(&News::Started)).is_err() {
         return hang_up(child, group, held).await;
     }
@@ -61,13 +60,25 @@ pub(super) async fn run(
         sender.mark_terminal();
     }
     let mut input = Box::pin(input::feed(receiver, stdin, terminal, group));
-    let status = tokio::select! {
-        status = output::copy(output, &mut child, &sender) => status,
-        () = &mut input => None, // The session is over.
+    let mut copied = Box::pin(output::copy(output, &mut child, &sender));
+    let status = loop {
+        tokio::select! {
+            status = &mut copied => break status,
+            () = &mut input => break None, // The session is over.
+            Ok(()) = announced.changed(), if terminal => {
+                if let Some(news) = listener.hear() {
+                    let _ = sender.send(Message::control(&news));
+                }
+            }
+        }
     };
+    drop(copied);
     match status {
         Some(status) => {
-            let _ = sender.send(Message::control(&News::Exited(exit(status))));
+            let end = exit(status);
+            for news in listener.hear_at(end).into_iter().chain([News::Exited(end)]) {
+                let _ = sender.send(Message::control(&news));
+            }
         }
         None => {
             drop(input);

@@ -36,6 +36,15 @@ pub(super) enum Held {
     Pipes(Pipes),
 }
 
+impl Held {
+    pub(super) fn pipes(&self) -> Option<&Pipes> {
+        match self {
+            Self::Pipes(pipes) => Some(pipes),
+            Self::Terminal(_) => None,
+        }
+    }
+}
+
 pub(super) enum Stdin {
     Pipe(Box<dyn AsyncWrite + Send + Unpin>),
     Terminal(OwnedWritePty),

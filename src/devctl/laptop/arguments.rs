@@ -23,7 +23,7 @@ const AFTER: &str = "\
 
 Exit status:
   0 done   1 failed   2 not understood   3 not found   4 refused
-  5 not ready in time, or waiting was interrupted   130 interrupted
+  5 not ready in time   130 interrupted
   255 the bastion cannot be reached or does not let you in
 ssh, exec, cp, forward and shells end as the program does.";
 

@@ -73,10 +73,10 @@ pub(super) async fn greet_on(dialled: Dialled, bastion: &Bastion, unknown: Unkno
     let seen = Arc::new(Mutex::new(Seen::default()));
     let judge = Judge { bastion: bastion.clone(), known, unknown, seen: seen.clone() };
     let connect = client::connect_stream(Arc::new(config), stream, judge);
-    let handle = match unknown {
-        Unknown::Ask => connect.await?,
+    let connected = match unknown {
+        Unknown::Ask => connect.await,
         Unknown::Refuse | Unknown::Accept => match timeout(GREET, connect).await {
-            Ok(connected) => connected?,
+            Ok(connected) => connected,
             Err(_) => {
                 let message = format!("{} accepted the connection, but says nothing", bastion.display());
                 return Err(Failure::new(message).cure("is it an SSH server's port?").no_connection());
@@ -84,7 +84,19 @@ pub(super) async fn greet_on(dialled: Dialled, bastion: &Bastion, unknown: Unkno
         },
     };
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    Ok(Greeted { handle, seen, proxy })
+    match connected {
+        Ok(handle) => Ok(Greeted { handle, seen, proxy }),
+        // Whatever went wrong, it was before there was a host key to judge.
+        Err(failure) if seen.fingerprint.is_none() => {
+            let message = format!("{} does not speak SSH with us: {}", bastion.display(), failure.into_parts().0);
+            let cure = match proxy {
+                Some(_) => "does its ProxyJump or ProxyCommand get there? `ssh -v` shows what that says",
+                None => "is it an SSH server's port? One that was tried in vain too often refuses for some minutes",
+            };
+            Err(Failure::new(message).cure(cure).no_connection())
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
 impl Greeted {
@@ -131,9 +143,15 @@ fn is_sha1(algorithm: &Algorithm) -> bool {
 /// Connects, and says nothing yet.
 pub(super) async fn dial(bastion: &Bastion) -> Result<Dialled, Failure> {
     if let Some(mut command) = proxy(bastion) {
+        let program = command.as_std().get_program().to_string_lossy().into_owned();
         let failed = |error: io::Error| {
-            Failure::new(format!("failed to start the proxy of {}: {error}", bastion.display())).no_connection()
+            Failure::new(format!("failed to start the proxy of {}: {program}: {error}", bastion.display()))
+                .cure("`ssh -G HOST` tells which ProxyJump or ProxyCommand is set; ProxyJump needs OpenSSH's ssh")
+                .no_connection()
         };
+        if bastion.quiet {
+            command.stderr(Stdio::null());
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().map_err(failed)?;
         let (Some(output), Some(input)) = (child.stdout.take(), child.stdin.take()) else {
@@ -146,6 +164,11 @@ pub(super) async fn dial(bastion: &Bastion) -> Result<Dialled, Failure> {
     Ok(Dialled { stream: Box::new(stream), proxy: None })
 }
 
+/// Whether something else connects, which may know other names and ways.
+pub(super) fn is_proxied(bastion: &Bastion) -> bool {
+    proxy(bastion).is_some()
+}
+
 /// As ssh_config(5) has ProxyCommand and ProxyJump.
 fn proxy(bastion: &Bastion) -> Option<Command> {
     let is_set = |value: &&String| !value.eq_ignore_ascii_case("none");
@@ -154,15 +177,19 @@ fn proxy(bastion: &Bastion) -> Option<Command> {
         shell.arg("-c").arg(format!("exec {}", bastion.fill(command)));
         return Some(shell);
     }
-    let jumps = bastion.config.proxy_jump.as_ref().filter(is_set)?;
+    let jumps = bastion.fill(bastion.config.proxy_jump.as_ref().filter(is_set)?);
     let mut ssh = Command::new("ssh");
+    if bastion.quiet {
+        ssh.args(["-o", "BatchMode=yes"]);
+    }
     let last = match jumps.rsplit_once(',') {
         Some((others, last)) => {
             ssh.arg("-J").arg(others);
             last
         }
-        None => jumps,
+        None => &jumps,
     };
+    let last = last.strip_prefix("ssh://").unwrap_or(last);
     ssh.arg("-W").arg(format!("[{}]:{}", bastion.host, bastion.port)).arg(format!("ssh://{last}"));
     Some(ssh)
 }

@@ -23,6 +23,7 @@ mod remote;
 mod settings;
 mod ssh_config;
 mod ssh_setup;
+mod startup_script;
 mod terminal;
 mod words;
 
@@ -97,7 +98,9 @@ fn help(words: &[OsString]) -> Option<clap::Error> {
 fn run(arguments: Arguments) -> Result<u8, Failure> {
     let Arguments { cluster, verb } = arguments;
     match verb {
-        Verb::Remote(words) if cluster.is_meant() => block_on(administrate::verb(cluster, &words)),
+        Verb::Remote(words) if cluster.is_meant() => {
+            block_on(administrate::verb(cluster, &startup_script::inline(words)?))
+        }
         _ if cluster.is_meant() => {
             Err(Failure::new("this verb asks no cluster: leave out --context and the like").status(USAGE))
         }
@@ -125,7 +128,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Forward(forward) => openssh::forward(&bastion()?, &forward),
         Verb::Remote(words) => {
             let bastion = bastion()?;
-            block_on(remote::verb(&bastion, &words))
+            block_on(remote::verb(&bastion, &startup_script::inline(words)?))
         }
     }
 }

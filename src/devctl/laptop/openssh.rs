@@ -44,7 +44,7 @@ pub(super) fn forward(bastion: &Bastion, forward: &Forward) -> Result<u8, Failur
     command.args(options(bastion, "-p")).args(["-N", "-o", "ExitOnForwardFailure=yes", "-o", "ControlPath=none"]);
     for Ports { local, remote } in &forward.ports {
         command.arg("-L").arg(format!("127.0.0.1:{local}:localhost:{remote}"));
-        eprintln!("devctl: 127.0.0.1:{local} leads to port {remote} of {}, until Ctrl-C", forward.name);
+        eprintln!("devctl: forwards 127.0.0.1:{local} to port {remote} of {}; Ctrl-C ends it", forward.name);
     }
     command.arg(format!("{login}@{}", bastion.destination.host));
     Err(become_it(command))

@@ -11,22 +11,29 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::arguments::Ssh;
 use super::bastion::Bastion;
 use super::connection::{self, Connection};
-use super::failure::{Failure, NO_CONNECTION};
+use super::failure::{Failure, INTERRUPTED, NO_CONNECTION, USAGE};
 use super::host_key::Unknown;
 use super::terminal::{self, Raw};
 use super::{line, words, written};
 
 /// What RFC 4254 calls stderr.
 const STDERR: u32 = 1;
+/// What one packet holds, with room for what stands around it.
+const MOST: usize = 200 << 10;
 const PIECE: usize = 32 * 1024;
 /// Variables that tell a program how to write for this terminal.
 const VARIABLES: [&str; 4] = ["LANG", "LC_ALL", "COLORTERM", "NO_COLOR"];
 
 /// Has the bastion answer a verb.
 pub(super) async fn verb(bastion: &Bastion, words: &[OsString]) -> Result<u8, Failure> {
+    let line = line(words);
+    if line.len() > MOST {
+        let message = format!("the command has {} KiB, and no more than {} are taken", line.len() >> 10, MOST >> 10);
+        return Err(Failure::new(message).cure("send what is long on stdin, or as a file: `devctl cp`").status(USAGE));
+    }
     let connection = connection::open(bastion, Unknown::Refuse).await?;
     let terminal = terminal::is_interactive();
-    run(&connection, Some(line(words)), terminal).await
+    run(&connection, Some(line), terminal).await
 }
 
 /// A shell or a command in a DevServer, where OpenSSH is not installed.
@@ -95,11 +102,13 @@ async fn run(connection: &Connection, command: Option<Vec<u8>>, terminal: bool) 
 
 /// Somebody ends this process; it is as a shell would tell it.
 async fn terminated() -> u8 {
-    let kinds = (signal(SignalKind::terminate()), signal(SignalKind::hangup()));
-    let (Ok(mut terminate), Ok(mut hangup)) = kinds else { return std::future::pending().await };
+    let kinds = (signal(SignalKind::terminate()), signal(SignalKind::hangup()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut hangup), Ok(mut interrupt)) = kinds else { return std::future::pending().await };
     tokio::select! {
         _ = terminate.recv() => 128 + 15,
         _ = hangup.recv() => 128 + 1,
+        // Not her Ctrl-C, which goes to the other end.
+        _ = interrupt.recv() => INTERRUPTED,
     }
 }
 

@@ -88,12 +88,11 @@ impl Drop for Silent {
     }
 }
 
-/// How large stdout's terminal is: columns and rows.
+/// How large the terminal is: columns and rows. Stdout may be a file.
 pub(super) fn size() -> (u32, u32) {
-    match termios::tcgetwinsize(io::stdout()) {
-        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
-        _ => (80, 24),
-    }
+    let sizes = [termios::tcgetwinsize(io::stdout()), termios::tcgetwinsize(io::stdin())];
+    let mut sizes = sizes.into_iter().flatten().filter(|size| size.ws_col > 0 && size.ws_row > 0);
+    sizes.next().map_or((80, 24), |size| (size.ws_col.into(), size.ws_row.into()))
 }
 
 /// Each key goes to the other end as it is, Ctrl-C too, until this is dropped.

@@ -4,7 +4,7 @@ use kube::ResourceExt;
 use kube::api::PostParams;
 
 use super::spec::Settings;
-use super::{flavors, resume};
+use super::{flavors, home, resume};
 use crate::api::{DevServer, DevServerSpec, TimeSpan, names};
 use crate::devctl::output::{self, OutputArgs};
 use crate::devctl::{Caller, Error, wait};
@@ -22,6 +22,8 @@ pub struct Args {
     output: OutputArgs,
     #[command(flatten)]
     settings: Settings,
+    #[command(flatten)]
+    home: home::Kind,
 }
 
 impl Args {
@@ -43,7 +45,9 @@ impl Args {
                 names::MAX_DEVSERVER_LENGTH
             )));
         }
-        let spec = self.settings.applied_to(DevServerSpec::default());
+        self.settings.read(caller).await?;
+        let mut spec = self.settings.applied_to(DevServerSpec::default());
+        self.home.apply_to(&mut spec);
         let parameters = PostParams { field_manager: Some(crate::devctl::NAME.to_owned()), ..PostParams::default() };
         let created = caller.api().create(&parameters, &DevServer::new(&name, spec)).await;
         let server = match created {

@@ -3,8 +3,9 @@
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::DeleteParams;
 
+use super::home::Kept;
 use crate::api::{DevServer, names};
-use crate::devctl::{Caller, Error};
+use crate::devctl::{Caller, Error, Exit};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -26,34 +27,51 @@ impl Args {
             false => self.names,
         };
         // All of them are there, or nothing is deleted.
-        for name in &names {
-            find(caller, name, self.with_home).await?;
+        let mut homes = Vec::new();
+        for name in names {
+            if homes.iter().all(|(other, _)| *other != name) {
+                let home = find(caller, &name, self.with_home).await?;
+                homes.push((name, home));
+            }
         }
-        let what = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        let question = match self.with_home {
-            true => format!("Delete {what} and all that is in the home?"),
-            false => format!("Delete {what}? The home is kept."),
-        };
-        caller.confirm(&question, self.yes).await?;
-        for name in &names {
-            delete(caller, name, self.with_home).await?;
+        caller.confirm(&question(&homes, self.with_home), self.yes).await?;
+        for (name, home) in &homes {
+            delete(caller, name, home, self.with_home).await?;
         }
         Ok(())
     }
 }
 
-/// That there is such a DevServer, or at least the home of one, if that is to go.
-async fn find(caller: &Caller, name: &str, with_home: bool) -> Result<(), Error> {
-    if with_home && names::is_devserver_name(name) {
-        let claims = caller.api::<PersistentVolumeClaim>();
-        if claims.get_opt(&names::home_claim(name)).await.map_err(Error::of_api)?.is_some() {
-            return Ok(());
-        }
+/// What goes, and what stays.
+fn question(homes: &[(String, Kept)], with_home: bool) -> String {
+    let names = |these: &dyn Fn(&Kept) -> bool| {
+        let those = homes.iter().filter(|(_, home)| these(home));
+        those.map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    };
+    let goes = names(&|home| *home == Kept::Nowhere || (with_home && matches!(home, Kept::Own(_))));
+    let stays = names(&|home| matches!(home, Kept::Existing(_)) || (!with_home && matches!(home, Kept::Own(_))));
+    let all = names(&|_| true);
+    match (goes.as_str(), stays.as_str()) {
+        (_, "") => format!("Delete {all} and all that is in the home?"),
+        ("", _) => format!("Delete {all}? The home is kept."),
+        _ => format!("Delete {all}? The home of {stays} is kept, all that is in that of {goes} is lost."),
     }
-    caller.devserver(name).await.map(drop)
 }
 
-async fn delete(caller: &Caller, name: &str, with_home: bool) -> Result<(), Error> {
+/// That there is such a DevServer, or at least the home of one, if that is to go.
+async fn find(caller: &Caller, name: &str, with_home: bool) -> Result<Kept, Error> {
+    match caller.devserver(name).await {
+        Ok(server) => Ok(Kept::of(&server)),
+        Err(error) if error.exit == Exit::NotFound && with_home && names::is_devserver_name(name) => {
+            let claim = names::home_claim(name);
+            let left = caller.api::<PersistentVolumeClaim>().get_opt(&claim).await.map_err(Error::of_api)?;
+            left.map(|_| Kept::Own(claim)).ok_or(error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn delete(caller: &Caller, name: &str, home: &Kept, with_home: bool) -> Result<(), Error> {
     let parameters = DeleteParams::background();
     match caller.api::<DevServer>().delete(name, &parameters).await {
         Ok(_) => {}
@@ -61,22 +79,46 @@ async fn delete(caller: &Caller, name: &str, with_home: bool) -> Result<(), Erro
         Err(kube::Error::Api(status)) if status.code == 404 => return Err(caller.no_devserver(name).await),
         Err(error) => return Err(Error::of_api(error)),
     }
-    let claim = names::home_claim(name);
-    if !with_home {
-        caller
-            .say(&format!(
+    let claims = caller.api::<PersistentVolumeClaim>();
+    let said = match home {
+        Kept::Nowhere => format!("`{name}` is deleted, and what was in its home with it: it was ephemeral."),
+        Kept::Existing(claim) if with_home => format!(
+            "`{name}` is deleted. Its home {claim} is kept: it was there before, and may be somebody else's as well."
+        ),
+        Kept::Existing(claim) => format!("`{name}` is deleted. Its home {claim} is kept."),
+        Kept::Own(claim) if with_home => match claims.delete(claim, &parameters).await {
+            Ok(_) => format!("`{name}` and its home {claim} are deleted."),
+            Err(kube::Error::Api(status)) if status.code == 404 => format!("`{name}` is deleted; it had no home yet."),
+            Err(error) => return Err(Error::of_api(error)),
+        },
+        Kept::Own(claim) => match claims.get_opt(claim).await.map_err(Error::of_api)? {
+            Some(_) => format!(
                 "`{name}` is deleted. Its home {claim} is kept, for the next DevServer of that name; \
                  `devctl delete {name} --with-home` deletes that too."
-            ))
-            .await;
-        return Ok(());
-    }
-    match caller.api::<PersistentVolumeClaim>().delete(&claim, &parameters).await {
-        Ok(_) => caller.say(&format!("`{name}` and its home {claim} are deleted.")).await,
-        Err(kube::Error::Api(status)) if status.code == 404 => {
-            caller.say(&format!("`{name}` is deleted; it had no home.")).await;
-        }
-        Err(error) => return Err(Error::of_api(error)),
-    }
+            ),
+            None => format!("`{name}` is deleted; it had no home yet."),
+        },
+    };
+    caller.say(&said).await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_is_what_happens() {
+        let own = || ("a".to_owned(), Kept::Own("a-home".to_owned()));
+        let existing = || ("b".to_owned(), Kept::Existing("data".to_owned()));
+        let ephemeral = || ("c".to_owned(), Kept::Nowhere);
+        assert_eq!(question(&[own()], false), "Delete `a`? The home is kept.");
+        assert_eq!(question(&[own()], true), "Delete `a` and all that is in the home?");
+        assert_eq!(question(&[existing()], true), "Delete `b`? The home is kept.");
+        assert_eq!(question(&[ephemeral()], false), "Delete `c` and all that is in the home?");
+        assert_eq!(
+            question(&[own(), ephemeral()], false),
+            "Delete `a`, `c`? The home of `a` is kept, all that is in that of `c` is lost."
+        );
+    }
 }

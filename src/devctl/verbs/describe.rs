@@ -1,13 +1,14 @@
 //! `devctl describe`.
 
-use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod, VolumeMount};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::ListParams;
 
+use super::home::Kept;
 use super::idle;
 use super::list::phase;
-use crate::api::{DevServer, EnvVar, names};
+use crate::api::{DevServer, EnvVar, RunAs, names};
 use crate::devctl::output::{self, Fields, OutputArgs, Table};
 use crate::devctl::{Caller, Error, time};
 
@@ -29,8 +30,14 @@ impl Args {
         }
         let now = caller.now();
         let (pods, claims) = (caller.api::<Pod>(), caller.api::<PersistentVolumeClaim>());
-        let claim = names::home_claim(&name);
-        let (pod, claim) = tokio::try_join!(pods.get_opt(&name), claims.get_opt(&claim)).map_err(Error::of_api)?;
+        let home = Kept::of(&server);
+        let claim = async {
+            match home.claim() {
+                Some(claim) => claims.get_opt(claim).await,
+                None => Ok(None),
+            }
+        };
+        let (pod, claim) = tokio::try_join!(pods.get_opt(&name), claim).map_err(Error::of_api)?;
         let events = events(caller, &name).await?;
         let mut text = fields(&server, pod.as_ref(), claim.as_ref(), now).render();
         text += &steps(&server);
@@ -55,14 +62,23 @@ fn fields(server: &DevServer, pod: Option<&Pod>, claim: Option<&PersistentVolume
     fields.put("Image", spec.image.clone().unwrap_or_else(default));
     fields.put_some("Command", spec.command.as_ref().map(|words| words.join(" ")));
     fields.put_some("Pod", pod.map(|pod| pod_line(pod, status.agent)));
-    fields.put_some("Home", claim.map(|claim| home_line(server, claim)));
+    fields.put("Home", home_line(server, claim));
     for volume in &spec.volumes {
         let how = if volume.read_only { " (read only)" } else { "" };
         fields.put("Volume", format!("{} at {}{how}", volume.claim, volume.mount_path));
     }
+    for line in pod.map(team_volumes).unwrap_or_default() {
+        fields.put("Team volume", line);
+    }
     for variable in &spec.env {
         fields.put("Env", variable_line(variable));
     }
+    fields.put_some("Run as", spec.user.as_ref().map(run_as_line).filter(|line| !line.is_empty()));
+    let script = spec.startup_script.as_ref().map(|script| match script.lines().count() {
+        1 => "1 line".to_owned(),
+        lines => format!("{lines} lines"),
+    });
+    fields.put_some("Startup script", script);
     fields.put_some("Shared memory", spec.shm.as_ref().map(|size| size.0.clone()));
     fields.put_some("Created", server.metadata.creation_timestamp.as_ref().map(|at| time::point(at, now)));
     fields.put_some("Started", status.start_time.as_ref().map(|at| time::point(at, now)));
@@ -74,6 +90,12 @@ fn fields(server: &DevServer, pod: Option<&Pod>, claim: Option<&PersistentVolume
         "Suspension",
         suspension.map(|suspension| format!("{}: {}", time::point(&suspension.time, now), suspension.message)),
     );
+    if let Some(activity) = &status.activity {
+        let peak = activity.peak_memory.as_ref();
+        fields.put_some("Memory", peak.map(|peak| format!("{} in use at most since its container began", peak.0)));
+        let ran_out = activity.last_out_of_memory_time.as_ref();
+        fields.put_some("Out of memory", ran_out.map(|at| format!("a program was ended {}", time::point(at, now))));
+    }
     idle::rules(server, now, &mut fields);
     idle::use_of(server, now, &mut fields);
     fields
@@ -86,11 +108,41 @@ fn pod_line(pod: &Pod, agent: bool) -> String {
     format!("{}, {node}, {agent}", pod.name_any())
 }
 
-fn home_line(server: &DevServer, claim: &PersistentVolumeClaim) -> String {
-    let status = claim.status.clone().unwrap_or_default();
+/// What of her teams' is mounted, which her spec does not say.
+fn team_volumes(pod: &Pod) -> Vec<String> {
+    let Some(spec) = &pod.spec else { return Vec::new() };
+    let team_of = |volume: &str| {
+        let volume = spec.volumes.iter().flatten().find(|one| one.name == volume)?;
+        names::team_of_claim(&volume.persistent_volume_claim.as_ref()?.claim_name)
+    };
+    let mounts = spec.containers.iter().flat_map(|container| container.volume_mounts.iter().flatten());
+    let line = |mount: &VolumeMount| {
+        let how = if mount.read_only == Some(true) { " (read only)" } else { "" };
+        Some(format!("of {} at {}{how}", team_of(&mount.name)?, mount.mount_path))
+    };
+    mounts.filter_map(line).collect()
+}
+
+fn home_line(server: &DevServer, claim: Option<&PersistentVolumeClaim>) -> String {
+    let spec = claim.and_then(|claim| claim.spec.clone()).unwrap_or_default();
+    let status = claim.and_then(|claim| claim.status.clone()).unwrap_or_default();
     let size = status.capacity.and_then(|capacity| Some(capacity.get("storage")?.0.clone()));
+    let home = Kept::of(server);
+    let kept = match home.claim() {
+        Some(claim) => claim.to_owned(),
+        None => "ephemeral: empty after each start".to_owned(),
+    };
+    let missing = (home.claim().is_some() && claim.is_none()).then(|| "not there yet".to_owned());
+    let class = spec.storage_class_name.map(|class| format!("class {class}"));
     let path = server.spec.home.as_ref().and_then(|home| home.mount_path.clone());
-    let parts = [Some(claim.name_any()), size, status.phase, path.map(|path| format!("at {path}"))];
+    let parts = [Some(kept), missing, size, class, status.phase, path.map(|path| format!("at {path}"))];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn run_as_line(run_as: &RunAs) -> String {
+    let number = |what: &str, number: Option<i64>| number.map(|number| format!("{what} {number}"));
+    let sudo = run_as.sudo.filter(|may| !may).map(|_| "no sudo".to_owned());
+    let parts = [number("uid", run_as.uid), number("gid", run_as.gid), sudo];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 

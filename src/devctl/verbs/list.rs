@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::api::ListParams;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 
-use crate::api::{DevServer, Phase, names};
+use super::home::Kept;
+use crate::api::{DevServer, GpuUse, Phase, SuspensionReason, names};
 use crate::devctl::output::{self, Cell, Format, OutputArgs, Table};
-use crate::devctl::{Caller, Error, time};
+use crate::devctl::{Caller, Error, Exit, time};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -23,7 +24,7 @@ pub struct Args {
     watch: bool,
 }
 
-const NONE: &str = "You have no DevServers; `devctl create NAME` makes one.";
+pub(super) const NONE: &str = "You have no DevServers; `devctl create NAME` makes one.";
 
 impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
@@ -72,9 +73,11 @@ impl Pods {
         Some(container.resources.as_ref()?.limits.as_ref()?.get("cpu")?.0.as_str())
     }
 
-    fn home(&self, name: &str) -> Option<&str> {
-        let claim = self.claims.get(&names::home_claim(name))?;
-        Some(claim.status.as_ref()?.capacity.as_ref()?.get("storage")?.0.as_str())
+    fn home(&self, server: &DevServer) -> Option<&str> {
+        match Kept::of(server).claim() {
+            Some(claim) => Some(self.claims.get(claim)?.status.as_ref()?.capacity.as_ref()?.get("storage")?.0.as_str()),
+            None => Some("ephemeral"),
+        }
     }
 }
 
@@ -82,7 +85,7 @@ fn table(servers: &[DevServer], pods: &Pods, format: Format, now: Timestamp) -> 
     let wide = format == Format::Wide;
     let mut header = vec!["NAME", "FLAVOR", "IMAGE", "STATUS", "AGE", "EXPIRES"];
     if wide {
-        header.extend(["NODE", "CPU", "POD", "HOME"]);
+        header.extend(["AWAKE", "LEFT", "NODE", "CPU", "POD", "HOME"]);
     }
     let mut table = Table::new(&header);
     for server in servers {
@@ -100,10 +103,12 @@ fn table(servers: &[DevServer], pods: &Pods, format: Format, now: Timestamp) -> 
         if wide {
             let text = |text: Option<&str>| Cell::from(text.unwrap_or_default());
             row.extend([
+                awake(server, now).into(),
+                left(server, now).into(),
                 text(pods.node(&name)),
                 text(pods.cpu(&name)),
                 text(status.pod_name.as_deref()),
-                text(pods.home(&name)),
+                text(pods.home(server)),
             ]);
         }
         table.row(row);
@@ -128,15 +133,46 @@ fn expires(server: &DevServer, now: Timestamp) -> String {
     }
 }
 
+/// What keeps it awake.
+pub(super) fn awake(server: &DevServer, now: Timestamp) -> String {
+    let activity = server.status.as_ref().and_then(|status| status.activity.as_ref());
+    let Some(activity) = activity.filter(|_| phase(server) == Phase::Running) else { return String::new() };
+    let observed = activity.observed_time.as_ref();
+    match &activity.awake {
+        _ if observed.is_none_or(|observed| now.duration_since(observed.0) > STALE) => "unknown".to_owned(),
+        None if activity.gpu == Some(GpuUse::Unknown) => "unknown GPU".to_owned(),
+        None => "nothing".to_owned(),
+        Some(signs) => signs.clone(),
+    }
+}
+
+/// How long until it sleeps if nothing changes, and why it then does.
+fn left(server: &DevServer, now: Timestamp) -> String {
+    let status = server.status.clone().unwrap_or_default();
+    if phase(server) == Phase::Suspended {
+        return String::new();
+    }
+    let idle = status.suspension.filter(|suspension| suspension.reason == SuspensionReason::Idle);
+    let ends = [idle.map(|idle| (idle.time.0, " if idle")), status.expiration_time.map(|end| (end.0, ""))];
+    let Some((end, why)) = ends.into_iter().flatten().min() else { return String::new() };
+    let seconds = u64::try_from(end.as_second() - now.as_second()).unwrap_or_default();
+    format!("{}{why}", time::span(seconds))
+}
+
+/// What was measured longer ago says nothing of now.
+const STALE: SignedDuration = SignedDuration::from_mins(15);
+
 /// Prints the list, and then each DevServer as it changes.
 async fn follow(caller: &Caller, format: Format) -> Result<(), Error> {
     let mut events = watch(caller.api::<DevServer>(), watcher::Config::default()).default_backoff().boxed();
     let mut first: Option<BTreeMap<String, DevServer>> = Some(BTreeMap::new());
+    // It does not answer any more, and that was said.
+    let mut away = false;
     let mut widths = Vec::new();
     loop {
         let event = tokio::select! {
             biased;
-            () = caller.streams.interrupted.cancelled() => return Ok(()),
+            () = caller.streams.interrupted.cancelled() => return Err(Error::stopped()),
             event = events.next() => event,
         };
         let changed = match event {
@@ -144,14 +180,27 @@ async fn follow(caller: &Caller, format: Format) -> Result<(), Error> {
                 first.get_or_insert_default().insert(server.name_any(), server);
                 continue;
             }
-            Some(Ok(Event::InitDone)) => match first.take() {
-                Some(servers) => servers.into_values().collect(),
-                None => continue,
-            },
+            Some(Ok(Event::InitDone)) => {
+                away = false;
+                match first.take() {
+                    Some(servers) => servers.into_values().collect(),
+                    None => continue,
+                }
+            }
             Some(Ok(Event::InitApply(server) | Event::Apply(server) | Event::Delete(server))) => vec![server],
             Some(Ok(Event::Init)) => continue,
             Some(Err(watcher::Error::WatchFailed(_) | watcher::Error::WatchStartFailed(_))) => continue,
-            Some(Err(watcher::Error::InitialListFailed(error))) => return Err(Error::of_api(error)),
+            Some(Err(watcher::Error::InitialListFailed(error))) if first.is_some() => return Err(Error::of_api(error)),
+            Some(Err(watcher::Error::InitialListFailed(error))) => {
+                let error = Error::of_api(error);
+                if error.exit == Exit::Refused {
+                    return Err(error);
+                }
+                if !std::mem::replace(&mut away, true) {
+                    caller.say("the cluster does not answer; trying again").await;
+                }
+                continue;
+            }
             Some(Err(error)) => return Err(Error::failed(format!("the cluster does not tell what changes: {error}"))),
             None => return Ok(()),
         };
@@ -195,5 +244,28 @@ mod tests {
         let rows: Vec<Vec<&str>> =
             text.lines().map(|line| line.split("   ").map(str::trim).filter(|c| !c.is_empty()).collect()).collect();
         assert_eq!(rows[1], ["train", "gpu-1", "(default)", "Running", "60m", "in 3h"]);
+    }
+
+    #[test]
+    fn what_keeps_it_awake_and_how_long_it_has_is_told() {
+        let now: Timestamp = "2026-01-01T01:00:00Z".parse().unwrap();
+        let server = |observed: &str, signs: Option<&str>, idle: Option<&str>| {
+            let suspension = idle.map(|time| json!({"time": time, "reason": "Idle", "message": "x"}));
+            let server: DevServer = serde_json::from_value(json!({
+                "apiVersion": "devserver.io/v1", "kind": "DevServer", "metadata": {"name": "train"}, "spec": {},
+                "status": {
+                    "phase": "Running", "expirationTime": "2026-01-01T04:00:00Z", "suspension": suspension,
+                    "activity": {"observedTime": observed, "awake": signs, "gpu": "None"},
+                },
+            }))
+            .unwrap();
+            (awake(&server, now), left(&server, now))
+        };
+        let pair = |awake: &str, left: &str| (awake.to_owned(), left.to_owned());
+        let recent = "2026-01-01T00:59:00Z";
+        assert_eq!(server(recent, Some("GPU, CPU"), None), pair("GPU, CPU", "3h"));
+        assert_eq!(server(recent, None, Some("2026-01-01T01:40:00Z")), pair("nothing", "40m if idle"));
+        assert_eq!(server(recent, None, Some("2026-01-01T05:00:00Z")), pair("nothing", "3h"));
+        assert_eq!(server("2026-01-01T00:30:00Z", Some("CPU"), None), pair("unknown", "3h"));
     }
 }

@@ -41,14 +41,14 @@ impl Args {
         let interrupted = caller.streams.interrupted.clone();
         let mut log = tokio::select! {
             biased;
-            () = interrupted.cancelled() => return Ok(()),
+            () = interrupted.cancelled() => return Err(Error::stopped()),
             log = opened => log?,
         };
         let mut buffer = vec![0; 32 * 1024];
         loop {
             let read = tokio::select! {
                 biased;
-                () = interrupted.cancelled() => return Ok(()),
+                () = interrupted.cancelled() => return Err(Error::stopped()),
                 read = log.read(&mut buffer) => read,
             };
             match read {

@@ -4,6 +4,7 @@ use kube::ResourceExt;
 use serde_json::json;
 
 use crate::api::{Share, names};
+use crate::devctl::output::{self, OutputArgs};
 use crate::devctl::{Caller, Error};
 
 #[derive(clap::Args)]
@@ -18,16 +19,22 @@ pub struct Args {
     /// They may no longer enter it, and are put out
     #[arg(long, requires = "users", conflicts_with = "read_only")]
     remove: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
-        let Self { name, users, read_only, remove } = self;
+        let Self { name, users, read_only, remove, output } = self;
         if let Some(wrong) = users.iter().find(|user| !names::is_user_name(user)) {
             return Err(Error::usage(format!("`{wrong}` is no user's name")));
         }
         let server = caller.devserver(&name).await?;
         if users.is_empty() {
+            if let Some(text) = output::object(output.format, &server)? {
+                caller.print(&text).await;
+                return Ok(());
+            }
             let lines = server.spec.share.iter().map(|share| {
                 let what = if share.read_only { "looks" } else { "works in it" };
                 format!("{:<32} {what}\n", share.user)
@@ -40,7 +47,11 @@ impl Args {
         let share = changed(&server.spec.share, &users, read_only, remove);
         // Refused if somebody changed it meanwhile: the list is written as a whole.
         let version = server.resource_version();
-        caller.patch(&name, json!({"metadata": {"resourceVersion": version}, "spec": {"share": share}})).await?;
+        let patch = json!({"metadata": {"resourceVersion": version}, "spec": {"share": share}});
+        let server = caller.patch(&name, patch).await?;
+        if let Some(text) = output::object(output.format, &server)? {
+            caller.print(&text).await;
+        }
         let owner = caller.namespace.strip_prefix(&names::namespace("")).unwrap_or_default().to_owned();
         for user in users {
             let line = match (remove, read_only) {

@@ -2,10 +2,12 @@
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::api::{DevServerSpec, EnvVar, Home, Idle, Lifecycle, TimeSpan, Volume};
-use crate::devctl::time;
+use super::startup_script::StartupScript;
+use super::words::{self, User};
+use crate::api::{DevServerSpec, EnvVar, Home, Idle, IdleAction, Lifecycle, RunAs, TimeSpan, Volume};
+use crate::devctl::{Caller, Error, time};
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Default, PartialEq)]
 pub(super) struct Settings {
     /// The size, one of `devctl flavors`
     #[arg(long, short, value_name = "NAME")]
@@ -13,55 +15,88 @@ pub(super) struct Settings {
     /// Container image
     #[arg(long, short)]
     pub(super) image: Option<String>,
-    /// Size of the home volume, such as 20Gi
-    #[arg(long, value_name = "SIZE")]
-    pub(super) home_size: Option<String>,
     /// For how long it runs after it was made or woken, such as 4h; then it is suspended
     #[arg(long, short = 't', value_name = "TIME", value_parser = time::parser())]
     pub(super) time: Option<TimeSpan>,
     /// After how long without any use it is suspended, such as 1h
     #[arg(long, value_name = "TIME", value_parser = time::parser())]
-    pub(super) idle_after: Option<TimeSpan>,
+    idle_after: Option<TimeSpan>,
+    /// What happens when nobody uses it: suspend or nothing
+    #[arg(long, value_name = "WHAT", value_parser = words::idle_action)]
+    when_idle: Option<IdleAction>,
     /// A variable for every program in it; may be given again
-    #[arg(long, short, value_name = "NAME=VALUE", value_parser = variable)]
-    pub(super) env: Vec<EnvVar>,
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = words::variable)]
+    env: Vec<EnvVar>,
+    /// A variable whose value is in a Secret of yours; may be given again
+    #[arg(long, value_name = "NAME=SECRET/KEY[:optional]", value_parser = words::secret_variable)]
+    env_secret: Vec<EnvVar>,
     /// A claim of yours to mount; may be given again
-    #[arg(long, short, value_name = "CLAIM:/PATH[:ro]", value_parser = volume)]
-    pub(super) volume: Vec<Volume>,
+    #[arg(long, short, value_name = "CLAIM:/PATH[:ro]", value_parser = words::volume)]
+    volume: Vec<Volume>,
+    /// Size of the home volume, such as 20Gi; it can only grow
+    #[arg(long, value_name = "SIZE")]
+    home_size: Option<String>,
+    /// Where the home is in the pod, such as /root
+    #[arg(long, value_name = "/PATH")]
+    home_path: Option<String>,
+    /// Size of /dev/shm, such as 8Gi
+    #[arg(long, value_name = "SIZE")]
+    shm_size: Option<String>,
+    /// Whom its programs run as, by number
+    #[arg(long, value_name = "UID[:GID]", value_parser = words::user)]
+    user: Option<User>,
+    /// Whether its programs may gain rights, as sudo does
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "true|false", hide_possible_values = true)]
+    sudo: Option<bool>,
+    #[command(flatten)]
+    startup_script: StartupScript,
     /// The pod's first process; takes all words that follow
     #[arg(long, value_name = "WORD", num_args = 1.., allow_hyphen_values = true)]
-    pub(super) command: Option<Vec<String>>,
+    command: Option<Vec<String>>,
 }
 
 impl Settings {
-    /// Whether anything is set.
+    /// Whether nothing is set.
     pub(super) fn is_empty(&self) -> bool {
-        !self.restarts() && self.home_size.is_none() && self.time.is_none() && self.idle_after.is_none()
+        *self == Self::default()
     }
 
-    /// Whether a pod that runs must be made anew for it.
-    pub(super) fn restarts(&self) -> bool {
-        let Self { flavor, image, env, volume, command, home_size: _, time: _, idle_after: _ } = self;
-        flavor.is_some() || image.is_some() || command.is_some() || !env.is_empty() || !volume.is_empty()
+    /// Reads what is to be read first.
+    pub(super) async fn read(&mut self, caller: &mut Caller) -> Result<(), Error> {
+        self.startup_script.read(caller).await
     }
 
     /// `spec` with these settings; variables and volumes take the place of those of the same name or path.
     pub(super) fn applied_to(self, mut spec: DevServerSpec) -> DevServerSpec {
-        let Self { flavor, image, home_size, time, idle_after, env, volume, command } = self;
+        let Self { flavor, image, time, idle_after, when_idle, env, env_secret, volume, .. } = self;
+        let Self { home_size, home_path, shm_size, user, sudo, startup_script, command, .. } = self;
         spec.flavor = flavor.or(spec.flavor);
         spec.image = image.or(spec.image);
         spec.command = command.or(spec.command);
-        if let Some(size) = home_size {
-            spec.home.get_or_insert_with(Home::default).size = Some(Quantity(size));
+        spec.shm = shm_size.map(Quantity).or(spec.shm);
+        spec.startup_script = startup_script.into_text().or(spec.startup_script);
+        if home_size.is_some() || home_path.is_some() {
+            let home = spec.home.get_or_insert_with(Home::default);
+            home.size = home_size.map(Quantity).or(home.size.take());
+            home.mount_path = home_path.or(home.mount_path.take());
         }
-        if time.is_some() || idle_after.is_some() {
+        if user.is_some() || sudo.is_some() {
+            let run_as = spec.user.get_or_insert_with(RunAs::default);
+            let User { uid, gid } = user.unwrap_or_default();
+            run_as.uid = uid.or(run_as.uid);
+            run_as.gid = gid.or(run_as.gid);
+            run_as.sudo = sudo.or(run_as.sudo);
+        }
+        if time.is_some() {
+            spec.lifecycle.get_or_insert_with(Lifecycle::default).time_to_live = time;
+        }
+        if idle_after.is_some() || when_idle.is_some() {
             let lifecycle = spec.lifecycle.get_or_insert_with(Lifecycle::default);
-            lifecycle.time_to_live = time.or(lifecycle.time_to_live.take());
-            if let Some(after) = idle_after {
-                lifecycle.idle.get_or_insert_with(Idle::default).after = Some(after);
-            }
+            let idle = lifecycle.idle.get_or_insert_with(Idle::default);
+            idle.after = idle_after.or(idle.after.take());
+            idle.action = when_idle.unwrap_or(idle.action);
         }
-        for variable in env {
+        for variable in env.into_iter().chain(env_secret) {
             put(&mut spec.env, variable, |a, b| a.name == b.name);
         }
         for volume in volume {
@@ -79,76 +114,79 @@ fn put<T>(list: &mut Vec<T>, new: T, same: impl Fn(&T, &T) -> bool) {
     }
 }
 
-fn variable(text: &str) -> Result<EnvVar, String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => {
-            Ok(EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None })
-        }
-        _ => Err("expected NAME=VALUE".to_owned()),
-    }
-}
-
-fn volume(text: &str) -> Result<Volume, String> {
-    let (claim, path) = text.split_once(':').ok_or("expected CLAIM:/PATH, with :ro behind it to only read there")?;
-    let (path, read_only) = match path.split_once(':') {
-        Some((path, "ro")) => (path, true),
-        Some((path, "rw")) => (path, false),
-        Some((_, other)) => return Err(format!("`{other}` is neither ro nor rw")),
-        None => (path, false),
-    };
-    if claim.is_empty() || !path.starts_with('/') {
-        return Err("expected CLAIM:/PATH, with an absolute path".to_owned());
-    }
-    Ok(Volume { claim: claim.to_owned(), mount_path: path.to_owned(), read_only })
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use clap::Parser;
+
     use super::*;
 
-    #[test]
-    fn volumes_are_claims_at_paths() {
-        let of =
-            |claim: &str, path: &str, read_only| Volume { claim: claim.into(), mount_path: path.into(), read_only };
-        assert_eq!(volume("data:/data"), Ok(of("data", "/data", false)));
-        assert_eq!(volume("data:/data:ro"), Ok(of("data", "/data", true)));
-        for bad in ["data", "data:data", ":/data", "data:/data:rx"] {
-            assert!(volume(bad).is_err(), "{bad}");
+    /// The settings that are given by `words`, as on a command line.
+    pub(in super::super) fn settings(words: &[&str]) -> Settings {
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            settings: Settings,
         }
-    }
-
-    #[test]
-    fn variables_have_a_name_and_any_value() {
-        assert_eq!(variable("A=b=c").unwrap().value.as_deref(), Some("b=c"));
-        assert_eq!(variable("A=").unwrap().value.as_deref(), Some(""));
-        assert!(variable("A").is_err() && variable("=b").is_err());
+        Line::try_parse_from([&["x"], words].concat()).unwrap().settings
     }
 
     #[test]
     fn what_is_not_set_stays() {
-        let old = DevServerSpec {
-            image: Some("a".to_owned()),
-            env: vec![variable("A=1").unwrap(), variable("B=2").unwrap()],
-            lifecycle: Some(Lifecycle { time_to_live: Some(TimeSpan("4h".to_owned())), ..Lifecycle::default() }),
-            ..DevServerSpec::default()
-        };
-        let settings = Settings {
-            flavor: Some("gpu-1".to_owned()),
-            image: None,
-            home_size: None,
-            time: None,
-            idle_after: Some(TimeSpan("1h".to_owned())),
-            env: vec![variable("A=3").unwrap()],
-            volume: Vec::new(),
-            command: None,
-        };
-        assert!(settings.restarts() && !settings.is_empty());
-        let new = settings.applied_to(old);
+        let old = settings(&[
+            "--image",
+            "a",
+            "--env",
+            "A=1",
+            "--env",
+            "B=2",
+            "--time",
+            "4h",
+            "--user",
+            "1:2",
+            "--home-path",
+            "/h",
+        ]);
+        let old = old.applied_to(DevServerSpec::default());
+        let new =
+            settings(&["--flavor", "gpu-1", "--idle-after", "1h", "--env", "A=3", "--user", "7", "--home-size", "5Gi"]);
+        let new = new.applied_to(old);
         assert_eq!(new.image.as_deref(), Some("a"));
         assert_eq!(new.flavor.as_deref(), Some("gpu-1"));
         assert_eq!(new.env.iter().map(|v| v.value.clone().unwrap()).collect::<Vec<_>>(), ["3", "2"]);
         let lifecycle = new.lifecycle.unwrap();
         assert_eq!(lifecycle.time_to_live.unwrap().0, "4h");
         assert_eq!(lifecycle.idle.unwrap().after.unwrap().0, "1h");
+        assert_eq!(new.user, Some(RunAs { uid: Some(7), gid: Some(2), sudo: None }));
+        let home = new.home.unwrap();
+        assert_eq!((home.size.unwrap().0.as_str(), home.mount_path.as_deref()), ("5Gi", Some("/h")));
+    }
+
+    #[test]
+    fn every_setting_is_a_field() {
+        let spec = settings(&[
+            "--shm-size",
+            "8Gi",
+            "--sudo=false",
+            "--when-idle",
+            "nothing",
+            "--env-secret",
+            "TOKEN=hub/token:optional",
+            "--volume",
+            "data:/data:ro",
+            "--startup-script-text",
+            "echo x\n",
+            "--command",
+            "sleep",
+            "-x",
+        ]);
+        let spec = serde_json::to_value(spec.applied_to(DevServerSpec::default())).unwrap();
+        let secret = serde_json::json!({"secretKeyRef": {"name": "hub", "key": "token", "optional": true}});
+        let expected = serde_json::json!({
+            "shm": "8Gi", "user": {"sudo": false}, "lifecycle": {"idle": {"action": "None"}},
+            "env": [{"name": "TOKEN", "valueFrom": secret}],
+            "volumes": [{"claim": "data", "mountPath": "/data", "readOnly": true}],
+            "startupScript": "echo x\n", "command": ["sleep", "-x"],
+        });
+        assert_eq!(spec, expected);
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::home::Kept;
 use crate::devctl::{Caller, Error};
 
 #[derive(clap::Args)]
@@ -21,18 +22,24 @@ impl Args {
             caller.say(&format!("`{name}` sleeps already; `devctl resume {name}` wakes it.")).await;
             return Ok(());
         }
+        let home = Kept::of(&server);
         let programs = server.status.and_then(|status| status.activity).map_or(0, |activity| activity.programs);
-        if programs > 0 {
-            caller
-                .confirm(
-                    &format!("{programs} programs of sessions run in `{name}` and will end. Suspend it?"),
-                    self.yes,
-                )
-                .await?;
+        let ends = match programs {
+            0 => None,
+            1 => Some(format!("A program of a session runs in `{name}` and will end")),
+            more => Some(format!("{more} programs of sessions run in `{name}` and will end")),
+        };
+        let lost = (home == Kept::Nowhere).then(|| format!("What is in the home of `{name}` is lost: it is ephemeral"));
+        let reasons: Vec<String> = ends.into_iter().chain(lost).collect();
+        if !reasons.is_empty() {
+            caller.confirm(&format!("{}. Suspend it?", reasons.join(". ")), self.yes).await?;
         }
         caller.patch(&name, json!({"spec": {"lifecycle": {"suspended": true}}})).await?;
         caller
-            .say(&format!("`{name}` goes to sleep; its home is kept. `devctl resume {name}`, or a login, wakes it."))
+            .say(&format!(
+                "`{name}` goes to sleep; {}. `devctl resume {name}`, or a login, wakes it.",
+                home.without_pod("its")
+            ))
             .await;
         Ok(())
     }

@@ -3,10 +3,13 @@
 use kube::ResourceExt;
 use serde_json::{Map, Value, json};
 
+use super::home::{self, Kept};
 use super::list::phase;
+use super::reset::Setting;
 use super::resume::Waiting;
 use super::spec::Settings;
-use crate::api::{DevServerSpec, Phase};
+use crate::api::{DevServer, DevServerSpec, Phase};
+use crate::devctl::output::{self, OutputArgs};
 use crate::devctl::{Caller, Error, wait};
 
 #[derive(clap::Args)]
@@ -19,6 +22,9 @@ pub struct Args {
     /// Take away the volume at this path; may be given again
     #[arg(long, value_name = "PATH")]
     remove_volume: Vec<String>,
+    /// Back to the default, such as `--reset image`; may be given again
+    #[arg(long, value_name = "SETTING")]
+    reset: Vec<Setting>,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -28,36 +34,61 @@ pub struct Args {
     #[command(flatten)]
     waiting: Waiting,
     #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
     settings: Settings,
+    #[command(flatten)]
+    unchangeable: home::Unchangeable,
 }
 
 impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
-        let Self { name, unset_env, remove_volume, yes, wait, waiting, settings } = self;
+        let Self { name, unset_env, remove_volume, reset, yes, wait, waiting, output, mut settings, unchangeable } =
+            self;
         let name = caller.name(name)?;
-        if settings.is_empty() && unset_env.is_empty() && remove_volume.is_empty() {
+        let nothing = settings.is_empty() && unchangeable == home::Unchangeable::default();
+        if nothing && unset_env.is_empty() && remove_volume.is_empty() && reset.is_empty() {
             return Err(Error::usage("say what to change, such as --flavor; `devctl help update` tells what there is"));
         }
-        let restarts = settings.restarts() || !unset_env.is_empty() || !remove_volume.is_empty();
+        settings.read(caller).await?;
         let server = caller.devserver(&name).await?;
+        unchangeable.check(&name, &server.spec)?;
         let mut new = settings.applied_to(server.spec.clone());
+        let is_there = |list: bool, what: String| match list {
+            true => Ok(()),
+            false => {
+                Err(Error::not_found(format!("`{name}` has no {what}; `devctl describe {name}` shows what it has")))
+            }
+        };
+        for variable in &unset_env {
+            let known = new.env.iter().any(|one| one.name == *variable);
+            is_there(known, format!("variable {}", crate::devctl::plain(variable)))?;
+        }
+        for path in &remove_volume {
+            let known = new.volumes.iter().any(|one| one.mount_path == *path);
+            is_there(known, format!("volume at {}", crate::devctl::plain(path)))?;
+        }
         new.env.retain(|variable| !unset_env.contains(&variable.name));
         new.volumes.retain(|volume| !remove_volume.contains(&volume.mount_path));
+        reset.into_iter().for_each(|setting| setting.reset(&mut new));
+        Kept::of(&server).takes_size_of(&name, &new)?;
         let changes = changes(&server.spec, &new)?;
         if changes.is_empty() {
             caller.say(&format!("`{name}` is like that already.")).await;
-            return Ok(());
+            return print(caller, output, &server).await;
         }
         let runs = matches!(phase(&server), Phase::Running | Phase::Starting);
-        if restarts && runs {
-            let question = format!("That restarts `{name}`: what runs in it ends, its home stays. Go on?");
-            caller.confirm(&question, yes).await?;
+        let restarts = runs && restarts(&server.spec, &new);
+        if restarts {
+            let home = Kept::of(&server).without_pod("its");
+            caller.confirm(&format!("That restarts `{name}`: what runs in it ends, and {home}. Go on?"), yes).await?;
         }
         // Only on top of what was looked at: lists are replaced as a whole.
         let metadata = json!({"resourceVersion": server.resource_version()});
         let server = caller.patch(&name, json!({"metadata": metadata, "spec": changes})).await?;
-        let then = if restarts && runs { "; it restarts" } else { "" };
+        let then = if restarts { "; it restarts" } else { "" };
         caller.say(&format!("`{name}` is changed{then}.")).await;
+        print(caller, output, &server).await?;
         if wait {
             let generation = server.metadata.generation.unwrap_or_default();
             wait::until_running(caller, &name, generation, waiting.limit()).await?;
@@ -67,29 +98,75 @@ impl Args {
     }
 }
 
-/// What of the spec is another one now; null for what is gone.
+async fn print(caller: &Caller, output: OutputArgs, server: &DevServer) -> Result<(), Error> {
+    if let Some(text) = output::object(output.format, server)? {
+        caller.print(&text).await;
+    }
+    Ok(())
+}
+
+/// Whether a pod that runs must be made anew for what is `new`.
+fn restarts(old: &DevServerSpec, new: &DevServerSpec) -> bool {
+    // What the pod does not know of.
+    let pods_own = |spec: &DevServerSpec| {
+        let mut home = spec.home.clone().unwrap_or_default();
+        home.size = None;
+        DevServerSpec { home: Some(home), lifecycle: None, share: Vec::new(), ..spec.clone() }
+    };
+    pods_own(old) != pods_own(new)
+}
+
+/// The merge patch that makes `new` of `old`.
 fn changes(old: &DevServerSpec, new: &DevServerSpec) -> Result<Map<String, Value>, Error> {
     let fields = |spec| match serde_json::to_value(spec) {
         Ok(Value::Object(fields)) => Ok(fields),
         _ => Err(Error::failed("the DevServer cannot be written as JSON")),
     };
-    let (old, new) = (fields(old)?, fields(new)?);
+    Ok(difference(&fields(old)?, fields(new)?))
+}
+
+/// RFC 7396: null takes a field away, objects are merged, and all else is replaced.
+fn difference(old: &Map<String, Value>, new: Map<String, Value>) -> Map<String, Value> {
     let gone = old.keys().filter(|name| !new.contains_key(*name)).map(|name| (name.clone(), Value::Null));
-    let changed = new.iter().filter(|(name, value)| old.get(*name) != Some(value));
-    Ok(gone.chain(changed.map(|(name, value)| (name.clone(), value.clone()))).collect())
+    let mut changes: Map<String, Value> = gone.collect();
+    for (name, value) in new {
+        let change = match (old.get(&name), value) {
+            (Some(old), new) if *old == new => continue,
+            (Some(Value::Object(old)), Value::Object(new)) => Value::Object(difference(old, new)),
+            (_, new) => new,
+        };
+        changes.insert(name, change);
+    }
+    changes
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::spec::tests::settings;
     use super::*;
-    use crate::api::EnvVar;
 
     #[test]
     fn only_what_changed_is_sent() {
-        let variable = EnvVar { name: "A".to_owned(), value: Some("1".to_owned()), value_from: None };
-        let old = DevServerSpec { flavor: Some("a".to_owned()), env: vec![variable], ..DevServerSpec::default() };
-        let new = DevServerSpec { flavor: Some("b".to_owned()), env: vec![], ..old.clone() };
-        assert_eq!(Value::Object(changes(&old, &new).unwrap()), json!({"flavor": "b", "env": null}));
+        let old = settings(&["--flavor=a", "--env=A=1", "--time=1h", "--idle-after=2h"]);
+        let old = old.applied_to(DevServerSpec::default());
+        let mut new = DevServerSpec { flavor: Some("b".to_owned()), env: vec![], ..old.clone() };
+        Setting::Time.reset(&mut new);
+        let expected = json!({"flavor": "b", "env": null, "lifecycle": {"timeToLive": null}});
+        assert_eq!(Value::Object(changes(&old, &new).unwrap()), expected);
         assert!(changes(&old, &old).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_pod_is_made_anew_for_what_it_is_made_of() {
+        let old = DevServerSpec::default();
+        let with = |words: &[&str]| settings(words).applied_to(old.clone());
+        for words in
+            [["--shm-size=1Gi"], ["--user=1"], ["--sudo=false"], ["--home-path=/x"], ["--startup-script-text=x"]]
+        {
+            assert!(restarts(&old, &with(&words)), "{words:?}");
+        }
+        for words in [["--home-size=9Gi"], ["--time=1h"], ["--idle-after=1h"], ["--when-idle=nothing"]] {
+            assert!(!restarts(&old, &with(&words)), "{words:?}");
+        }
     }
 }

@@ -4,8 +4,9 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::describe;
+use super::home::Kept;
 use super::list::phase;
-use crate::api::{DevServer, LastEnd, Phase, SuspensionReason, conditions};
+use crate::api::{Activity, DevServer, DevServerStatus, LastEnd, Phase, SuspensionReason, conditions};
 use crate::devctl::{Caller, Error, plain, time};
 
 #[derive(clap::Args)]
@@ -43,11 +44,13 @@ fn explain(server: &DevServer, now: Timestamp) -> Vec<String> {
     let reason = ready.map(|condition| condition.reason.as_str()).unwrap_or_default();
     let since = ready.map(|condition| time::age(Some(&condition.last_transition_time), now));
     let since = since.map(|since| format!(" for {since}")).unwrap_or_default();
+    let home = Kept::of(server);
     let mut lines = Vec::new();
     match phase(server) {
         Phase::Running => {
             lines.push(format!("`{name}` runs{since}; `devctl ssh {name}` enters it."));
             lines.extend(status.last_end.as_ref().map(|end| end_line(end, now)));
+            lines.extend(status.activity.as_ref().and_then(|activity| memory_line(&name, activity, now)));
         }
         Phase::Pending => {
             lines.push(format!("`{name}` waits{since}: {}.", or(&message, "the operator has not looked at it yet")));
@@ -73,12 +76,26 @@ fn explain(server: &DevServer, now: Timestamp) -> Vec<String> {
             let at =
                 status.suspension.as_ref().map(|suspension| format!(" since {}", time::point(&suspension.time, now)));
             let why = why.map(|why| format!(", because {why}")).unwrap_or_default();
-            lines.push(format!("`{name}` sleeps{}{why}. Its home is kept.", at.unwrap_or_default()));
+            lines.push(format!("`{name}` sleeps{}{why}. {}", at.unwrap_or_default(), after(&home)));
             lines.push(format!("A login wakes it, as does `devctl resume {name}`."));
         }
-        Phase::Terminating => lines.push(format!("`{name}` is being deleted. Its home is kept.")),
+        Phase::Terminating => lines.push(format!(
+            "`{name}` is being deleted{}.",
+            match home {
+                Kept::Own(_) | Kept::Existing(_) => ". Its home is kept",
+                Kept::Nowhere => ", and what is in its home with it: it is ephemeral",
+            }
+        )),
     }
+    lines.extend(script_line(&name, &status));
     lines
+}
+
+fn after(home: &Kept) -> &'static str {
+    match home {
+        Kept::Own(_) | Kept::Existing(_) => "Its home is kept.",
+        Kept::Nowhere => "Its home was ephemeral, and is empty when it wakes.",
+    }
 }
 
 fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
@@ -116,8 +133,25 @@ fn advice(name: &str, reason: &str, message: &str) -> Option<String> {
     Some(text)
 }
 
+/// That its startup script failed, which keeps nobody out.
+fn script_line(name: &str, status: &DevServerStatus) -> Option<String> {
+    let script = status.conditions.iter().find(|condition| condition.type_ == conditions::STARTUP_SCRIPT)?;
+    let failed = script.status == "False" && script.reason == "Failed" && status.phase == Phase::Running;
+    let message = plain(script.message.trim_end_matches('.'));
+    failed.then(|| format!("{message}. `devctl update {name} --startup-script FILE` gives it another script."))
+}
+
 fn end_line(end: &LastEnd, now: Timestamp) -> String {
     format!("It last ended {}: {}.", time::relative(&end.time, now), plain(end.message.trim_end_matches('.')))
+}
+
+/// That the kernel ended a program of it, and it went on.
+fn memory_line(name: &str, activity: &Activity, now: Timestamp) -> Option<String> {
+    let ago = time::relative(activity.last_out_of_memory_time.as_ref()?, now);
+    let peak = activity.peak_memory.as_ref().map(|peak| format!(" ({} in use at most)", plain(&peak.0)));
+    let peak = peak.unwrap_or_default();
+    let advice = format!("`devctl update {name} --flavor NAME` gives it more");
+    Some(format!("A program of it was ended {ago}, as memory ran out{peak}; {advice}."))
 }
 
 #[cfg(test)]
@@ -149,6 +183,25 @@ mod tests {
             json!({"phase": "Suspended", "suspension": {"time": "2026-01-01T00:00:00Z", "reason": "Idle", "message": "x"}}),
         );
         assert!(text.contains("nobody used it") && text.contains("devctl resume train"), "{text}");
+    }
+
+    #[test]
+    fn a_startup_script_that_failed_is_told() {
+        let script = json!({
+            "type": "StartupScript", "status": "False", "reason": "Failed", "message": "the startup script failed (exit code 1)",
+            "lastTransitionTime": "2026-01-01T00:55:00Z",
+        });
+        let text = why(json!({"phase": "Running", "conditions": [script]}));
+        assert!(text.contains("failed (exit code 1). `devctl update train --startup-script FILE`"), "{text}");
+    }
+
+    #[test]
+    fn a_program_that_memory_ran_out_for_is_told_of() {
+        let activity = json!({"lastOutOfMemoryTime": "2026-01-01T00:58:00Z", "peakMemory": "4Gi"});
+        let text = why(json!({"phase": "Running", "activity": activity}));
+        let told = "A program of it was ended 2m ago, as memory ran out (4Gi in use at most); `devctl update train \
+                    --flavor NAME` gives it more.";
+        assert!(text.ends_with(told), "{text}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::minik8s::{
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
+pub(crate) const VOLUME_PROTECTION: &str = "kubernetes.io/pv-protection";
 pub(crate) const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
 
 /// Completes a new object.
@@ -29,6 +30,13 @@ pub(super) fn default(resource: &Resource, new: &mut Value) {
                 spec.entry(field).or_insert(value);
             }
             new["status"] = json!({"phase": "Pending"});
+        }
+        "persistentvolumes" => {
+            object::add_finalizer(new, VOLUME_PROTECTION);
+            let spec = object::map(&mut new["spec"]);
+            spec.entry("volumeMode").or_insert(json!("Filesystem"));
+            spec.entry("persistentVolumeReclaimPolicy").or_insert(json!("Retain"));
+            new["status"] = json!({"phase": "Available"});
         }
         "persistentvolumeclaims" => {
             object::add_finalizer(new, CLAIM_PROTECTION);

@@ -16,7 +16,7 @@ mod status;
 mod table;
 mod write;
 
-pub(super) use admission::CLAIM_PROTECTION;
+pub(super) use admission::{CLAIM_PROTECTION, VOLUME_PROTECTION};
 pub(super) use audit::AuditLog;
 pub(super) use delete::{Options as DeleteOptions, delete_object};
 pub(super) use resources::{CRDS, Resource, all as all_resources, built_in_named};

@@ -149,6 +149,7 @@ const BUILT_IN: &[Row] = &[
     ("", "v1", "namespaces", "Namespace", "ns", false, true),
     ("", "v1", "nodes", "Node", "no", false, true),
     ("", "v1", "pods", "Pod", "po", true, true),
+    ("", "v1", "persistentvolumes", "PersistentVolume", "pv", false, true),
     ("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", "pvc", true, true),
     ("", "v1", "serviceaccounts", "ServiceAccount", "sa", true, false),
     ("", "v1", "secrets", "Secret", "", true, false),

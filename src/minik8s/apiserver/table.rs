@@ -91,6 +91,12 @@ fn columns(resource: &Resource) -> Vec<Column> {
     match resource.storage().as_str() {
         "pods" => columns.extend([of("Ready", ready), of("Status", pod_status), of("Restarts", restarts)]),
         "namespaces" => columns.push(path("Status", ".status.phase")),
+        "persistentvolumes" => columns.extend([
+            path("Capacity", ".spec.capacity.storage"),
+            path("Reclaim Policy", ".spec.persistentVolumeReclaimPolicy"),
+            path("Status", ".status.phase"),
+            path("Claim", ".spec.claimRef.name"),
+        ]),
         "persistentvolumeclaims" => columns.extend([
             path("Status", ".status.phase"),
             path("Volume", ".spec.volumeName"),

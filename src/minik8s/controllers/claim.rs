@@ -1,6 +1,7 @@
-//! A claim is a folder, bound at once; it lives until the claim is deleted and no pod uses it.
+//! A claim is a folder, bound at once, unless it names a PersistentVolume or wants no class; it lives until the claim is
+//! deleted and no pod uses it.
 
-use super::edit;
+use super::{edit, volume};
 use crate::minik8s::{apiserver::CLAIM_PROTECTION, object, store::Store};
 use serde_json::{Value, json};
 use std::{
@@ -19,6 +20,9 @@ pub(super) fn sync(store: &Store, data: &Path, claim: &Value) {
     }
     if claim["status"]["phase"] == "Bound" {
         return;
+    }
+    if !object::text(&claim["spec"]["volumeName"]).is_empty() || claim["spec"]["storageClassName"] == "" {
+        return volume::bind(store, claim);
     }
     if let Err(error) = fs::create_dir_all(folder(data, claim)) {
         let claim = object::name(claim);

@@ -1,9 +1,10 @@
-//! The controllers whose work somebody would miss: namespaces, garbage, claims, quotas.
+//! The controllers whose work somebody would miss: namespaces, garbage, claims and volumes, quotas.
 //! Each looks at everything after every change; a cluster of this size is looked through in no time.
 
 mod claim;
 mod garbage;
 mod namespace;
+mod volume;
 
 use super::{
     apiserver::{DeleteOptions, Refusal, Resource, delete_object},
@@ -35,7 +36,7 @@ pub(super) async fn run(store: Arc<Store>, data: PathBuf) {
 }
 
 fn everything(store: &Store, data: &std::path::Path) {
-    for storage in ["namespaces", "persistentvolumeclaims", "resourcequotas"] {
+    for storage in ["namespaces", "persistentvolumes", "persistentvolumeclaims", "resourcequotas"] {
         for object in store.list(storage, "").1 {
             look_at(store, data, storage, &object);
         }
@@ -48,6 +49,7 @@ fn react(store: &Store, data: &std::path::Path, event: &Event) {
     if event.change == Change::Deleted {
         if storage == "persistentvolumeclaims" {
             claim::remove(data, &event.object);
+            volume::sync_named(store, data, &event.object);
         }
         if storage == "pods" {
             for claim in store.list("persistentvolumeclaims", &event.key.namespace).1 {
@@ -71,6 +73,7 @@ fn makes_garbage(event: &Event) -> bool {
 fn look_at(store: &Store, data: &std::path::Path, storage: &str, object: &Value) {
     match storage {
         "namespaces" => namespace::sync(store, object),
+        "persistentvolumes" => volume::sync(store, data, object),
         "persistentvolumeclaims" => claim::sync(store, data, object),
         "resourcequotas" => {
             // Quotas are shown, not enforced.

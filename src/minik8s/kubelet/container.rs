@@ -194,22 +194,11 @@ impl Supervisor {
     }
 
     fn set_running(&self, state: Value, started: bool) {
-        self.statuses.edit(self.index, |status| {
-            status["state"] = state;
-            status["ready"] = json!(started);
-            status["started"] = json!(started);
-        });
+        self.statuses.edit(self.index, |status| change_state(status, state, started));
     }
 
     fn set_state(&self, state: Value) {
-        self.statuses.edit(self.index, |status| {
-            if status["state"]["terminated"].is_object() {
-                status["lastState"] = status["state"].clone();
-            }
-            status["state"] = state;
-            status["ready"] = json!(false);
-            status["started"] = json!(false);
-        });
+        self.statuses.edit(self.index, |status| change_state(status, state, false));
     }
 
     fn container(&self) -> &Container {
@@ -236,6 +225,16 @@ impl Supervisor {
             metadata.uid.as_deref().unwrap_or_default(),
         )
     }
+}
+
+/// How it ended is kept when it starts again, at once or after a pause.
+fn change_state(status: &mut Value, state: Value, started: bool) {
+    if status["state"]["terminated"].is_object() {
+        status["lastState"] = status["state"].clone();
+    }
+    status["state"] = state;
+    status["ready"] = json!(started);
+    status["started"] = json!(started);
 }
 
 pub(super) fn spawn(launch: &Launch) -> std::io::Result<tokio::process::Child> {
@@ -284,5 +283,15 @@ mod tests {
         let mut backoff = Backoff::default();
         let seconds: Vec<u64> = (0..8).map(|_| backoff.next().unwrap_or_default().as_secs()).collect();
         assert_eq!(seconds, [0, 10, 20, 40, 80, 160, 300, 300]);
+    }
+
+    /// A container that was started again at once was as if it had never ended.
+    #[test]
+    fn an_end_is_kept_whatever_follows() {
+        for next in [status::running(), status::waiting("CrashLoopBackOff", "")] {
+            let mut status = json!({ "state": status::terminated(3, &json!(null), "Error", ""), "lastState": {} });
+            change_state(&mut status, next, true);
+            assert_eq!(status["lastState"]["terminated"]["exitCode"], 3);
+        }
     }
 }

@@ -69,12 +69,13 @@ impl Sandbox {
         let uid = metadata.uid.as_deref().unwrap_or_default();
         let folder = data.join("pods").join(uid);
         fs::create_dir_all(folder.join("root"))?;
-        let claims = data.join("volumes").join(metadata.namespace.as_deref().unwrap_or_default());
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        let claims = data.join("volumes").join(namespace);
         let mut volumes = HashMap::new();
         let spec = pod.spec.as_ref();
         for volume in spec.and_then(|spec| spec.volumes.as_ref()).into_iter().flatten() {
             let path = match claim_of(volume) {
-                Some(claim) => claims.join(claim),
+                Some(claim) => host_path(&store, namespace, claim).unwrap_or_else(|| claims.join(claim)),
                 None => folder.join("volumes").join(&volume.name),
             };
             fs::create_dir_all(&path)?;
@@ -240,6 +241,13 @@ impl Launch {
 
 pub(super) fn claim_of(volume: &Volume) -> Option<&str> {
     Some(volume.persistent_volume_claim.as_ref()?.claim_name.as_str())
+}
+
+/// Where the claim's volume is, if somebody made a PersistentVolume that tells.
+fn host_path(store: &Store, namespace: &str, claim: &str) -> Option<PathBuf> {
+    let claim = store.get(&Key::new("persistentvolumeclaims", namespace, claim))?;
+    let volume = store.get(&Key::new("persistentvolumes", "", claim["spec"]["volumeName"].as_str()?))?;
+    volume["spec"]["hostPath"]["path"].as_str().map(PathBuf::from)
 }
 
 /// setsid(1), which becomes the program it is given; the standard library cannot do it without unsafe code.

@@ -4,6 +4,7 @@ mod api;
 mod exec;
 mod pods;
 mod socket;
+mod volumes;
 
 use super::*;
 use k8s_openapi::api::core::v1::{Namespace, Pod};

@@ -16,6 +16,7 @@ use super::fetch::Seen;
 use super::refusal::{self, Refusal, RefusalKind};
 use super::resolve::{HomeVolume, Resolved};
 use super::step::{Situation, Step, Volume, next_step, volume};
+use super::team;
 use crate::api::{DevServer, DevServerStatus, Phase, names};
 
 /// What reconciling came to: the status tells about it.
@@ -71,6 +72,7 @@ pub(super) async fn apply(
     wanted: &Resolved,
     seen: Seen,
 ) -> Result<Done, Error> {
+    let (lacking, is_coming) = (team::note(&seen.team_volumes), team::is_coming(&seen.team_volumes));
     let mut done = Done::nothing(seen);
     let class = done.claim.as_ref().and_then(|claim| context.stores.storage_class(claim));
     let BuiltClaim { claim, note } = build_claim(wanted, done.claim.as_deref(), class.as_deref());
@@ -83,8 +85,13 @@ pub(super) async fn apply(
             Err(refusal) => return Ok(done.refused(refusal)),
         }
     }
+    done.note = done.note.or(lacking);
     let template = build_pod(wanted);
-    let (volume, patience) = volume_and_patience(context, key, wanted, done.claim.as_deref());
+    let (volume, patience) = match volume_and_patience(context, key, wanted, done.claim.as_deref()) {
+        (Volume::Binding, patience) => (Volume::Binding, patience),
+        _ if is_coming => (Volume::TeamsBinding, context.memories.patience(key, &context.config)),
+        ready => ready,
+    };
     let situation = Situation {
         pod: done.pod.as_deref(),
         wanted: &template,
@@ -97,13 +104,13 @@ pub(super) async fn apply(
     match done.step {
         Step::Keep => {
             if done.pod.as_deref().is_some_and(|pod| !is_same_template(pod, &template)) {
-                let late = "its flavor or a default changed; the change comes with the next restart";
+                let late = "its flavor, its owner's teams or a default changed; the change comes with the next restart";
                 done.note.get_or_insert_with(|| late.to_owned());
             }
         }
         // A pod that is to sleep is not applied.
         Step::WaitUntilGone | Step::Suspend => {}
-        Step::WaitForVolume => done.look_again = Some(patience),
+        Step::WaitForVolume | Step::WaitForTeamsVolume => done.look_again = Some(patience),
         Step::Pause(pause) => done.look_again = Some(pause),
         Step::Replace | Step::ClearAway => {
             if let Some(pod) = &done.pod {

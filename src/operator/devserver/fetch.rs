@@ -8,13 +8,15 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 
-use crate::api::{DevServer, DevServerFlavor, DevServerUser, names};
+use super::team::{self, TeamVolume};
+use crate::api::{DevServer, DevServerFlavor, DevServerTeam, DevServerUser, names};
 use crate::operator::watch::Ready;
 
 pub(super) struct Stores {
     pub(super) devservers: Store<DevServer>,
     pub(super) flavors: Store<DevServerFlavor>,
     pub(super) users: Store<DevServerUser>,
+    pub(super) teams: Store<DevServerTeam>,
     pub(super) classes: Store<StorageClass>,
     pub(super) pods: Store<Pod>,
     pub(super) claims: Store<PersistentVolumeClaim>,
@@ -31,18 +33,21 @@ pub(super) struct Seen {
     pub(super) claim: Option<Arc<PersistentVolumeClaim>>,
     pub(super) guests: Option<Arc<RoleBinding>>,
     pub(super) guest_role: Option<Arc<Role>>,
+    /// Those of her teams.
+    pub(super) team_volumes: Vec<TeamVolume>,
 }
 
 impl Stores {
     /// Until every watch has listed once: an empty store would mean "nothing there".
     pub(super) async fn wait_until_ready(&self) {
-        let Self { devservers, flavors, users, classes, pods, claims, guests, guest_roles, ready } = self;
+        let Self { devservers, flavors, users, teams, classes, pods, claims, guests, guest_roles, ready } = self;
         let all = async {
             // It fails only when the watch is dropped, and then the one who asks is dropped too.
             let _ = tokio::join!(
                 devservers.wait_until_ready(),
                 flavors.wait_until_ready(),
                 users.wait_until_ready(),
+                teams.wait_until_ready(),
                 classes.wait_until_ready(),
                 pods.wait_until_ready(),
                 claims.wait_until_ready(),
@@ -56,12 +61,15 @@ impl Stores {
     pub(super) fn fetch(&self, server: &DevServer) -> Seen {
         let namespace = server.namespace().unwrap_or_default();
         let name = server.name_any();
+        let claim = |name: &str| self.claims.get(&ObjectRef::new(name).within(&namespace));
+        let owner = names::user_of(&namespace).unwrap_or_default();
         Seen {
             flavors: self.flavors.state(),
             pod: self.pods.get(&ObjectRef::new(&name).within(&namespace)),
-            claim: self.claims.get(&ObjectRef::new(&names::home_claim(&name)).within(&namespace)),
+            claim: claim(&names::home_claim(&name)),
             guests: self.guests.get(&ObjectRef::new(&names::guests(&name)).within(&namespace)),
             guest_role: self.guest_roles.get(&ObjectRef::new(&names::guests(&name)).within(&namespace)),
+            team_volumes: team::volumes(owner, &self.teams.state(), claim),
         }
     }
 

@@ -15,9 +15,11 @@ mod resolve;
 mod status;
 mod step;
 mod suspend;
+mod team;
 mod tell;
 mod usage;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,9 +43,10 @@ use self::fetch::Stores;
 use self::lifecycle::{Life, State};
 use self::memory::Memories;
 use super::backoff::Backoff;
+use super::team::{as_it_is, members};
 use super::watch::{Change, Ready, ours, reflect, reflect_ours};
 use super::{Config, error_chain};
-use crate::api::{DevServer, DevServerFlavor, DevServerUser, Phase, names};
+use crate::api::{DevServer, DevServerFlavor, DevServerTeam, DevServerUser, Phase, names};
 use crate::watch::Unreadable;
 
 struct Context {
@@ -63,6 +66,7 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
     let (devservers, devserver_changes) = reflect_ours::<DevServer>(&client, unreadable, relisted.clone());
     let (flavors, flavor_changes) = reflect_ours::<DevServerFlavor>(&client, unreadable, relisted.clone());
     let (users, user_changes) = reflect_ours::<DevServerUser>(&client, unreadable, relisted.clone());
+    let (teams, team_changes) = reflect_ours::<DevServerTeam>(&client, unreadable, relisted.clone());
     let (classes, class_changes) =
         reflect(Api::<StorageClass>::all(client.clone()), watcher::Config::default(), relisted.clone());
     let (pods, pod_changes) = reflect(Api::<Pod>::all(client.clone()), ours(), relisted.clone());
@@ -82,6 +86,7 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
             devservers: devservers.clone(),
             flavors,
             users,
+            teams,
             classes,
             pods,
             claims,
@@ -128,6 +133,27 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
             servers.iter().map(|server| ObjectRef::from_obj(&**server)).collect::<Vec<_>>()
         }
     };
+    let of_this_team = {
+        let (devservers, members) = (devservers.clone(), members(team::shared));
+        move |team: DevServerTeam| {
+            let namespaces: HashSet<String> = members(&team).iter().map(|user| names::namespace(user)).collect();
+            if namespaces.is_empty() {
+                return Vec::new();
+            }
+            let is_hers = |server: &Arc<DevServer>| server.namespace().is_some_and(|name| namespaces.contains(&name));
+            devservers.state().into_iter().filter(is_hers).map(|server| ObjectRef::from_obj(&*server)).collect()
+        }
+    };
+    let that_mount = {
+        let context = context.clone();
+        move |claim: PersistentVolumeClaim| match claim.labels().contains_key(names::TEAM_LABEL) {
+            true => {
+                let servers = context.stores.devservers_in(&claim.namespace().unwrap_or_default());
+                servers.iter().map(|server| ObjectRef::from_obj(&**server)).collect()
+            }
+            false => Vec::from_iter(devserver_of(&claim)),
+        }
+    };
     Controller::for_stream(devserver_changes, devservers)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .reconcile_all_on(relists)
@@ -137,9 +163,10 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
         .owns_stream(guest_changes.map(|change| change.map(Change::into_object)))
         .owns_stream(guest_role_changes.map(|change| change.map(Change::into_object)))
         // The claim has no owner reference, or it would go with the DevServer.
-        .watches_stream(claim_changes.map(|change| change.map(Change::into_object)), |claim| devserver_of(&claim))
+        .watches_stream(claim_changes.map(|change| change.map(Change::into_object)), that_mount)
         .watches_stream(flavor_changes.map(|change| change.map(Change::into_object)), with_this_flavor)
         .watches_stream(user_changes.map(|change| change.map(Change::into_object)), of_this_user)
+        .watches_stream(team_changes.map(|change| change.map(as_it_is)), of_this_team)
         .watches_stream(class_changes.map(|change| change.map(Change::into_object)), |_: StorageClass| None)
         .run(reconcile, after_error, context)
         .for_each(|outcome| async {
@@ -164,7 +191,8 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     }
     let namespace = server.namespace().unwrap_or_default();
     let owner = context.stores.owner(&namespace);
-    let resolved = resolve::resolve(&server, &seen.flavors, &context.config);
+    let resolved = resolve::resolve(&server, &seen.flavors, &context.config)
+        .and_then(|wanted| team::mount(wanted, &seen.team_volumes));
     // Also of one that is beyond another limit: its pod may run.
     let of_flavor = resolved.as_ref().ok().and_then(|wanted| wanted.flavor.time_limit);
     let wanted = resolved.and_then(|wanted| {

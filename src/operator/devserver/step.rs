@@ -24,6 +24,8 @@ pub(super) enum Step {
     WaitUntilGone,
     /// The home has no volume yet. A pod made now would be put aside by the scheduler for a second or more.
     WaitForVolume,
+    /// A team's volume is to be mounted and is not bound yet.
+    WaitForTeamsVolume,
     /// It died again and again.
     Pause(Duration),
 }
@@ -40,7 +42,7 @@ pub(super) struct Situation<'a> {
     pub(super) pause: Duration,
 }
 
-/// Whether the home can be mounted.
+/// Whether the home, and what her teams share with her, can be mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Volume {
     Bound,
@@ -48,6 +50,8 @@ pub(super) enum Volume {
     BindsWithPod,
     /// It should be bound any moment, whether there is a pod or not.
     Binding,
+    /// The home can be, and a team's volume should be any moment.
+    TeamsBinding,
 }
 
 pub(super) fn next_step(situation: &Situation<'_>) -> Step {
@@ -55,6 +59,7 @@ pub(super) fn next_step(situation: &Situation<'_>) -> Step {
     let Some(pod) = pod else {
         return match volume {
             Volume::Binding if !patience.is_zero() => Step::WaitForVolume,
+            Volume::TeamsBinding if !patience.is_zero() => Step::WaitForTeamsVolume,
             _ if !pause.is_zero() => Step::Pause(pause),
             _ => Step::Create,
         };
@@ -116,6 +121,8 @@ mod tests {
         assert_eq!(step(None, Volume::BindsWithPod, SOON, none), Step::Create);
         assert_eq!(step(None, Volume::Binding, SOON, none), Step::WaitForVolume);
         assert_eq!(step(None, Volume::Binding, none, none), Step::Create, "the scheduler shall say what is missing");
+        assert_eq!(step(None, Volume::TeamsBinding, SOON, none), Step::WaitForTeamsVolume);
+        assert_eq!(step(None, Volume::TeamsBinding, none, none), Step::Create, "without it");
         assert_eq!(step(None, Volume::Bound, none, SOON), Step::Pause(SOON));
     }
 

@@ -3,7 +3,7 @@
 
 mod amounts;
 mod known;
-mod mirror;
+pub(super) mod mirror;
 mod node_pool;
 mod room;
 mod status;

@@ -10,13 +10,14 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::carriers::Agent;
+use super::super::memory::Words;
 use super::super::{Connections, Error, X11};
 use super::{CHUNKS, Command, Output, Process, Program, TerminalSize};
 use crate::agent::request::{self, News, Order, ProgramRequest, Request, ShellsRequest, Size, Terminal};
 use crate::carrier::{MAX_PAYLOAD, Message, Receiver, Sender, Stream, json, parse};
 
 /// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up.
-pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<Process, Error> {
+pub(in super::super) async fn start(agent: &Agent, command: &Command, words: &Words) -> Result<Process, Error> {
     let ssh_agent = command.ssh_agent.then(|| agent.listeners.register());
     let x11 = command.x11.clone().map(|x11| (x11, agent.listeners.register()));
     let listener = ssh_agent.as_ref().map(Connections::listener);
@@ -34,7 +35,7 @@ pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<
         Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
             News::Started => {}
             News::NotStarted(why) => return Err(Error::NotStarted(why)),
-            News::Exited(_) | News::Listening(_) | News::Activity(_) | News::History(_) => {
+            News::Exited(_) | News::OutOfMemory(_) | News::Listening(_) | News::Activity(_) | News::History(_) => {
                 return Err(Error::Protocol("a program that ended before it began"));
             }
         },
@@ -46,11 +47,11 @@ pub(in super::super) async fn start(agent: &Agent, command: &Command) -> Result<
     let (signals, sent) = mpsc::channel(CHUNKS);
     let (output, outputs) = mpsc::channel(CHUNKS);
     let outages = Outages { broken_since: agent.broken_since.clone(), told: false };
-    let orders = sender.clone();
+    let (orders, words) = (sender.clone(), words.clone());
     let redraw = is_drawn_anew(command).then(Arc::<Notify>::default);
     let upward = AbortOnDropHandle::new(tokio::spawn(upward(sender, data, sizes, sent, redraw.clone())));
     tokio::spawn(async move {
-        downward(receiver, outages, &orders, &output).await;
+        downward(receiver, outages, &words, &orders, &output).await;
         drop(upward);
     });
     let x11 = x11.map(|(_, connections)| connections);
@@ -70,6 +71,7 @@ fn request(command: &Command, ssh_agent: Option<u64>, x11: Option<(X11, u64)>) -
         size: size(terminal.size),
         modes: terminal.modes.clone(),
     });
+    let out_of_memory = true;
     let program = match &command.program {
         Program::Shell => request::Program::Shell,
         Program::Command(line) => match String::from_utf8(line.clone()) {
@@ -78,12 +80,12 @@ fn request(command: &Command, ssh_agent: Option<u64>, x11: Option<(X11, u64)>) -
         },
         Program::Sftp => request::Program::Sftp,
         Program::Shells(shells) => {
-            return Request::Shells(ShellsRequest { shells: shells.clone(), terminal, ssh_agent, x11 });
+            return Request::Shells(ShellsRequest { shells: shells.clone(), terminal, ssh_agent, x11, out_of_memory });
         }
     };
     let detached = command.detached.map(|detached| detached.as_secs());
     let environment = command.environment.clone();
-    Request::Program(ProgramRequest { program, terminal, environment, ssh_agent, x11, detached })
+    Request::Program(ProgramRequest { program, terminal, environment, ssh_agent, x11, detached, out_of_memory })
 }
 
 async fn upward(
@@ -125,7 +127,13 @@ async fn upward(
 }
 
 /// Returns when the program has ended, or nobody listens any more.
-async fn downward(mut receiver: Receiver, mut outages: Outages, orders: &Sender, output: &mpsc::Sender<Output>) {
+async fn downward(
+    mut receiver: Receiver,
+    mut outages: Outages,
+    words: &Words,
+    orders: &Sender,
+    output: &mpsc::Sender<Output>,
+) {
     loop {
         let received = tokio::select! {
             received = receiver.receive() => received,
@@ -149,6 +157,10 @@ async fn downward(mut receiver: Receiver, mut outages: Outages, orders: &Sender,
             Message::Stderr(data) => output.send(Output::Stderr(data)).await,
             Message::Control(news) => {
                 let end = match parse(&news) {
+                    Ok(News::OutOfMemory(told)) => {
+                        let _ = output.send(Output::Notice(words.say(told))).await;
+                        continue;
+                    }
                     Ok(News::Exited(exit)) => Output::Exit(exit),
                     _ => Output::Failed(Error::Protocol("news of a program that cannot be")),
                 };

@@ -10,12 +10,18 @@ use super::super::{Error, Workspace, script};
 use super::{closed, request};
 
 /// An exec'd program survives its connection: hangs up the process group that `pid` leads.
-pub(super) async fn hang_up(client: &kube::Client, workspace: &Workspace, pid: &str, born: &str) {
+pub(super) async fn hang_up(client: &kube::Client, mut workspace: Workspace, pid: &str, born: &str) {
     const PATIENCE: [u64; 5] = [0, 1, 5, 15, 60];
     let command = script::hangup(pid, born);
     for wait in PATIENCE {
         tokio::time::sleep(Duration::from_secs(wait)).await;
-        match end(client, workspace, &command).await {
+        let mut ended = end(client, &workspace, &command).await;
+        // What a guest ran whom the pod is no longer shared with: her own right to enter it went with the share.
+        if let (Err(Error::Refused { code: 403, .. }), Some(by_owner)) = (&ended, workspace.by_owner()) {
+            workspace = by_owner;
+            ended = end(client, &workspace, &command).await;
+        }
+        match ended {
             Ok(()) => return,
             // Its pod, its namespace or its account is gone, and it went with them.
             Err(error) if error.pod_is_gone() || !error.is_outage() => return debug!(%error, pid, "nothing to hang up"),

@@ -77,6 +77,8 @@ pub enum Output {
     Interrupted,
     /// It goes on where it was.
     Resumed,
+    /// What its user should read, in a sentence.
+    Notice(String),
     /// How it ended; without an agent, code 128 + n if signal n ended it. The last.
     Exit(Exit),
     /// It may still run, but nobody will hear of it. The last.
@@ -153,7 +155,7 @@ async fn begin(
         let ended = downward.run(hello.early).await;
         upward.abort();
         if !ended {
-            hangup::hang_up(&client, &workspace, &hello.pid, &hello.born).await;
+            hangup::hang_up(&client, workspace, &hello.pid, &hello.born).await;
         }
     });
     let (signals, _) = mpsc::channel(1);

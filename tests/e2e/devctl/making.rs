@@ -73,7 +73,7 @@ async fn one_that_cannot_start_is_waited_for_and_explained() {
     terminal.shows("there is no claim nothing").await;
     terminal.types("\x03").await;
     terminal.shows("`stuck` goes on starting").await;
-    terminal.exits(5).await;
+    terminal.exits(130).await;
     devserver(&alice, "stuck").await;
 
     devctl(&alice, "update stuck --remove-volume /data --wait").run().await.exits(0).says("`stuck` runs");
@@ -147,5 +147,5 @@ async fn a_list_that_is_watched_tells_what_changes_until_its_reader_goes() {
     let mut terminal = devctl(&alice, "list -w").terminal(24, 100);
     terminal.shows("second ").await;
     terminal.types("\x03").await;
-    terminal.exits(0).await;
+    terminal.exits(130).await;
 }

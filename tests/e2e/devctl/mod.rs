@@ -3,6 +3,7 @@
 mod changes;
 mod making;
 mod sessions;
+mod settings;
 mod tenancy;
 mod users;
 mod words;

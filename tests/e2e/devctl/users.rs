@@ -1,10 +1,10 @@
 //! `devctl users`: what an administrator does, whom the cluster takes for one.
 
-use bastion::api::{DevServerUser, names};
+use bastion::api::{DevServerTeam, DevServerTeamSpec, DevServerUser, names};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::Api;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::devctl;
@@ -33,6 +33,20 @@ async fn an_administrator_adds_lists_and_removes_users() {
     assert!(list.contains(&carol) && list.contains(bob.name()), "{list}");
     let json: Value = serde_json::from_str(&devctl(&alice, "users list -o json").run().await.exits(0).text()).unwrap();
     assert_eq!(json["kind"], "List");
+
+    let users: Api<DevServerUser> = Api::all(product.client());
+    let limits = json!({"spec": {"disabled": true, "limits": {"devServers": 2}}});
+    users.patch(bob.name(), &PatchParams::default(), &Patch::Merge(limits)).await.expect("he is there");
+    let teams: Api<DevServerTeam> = Api::all(product.client());
+    let spec = DevServerTeamSpec { members: vec![bob.name().to_owned()], ..DevServerTeamSpec::default() };
+    let team = DevServerTeam::new(&format!("team-{carol}"), spec);
+    teams.create(&PostParams::default(), &team).await.expect("teams can be made");
+    let list = devctl(&alice, "users list").run().await.exits(0).text();
+    let row = list.lines().find(|line| line.split_whitespace().next() == Some(bob.name())).expect("he is there");
+    for part in ["Disabled", "2 DevServers", &format!("team-{carol}")] {
+        assert!(row.contains(part), "{part}: {list}");
+    }
+    teams.delete(&format!("team-{carol}"), &DeleteParams::default()).await.expect("it is there");
 
     let log_in = async |key: &std::path::Path| {
         let in_vain = Ssh::new(product.front(), &carol).key(key).command("devctl version").run().await;

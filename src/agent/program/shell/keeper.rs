@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::screen::Screen;
+use crate::agent::memory;
 use crate::agent::program::output::{LAST_WORDS, read};
 use crate::agent::program::{exit, hang_up};
 use crate::agent::request::{News, Size};
@@ -32,6 +33,7 @@ pub(super) struct Viewer {
     pub(super) read_only: bool,
     /// It missed something, and is shown the whole screen as soon as it takes it.
     pub(super) behind: bool,
+    pub(super) listener: memory::Listener,
     /// Somebody took its place.
     pub(super) gone: CancellationToken,
 }
@@ -68,8 +70,11 @@ impl Keeper {
                 while let Some(order) = self.orders.recv().await {
                     self.obey(&mut viewers, order).await;
                 }
-                for viewer in viewers {
-                    let _ = viewer.sender.send(Message::control(&News::Exited(exit(status))));
+                let end = exit(status);
+                for mut viewer in viewers {
+                    for news in viewer.listener.hear_at(end).into_iter().chain([News::Exited(end)]) {
+                        let _ = viewer.sender.send(Message::control(&news));
+                    }
                 }
             }
             None => {
@@ -81,6 +86,7 @@ impl Keeper {
 
     /// How it ended; none if nobody came back in time.
     async fn serve(&mut self, viewers: &mut Vec<Viewer>) -> Option<ExitStatus> {
+        let mut announced = memory::announcements();
         loop {
             let since = *self.detached.borrow();
             let given_up = async {
@@ -105,6 +111,13 @@ impl Keeper {
                     return ended.ok();
                 }
                 Some(order) = self.orders.recv() => self.obey(viewers, order).await,
+                Ok(()) = announced.changed() => {
+                    for viewer in &mut *viewers {
+                        if let Some(news) = viewer.listener.hear() {
+                            let _ = viewer.sender.send(Message::control(&news));
+                        }
+                    }
+                }
                 () = given_up => return None,
             }
         }

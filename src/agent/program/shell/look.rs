@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shell;
 use super::keeper::{Order, Viewer};
 use crate::agent::activity;
+use crate::agent::memory;
 use crate::agent::program::input::signal;
 use crate::agent::program::lead;
 use crate::agent::request::{self, Exit, News, Terminal, X11};
@@ -30,6 +31,8 @@ pub(super) struct Look<'a> {
     pub(super) notice: Option<String>,
     pub(super) read_only: bool,
     pub(super) brought: Brought,
+    /// Whether it understands that memory ran out.
+    pub(super) out_of_memory: bool,
     pub(super) carrier: &'a Carrier,
 }
 
@@ -81,7 +84,7 @@ impl Shell {
     /// Shows the shell to a session until that ends, or the shell does.
     pub(super) async fn look(&self, look: Look<'_>, stream: Stream) {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let Look { terminal, notice, read_only, brought, carrier } = look;
+        let Look { terminal, notice, read_only, brought, out_of_memory, carrier } = look;
         let Stream { sender, receiver } = stream;
         sender.mark_terminal();
         let Brought { ssh_agent, x11 } = &brought;
@@ -91,7 +94,9 @@ impl Shell {
         let (number, gone) = (NEXT.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
         self.lookers().insert(number, Looker { carrier: carrier.clone(), gone: gone.clone() });
         let (size, sees) = (terminal.size, sender.clone());
-        let viewer = Viewer { number, sender: sees, size, notice, read_only, behind: false, gone: gone.clone() };
+        let listener = memory::Listener::new(out_of_memory);
+        let viewer =
+            Viewer { number, sender: sees, size, notice, read_only, behind: false, listener, gone: gone.clone() };
         if self.orders.send(Order::Attach(viewer)).await.is_ok() {
             tokio::select! {
                 () = self.feed(number, read_only, receiver) => {}

@@ -21,6 +21,7 @@ use super::{display, ssh_agent_socket};
 use crate::agent::account::Account;
 use crate::agent::activity;
 use crate::agent::forward::{Display, SshAgentSocket};
+use crate::agent::ledger;
 use crate::agent::request::{Attach, News, ProgramRequest, ShellsRequest, Terminal};
 use crate::carrier::{Carrier, Message, Stream};
 use keeper::{Keeper, Order};
@@ -64,6 +65,7 @@ impl Shells {
         stream: Stream,
     ) {
         let brought = Brought { ssh_agent: request.ssh_agent, x11: request.x11.clone() };
+        let out_of_memory = request.out_of_memory;
         let (shell, notice) = match self.claim() {
             Some((shell, away)) => (shell, Some(left(away))),
             None => match self.begin(request, terminal, patience, account) {
@@ -75,12 +77,12 @@ impl Shells {
             },
         };
         let _ = stream.sender.send(Message::control(&News::Started));
-        shell.look(Look { terminal, notice, read_only: false, brought, carrier }, stream).await;
+        shell.look(Look { terminal, notice, read_only: false, brought, out_of_memory, carrier }, stream).await;
     }
 
     /// Serves a session that asks about shells.
     pub(in crate::agent) async fn serve(&self, request: ShellsRequest, carrier: &Carrier, mut stream: Stream) {
-        let ShellsRequest { shells, mut terminal, ssh_agent, x11 } = request;
+        let ShellsRequest { shells, mut terminal, ssh_agent, x11, out_of_memory } = request;
         let brought = Brought { ssh_agent, x11 };
         let _ = stream.sender.send(Message::control(&News::Started));
         let choice = menu::choose(shells, &self.list(), &mut terminal, &mut stream).await;
@@ -97,7 +99,7 @@ impl Shells {
         }
         let read_only = mode == Attach::ReadOnly;
         let notice = Some(format!("shell {number}{}", if read_only { ", to look at only; ~. leaves it" } else { "" }));
-        shell.look(Look { terminal, notice, read_only, brought, carrier }, stream).await;
+        shell.look(Look { terminal, notice, read_only, brought, out_of_memory, carrier }, stream).await;
     }
 
     fn list(&self) -> Vec<menu::Entry> {
@@ -142,9 +144,9 @@ impl Shells {
         let shell = Shell { number, began, group, sink, terminal: fd, orders, detached, ssh_agent, display, lookers };
         self.shells().push(shell.clone());
         let shells = self.clone();
-        let counted = activity::program();
+        let (counted, told) = (activity::program(), ledger::Entry::new(group, None));
         tokio::spawn(async move {
-            let _counted = counted;
+            let (_counted, _told) = (counted, told);
             keeper.run().await;
             shells.shells().retain(|shell| shell.number != number);
         });

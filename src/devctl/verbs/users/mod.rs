@@ -1,16 +1,17 @@
 //! `devctl users`: for whoever may change DevServerUsers, which the API server decides.
 
 mod key;
+mod table;
 
 use clap::Subcommand;
-use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use crate::api::{DevServerUser, DevServerUserSpec, names};
-use crate::devctl::output::{self, OutputArgs, Table};
-use crate::devctl::{Caller, Error, plain, time};
+use crate::api::{DevServerTeam, DevServerUser, DevServerUserSpec, names};
+use crate::devctl::output::{self, Format, OutputArgs, Table};
+use crate::devctl::{Caller, Error, plain};
+use crate::watch;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -61,8 +62,13 @@ impl Args {
             Verb::Add { name, key, login } => add(caller, &name, key, login).await,
             Verb::Remove { name, yes } => remove(caller, &name, yes).await,
             Verb::List { output } => {
-                let users = fetch(caller).await?;
-                output::list(caller, output.format, &users, table(&users, caller.now())).await
+                let (users, teams) = tokio::try_join!(fetch(caller), teams(caller))?;
+                if users.is_empty() && output.format.is_table() {
+                    caller.say("There are no users; `devctl users add NAME --key KEY` lets somebody in.").await;
+                    return Ok(());
+                }
+                let table = table::table(&users, &teams, output.format == Format::Wide, caller.now());
+                output::list(caller, output.format, &users, table).await
             }
             Verb::Keys { name, add, remove } => keys(caller, &name, add, &remove).await,
         }
@@ -78,6 +84,15 @@ pub(super) async fn fetch(caller: &Caller) -> Result<Vec<DevServerUser>, Error> 
     let mut users = caller.readable::<DevServerUser>(Api::all(caller.client.clone())).await?;
     users.sort_by_key(ResourceExt::name_any);
     Ok(users)
+}
+
+/// The teams; none where nobody lets her see them.
+async fn teams(caller: &Caller) -> Result<Vec<DevServerTeam>, Error> {
+    match watch::list::<DevServerTeam>(Api::all(caller.client.clone())).await {
+        Ok((teams, _)) => Ok(teams),
+        Err(kube::Error::Api(status)) if [403, 404].contains(&status.code) => Ok(Vec::new()),
+        Err(error) => Err(Error::of_api(error)),
+    }
 }
 
 async fn add(caller: &mut Caller, name: &str, keys: Vec<String>, logins: Vec<String>) -> Result<(), Error> {
@@ -165,20 +180,4 @@ async fn keys(caller: &mut Caller, name: &str, add: Vec<String>, remove: &[Strin
     }
     caller.print(&table.render(caller.columns(), caller.streams.colour)).await;
     Ok(())
-}
-
-fn table(users: &[DevServerUser], now: Timestamp) -> Table {
-    let mut table = Table::new(&["NAME", "PHASE", "NAMESPACE", "KEYS", "LOGINS", "AGE"]);
-    for user in users {
-        let status = user.status.clone().unwrap_or_default();
-        table.row(vec![
-            user.name_any().into(),
-            format!("{:?}", status.phase).into(),
-            status.namespace.unwrap_or_default().into(),
-            user.spec.public_keys.len().to_string().into(),
-            user.spec.logins.join(", ").into(),
-            time::age(user.metadata.creation_timestamp.as_ref(), now).into(),
-        ]);
-    }
-    table
 }

@@ -256,7 +256,7 @@ const MAX_SCRIPT: usize = 64 << 10;
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 /// The schema says the same; not every API server looks at it.
-fn can_mount(path: &str) -> bool {
+pub(super) fn can_mount(path: &str) -> bool {
     let Some(relative) = path.strip_prefix('/') else { return false };
     let parts = || relative.split('/');
     parts().all(|part| !matches!(part, "" | "." | "..") && !part.contains(':'))

@@ -5,26 +5,27 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::words::{condition, container_end, container_status, node, node_is_silent};
-use crate::api::LastEnd;
+use crate::api::{Activity, DevServerStatus, LastEnd};
 use crate::operator::devserver::step::has_ended;
 
 /// The later of what was known and what `pod` tells.
-pub(super) fn newest(known: Option<LastEnd>, pod: Option<&Pod>) -> Option<LastEnd> {
-    let seen = pod.and_then(of_pod);
-    match (known, seen) {
+pub(super) fn newest(known: Option<&DevServerStatus>, pod: Option<&Pod>) -> Option<LastEnd> {
+    let activity = known.and_then(|status| status.activity.as_ref());
+    let seen = pod.and_then(|pod| of_pod(pod, activity));
+    match (known.and_then(|status| status.last_end.clone()), seen) {
         (Some(known), Some(seen)) if known.time.0 >= seen.time.0 => Some(known),
         (known, seen) => seen.or(known),
     }
 }
 
-fn of_pod(pod: &Pod) -> Option<LastEnd> {
+fn of_pod(pod: &Pod, activity: Option<&Activity>) -> Option<LastEnd> {
     let is_going = pod.metadata.deletion_timestamp.is_some();
     if !has_ended(pod) && !is_going {
-        return container(pod);
+        return container(pod, activity);
     }
     disruption(pod).or_else(|| if is_going { silence(pod) } else { over(pod) }).or_else(|| {
         // What ends because its pod is deleted was asked to.
-        container(pod).filter(|end| asked_to_end(pod).is_none_or(|asked| end.time.0 < asked))
+        container(pod, activity).filter(|end| asked_to_end(pod).is_none_or(|asked| end.time.0 < asked))
     })
 }
 
@@ -38,7 +39,7 @@ fn asked_to_end(pod: &Pod) -> Option<Timestamp> {
 }
 
 /// The container was started again, or will be, in the same pod.
-fn container(pod: &Pod) -> Option<LastEnd> {
+fn container(pod: &Pod, activity: Option<&Activity>) -> Option<LastEnd> {
     let status = container_status(pod)?;
     let ends = [&status.state, &status.last_state].map(|state| state.as_ref()?.terminated.as_ref());
     let end = ends.into_iter().flatten().next()?;
@@ -46,7 +47,8 @@ fn container(pod: &Pod) -> Option<LastEnd> {
     if matches!(end.reason.as_deref(), Some("StartError" | "ContainerCannotRun")) {
         return None;
     }
-    Some(LastEnd { time: end.finished_at.clone()?, reason: reason(end).to_owned(), message: with_advice(pod, end) })
+    let message = with_advice(pod, end, activity.and_then(|activity| peak(end, activity)));
+    Some(LastEnd { time: end.finished_at.clone()?, reason: reason(end).to_owned(), message })
 }
 
 fn reason(end: &ContainerStateTerminated) -> &'static str {
@@ -58,8 +60,15 @@ fn reason(end: &ContainerStateTerminated) -> &'static str {
     }
 }
 
-fn with_advice(pod: &Pod, end: &ContainerStateTerminated) -> String {
-    match container_end(pod, end) {
+/// The most memory that the container was seen to use: what was seen before it began, or after it ended, is another's.
+fn peak<'a>(end: &ContainerStateTerminated, activity: &'a Activity) -> Option<&'a str> {
+    let seen = activity.observed_time.as_ref()?.0;
+    let lived = end.started_at.as_ref()?.0..=end.finished_at.as_ref()?.0;
+    lived.contains(&seen).then_some(activity.peak_memory.as_ref()?.0.as_str())
+}
+
+fn with_advice(pod: &Pod, end: &ContainerStateTerminated, peak: Option<&str>) -> String {
+    match container_end(pod, end, peak) {
         (why, Some(advice)) => format!("{why}; {advice}"),
         (why, None) => why,
     }
@@ -185,7 +194,7 @@ mod tests {
             pod.spec.as_mut().unwrap().termination_grace_period_seconds = Some(5);
             pod.metadata.deletion_timestamp = Some(Time(over.parse().unwrap()));
             pod.metadata.deletion_grace_period_seconds = Some(grace);
-            of_pod(&pod).map(|end| end.reason)
+            of_pod(&pod, None).map(|end| end.reason)
         };
         let over = "2026-11-01T11:00:05Z";
         assert_eq!(ending(LATER, over, 5), None);
@@ -244,6 +253,23 @@ mod tests {
     }
 
     #[test]
+    fn the_peak_is_that_of_the_container_that_ended() {
+        let message = |observed: &str| {
+            let mut end = terminated(137, "OOMKilled", LATER);
+            end["terminated"]["startedAt"] = EARLIER.into();
+            let pod = pod(json!({ "containerStatuses": container(json!({ "running": {} }), end) }));
+            let activity = json!({ "observedTime": observed, "peakMemory": "1.9Gi", "programs": 0, "forwards": 0 });
+            let known = DevServerStatus { activity: serde_json::from_value(activity).unwrap(), ..Default::default() };
+            newest(Some(&known), Some(&pod)).unwrap().message
+        };
+        let with_peak = "it ran out of memory (limit 2Gi; at most 1.9Gi was seen in use); choose a larger flavor";
+        assert_eq!(message("2026-11-01T10:59:10Z"), with_peak);
+        for of_another in ["2026-11-01T09:59:59Z", "2026-11-01T11:00:01Z"] {
+            assert_eq!(message(of_another), "it ran out of memory (limit 2Gi); choose a larger flavor");
+        }
+    }
+
+    #[test]
     fn what_was_asked_for_or_never_ran_is_no_end() {
         let running =
             json!({ "phase": "Running", "containerStatuses": container(json!({ "running": {} }), json!({})) });
@@ -259,10 +285,11 @@ mod tests {
         let at = |time: &str| {
             pod(json!({ "containerStatuses": container(json!({ "running": {} }), terminated(1, "Error", time)) }))
         };
+        let told = |end| DevServerStatus { last_end: end, ..DevServerStatus::default() };
         let known = newest(None, Some(&at(LATER))).unwrap();
-        assert_eq!(newest(Some(known.clone()), None), Some(known.clone()));
-        assert_eq!(newest(Some(known.clone()), Some(&at(EARLIER))), Some(known.clone()));
+        assert_eq!(newest(Some(&told(Some(known.clone()))), None), Some(known.clone()));
+        assert_eq!(newest(Some(&told(Some(known.clone()))), Some(&at(EARLIER))), Some(known.clone()));
         let older = newest(None, Some(&at(EARLIER)));
-        assert_eq!(newest(older, Some(&at(LATER))), Some(known));
+        assert_eq!(newest(Some(&told(older)), Some(&at(LATER))), Some(known));
     }
 }

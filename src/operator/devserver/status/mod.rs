@@ -67,7 +67,7 @@ pub(super) fn status(
         pod_uid: done.pod.as_ref().filter(|_| phase == Phase::Running).and_then(|pod| pod.metadata.uid.clone()),
         agent: phase == Phase::Running && done.pod.as_deref().is_some_and(has_agent),
         activity: None,
-        last_end: last_end::newest(known.and_then(|status| status.last_end.clone()), done.pod.as_deref()),
+        last_end: last_end::newest(known, done.pod.as_deref()),
         told_time: None,
         steps: steps::steps(known, done.pod.as_deref(), notes),
         start_time: life.start_time.clone(),
@@ -102,6 +102,9 @@ fn verdict(server: &DevServer, life: &Life, invalid: Option<&Invalid>, done: &Do
     }
     match (step, pod.as_deref()) {
         (Step::WaitForVolume, _) => words::volume(claim.as_deref(), notes),
+        (Step::WaitForTeamsVolume, _) => {
+            Verdict { phase: Phase::Pending, reason: "TeamVolumeNotBound", message: note.clone() }
+        }
         (Step::Replace, _) => Verdict::new(Phase::Starting, "Restarting", "the spec changed: the pod is made anew"),
         (Step::WaitUntilGone, Some(pod)) => words::going(pod),
         (_, Some(pod)) if has_ended(pod) => words::ended(pod),

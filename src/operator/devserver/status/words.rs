@@ -112,7 +112,7 @@ pub(super) fn ended(pod: &Pod) -> Verdict {
         Some(reason) if said.is_empty() => reason.to_owned(),
         Some(reason) => format!("{reason}: {said}"),
         None => match container_status(pod).and_then(|status| status.state.as_ref()?.terminated.as_ref()) {
-            Some(end) => container_end(pod, end).0,
+            Some(end) => container_end(pod, end, None).0,
             None => "for an unknown reason".to_owned(),
         },
     };
@@ -210,7 +210,7 @@ fn restarting(pod: &Pod, end: &ContainerStateTerminated) -> Verdict {
     if matches!(end.reason.as_deref(), Some("StartError" | "ContainerCannotRun")) {
         return cannot_start(pod, end.message.as_deref().unwrap_or_default());
     }
-    let (why, advice) = container_end(pod, end);
+    let (why, advice) = container_end(pod, end, None);
     let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
     Verdict::new(Phase::Starting, "ContainerEnded", format!("the container is started again: {why}{advice}"))
 }
@@ -234,12 +234,19 @@ fn cannot_start(pod: &Pod, said: &str) -> Verdict {
     }
 }
 
-/// Why a container ended, and what its owner can do.
-pub(super) fn container_end(pod: &Pod, end: &ContainerStateTerminated) -> (String, Option<&'static str>) {
+/// Why a container ended, and what its owner can do. `peak` is the most memory that it was seen to use.
+pub(super) fn container_end(
+    pod: &Pod,
+    end: &ContainerStateTerminated,
+    peak: Option<&str>,
+) -> (String, Option<&'static str>) {
     match (end.reason.as_deref(), end.exit_code) {
         (Some("OOMKilled"), _) => {
-            let limit = memory_limit(pod).map(|limit| format!(" (limit {limit})")).unwrap_or_default();
-            (format!("it ran out of memory{limit}"), Some("choose a larger flavor"))
+            let limit = memory_limit(pod).map(|limit| format!("limit {limit}"));
+            let peak = peak.map(|peak| format!("at most {peak} was seen in use"));
+            let known: Vec<_> = [limit, peak].into_iter().flatten().collect();
+            let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join("; ")) };
+            (format!("it ran out of memory{known}"), Some("choose a larger flavor"))
         }
         // What a kubelet says of a container that it finds gone.
         (Some("Unknown" | "ContainerStatusUnknown"), _) => (format!("node {} was restarted", node(pod)), None),

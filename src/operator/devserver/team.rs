@@ -1,0 +1,221 @@
+//! The volumes of the teams that a DevServer's owner belongs to, and what they add to her pod. Pure.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::ResourceExt;
+
+use super::resolve::{HomeVolume, Invalid, Resolved, can_mount};
+use crate::api::{DevServerTeam, Volume, conditions};
+
+/// The volume of one team.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct TeamVolume {
+    team: String,
+    volume: Volume,
+    lack: Option<Lack>,
+}
+
+/// Why it cannot be mounted.
+#[derive(Clone, Debug, PartialEq)]
+enum Lack {
+    /// It should come any moment.
+    Coming,
+    /// An administrator has to do something first.
+    Problem(String),
+}
+
+/// The volumes of `user`'s teams, first by name first. `claims` are those of her namespace that we made.
+pub(super) fn volumes(
+    user: &str,
+    teams: &[Arc<DevServerTeam>],
+    claims: impl Fn(&str) -> Option<Arc<PersistentVolumeClaim>>,
+) -> Vec<TeamVolume> {
+    let is_hers = |team: &&Arc<DevServerTeam>| team.spec.members.iter().any(|member| member == user);
+    let mut volumes: Vec<TeamVolume> = teams
+        .iter()
+        .filter(is_hers)
+        .filter_map(|team| {
+            let volume = team.mounted()?;
+            let lack = match claims(&volume.claim).is_some_and(|claim| is_bound(&claim)) {
+                true => None,
+                false => Some(problem(team).map_or(Lack::Coming, Lack::Problem)),
+            };
+            Some(TeamVolume { team: team.name_any(), volume, lack })
+        })
+        .collect();
+    volumes.sort_by(|one, other| one.team.cmp(&other.team));
+    volumes
+}
+
+/// What of `team` matters to the pods of its members.
+pub(super) fn shared(team: &DevServerTeam) -> (Option<Volume>, Option<String>) {
+    (team.mounted(), problem(team))
+}
+
+fn is_bound(claim: &PersistentVolumeClaim) -> bool {
+    let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
+    phase == Some("Bound") && claim.metadata.deletion_timestamp.is_none()
+}
+
+/// What the team's status says is wrong. What it says of members is not told to other members.
+fn problem(team: &DevServerTeam) -> Option<String> {
+    let conditions = team.status.as_ref().map(|status| &status.conditions)?;
+    let ready = conditions.iter().find(|condition| condition.type_ == conditions::VOLUME_READY)?;
+    match (ready.status.as_str(), ready.reason.as_str()) {
+        ("False", "Refused") => Some("its claim was refused; the team's status tells administrators why".to_owned()),
+        ("True", _) | (_, "Binding") => None,
+        _ => Some(ready.message.clone()),
+    }
+}
+
+/// `wanted` with those volumes that can be mounted, where nothing else is. One that lacks keeps nobody out of her DevServer.
+pub(super) fn mount(mut wanted: Resolved, teams: &[TeamVolume]) -> Result<Resolved, Invalid> {
+    let of_claim = |claim: &str| teams.iter().find(|team| team.volume.claim == claim);
+    if let HomeVolume::Existing(claim) = &wanted.home.volume
+        && of_claim(claim).is_some()
+    {
+        return Err(Invalid::Home("existingClaim is the volume of a team"));
+    }
+    for own in &mut wanted.volumes {
+        // By another path it is no other volume.
+        own.read_only |= of_claim(&own.claim).is_some_and(|team| team.volume.read_only);
+    }
+    let mut mounted: Vec<Volume> = Vec::new();
+    for TeamVolume { team: _, volume, lack } in teams {
+        let path = &volume.mount_path;
+        let is_taken = *path == wanted.home.mount_path
+            || wanted.volumes.iter().chain(&mounted).any(|other| other.mount_path == *path);
+        if lack.is_none() && !is_taken && can_mount(path) {
+            mounted.push(volume.clone());
+        }
+    }
+    mounted.append(&mut wanted.volumes);
+    wanted.volumes = mounted;
+    Ok(wanted)
+}
+
+/// Whether a volume that lacks should be there any moment.
+pub(super) fn is_coming(teams: &[TeamVolume]) -> bool {
+    teams.iter().any(|team| team.lack == Some(Lack::Coming))
+}
+
+/// What the owner is told of what she lacks.
+pub(super) fn note(teams: &[TeamVolume]) -> Option<String> {
+    teams.iter().find_map(|TeamVolume { team, volume: _, lack }| {
+        Some(match lack.as_ref()? {
+            Lack::Coming => format!("the volume of team {team} is not bound yet"),
+            Lack::Problem(why) => format!("the volume of team {team} cannot be mounted: {why}"),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{self, DevServerSpec, DevServerTeamSpec, Home, names};
+    use crate::operator::devserver::resolve::resolve;
+    use crate::operator::devserver::resolve::tests::server;
+    use crate::operator::tests::config;
+    use serde_json::json;
+
+    fn team(name: &str, members: &[&str], path: Option<&str>, read_only: bool) -> Arc<DevServerTeam> {
+        let volume =
+            api::TeamVolume { persistent_volume: "data".to_owned(), mount_path: path.map(str::to_owned), read_only };
+        let members = members.iter().map(|member| (*member).to_owned()).collect();
+        let spec = DevServerTeamSpec { members, volume: Some(volume), ..DevServerTeamSpec::default() };
+        Arc::new(DevServerTeam::new(name, spec))
+    }
+
+    fn claim(phase: &str) -> Option<Arc<PersistentVolumeClaim>> {
+        Some(Arc::new(serde_json::from_value(json!({ "status": { "phase": phase } })).unwrap()))
+    }
+
+    fn hers(teams: &[Arc<DevServerTeam>]) -> Vec<TeamVolume> {
+        volumes("alice", teams, |_| claim("Bound"))
+    }
+
+    fn mounted(spec: DevServerSpec, teams: &[TeamVolume]) -> Vec<(String, String, bool)> {
+        let wanted = mount(resolve(&server(spec), &[], &config()).unwrap(), teams).unwrap();
+        let volumes = wanted.volumes.into_iter();
+        volumes.map(|volume| (volume.claim, volume.mount_path, volume.read_only)).collect()
+    }
+
+    fn volume(claim: &str, path: &str, read_only: bool) -> (String, String, bool) {
+        (claim.to_owned(), path.to_owned(), read_only)
+    }
+
+    #[test]
+    fn a_member_has_the_volumes_of_her_teams() {
+        let teams = [
+            team("vision", &["alice", "bob"], None, false),
+            team("speech", &["bob"], None, false),
+            team("data", &["alice"], Some("/data"), true),
+            Arc::new(DevServerTeam::new("plain", DevServerTeamSpec::default())),
+        ];
+        let expected = [volume("team.data", "/data", true), volume("team.vision", "/team/vision", false)];
+        assert_eq!(mounted(DevServerSpec::default(), &hers(&teams)), expected);
+    }
+
+    #[test]
+    fn what_is_hers_wins_at_a_path_and_of_two_teams_the_first() {
+        let teams = [team("b", &["alice"], Some("/x"), false), team("a", &["alice"], Some("/x"), false)].to_vec();
+        assert_eq!(mounted(DevServerSpec::default(), &hers(&teams)), [volume("team.a", "/x", false)]);
+        let own = api::Volume { claim: "mine".to_owned(), mount_path: "/x".to_owned(), read_only: false };
+        let spec = DevServerSpec { volumes: vec![own], ..DevServerSpec::default() };
+        assert_eq!(mounted(spec, &hers(&teams)), [volume("mine", "/x", false)]);
+        for path in ["/home/dev", "/proc", "/a/../b"] {
+            let at = [team("a", &["alice"], Some(path), false)];
+            assert_eq!(mounted(DevServerSpec::default(), &hers(&at)), [], "{path}");
+        }
+    }
+
+    #[test]
+    fn what_may_only_be_read_cannot_be_had_otherwise() {
+        let teams = hers(&[team("vision", &["alice"], None, true), team("speech", &["alice"], None, false)]);
+        let own = |claim: &str, path: &str| api::Volume {
+            claim: claim.to_owned(),
+            mount_path: path.to_owned(),
+            read_only: false,
+        };
+        let volumes = vec![own("team.vision", "/v"), own("team.speech", "/s"), own("team.vision", "/team/vision")];
+        let spec = DevServerSpec { volumes, ..DevServerSpec::default() };
+        let expected = [
+            volume("team.speech", "/team/speech", false),
+            volume("team.vision", "/v", true),
+            volume("team.speech", "/s", false),
+            volume("team.vision", "/team/vision", true),
+        ];
+        assert_eq!(mounted(spec, &teams), expected);
+        let home = Home { existing_claim: Some(names::team_claim("vision")), ..Home::default() };
+        let spec = DevServerSpec { home: Some(home), ..DevServerSpec::default() };
+        let refused = mount(resolve(&server(spec), &[], &config()).unwrap(), &teams).unwrap_err();
+        assert_eq!(refused.to_string(), "home.existingClaim is the volume of a team");
+    }
+
+    #[test]
+    fn one_that_lacks_is_left_out_and_told() {
+        let without = team("vision", &["alice"], None, false);
+        let told = |status: &str, reason: &str| {
+            let mut team = (*without).clone();
+            team.status = serde_json::from_value(json!({ "conditions": [{
+                "type": "VolumeReady", "status": status, "reason": reason, "message": "bob has none",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }] }))
+            .unwrap();
+            let found = volumes("alice", &[Arc::new(team)], |_| claim("Pending"));
+            assert_eq!(mounted(DevServerSpec::default(), &found), []);
+            (is_coming(&found), note(&found).unwrap())
+        };
+        let coming = (true, "the volume of team vision is not bound yet".to_owned());
+        let found = volumes("alice", std::slice::from_ref(&without), |_| None);
+        assert_eq!((is_coming(&found), note(&found).unwrap()), coming);
+        assert_eq!(told("True", "Bound"), coming);
+        assert_eq!(told("False", "Binding"), coming);
+        let (is_coming, words) = told("False", "VolumeNotFound");
+        assert_eq!((is_coming, words.as_str()), (false, "the volume of team vision cannot be mounted: bob has none"));
+        let (is_coming, words) = told("False", "Refused");
+        assert!(!is_coming && !words.contains("bob"), "{words}");
+        assert_eq!(note(&hers(&[without])), None);
+    }
+}

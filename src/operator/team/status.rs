@@ -1,0 +1,119 @@
+//! What to tell of a team's volume. Pure.
+
+use std::collections::HashMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+use super::outlook::Standing;
+use crate::api::{DevServerTeam, DevServerTeamStatus, conditions, names};
+
+/// The team's status, if it is another than it has. `refused` tells what could not be done, by the volume's name.
+pub(super) fn changed(
+    team: &DevServerTeam,
+    standing: &Standing,
+    refused: &HashMap<String, String>,
+    now: &Time,
+) -> Option<DevServerTeamStatus> {
+    let generation = team.metadata.generation;
+    let mut all = team.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+    let mut message = None;
+    if team.spec.volume.is_some() {
+        let (is_ready, reason, said) = verdict(team, standing, refused);
+        let ready = conditions::condition(conditions::VOLUME_READY, is_ready, reason, &said, generation, now.clone());
+        conditions::set(&mut all, ready);
+        message = Some(said);
+    } else {
+        all.retain(|condition| condition.type_ != conditions::VOLUME_READY);
+    }
+    let status = DevServerTeamStatus { message, observed_generation: generation, conditions: all };
+    (team.status.as_ref() != Some(&status)).then_some(status)
+}
+
+fn verdict(
+    team: &DevServerTeam,
+    standing: &Standing,
+    refused: &HashMap<String, String>,
+) -> (bool, &'static str, String) {
+    let Standing { problem, bound, waiting } = standing;
+    if let Some(problem) = problem {
+        return (false, problem.reason, problem.message.clone());
+    }
+    let name = team.name_any();
+    let refusals = waiting.iter().filter_map(|user| Some((user, refused.get(&names::team_volume(&name, user))?)));
+    let told: Vec<String> = refusals.map(|(user, why)| format!("{user} cannot have it: {why}")).collect();
+    if !told.is_empty() {
+        return (false, "Refused", few(&told, "; "));
+    }
+    if !waiting.is_empty() {
+        return (false, "Binding", format!("these members do not have it yet: {}", few(waiting, ", ")));
+    }
+    let who = match bound {
+        0 => "no member has a namespace yet".to_owned(),
+        1 => "1 member has it".to_owned(),
+        more => format!("{more} members have it"),
+    };
+    (true, "Bound", who)
+}
+
+/// The first of them: a status is read by people.
+fn few(all: &[String], between: &str) -> String {
+    let more = all.len().saturating_sub(FEW);
+    let first = all[..all.len() - more].join(between);
+    if more == 0 { first } else { format!("{first}{between}and {more} more") }
+}
+
+const FEW: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{DevServerTeamSpec, TeamVolume};
+    use crate::operator::team::template::Problem;
+    use k8s_openapi::jiff::Timestamp;
+
+    fn team(has_volume: bool) -> DevServerTeam {
+        let volume = has_volume.then(TeamVolume::default);
+        DevServerTeam::new("vision", DevServerTeamSpec { volume, ..DevServerTeamSpec::default() })
+    }
+
+    fn tells(standing: &Standing, refused: &[(&str, &str)]) -> (String, String) {
+        let refused = refused.iter().map(|(name, why)| ((*name).to_owned(), (*why).to_owned())).collect();
+        let status = changed(&team(true), standing, &refused, &Time(Timestamp::UNIX_EPOCH)).unwrap();
+        let condition = &status.conditions[0];
+        assert_eq!((condition.type_.as_str(), Some(&condition.message)), ("VolumeReady", status.message.as_ref()));
+        (format!("{} {}", condition.status, condition.reason), condition.message.clone())
+    }
+
+    #[test]
+    fn a_team_tells_who_has_its_volume_and_why_others_do_not() {
+        let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+        let standing = |bound, waiting: &[&str]| Standing {
+            bound,
+            waiting: waiting.iter().map(|user| (*user).to_owned()).collect(),
+            problem: None,
+        };
+        assert_eq!(tells(&standing(0, &[]), &[]), pair("True Bound", "no member has a namespace yet"));
+        assert_eq!(tells(&standing(2, &[]), &[]), pair("True Bound", "2 members have it"));
+        let waits = standing(1, &["a", "b", "c", "d", "e", "f", "g"]);
+        let told = "these members do not have it yet: a, b, c, d, e, and 2 more";
+        assert_eq!(tells(&waits, &[]), pair("False Binding", told));
+        let told = "b cannot have it: exceeded quota";
+        assert_eq!(tells(&waits, &[("team.vision.b", "exceeded quota")]), pair("False Refused", told));
+        let problem = Some(Problem { reason: "VolumeNotFound", message: "there is none".to_owned() });
+        let without = Standing { problem, ..waits };
+        assert_eq!(tells(&without, &[]), pair("False VolumeNotFound", "there is none"));
+    }
+
+    #[test]
+    fn what_is_told_already_is_not_told_again_and_goes_with_the_volume() {
+        let now = Time(Timestamp::UNIX_EPOCH);
+        let tell = |team: &DevServerTeam| changed(team, &Standing::default(), &HashMap::new(), &now);
+        let mut told = team(true);
+        told.status = tell(&told);
+        assert!(told.status.is_some() && tell(&told).is_none());
+        told.spec.volume = None;
+        let status = tell(&told).unwrap();
+        assert_eq!((status.message, status.conditions.len()), (None, 0));
+    }
+}

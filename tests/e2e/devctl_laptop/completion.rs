@@ -1,0 +1,110 @@
+//! Completion, asked by the shells themselves.
+
+use super::{DEVCTL, Desk};
+use crate::harness::{Product, Terminal, is_installed, skip_unless};
+
+#[tokio::test]
+async fn shells_complete_names() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.add_devserver("second").await;
+    let desk = Desk::new(&alice, product.front());
+    let folder = std::path::Path::new(DEVCTL).parent().expect("it is in a folder").display();
+    let script = |words: &str, at: usize| {
+        format!(
+            "PATH={folder}:$PATH; eval \"$(devctl completion bash)\"; COMP_WORDS=({words}); COMP_CWORD={at}; COMP_TYPE=9; \
+             _clap_complete_devctl devctl \"${{COMP_WORDS[{at}]}}\" ''; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        )
+    };
+    let complete = async |words: &str, at: usize| desk.laptop.run("bash", &["-c", &script(words, at)]).await;
+    // Whoever is not logged in gets no names, and no complaints in her line.
+    complete("devctl suspend se", 2).await.prints("\n").says_exactly("");
+    desk.logs_in().await;
+    complete("devctl suspend se", 2).await.prints("second\n").says_exactly("");
+    complete("devctl ssh s", 2).await.prints("second\n");
+    let verbs = complete("devctl l", 1).await.text();
+    assert!(verbs.contains("login") && verbs.contains("list"), "{verbs}");
+}
+
+impl Desk {
+    /// A shell at whose prompt there is completion.
+    async fn shell(&self, words: &[&str], setup: &str) -> Terminal {
+        let folder = std::path::Path::new(DEVCTL).parent().expect("it is in a folder").display();
+        let path = format!("PATH={folder}:{}", std::env::var("PATH").expect("there is one"));
+        let mut terminal = self.runs_at_a_terminal("env", &[&[path.as_str()], words].concat());
+        terminal.types(&format!("{setup}\recho re''ady\r")).await;
+        terminal.shows_row("ready").await;
+        terminal
+    }
+}
+
+/// Presses Tab at a prompt of each shell that there is.
+#[tokio::test]
+async fn tab_completes_devservers_and_the_files_in_them() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    alice.add_devserver("second").await;
+    alice.ssh("mkdir -p data/deeper; touch 'data/two words' data/other").run().await.exits(0);
+    let desk = Desk::new(&alice, product.front());
+    desk.logs_in().await;
+    desk.laptop.write("local-file", "");
+    let fish =
+        "set -g fish_autosuggestion_enabled 0; function fish_prompt; echo '$ '; end; devctl completion fish | source";
+    let shells: [(&[&str], &str); 3] = [
+        (&["bash", "--norc", "--noprofile", "-i"], "PS1='$ '; eval \"$(devctl completion bash)\""),
+        (&["zsh", "-f", "-i"], "PS1='$ '; autoload -Uz compinit; compinit -u; eval \"$(devctl completion zsh)\""),
+        (&["fish", "--no-config", "--private", "-i"], fish),
+    ];
+    for (words, setup) in shells {
+        if !is_installed(words[0]) {
+            eprintln!("skipped: {} is not installed", words[0]);
+            continue;
+        }
+        let mut shell = desk.shell(words, setup).await;
+        for (typed, completed) in [
+            ("devctl susp\tse\t", "devctl suspend second"),
+            ("devctl cp dev:da\t", "devctl cp dev:data/"),
+            ("devctl cp dev:data/tw\t", "devctl cp dev:data/two\\ words"),
+            ("devctl cp dev:data/de\t", "devctl cp dev:data/deeper/"),
+            ("devctl cp loc\t", "devctl cp local-file"),
+            ("devctl cp local-file secon\t", "devctl cp local-file second:"),
+        ] {
+            shell.types(typed).await;
+            let what = format!("{completed:?} in {}", words[0]);
+            shell.shows_rows(&what, |rows| rows.iter().any(|row| row.trim_end().ends_with(completed))).await;
+            shell.types("\x15clear\r").await;
+            shell.shows_rows("a clear screen", |rows| rows.iter().all(|row| !row.contains("devctl"))).await;
+        }
+        shell.kill().await;
+    }
+}
+
+/// Whoever only wants to see what there is wakes nothing, and sees no complaints.
+#[tokio::test]
+async fn nothing_is_woken_for_a_completion() {
+    let product = Product::shared().await;
+    skip_unless!(is_installed("bash"), "there is no bash");
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    let desk = Desk::new(&alice, product.front());
+    desk.logs_in().await;
+    let complete = async |word: &str| {
+        let mut command = desk.command(&["--", "devctl", "cp", word]);
+        command.env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "2");
+        Desk::finish(command).await
+    };
+    alice.ssh("touch here").run().await.exits(0);
+    complete(":he").await.exits(0).prints(":here").says_exactly("");
+    alice.ssh("devctl suspend dev").run().await.exits(0);
+    crate::harness::eventually("it sleeps", async || {
+        alice.ssh("devctl why dev").run().await.text().contains("sleeps").then_some(())
+    })
+    .await;
+    for word in ["dev:he", "nope:he", "dev.nobody:he", "a b:he", ":he"] {
+        complete(word).await.exits(0).prints("").says_exactly("");
+    }
+    alice.ssh("devctl why dev").run().await.prints_line("`dev` sleeps");
+    desk.laptop.write(".config/devctl/config.toml", "host = 'nowhere.invalid'\nuser = 'x'\n");
+    complete("dev:he").await.exits(0).prints("").says_exactly("");
+}

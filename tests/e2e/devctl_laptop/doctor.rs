@@ -1,0 +1,144 @@
+//! `devctl doctor`, and what is wrong.
+
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+
+use super::Desk;
+use crate::harness::{Agent, Finished, Product, free_port, keygen, public};
+
+/// What the doctor told, step by step.
+struct Report {
+    finished: Finished,
+    checks: Vec<Value>,
+}
+
+impl Report {
+    async fn of(desk: &Desk, socket: Option<&std::path::Path>) -> Self {
+        let mut command = desk.command(&["doctor", "-o", "json"]);
+        command.envs(socket.map(|socket| ("SSH_AUTH_SOCK", socket)));
+        let finished = Desk::finish(command).await;
+        let checks = serde_json::from_str(&finished.text()).expect("it is JSON");
+        Self { finished, checks }
+    }
+
+    fn says(&self, name: &str, state: &str, words: &[&str]) {
+        let told = &self.finished.text();
+        let check = self.checks.iter().find(|check| check["name"] == name);
+        let check = check.unwrap_or_else(|| panic!("nothing of {name} in {told}"));
+        assert_eq!(check["state"], state, "{name}: {told}");
+        for word in words {
+            assert!(check.to_string().contains(word), "{word} of {name}: {told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_fault_is_told_with_its_cure() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let desk = Desk::new(&alice, product.front());
+    desk.logs_in().await;
+    let agent = Agent::start().await;
+    let report = Report::of(&desk, Some(agent.socket())).await;
+    report.says("agent", "note", &["holds no key", "ssh-add"]);
+    report.says("login", "ok", &[]);
+    report.says("clock", "ok", &[]);
+    agent.add(alice.key());
+    Report::of(&desk, Some(agent.socket())).await.says("agent", "ok", &["holds a key"]);
+    let dead = desk.laptop.path("no-agent");
+    Report::of(&desk, Some(&dead)).await.says("agent", "failed", &["does not answer", "SSH_AUTH_SOCK"]);
+
+    let volumes = json!({"volumes": [{"claim": "nothing", "mountPath": "/data"}]});
+    alice.add_devserver_with("dev", volumes).await;
+    crate::harness::eventually("it is told what it waits for", async || {
+        Report::of(&desk, None).await.finished.text().contains("there is no claim nothing").then_some(())
+    })
+    .await;
+    Report::of(&desk, None).await.says("DevServer", "note", &["devctl why dev"]);
+
+    let known = desk.read(".ssh/known_hosts");
+    let other = public(&keygen(product.folder(), &format!("{}-other", alice.name()), "ed25519"));
+    desk.laptop.write(".ssh/known_hosts", format!("[127.0.0.1]:{} {other}", product.front().port()));
+    let report = Report::of(&desk, None).await;
+    report.finished.exits(1);
+    report.says("port", "ok", &[]);
+    report.says("host key", "failed", &["HAS CHANGED", "ssh-keygen -R"]);
+    desk.laptop.write(".ssh/known_hosts", known);
+
+    let settings = desk.read(".config/devctl/config.toml");
+    let port_is = |port: u16| settings.replace(&product.front().port().to_string(), &port.to_string());
+    desk.laptop.write(".config/devctl/config.toml", port_is(free_port()));
+    Report::of(&desk, None).await.says("port", "failed", &["refused", "devctl login"]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+    desk.laptop.write(".config/devctl/config.toml", port_is(listener.local_addr().expect("it is bound").port()));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    });
+    let report = Report::of(&desk, None).await;
+    report.finished.exits(1);
+    report.says("host key", "failed", &["does not speak SSH", "is it an SSH server's port"]);
+
+    desk.laptop.write(".config/devctl/config.toml", "host = [");
+    Report::of(&desk, None).await.says("settings", "failed", &["config.toml", "devctl login"]);
+}
+
+#[tokio::test]
+async fn who_may_not_forward_is_told_of_the_rest_all_the_same() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    let replica = product.serve(&["ssh.allow_port_forwarding=false"]).await;
+    alice.is_known_at(&replica).await;
+    let desk = Desk::new(&alice, &replica);
+    desk.logs_in().await;
+    let report = Report::of(&desk, None).await;
+    report.finished.exits(0);
+    report.says("forwarding", "note", &["may not forward"]);
+    report.says("DevServer", "ok", &["dev is running"]);
+}
+
+#[tokio::test]
+async fn the_doctor_names_what_is_wrong_and_its_cure() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let desk = Desk::new(&alice, product.front());
+    let report = async |words: &[&str]| {
+        let finished = desk.devctl(words).await;
+        let checks: Vec<Value> = serde_json::from_str(&finished.text()).expect("it is JSON");
+        let state = move |name: &str| {
+            let check = checks.iter().find(|check| check["name"] == name);
+            check.map(|check| check["state"].as_str().expect("a word").to_owned()).unwrap_or_default()
+        };
+        (finished, state)
+    };
+    let doctor = ["doctor", "-o", "json"];
+    let (finished, state) = report(&doctor).await;
+    finished.exits(1);
+    assert_eq!(state("settings"), "failed");
+
+    desk.logs_in().await;
+    let (finished, state) = report(&doctor).await;
+    finished.exits(0);
+    assert_eq!(finished.text().matches("\"settings\"").count(), 1);
+    for name in ["settings", "name", "port", "host key", "server", "keys", "login", "forwarding"] {
+        assert_eq!(state(name), "ok", "{name}: {}", finished.text());
+    }
+    assert_eq!(state("DevServer"), "note", "asking makes none: {}", finished.text());
+    alice.is_running().await;
+    let (finished, state) = report(&doctor).await;
+    finished.exits(0);
+    assert_eq!(state("DevServer"), "ok", "{}", finished.text());
+
+    std::fs::remove_file(desk.laptop.path(".ssh/id_ed25519")).expect("it is there");
+    let (finished, state) = report(&doctor).await;
+    finished.exits(1);
+    assert_eq!((state("host key"), state("keys"), state("login")), ("ok".into(), "failed".into(), "failed".into()));
+    let settings = desk.read(".config/devctl/config.toml");
+    desk.laptop.write(".config/devctl/config.toml", settings.replace("127.0.0.1", "nowhere.invalid"));
+    desk.devctl(&["doctor"]).await.exits(1).says_exactly("");
+    let (_, state) = report(&doctor).await;
+    assert_eq!((state("name"), state("port")), ("failed".into(), String::new()));
+}
