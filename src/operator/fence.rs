@@ -132,21 +132,24 @@ mod tests {
         let (release, released) = mpsc::channel::<()>();
         let (go_on, goes_on) = mpsc::channel::<()>();
         let (lead, leads) = oneshot::channel();
-        let thread = std::thread::spawn({
-            let (config, sent, shutdown) = (cluster.client_config(), sent.clone(), first_shutdown.clone());
-            move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                runtime.block_on(async {
-                    let client = sent.through(&Client::try_from(config).unwrap());
-                    tokio::spawn(async move {
-                        is_held.await.unwrap();
-                        go_on.send(()).unwrap();
-                        released.recv().unwrap();
+        let thread = std::thread::Builder::new()
+            .stack_size(16 << 20)
+            .spawn({
+                let (config, sent, shutdown) = (cluster.client_config(), sent.clone(), first_shutdown.clone());
+                move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                    runtime.block_on(async {
+                        let client = sent.through(&Client::try_from(config).unwrap());
+                        tokio::spawn(async move {
+                            is_held.await.unwrap();
+                            go_on.send(()).unwrap();
+                            released.recv().unwrap();
+                        });
+                        Box::pin(operate(client, lead, shutdown)).await;
                     });
-                    operate(client, lead, shutdown).await;
-                });
-            }
-        });
+                }
+            })
+            .unwrap();
         timeout(PATIENCE, leads).await.unwrap().unwrap();
         let users: Api<DevServerUser> = Api::all(client.clone());
         let alice = DevServerUser::new("alice", DevServerUserSpec::default());

@@ -146,10 +146,11 @@ async fn controllers(client: Client, config: Config, provisioning: provisioning:
     let requests = provisioning.container_requests.clone();
     let (unreadable, found) = Unreadable::telling();
     tokio::join!(
-        devserver::run(client.clone(), config.clone(), &unreadable),
-        flavor::run(client.clone(), requests, config.adds_nodes, &unreadable),
-        team::run(client.clone(), &unreadable),
-        user::run(client.clone(), config.resync, provisioning, &unreadable),
+        // Each on the heap: together they are more than a thread's stack likes to be handed about.
+        Box::pin(devserver::run(client.clone(), config.clone(), &unreadable)),
+        Box::pin(flavor::run(client.clone(), requests, config.adds_nodes, &unreadable)),
+        Box::pin(team::run(client.clone(), &unreadable)),
+        Box::pin(user::run(client.clone(), config.resync, provisioning, &unreadable)),
         unreadable::tell(client, found),
     );
 }
