@@ -23,4 +23,5 @@ pub mod provisioning;
 pub mod shutdown;
 pub mod ssh;
 pub mod telemetry;
+pub mod watch;
 pub mod workspace;

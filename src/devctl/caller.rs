@@ -1,19 +1,23 @@
 //! Who asks, as whom the cluster is asked, and where the answer goes.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
+use kube::core::DeserializeGuard;
 use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use crate::api::{DevServer, names};
+use crate::watch;
 
 /// Whoever asks.
 pub struct Caller {
@@ -149,10 +153,22 @@ impl Caller {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
+    /// The objects of `api`, without those that cannot be read: of these she is told.
+    pub(super) async fn readable<K>(&self, api: Api<DeserializeGuard<K>>) -> Result<Vec<K>, Error>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        let (readable, others) = watch::list(api).await.map_err(Error::of_api)?;
+        for (name, why) in others {
+            let (kind, name, why) = (K::kind(&()), super::error::plain(&name), super::error::plain(&why));
+            self.say(&format!("{kind} `{name}` cannot be read and is left out: {why}")).await;
+        }
+        Ok(readable)
+    }
+
     /// Her DevServers, by name.
     pub(super) async fn devservers(&self) -> Result<Vec<DevServer>, Error> {
-        let list = self.api::<DevServer>().list(&ListParams::default()).await.map_err(Error::of_api)?;
-        let mut items = list.items;
+        let mut items = self.readable::<DevServer>(self.api()).await?;
         items.sort_by_key(ResourceExt::name_any);
         Ok(items)
     }

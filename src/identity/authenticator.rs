@@ -169,10 +169,12 @@ impl Authenticator {
         from: IpAddr,
         now: Timestamp,
     ) -> Result<(Identity, Option<Timestamp>), Refusal> {
+        self.check_readable(login)?;
         let Grant { user, permissions, until } = match credential {
             Credential::Key(key) => self.resolve_key(login, key, from, now)?,
             Credential::Certificate(certificate) => self.resolve_certificate(login, certificate, from, now)?,
         };
+        self.check_readable(&user)?;
         self.check_revoked(credential)?;
         let object = self.cache.user(&user);
         if object.as_ref().is_some_and(|object| object.spec.disabled) {
@@ -265,6 +267,11 @@ impl Authenticator {
                 false
             }
         })
+    }
+
+    /// Whatever other registries say of her: her object may say that she is disabled.
+    fn check_readable(&self, user: &str) -> Result<(), Refusal> {
+        self.cache.unreadable_user(user).map_or(Ok(()), |why| Err(Refusal::Unreadable(why)))
     }
 
     fn check_revoked(&self, credential: Credential<'_>) -> Result<(), Refusal> {

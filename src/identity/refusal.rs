@@ -9,6 +9,8 @@ pub enum Refusal {
     Unknown,
     #[error("the user is disabled (spec.disabled of her DevServerUser)")]
     Disabled,
+    #[error("her DevServerUser cannot be read, so what it forbids is not known: {0}")]
+    Unreadable(String),
     #[error("the key, its certificate or the certificate's authority is revoked")]
     Revoked,
     #[error("the revoked keys are not known, so nobody is let in")]

@@ -24,6 +24,7 @@ pub enum Lapse {
     Expired,
     Disabled,
     NoUser,
+    Unreadable,
     Changed,
     Refused,
 }
@@ -36,6 +37,7 @@ impl fmt::Display for Lapse {
             Self::Expired => "the time of your key or certificate is over",
             Self::Disabled => "your account was disabled",
             Self::NoUser => "your account was removed",
+            Self::Unreadable => "your account's DevServerUser cannot be read; tell an administrator",
             Self::Changed => "what you may do with your key was changed; log in again",
             Self::Refused => "your key is no longer good for this",
         })
@@ -112,6 +114,7 @@ impl From<Refusal> for Lapse {
             Refusal::Revoked => Self::Revoked,
             Refusal::Expired | Refusal::CertificateExpired => Self::Expired,
             Refusal::Disabled => Self::Disabled,
+            Refusal::Unreadable(_) => Self::Unreadable,
             _ => Self::Refused,
         }
     }

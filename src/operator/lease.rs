@@ -8,29 +8,31 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::fence::Fence;
 use super::{Error, LeaseConfig};
 use crate::api::names;
 
-/// Runs what `lead` returns while this process holds the lease, drops it at once when the lease is lost,
-/// and releases the lease at `shutdown`.
+/// Runs what `lead` makes of a client while this process holds the lease, drops it at once when the lease is lost, and
+/// releases the lease at `shutdown`. That client writes nothing once the lease may be another one's.
 pub(super) async fn run<F: Future<Output = ()>>(
     client: &Client,
     config: &LeaseConfig,
-    mut lead: impl FnMut() -> F,
+    mut lead: impl FnMut(Client) -> F,
     shutdown: &CancellationToken,
 ) -> Result<(), Error> {
     let times = Times::of(config)?;
     let identity = identity();
-    let client = impatient(client, times.request);
-    while let Some(manager) = shutdown.run_until_cancelled(acquire(&client, config, &times, &identity)).await {
+    let impatient = impatient(client, times.request);
+    while let Some(manager) = shutdown.run_until_cancelled(acquire(&impatient, config, &times, &identity)).await {
         info!(lease = config.name, identity, "leading");
+        let fence = Fence::new(times.certainty());
         tokio::select! {
             () = shutdown.cancelled() => {
                 release(&manager, &times).await;
                 break;
             }
-            () = lost(&manager, &times) => warn!(lease = config.name, identity, "lost the lease; stopped reconciling"),
-            () = lead() => {}
+            () = lost(&manager, &times, &fence) => warn!(lease = config.name, identity, "lost the lease; stopped reconciling"),
+            () = lead(fence.guard(client)) => {}
         }
     }
     Ok(())
@@ -58,6 +60,12 @@ impl Times {
     /// request's time each, and all must be over before the lease runs out and another operator begins.
     fn patience(&self) -> Duration {
         Duration::from_secs(self.grace).saturating_sub(self.request * 3)
+    }
+
+    /// How long the lease is ours for sure after a renewal was not told to have failed. The last one that worked began a
+    /// renewal's interval and a request's time before that, at most.
+    fn certainty(&self) -> Duration {
+        Duration::from_secs(self.grace).saturating_sub(self.request)
     }
 }
 
@@ -94,14 +102,21 @@ async fn build(
         .await
 }
 
-/// Renews the lease; returns when it is no longer ours for sure.
-async fn lost(manager: &LeaseManager, times: &Times) {
+/// Renews the lease, and keeps the fence open as long; returns when it is no longer ours for sure.
+async fn lost(manager: &LeaseManager, times: &Times, fence: &Fence) {
     let mut failing_since: Option<Instant> = None;
     loop {
+        let began = Instant::now();
         // A renewal that fails is told within a request's time; one that works is silent, so silence is success.
         match timeout(times.request * 2, manager.changed()).await {
             Ok(Ok(false)) => return,
-            Ok(Ok(true)) | Err(_) => failing_since = None,
+            Ok(Ok(true)) | Err(_) => {
+                failing_since = None;
+                // A wait that took far too long was none: this process was stopped, and nobody listened.
+                if began.elapsed() < times.request * 5 / 2 {
+                    fence.open_for(times.certainty());
+                }
+            }
             Ok(Err(error)) => {
                 let since = *failing_since.get_or_insert_with(Instant::now);
                 debug!(%error, "failed to renew the lease");

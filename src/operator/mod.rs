@@ -2,11 +2,14 @@
 //! Of several operators the holder of a lease works; the others stand by.
 
 mod backoff;
+mod children;
 mod devserver;
+mod fence;
 mod flavor;
 mod lease;
 mod roles;
 mod team;
+mod unreadable;
 mod user;
 mod watch;
 
@@ -19,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::IdleAction;
 use crate::provisioning;
+use crate::watch::Unreadable;
 
 /// The `[operator]` section of the configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -122,17 +126,17 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let mut ready = Some(ready);
-    let lead = || {
+    let lead = |client| {
         if let Some(ready) = ready.take() {
             ready();
         }
-        controllers(client.clone(), config.clone(), provisioning.clone())
+        controllers(client, config.clone(), provisioning.clone())
     };
     if config.lease.enabled {
         lease::run(&client, &config.lease, lead, &shutdown).await
     } else {
         let mut lead = lead;
-        shutdown.run_until_cancelled(lead()).await;
+        shutdown.run_until_cancelled(lead(client.clone())).await;
         Ok(())
     }
 }
@@ -140,11 +144,14 @@ pub async fn run(
 /// Never ends; dropped, it stops at once and leaves nothing running.
 async fn controllers(client: Client, config: Config, provisioning: provisioning::Config) {
     let requests = provisioning.container_requests.clone();
+    let (unreadable, found) = Unreadable::telling();
     tokio::join!(
-        devserver::run(client.clone(), config.clone()),
-        flavor::run(client.clone(), requests, config.adds_nodes),
-        team::run(client.clone()),
-        user::run(client, config.resync, provisioning),
+        // Each on the heap: together they are more than a thread's stack likes to be handed about.
+        Box::pin(devserver::run(client.clone(), config.clone(), &unreadable)),
+        Box::pin(flavor::run(client.clone(), requests, config.adds_nodes, &unreadable)),
+        Box::pin(team::run(client.clone(), &unreadable)),
+        Box::pin(user::run(client.clone(), config.resync, provisioning, &unreadable)),
+        unreadable::tell(client, found),
     );
 }
 
@@ -163,5 +170,8 @@ fn error_chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+#[cfg(test)]
+#[cfg(feature = "embedded")]
+mod converge;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams};
 use kube::core::Status;
 use kube::{Api, Client, ResourceExt};
 
-use crate::api::user::{RoleKind, UserRoleRef};
+use crate::api::user::{RoleKind, UserPhase, UserRoleRef};
 use crate::api::{DevServerUser, conditions, names};
 
 /// What became of the role references of a user.
@@ -42,14 +42,11 @@ impl Outcome {
     }
 }
 
-/// Binds what the spec lists, and takes back what it lists no more. Users without any cost no call.
+/// Binds what the spec lists, and takes back what it lists no more. Users without any cost no call, but for the first look
+/// at each spec.
 pub(super) async fn bind(client: &Client, user: &DevServerUser) -> Result<Outcome, kube::Error> {
     let wanted = &user.spec.role_refs;
-    let had = user
-        .status
-        .as_ref()
-        .is_some_and(|status| status.conditions.iter().any(|condition| condition.type_ == conditions::ROLES_BOUND));
-    if wanted.is_empty() && !had {
+    if wanted.is_empty() && has_none(user) {
         return Ok(Outcome::None);
     }
     let name = user.name_any();
@@ -75,6 +72,16 @@ pub(super) async fn bind(client: &Client, user: &DevServerUser) -> Result<Outcom
         (true, _) => Outcome::None,
         (false, true) => Outcome::Bound,
         (false, false) => Outcome::Refused(refused),
+    })
+}
+
+/// Whether this very spec was looked at to the end, and nothing was bound. A status goes with its user, and with an operator
+/// that is killed before it writes it; bindings stay.
+fn has_none(user: &DevServerUser) -> bool {
+    user.status.as_ref().is_some_and(|status| {
+        status.phase == UserPhase::Ready
+            && status.observed_generation == user.metadata.generation
+            && status.conditions.iter().all(|condition| condition.type_ != conditions::ROLES_BOUND)
     })
 }
 

@@ -1,51 +1,57 @@
 //! `DevServerUser` → her namespace and what is in it. Deleting a user deletes nothing of hers.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, ObjectReference, ResourceQuota, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
-use kube::core::PartialObjectMeta;
-use kube::runtime::WatchStreamExt;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::watcher::{self, Event as WatchEvent, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::backoff::Backoff;
+use super::children::disturbed;
 use super::error_chain;
 use super::roles::{self, Outcome};
 use super::team::{as_it_is, members};
-use super::watch::{Change, ours, reflect};
+use super::watch::{Change, Ready, reflect_ours};
 use crate::api::user::UserPhase;
 use crate::api::{DevServerTeam, DevServerUser, DevServerUserStatus, conditions, names};
 use crate::provisioning;
+use crate::watch::Unreadable;
 
 /// Reconciles users for ever.
-pub(super) async fn run(client: Client, resync: Duration, config: provisioning::Config) {
+pub(super) async fn run(client: Client, resync: Duration, config: provisioning::Config, unreadable: &Unreadable) {
     let (relisted, relists) = futures::channel::mpsc::unbounded();
-    let all_teams = Api::<DevServerTeam>::all(client.clone());
-    let (teams, team_changes) = reflect(all_teams, watcher::Config::default(), relisted.clone());
-    let context = Arc::new(Context { client: client.clone(), config, resync, teams, backoff: Backoff::new() });
+    let (teams, team_changes) = reflect_ours::<DevServerTeam>(&client, unreadable, relisted.clone());
+    let context = Arc::new(Context {
+        client: client.clone(),
+        config,
+        resync,
+        teams,
+        ready: Ready::default(),
+        backoff: Backoff::new(),
+    });
     let (gone, mut departures) = mpsc::unbounded_channel();
-    let (store, changes) = reflect(Api::<DevServerUser>::all(client.clone()), watcher::Config::default(), relisted);
+    let (store, changes) = reflect_ours::<DevServerUser>(&client, unreadable, relisted);
     let users = changes.filter_map({
-        let context = context.clone();
+        let (context, unreadable) = (context.clone(), unreadable.clone());
         move |change| {
             let applied = match change {
                 Ok(Change::Deleted(user)) => {
-                    context.backoff.forget(&user.name_any());
-                    // The receiver lives as long as this stream.
-                    let _ = gone.send(user.name_any());
+                    let name = user.name_any();
+                    context.backoff.forget(&name);
+                    if unreadable.why::<DevServerUser>("", &name).is_none() {
+                        // The receiver lives as long as this stream.
+                        let _ = gone.send(name);
+                    }
                     None
                 }
                 Ok(change) => change.into_applied().map(Ok),
@@ -54,6 +60,18 @@ pub(super) async fn run(client: Client, resync: Duration, config: provisioning::
             std::future::ready(applied)
         }
     });
+    let disturbed = stream::select_all([
+        disturbed::<Namespace>(&client).boxed(),
+        disturbed::<ServiceAccount>(&client).boxed(),
+        disturbed::<RoleBinding>(&client).boxed(),
+        disturbed::<ResourceQuota>(&client).boxed(),
+        disturbed::<LimitRange>(&client).boxed(),
+        disturbed::<NetworkPolicy>(&client).boxed(),
+    ])
+    .filter_map(|user| {
+        let user = user.inspect_err(|error| warn!(%error, "failed to watch what is in users' namespaces"));
+        std::future::ready(user.ok())
+    });
     let members = members(|team| (team.spec.dev_server.clone(), team.spec.quotas.clone()));
     let of_team =
         move |team: DevServerTeam| members(&team).iter().map(|member| ObjectRef::new(member)).collect::<Vec<_>>();
@@ -61,12 +79,7 @@ pub(super) async fn run(client: Client, resync: Duration, config: provisioning::
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .reconcile_all_on(relists)
         .watches_stream(team_changes.map(|change| change.map(as_it_is)), of_team)
-        .watches_stream(deleted::<Namespace>(&client), owner)
-        .watches_stream(deleted::<ServiceAccount>(&client), owner)
-        .watches_stream(deleted::<RoleBinding>(&client), owner)
-        .watches_stream(deleted::<ResourceQuota>(&client), owner)
-        .watches_stream(deleted::<LimitRange>(&client), owner)
-        .watches_stream(deleted::<NetworkPolicy>(&client), owner)
+        .reconcile_on(disturbed)
         .run(reconcile, after_error, context)
         .for_each(|outcome| async {
             match outcome {
@@ -90,6 +103,7 @@ struct Context {
     config: provisioning::Config,
     resync: Duration,
     teams: Store<DevServerTeam>,
+    ready: Ready,
     backoff: Backoff<String>,
 }
 
@@ -98,7 +112,7 @@ async fn reconcile(user: Arc<DevServerUser>, context: Arc<Context>) -> Result<Ac
         return Ok(Action::await_change());
     }
     // It fails only when the watch is dropped, and then this is too.
-    let _ = context.teams.wait_until_ready().await;
+    context.ready.once(async { drop(context.teams.wait_until_ready().await) }).await;
     let name = user.name_any();
     let teams = context.teams.state();
     let complete = DevServerTeam::complete(&user, teams.iter().map(|team| &**team));
@@ -230,26 +244,6 @@ async fn say_what_is_kept(recorder: &Recorder, user: &str) {
     if let Err(error) = recorder.publish(&event, &about).await {
         warn!(user, %error, "failed to publish an event");
     }
-}
-
-/// Only deletions: what others change in our objects is put right at the next resync, and a quota's status changes all
-/// the time.
-fn deleted<K>(client: &Client) -> impl Stream<Item = watcher::Result<PartialObjectMeta<K>>> + Send + use<K>
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
-{
-    let api: Api<PartialObjectMeta<K>> = Api::all(client.clone());
-    watcher(api, ours().any_semantic()).default_backoff().filter_map(|event| {
-        std::future::ready(match event {
-            Ok(WatchEvent::Delete(object)) => Some(Ok(object)),
-            Ok(_) => None,
-            Err(error) => Some(Err(error)),
-        })
-    })
-}
-
-fn owner<K: Resource>(object: PartialObjectMeta<K>) -> Option<ObjectRef<DevServerUser>> {
-    object.metadata.labels?.get(names::USER_LABEL).map(|user| ObjectRef::new(user))
 }
 
 /// How often a role that the operator may not hand out is tried again.

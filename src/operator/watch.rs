@@ -2,17 +2,20 @@
 
 use std::fmt::Debug;
 use std::future::ready;
-use std::hash::Hash;
 
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
+use tracing::warn;
 
+use super::error_chain;
 use crate::api::names;
+use crate::watch::{self, Unreadable};
 
 /// What a watch saw, after the store has it.
 pub(super) enum Change<K> {
@@ -38,8 +41,7 @@ impl<K> Change<K> {
 /// Tells the controller to look at everything again.
 pub(super) type Relisted = mpsc::UnboundedSender<()>;
 
-/// Watches `api` into a store. What a list brings is in the store only when it is whole, so a list yields no changes;
-/// it is told to `relisted` when it is done.
+/// Watches `api` into a store.
 pub(super) fn reflect<K>(
     api: Api<K>,
     config: watcher::Config,
@@ -47,14 +49,33 @@ pub(super) fn reflect<K>(
 ) -> (Store<K>, impl Stream<Item = watcher::Result<Change<K>>> + Send)
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-    K::DynamicType: Eq + Hash,
+{
+    keep(watcher(api, config.any_semantic()).default_backoff(), relisted)
+}
+
+/// Watches all objects of a kind of ours into a store, but for those that cannot be read.
+pub(super) fn reflect_ours<K>(
+    client: &Client,
+    unreadable: &Unreadable,
+    relisted: Relisted,
+) -> (Store<K>, impl Stream<Item = watcher::Result<Change<K>>> + Send + use<K>)
+where
+    K: Resource<DynamicType = ()> + Clone + Default + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    keep(watch::watch(client, watcher::Config::default().any_semantic(), unreadable), relisted)
+}
+
+/// What a list brings is in the store only when it is whole, so a list yields no changes; it is told to `relisted` when
+/// it is done. Errors end here: a controller that hears of one pauses all that it listens to, longer with each, and
+/// after an outage each watch has one. Each waits for itself before it tries again.
+fn keep<K, S>(events: S, relisted: Relisted) -> (Store<K>, impl Stream<Item = watcher::Result<Change<K>>> + Send)
+where
+    S: Stream<Item = watcher::Result<Event<K>>> + Send,
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
 {
     let (store, writer) = reflector::store();
-    let changes = watcher(api, config.any_semantic())
-        .default_backoff()
-        .modify(|object| object.managed_fields_mut().clear())
-        .reflect(writer)
-        .filter_map(move |event| {
+    let changes =
+        events.modify(|object| object.managed_fields_mut().clear()).reflect(writer).filter_map(move |event| {
             ready(match event {
                 Ok(Event::Apply(object)) => Some(Ok(Change::Applied(object))),
                 Ok(Event::Delete(object)) => Some(Ok(Change::Deleted(object))),
@@ -64,13 +85,54 @@ where
                     let _ = relisted.unbounded_send(());
                     None
                 }
-                Err(error) => Some(Err(error)),
+                Err(error) => {
+                    warn!(kind = %K::kind(&()), error = error_chain(&error), "the watch broke; opening it again");
+                    None
+                }
             })
         });
     (store, changes)
 }
 
+/// That stores are whole, awaited by all that reconcile. Of several who await a store's own word of it only the last is
+/// woken, and the others' objects would never be looked at; so one awaits it for all.
+#[derive(Default)]
+pub(super) struct Ready(OnceCell<()>);
+
+impl Ready {
+    pub(super) async fn once(&self, stores: impl Future<Output = ()>) {
+        self.0.get_or_init(|| stores).await;
+    }
+}
+
 /// Only what we made.
 pub(super) fn ours() -> watcher::Config {
     watcher::Config::default().labels(&format!("{}={}", names::MANAGED_BY_LABEL, names::MANAGED_BY))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::poll;
+    use futures::stream::FuturesUnordered;
+    use k8s_openapi::api::core::v1::Pod;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_who_wait_for_a_store_go_on_when_it_is_whole() {
+        let (store, mut writer) = reflector::store::<Pod>();
+        let ready = Ready::default();
+        let wait = || ready.once(async { drop(store.wait_until_ready().await) });
+        // Each has a waker of its own, as what reconciles has.
+        let mut waiting: FuturesUnordered<_> = [(); 3].map(|()| wait()).into_iter().collect();
+        assert!(poll!(waiting.next()).is_pending());
+        writer.apply_watcher_event(&Event::Init);
+        writer.apply_watcher_event(&Event::InitDone);
+        for _ in 0..3 {
+            timeout(Duration::from_secs(10), waiting.next()).await.expect("it is woken").unwrap();
+        }
+    }
 }

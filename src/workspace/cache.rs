@@ -1,14 +1,13 @@
 //! What the cluster says of users and DevServers, kept current by watches: a login reads from here and lists nothing.
 
 use std::fmt::Debug;
-use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{FutureExt, StreamExt};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
-use kube::{Api, Resource};
+use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::api::{DevServer, DevServerTeam, DevServerUser, names};
+use crate::watch::{self as watches, Unreadable};
 
 /// Users, their teams and DevServers as last heard of.
 #[derive(Clone)]
@@ -26,6 +26,7 @@ pub struct Cache {
     changes: watch::Receiver<()>,
     user_changes: watch::Receiver<()>,
     healthy: Arc<[AtomicBool; 3]>,
+    unreadable: Unreadable,
 }
 
 impl Cache {
@@ -46,14 +47,15 @@ impl Cache {
             move || changed.send_replace(())
         };
         let of_devservers = move || changed.send_replace(());
-        let (users, users_watch) = watch_all(Api::all(client.clone()), of_users, healthy.clone(), 0);
-        let (devservers, devservers_watch) = watch_all(Api::all(client.clone()), of_devservers, healthy.clone(), 1);
-        let (teams, teams_watch) = watch_all(Api::all(client.clone()), of_teams, healthy.clone(), 2);
+        let unreadable = Unreadable::default();
+        let (users, users_watch) = watch_all(client, of_users, healthy.clone(), 0, &unreadable);
+        let (devservers, devservers_watch) = watch_all(client, of_devservers, healthy.clone(), 1, &unreadable);
+        let (teams, teams_watch) = watch_all(client, of_teams, healthy.clone(), 2, &unreadable);
         for watch in [users_watch.boxed(), devservers_watch.boxed(), teams_watch.boxed()] {
             let shutdown = shutdown.clone();
             tasks.spawn(async move { shutdown.run_until_cancelled(watch).await });
         }
-        Self { users, devservers, teams, changes, user_changes, healthy }
+        Self { users, devservers, teams, changes, user_changes, healthy, unreadable }
     }
 
     /// Waits until everything is known once.
@@ -72,6 +74,17 @@ impl Cache {
     /// The user whose object is named `name`.
     pub fn user(&self, name: &str) -> Option<Arc<DevServerUser>> {
         self.users.get(&ObjectRef::new(name))
+    }
+
+    /// Why the user object `name` cannot be read, if there is one that cannot. What is in it is not known: not whom it keeps
+    /// out, nor what it forbids.
+    pub fn unreadable_user(&self, name: &str) -> Option<String> {
+        self.unreadable.why::<DevServerUser>("", name)
+    }
+
+    /// Why `user`'s DevServer `name` cannot be read, if there is one that cannot.
+    pub fn unreadable_devserver(&self, user: &str, name: &str) -> Option<String> {
+        self.unreadable.why::<DevServer>(&names::namespace(user), name)
     }
 
     /// `user` with what her teams say where she says nothing.
@@ -122,18 +135,18 @@ impl Cache {
 }
 
 fn watch_all<K, F>(
-    api: Api<K>,
+    client: &Client,
     changed: F,
     healthy: Arc<[AtomicBool; 3]>,
     index: usize,
+    unreadable: &Unreadable,
 ) -> (Store<K>, impl Future<Output = ()> + Send + use<K, F>)
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    K::DynamicType: Eq + Hash + Clone,
+    K: Resource<DynamicType = ()> + Clone + Default + Debug + DeserializeOwned + Send + Sync + 'static,
     F: Fn() + Send + 'static,
 {
     let (store, writer) = reflector::store();
-    let events = watcher(api, watcher::Config::default()).default_backoff().reflect(writer);
+    let events = watches::watch(client, watcher::Config::default(), unreadable).reflect(writer);
     let watch = events.for_each(move |event| {
         healthy[index].store(event.is_ok(), Ordering::Relaxed);
         match event {

@@ -221,6 +221,10 @@ impl Workspaces {
             if place.access == Access::Guest && self.cache.user(identity.user()).is_none() {
                 self.provision_user(identity.user(), progress).await?;
             }
+            if let Some(why) = self.cache.unreadable_devserver(user, name) {
+                let message = format!("its DevServer object cannot be read; put it right with kubectl: {why}");
+                return Err(Error::Failed { name: name.to_owned(), message });
+            }
             if let Some(workspace) = self.running(user, name) {
                 if !self.settles(user, name).await {
                     continue;

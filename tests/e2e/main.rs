@@ -54,6 +54,8 @@ mod team_volume;
 mod teams;
 mod telemetry;
 mod tenancy;
+mod unreadable;
+mod upgrade;
 mod uploads;
 mod users;
 mod x11;

@@ -1,7 +1,6 @@
 //! `devctl flavors`.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
 use crate::api::{DevServerFlavor, Schedulable, names};
@@ -28,8 +27,8 @@ impl Args {
 
 /// The flavors that she may use, by name.
 pub(super) async fn fetch(caller: &Caller) -> Result<Vec<DevServerFlavor>, Error> {
-    let flavors: Api<DevServerFlavor> = Api::all(caller.client.clone());
-    let mut flavors = flavors.list(&ListParams::default()).await.map_err(Error::of_api)?.items;
+    let all = Api::all(caller.client.clone());
+    let mut flavors = caller.readable::<DevServerFlavor>(all).await?;
     let user = names::user_of(&caller.namespace);
     flavors.retain(|flavor| {
         let allowed = &flavor.spec.allowed_users;

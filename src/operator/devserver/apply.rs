@@ -126,6 +126,14 @@ pub(super) async fn apply(
                 done.pod = Some(Arc::new(*pod));
             }
             Created::Exists => {}
+            Created::Unlabelled(pod) => {
+                if pod.metadata.deletion_timestamp.is_none() {
+                    delete_pod(context, &pod, Step::Replace).await?;
+                    context.memories.replaced(key);
+                }
+                done.look_again = Some(UNSEEN);
+            }
+            Created::Gone => done.look_again = Some(UNSEEN),
             Created::Refused(refusal) => return Ok(done.refused(refusal)),
         },
     }
@@ -163,6 +171,10 @@ enum Created {
     Made(Box<Pod>),
     /// Ours, made a moment ago; the watch will bring it.
     Exists,
+    /// Ours, but no watch will bring it: somebody took off the label that it is watched by.
+    Unlabelled(Box<Pod>),
+    /// By now.
+    Gone,
     Refused(Refusal),
 }
 
@@ -181,15 +193,18 @@ async fn create_pod(client: &Client, pod: &Pod, owner_uid: &str) -> Result<Creat
     }
 }
 
+/// How soon to look again for a pod that no watch tells of.
+const UNSEEN: Duration = Duration::from_secs(1);
+
 /// A pod that somebody else made is in no cache of ours.
 async fn already_exists(pods: &Api<Pod>, name: &str, owner_uid: &str) -> Result<Created, Error> {
     let there = pods.get_opt(name).await.map_err(|error| Error::CreatePod(Box::new(error)))?;
-    let is_foreign = there.is_some_and(|pod| {
-        let managed = pod.labels().get(names::MANAGED_BY_LABEL).is_some_and(|manager| manager == names::MANAGED_BY);
-        !managed && pod.owner_references().iter().all(|owner| owner.uid != owner_uid)
-    });
-    if !is_foreign {
+    let Some(pod) = there else { return Ok(Created::Gone) };
+    if pod.labels().get(names::MANAGED_BY_LABEL).is_some_and(|manager| manager == names::MANAGED_BY) {
         return Ok(Created::Exists);
+    }
+    if pod.owner_references().iter().any(|owner| owner.uid == owner_uid) {
+        return Ok(Created::Unlabelled(Box::new(pod)));
     }
     let message = format!("there is a pod {name} that is not this DevServer's; delete it or rename the DevServer");
     Ok(Created::Refused(Refusal { kind: RefusalKind::NameTaken, message }))

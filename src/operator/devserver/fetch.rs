@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use k8s_openapi::api::rbac::v1::RoleBinding;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::team::{self, TeamVolume};
 use crate::api::{DevServer, DevServerFlavor, DevServerTeam, DevServerUser, names};
+use crate::operator::watch::Ready;
 
 pub(super) struct Stores {
     pub(super) devservers: Store<DevServer>,
@@ -21,6 +22,8 @@ pub(super) struct Stores {
     pub(super) claims: Store<PersistentVolumeClaim>,
     /// What gives guests their rights.
     pub(super) guests: Store<RoleBinding>,
+    pub(super) guest_roles: Store<Role>,
+    pub(super) ready: Ready,
 }
 
 /// What surrounds one DevServer.
@@ -29,6 +32,7 @@ pub(super) struct Seen {
     pub(super) pod: Option<Arc<Pod>>,
     pub(super) claim: Option<Arc<PersistentVolumeClaim>>,
     pub(super) guests: Option<Arc<RoleBinding>>,
+    pub(super) guest_role: Option<Arc<Role>>,
     /// Those of her teams.
     pub(super) team_volumes: Vec<TeamVolume>,
 }
@@ -36,18 +40,22 @@ pub(super) struct Seen {
 impl Stores {
     /// Until every watch has listed once: an empty store would mean "nothing there".
     pub(super) async fn wait_until_ready(&self) {
-        let Self { devservers, flavors, users, teams, classes, pods, claims, guests } = self;
-        // It fails only when the watch is dropped, and then the one who asks is dropped too.
-        let _ = tokio::join!(
-            devservers.wait_until_ready(),
-            flavors.wait_until_ready(),
-            users.wait_until_ready(),
-            teams.wait_until_ready(),
-            classes.wait_until_ready(),
-            pods.wait_until_ready(),
-            claims.wait_until_ready(),
-            guests.wait_until_ready(),
-        );
+        let Self { devservers, flavors, users, teams, classes, pods, claims, guests, guest_roles, ready } = self;
+        let all = async {
+            // It fails only when the watch is dropped, and then the one who asks is dropped too.
+            let _ = tokio::join!(
+                devservers.wait_until_ready(),
+                flavors.wait_until_ready(),
+                users.wait_until_ready(),
+                teams.wait_until_ready(),
+                classes.wait_until_ready(),
+                pods.wait_until_ready(),
+                claims.wait_until_ready(),
+                guests.wait_until_ready(),
+                guest_roles.wait_until_ready(),
+            );
+        };
+        ready.once(all).await;
     }
 
     pub(super) fn fetch(&self, server: &DevServer) -> Seen {
@@ -60,6 +68,7 @@ impl Stores {
             pod: self.pods.get(&ObjectRef::new(&name).within(&namespace)),
             claim: claim(&names::home_claim(&name)),
             guests: self.guests.get(&ObjectRef::new(&names::guests(&name)).within(&namespace)),
+            guest_role: self.guest_roles.get(&ObjectRef::new(&names::guests(&name)).within(&namespace)),
             team_volumes: team::volumes(owner, &self.teams.state(), claim),
         }
     }

@@ -21,22 +21,25 @@ pub(super) enum Change {
     Withdraw,
 }
 
-/// From the binding there is to what the DevServer's share list says, whatever else of its spec cannot be had: taking back
+/// From the role and the binding there are to what the DevServer's share list says, whatever else of its spec cannot be had: taking back
 /// has to work. Pure.
-pub(super) fn change(server: &DevServer, binding: Option<&RoleBinding>) -> Change {
+pub(super) fn change(server: &DevServer, role: Option<&Role>, binding: Option<&RoleBinding>) -> Change {
     let namespace = server.namespace().unwrap_or_default();
     let owner = namespace.strip_prefix("dev-").filter(|user| names::is_user_name(user));
     let guests = owner.map(|owner| guests(&server.spec.share, owner)).unwrap_or_default();
     let Some(owner) = owner.filter(|_| !guests.is_empty()) else {
-        return if binding.is_some() { Change::Withdraw } else { Change::Nothing };
+        return if role.is_some() || binding.is_some() { Change::Withdraw } else { Change::Nothing };
     };
-    let (role, new) = build(server, owner, &guests);
+    let (new_role, new) = build(server, owner, &guests);
+    let same_role = role.is_some_and(|old| {
+        old.rules == new_role.rules && old.metadata.owner_references == new_role.metadata.owner_references
+    });
     let same = binding.is_some_and(|old| {
         old.subjects == new.subjects
             && old.role_ref == new.role_ref
             && old.metadata.owner_references == new.metadata.owner_references
     });
-    if same { Change::Nothing } else { Change::Grant(Box::new((role, new))) }
+    if same_role && same { Change::Nothing } else { Change::Grant(Box::new((new_role, new))) }
 }
 
 /// Users who may work in it, each once and in order.
@@ -127,8 +130,9 @@ mod tests {
         Share { user: user.to_owned(), read_only }
     }
 
-    fn change_from(share: Vec<Share>, binding: Option<&RoleBinding>) -> Change {
-        change(&server(DevServerSpec { share, ..DevServerSpec::default() }), binding)
+    fn change_from(share: Vec<Share>, there: Option<&(Role, RoleBinding)>) -> Change {
+        let (role, binding) = there.map(|(role, binding)| (role, binding)).unzip();
+        change(&server(DevServerSpec { share, ..DevServerSpec::default() }), role, binding)
     }
 
     fn granted(share: Vec<Share>) -> (Role, RoleBinding) {
@@ -156,14 +160,22 @@ mod tests {
 
     #[test]
     fn only_a_change_of_guests_changes_anything() {
-        let (_, binding) = granted(vec![share("bob", false)]);
-        let from = |share| change_from(share, Some(&binding));
+        let there = granted(vec![share("bob", false)]);
+        let from = |share| change_from(share, Some(&there));
         assert_eq!(from(vec![share("bob", false), share("carol", true)]), Change::Nothing);
         assert!(matches!(from(vec![share("carol", false)]), Change::Grant(_)));
         for none in [vec![], vec![share("bob", true)], vec![share("alice", false)]] {
             assert_eq!(from(none), Change::Withdraw);
         }
         assert_eq!(change_from(vec![share("alice", false), share("../x", false)], None), Change::Nothing);
+
+        let bob = || server(DevServerSpec { share: vec![share("bob", false)], ..DevServerSpec::default() });
+        let (role, binding) = there;
+        assert!(matches!(change(&bob(), None, Some(&binding)), Change::Grant(_)), "somebody deleted the role");
+        assert!(matches!(change(&bob(), Some(&role), None), Change::Grant(_)));
+        let wider = Role { rules: None, ..role.clone() };
+        assert!(matches!(change(&bob(), Some(&wider), Some(&binding)), Change::Grant(_)), "somebody changed it");
+        assert_eq!(change(&server(DevServerSpec::default()), Some(&role), None), Change::Withdraw);
         assert_eq!(
             change_from(vec![share("bob", true), share("bob", false)], None),
             Change::Nothing,

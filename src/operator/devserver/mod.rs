@@ -26,7 +26,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, unbounded};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use k8s_openapi::api::rbac::v1::RoleBinding;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::{self, Action, Controller};
@@ -44,9 +44,10 @@ use self::lifecycle::{Life, State};
 use self::memory::Memories;
 use super::backoff::Backoff;
 use super::team::{as_it_is, members};
-use super::watch::{Change, ours, reflect};
+use super::watch::{Change, Ready, ours, reflect, reflect_ours};
 use super::{Config, error_chain};
 use crate::api::{DevServer, DevServerFlavor, DevServerTeam, DevServerUser, Phase, names};
+use crate::watch::Unreadable;
 
 struct Context {
     client: Client,
@@ -60,26 +61,39 @@ struct Context {
 }
 
 /// Reconciles DevServers for ever.
-pub(super) async fn run(client: Client, config: Config) {
+pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable) {
     let (relisted, relists) = unbounded();
-    let all = watcher::Config::default;
-    let (devservers, devserver_changes) = reflect(Api::<DevServer>::all(client.clone()), all(), relisted.clone());
-    let (flavors, flavor_changes) = reflect(Api::<DevServerFlavor>::all(client.clone()), all(), relisted.clone());
-    let (users, user_changes) = reflect(Api::<DevServerUser>::all(client.clone()), all(), relisted.clone());
-    let (teams, team_changes) = reflect(Api::<DevServerTeam>::all(client.clone()), all(), relisted.clone());
-    let (classes, class_changes) = reflect(Api::<StorageClass>::all(client.clone()), all(), relisted.clone());
+    let (devservers, devserver_changes) = reflect_ours::<DevServer>(&client, unreadable, relisted.clone());
+    let (flavors, flavor_changes) = reflect_ours::<DevServerFlavor>(&client, unreadable, relisted.clone());
+    let (users, user_changes) = reflect_ours::<DevServerUser>(&client, unreadable, relisted.clone());
+    let (teams, team_changes) = reflect_ours::<DevServerTeam>(&client, unreadable, relisted.clone());
+    let (classes, class_changes) =
+        reflect(Api::<StorageClass>::all(client.clone()), watcher::Config::default(), relisted.clone());
     let (pods, pod_changes) = reflect(Api::<Pod>::all(client.clone()), ours(), relisted.clone());
     let (claims, claim_changes) = reflect(Api::<PersistentVolumeClaim>::all(client.clone()), ours(), relisted.clone());
     let of_devservers =
         ours().labels(&format!("{}={},{}", names::MANAGED_BY_LABEL, names::MANAGED_BY, names::DEVSERVER_LABEL));
-    let (guests, guest_changes) = reflect(Api::<RoleBinding>::all(client.clone()), of_devservers, relisted);
+    let (guests, guest_changes) =
+        reflect(Api::<RoleBinding>::all(client.clone()), of_devservers.clone(), relisted.clone());
+    let (guest_roles, guest_role_changes) = reflect(Api::<Role>::all(client.clone()), of_devservers, relisted);
     let (events, told): (_, UnboundedReceiver<ObjectRef<DevServer>>) = EventWatches::new(client.clone());
     let reporter = Reporter { controller: "bastion-operator".to_owned(), instance: None };
     let context = Arc::new(Context {
         recorder: Recorder::new(client.clone(), reporter),
         client,
         config,
-        stores: Stores { devservers: devservers.clone(), flavors, users, teams, classes, pods, claims, guests },
+        stores: Stores {
+            devservers: devservers.clone(),
+            flavors,
+            users,
+            teams,
+            classes,
+            pods,
+            claims,
+            guests,
+            guest_roles,
+            ready: Ready::default(),
+        },
         memories: Memories::default(),
         events,
         ends: Ends::default(),
@@ -147,6 +161,7 @@ pub(super) async fn run(client: Client, config: Config) {
         .reconcile_on(vacancies)
         .owns_stream(pod_changes.map(|change| change.map(Change::into_object)))
         .owns_stream(guest_changes.map(|change| change.map(Change::into_object)))
+        .owns_stream(guest_role_changes.map(|change| change.map(Change::into_object)))
         // The claim has no owner reference, or it would go with the DevServer.
         .watches_stream(claim_changes.map(|change| change.map(Change::into_object)), that_mount)
         .watches_stream(flavor_changes.map(|change| change.map(Change::into_object)), with_this_flavor)
@@ -171,7 +186,7 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     let key = ObjectRef::from_obj(&*server);
     let seen = context.stores.fetch(&server);
     if server.metadata.deletion_timestamp.is_none() {
-        let change = guests::change(&server, seen.guests.as_deref());
+        let change = guests::change(&server, seen.guest_role.as_deref(), seen.guests.as_deref());
         guests::apply(&context.client, &server, change).await.map_err(|error| Error::Guests(Box::new(error)))?;
     }
     let namespace = server.namespace().unwrap_or_default();

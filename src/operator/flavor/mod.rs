@@ -9,11 +9,10 @@ mod room;
 mod status;
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -22,9 +21,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
@@ -33,6 +31,7 @@ use self::amounts::Amounts;
 use self::known::Known;
 use self::mirror::Mirror;
 use crate::api::{DevServerFlavor, DevServerFlavorStatus, names};
+use crate::watch::{self, Unreadable};
 
 /// Between two looks at everything: in a busy cluster pods come and go all the time.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -40,7 +39,12 @@ const NODE_POOLS: &str = "nodepools.karpenter.sh";
 
 /// Keeps the status of flavors for ever. A container that says nothing requests `by_default`; `adds_nodes` says that
 /// something adds nodes when pods wait for them, and that it cannot be seen.
-pub(super) async fn run(client: Client, by_default: BTreeMap<String, Quantity>, adds_nodes: bool) {
+pub(super) async fn run(
+    client: Client,
+    by_default: BTreeMap<String, Quantity>,
+    adds_nodes: bool,
+    unreadable: &Unreadable,
+) {
     let by_default = Amounts::of(&by_default);
     let watched =
         Arc::new(Watched { known: Mutex::new(Known { adds_nodes, ..Known::default() }), changed: Notify::new() });
@@ -48,18 +52,20 @@ pub(super) async fn run(client: Client, by_default: BTreeMap<String, Quantity>, 
     let pods = watcher::Config::default().fields(placed);
     tokio::join!(
         watched.follow(
-            Api::<DevServerFlavor>::all(client.clone()),
-            watcher::Config::default(),
+            watch::watch::<DevServerFlavor>(&client, watcher::Config::default(), unreadable),
             |known| &mut known.flavors,
             Some
         ),
         watched.follow(
-            Api::<Node>::all(client.clone()),
-            watcher::Config::default(),
+            watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff(),
             |known| &mut known.nodes,
             |node| Some(room::Node::of(&node))
         ),
-        watched.follow(Api::<Pod>::all(client.clone()), pods, |known| &mut known.pods, |pod| room::Load::of(&pod)),
+        watched.follow(
+            watcher(Api::<Pod>::all(client.clone()), pods).default_backoff(),
+            |known| &mut known.pods,
+            |pod| room::Load::of(&pod)
+        ),
         watched.clone().follow_node_pools(client.clone()),
         watched.publish(client, by_default),
     );
@@ -75,17 +81,14 @@ impl Watched {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Watches `api`, keeping of each object what `keep` makes of it.
-    async fn follow<K, V>(
+    /// Follows a watch, keeping of each object what `keep` makes of it.
+    async fn follow<K: Resource, V>(
         &self,
-        api: Api<K>,
-        config: watcher::Config,
+        events: impl Stream<Item = watcher::Result<Event<K>>>,
         mirror: impl Fn(&mut Known) -> &mut Mirror<V>,
         keep: impl Fn(K) -> Option<V>,
-    ) where
-        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-    {
-        let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+    ) {
+        let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
             let is_change = match event {
                 Ok(event) => mirror(&mut self.known()).take(event, &keep),

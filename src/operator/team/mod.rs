@@ -13,18 +13,16 @@ mod status;
 mod template;
 
 use std::collections::HashMap;
-use std::fmt::Debug;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
@@ -36,29 +34,32 @@ use super::error_chain;
 use super::flavor::mirror::Mirror;
 use super::watch::ours;
 use crate::api::{DevServerTeam, DevServerUser, names};
+use crate::watch::{self, Unreadable};
 
 /// Gives the teams' volumes to their members for ever.
-pub(super) async fn run(client: Client) {
+pub(super) async fn run(client: Client, unreadable: &Unreadable) {
     let watched = Watched::default();
     let all = watcher::Config::default;
     let of_teams = ours().labels(&format!("{}={},{}", names::MANAGED_BY_LABEL, names::MANAGED_BY, names::TEAM_LABEL));
     let with_namespace = |user: DevServerUser| user.status.as_ref()?.namespace.is_some().then(|| user.name_any());
     tokio::join!(
-        watched.follow(Api::<DevServerTeam>::all(client.clone()), all(), |known| &mut known.teams, Some),
-        watched.follow(Api::<DevServerUser>::all(client.clone()), all(), |known| &mut known.users, with_namespace),
+        watched.follow(watch::watch::<DevServerTeam>(&client, all(), unreadable), |known| &mut known.teams, Some),
         watched.follow(
-            Api::all(client.clone()),
-            all(),
+            watch::watch::<DevServerUser>(&client, all(), unreadable),
+            |known| &mut known.users,
+            with_namespace
+        ),
+        watched.follow(
+            watcher(Api::all(client.clone()), all()).default_backoff(),
             |known| &mut known.volumes,
             |volume: PersistentVolume| { Some(Kept::of(volume)) }
         ),
         watched.follow(
-            Api::all(client.clone()),
-            of_teams,
+            watcher(Api::all(client.clone()), of_teams).default_backoff(),
             |known| &mut known.claims,
             |claim: PersistentVolumeClaim| { Some(Claim::of(&claim)) }
         ),
-        watched.tend(client),
+        watched.tend(client, unreadable),
     );
 }
 
@@ -73,17 +74,14 @@ impl Watched {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Watches `api`, keeping of each object what `keep` makes of it.
-    async fn follow<K, V>(
+    /// Follows a watch, keeping of each object what `keep` makes of it.
+    async fn follow<K: Resource, V>(
         &self,
-        api: Api<K>,
-        config: watcher::Config,
+        events: impl Stream<Item = watcher::Result<Event<K>>>,
         mirror: impl Fn(&mut Known) -> &mut Mirror<V>,
         keep: impl Fn(K) -> Option<V>,
-    ) where
-        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-    {
-        let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+    ) {
+        let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
@@ -97,7 +95,7 @@ impl Watched {
     }
 
     /// Takes the steps that are due, and tells in the teams' status what came of them.
-    async fn tend(&self, client: Client) {
+    async fn tend(&self, client: Client, unreadable: &Unreadable) {
         // What could not be done, by the volume's name, and when it is tried again.
         let mut refused: HashMap<String, String> = HashMap::new();
         let mut failures = 0;
@@ -109,6 +107,11 @@ impl Watched {
                 false => drop(timeout_at(again, self.changed.notified()).await),
             }
             sleep(PAUSE).await;
+            // What cannot be read is left out like what is gone, and nobody's volume goes for that.
+            if unreadable.any::<DevServerTeam>() || unreadable.any::<DevServerUser>() {
+                again = Instant::now() + FIRST_PAUSE;
+                continue;
+            }
             let Some(outlook) = self.known().outlook() else { continue };
             let is_due = Instant::now() >= again;
             let (steps, put_off): (Vec<_>, Vec<_>) =

@@ -4,13 +4,14 @@ mod key;
 mod table;
 
 use clap::Subcommand;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use crate::api::{DevServerTeam, DevServerUser, DevServerUserSpec, names};
 use crate::devctl::output::{self, Format, OutputArgs, Table};
 use crate::devctl::{Caller, Error, plain};
+use crate::watch;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -80,15 +81,15 @@ fn api(caller: &Caller) -> Api<DevServerUser> {
 
 /// The users, by name.
 pub(super) async fn fetch(caller: &Caller) -> Result<Vec<DevServerUser>, Error> {
-    let mut users = api(caller).list(&ListParams::default()).await.map_err(Error::of_api)?.items;
+    let mut users = caller.readable::<DevServerUser>(Api::all(caller.client.clone())).await?;
     users.sort_by_key(ResourceExt::name_any);
     Ok(users)
 }
 
 /// The teams; none where nobody lets her see them.
 async fn teams(caller: &Caller) -> Result<Vec<DevServerTeam>, Error> {
-    match Api::<DevServerTeam>::all(caller.client.clone()).list(&ListParams::default()).await {
-        Ok(teams) => Ok(teams.items),
+    match watch::list::<DevServerTeam>(Api::all(caller.client.clone())).await {
+        Ok((teams, _)) => Ok(teams),
         Err(kube::Error::Api(status)) if [403, 404].contains(&status.code) => Ok(Vec::new()),
         Err(error) => Err(Error::of_api(error)),
     }

@@ -1,0 +1,194 @@
+//! Keeps a leader from writing once it cannot be sure that it leads. A process that was stopped for a while, or a machine that
+//! slept, goes on where it was, with what it knew then, and finds out late that another one leads.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::{Method, Request};
+use kube::Client;
+use kube::client::Body;
+use tower::BoxError;
+
+#[derive(Clone)]
+pub(super) struct Fence(Arc<Mutex<Instant>>);
+
+impl Fence {
+    /// Open for so long, unless [`Self::open_for`] says otherwise.
+    pub(super) fn new(time: Duration) -> Self {
+        Self(Arc::new(Mutex::new(Instant::now() + time)))
+    }
+
+    pub(super) fn open_for(&self, time: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + time;
+    }
+
+    fn is_open(&self) -> bool {
+        Instant::now() < *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `client`, which only reads once the fence is closed.
+    pub(super) fn guard(&self, client: &Client) -> Client {
+        let (fence, inner) = (self.clone(), client.clone());
+        let namespace = client.default_namespace().to_owned();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (fence, inner) = (fence.clone(), inner.clone());
+            async move {
+                if request.method() != Method::GET && !fence.is_open() {
+                    return Err(BoxError::from("this operator may not lead any more"));
+                }
+                inner.send(request).await.map_err(BoxError::from)
+            }
+        });
+        Client::new(service, namespace)
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "embedded")]
+mod tests {
+    use std::sync::mpsc;
+
+    use kube::Api;
+    use kube::api::{Patch, PatchParams, PostParams};
+    use kube::runtime::wait::await_condition;
+    use serde::Deserialize;
+    use serde_json::json;
+    use tokio::sync::oneshot;
+    use tokio::time::timeout;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::api::{self, DevServer, DevServerSpec, DevServerUser, DevServerUserSpec, Phase};
+    use crate::operator::{self, Config};
+    use crate::{minik8s, provisioning};
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// What a client sends, in order.
+    #[derive(Clone, Default)]
+    struct Sent(Arc<Mutex<Vec<(Method, String)>>>);
+
+    impl Sent {
+        fn through(&self, client: &Client) -> Client {
+            let (sent, inner) = (self.clone(), client.clone());
+            let service = tower::service_fn(move |request: Request<Body>| {
+                sent.0.lock().unwrap().push((request.method().clone(), request.uri().path().to_owned()));
+                let inner = inner.clone();
+                async move { inner.send(request).await.map_err(BoxError::from) }
+            });
+            Client::new(service, "default")
+        }
+
+        /// How often the lease was read.
+        fn looks(&self) -> usize {
+            self.0.lock().unwrap().iter().filter(|(method, path)| method == Method::GET && is_lease(path)).count()
+        }
+
+        fn writes(&self) -> Vec<(Method, String)> {
+            let all = self.0.lock().unwrap();
+            all.iter().filter(|(method, path)| method != Method::GET && !is_lease(path)).cloned().collect()
+        }
+    }
+
+    fn is_lease(path: &str) -> bool {
+        path.contains("/leases")
+    }
+
+    async fn operate(client: Client, leads: oneshot::Sender<()>, shutdown: CancellationToken) {
+        #[derive(Deserialize)]
+        struct File {
+            operator: Config,
+            provisioning: provisioning::Config,
+        }
+        let mut file: File = toml::from_str(include_str!("../../config/default.toml")).unwrap();
+        file.operator.lease.retry = Duration::from_millis(100);
+        file.operator.lease.duration = Duration::from_secs(3);
+        let ready = || leads.send(()).unwrap_or_default();
+        operator::run(client, file.operator, file.provisioning, ready, shutdown).await.unwrap();
+    }
+
+    async fn until(servers: &Api<DevServer>, image: Option<&str>) {
+        let image = image.map(str::to_owned);
+        let runs = |server: Option<&DevServer>| {
+            server.is_some_and(|server| {
+                let told = server.status.as_ref().filter(|status| status.phase == Phase::Running);
+                let observed = told.and_then(|status| status.observed_generation);
+                server.spec.image == image && observed == server.metadata.generation
+            })
+        };
+        timeout(PATIENCE, await_condition(servers.clone(), "dev", runs)).await.expect("it runs").unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_leader_that_was_stopped_past_its_lease_writes_nothing_when_it_goes_on() {
+        let data = tempfile::tempdir().unwrap();
+        let config = minik8s::Config::new("127.0.0.1:0".parse().unwrap(), data.path());
+        let cluster = minik8s::Cluster::start(config, api::crds()).await.unwrap();
+        let client = Client::try_from(cluster.client_config()).unwrap();
+
+        // The first one has a thread of its own, which can be held.
+        let (sent, first_shutdown) = (Sent::default(), CancellationToken::new());
+        let (held, is_held) = oneshot::channel::<()>();
+        let (release, released) = mpsc::channel::<()>();
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        let (lead, leads) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .stack_size(16 << 20)
+            .spawn({
+                let (config, sent, shutdown) = (cluster.client_config(), sent.clone(), first_shutdown.clone());
+                move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                    runtime.block_on(async {
+                        let client = sent.through(&Client::try_from(config).unwrap());
+                        tokio::spawn(async move {
+                            is_held.await.unwrap();
+                            go_on.send(()).unwrap();
+                            released.recv().unwrap();
+                        });
+                        Box::pin(operate(client, lead, shutdown)).await;
+                    });
+                }
+            })
+            .unwrap();
+        timeout(PATIENCE, leads).await.unwrap().unwrap();
+        let users: Api<DevServerUser> = Api::all(client.clone());
+        let alice = DevServerUser::new("alice", DevServerUserSpec::default());
+        users.create(&PostParams::default(), &alice).await.unwrap();
+        let servers: Api<DevServer> = Api::namespaced(client.clone(), "dev-alice");
+        let dev = DevServer::new("dev", DevServerSpec::default());
+        let deadline = Instant::now() + PATIENCE;
+        while servers.create(&PostParams::default(), &dev).await.is_err() {
+            assert!(Instant::now() < deadline, "her namespace is made");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        until(&servers, None).await;
+
+        held.send(()).unwrap();
+        tokio::task::spawn_blocking(move || goes_on.recv().unwrap()).await.unwrap();
+        let (lead, leads) = oneshot::channel();
+        let shutdown = CancellationToken::new();
+        let second = tokio::spawn(operate(client.clone(), lead, shutdown.clone()));
+        timeout(PATIENCE, leads).await.unwrap().unwrap();
+        for image in ["one", "two"] {
+            let patch = Patch::Merge(json!({ "spec": { "image": image } }));
+            servers.patch("dev", &PatchParams::default(), &patch).await.unwrap();
+            until(&servers, Some(image)).await;
+        }
+
+        let (looks, writes) = (sent.looks(), sent.writes());
+        release.send(()).unwrap();
+        // It finds out that another one leads, and then stands by.
+        let deadline = Instant::now() + PATIENCE;
+        while sent.looks() < looks + 4 {
+            assert!(Instant::now() < deadline, "it looks who leads");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(sent.writes()[writes.len()..], []);
+
+        shutdown.cancel();
+        second.await.unwrap();
+        first_shutdown.cancel();
+        tokio::task::spawn_blocking(move || thread.join().unwrap()).await.unwrap();
+        cluster.stop().await;
+    }
+}
