@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::install::commands;
+use super::place::commands;
 
 /// The container's user.
 #[derive(Clone, Debug, PartialEq)]

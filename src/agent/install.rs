@@ -3,15 +3,10 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::place::{COMMANDS, PROGRAM};
 use super::scp::SCP;
-
-/// The name of the program in the folder.
-pub const PROGRAM: &str = "bastion-agent";
-
-/// Beside the program: what it can stand in for, for sessions' `PATH`.
-const COMMANDS: &str = "bin";
 
 /// Copies this program into `folder`, with the commands that it is besides.
 pub fn install(folder: &Path) -> io::Result<()> {
@@ -27,14 +22,4 @@ pub fn install(folder: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
-}
-
-/// Where this program was installed.
-pub(super) fn folder() -> Option<PathBuf> {
-    Some(std::env::current_exe().ok()?.parent()?.to_owned())
-}
-
-/// Where the commands are that stand in for those that the image lacks.
-pub(super) fn commands() -> Option<PathBuf> {
-    Some(folder()?.join(COMMANDS))
 }

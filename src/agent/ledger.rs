@@ -9,7 +9,7 @@ use futures::future::join_all;
 use rustix::process::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
-use super::program::{Pipes, end_groups, hang_up_holders};
+use super::hang_up::{self, Pipes};
 
 /// A program that runs, until this is dropped.
 pub(super) struct Entry {
@@ -55,8 +55,8 @@ pub(super) async fn keep(told: impl AsyncRead + Unpin) {
         }
     }
     let hang_up = async |group: Pid, pipes: Option<&Pipes>| match pipes {
-        Some(pipes) => hang_up_holders(group, pipes, || {}).await,
-        None => end_groups(&[group], || {}).await,
+        Some(pipes) => hang_up::holders(group, pipes, || {}).await,
+        None => hang_up::groups(&[group], || {}).await,
     };
     join_all(running.values().map(|(group, pipes)| hang_up(*group, pipes.as_ref()))).await;
 }

@@ -7,11 +7,13 @@ mod connect;
 mod forward;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
+mod hang_up;
 mod init;
 mod install;
 mod ledger;
 mod memory;
 mod piece;
+mod place;
 mod program;
 pub mod request;
 mod scp;
@@ -23,7 +25,8 @@ pub mod usage;
 
 pub use connect::connect;
 pub use init::init;
-pub use install::{PROGRAM, install};
+pub use install::install;
+pub use place::PROGRAM;
 pub use scp::{SCP, scp};
 pub use server::serve;
 pub use sftp::serve as sftp;

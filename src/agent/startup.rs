@@ -13,6 +13,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::account::{self, Account};
+use super::place;
 
 /// The variable that brings the script to `bastion-agent install`, in base64: Kubernetes replaces `$(NAME)` in values.
 pub const SCRIPT_VARIABLE: &str = "BASTION_STARTUP_SCRIPT";
@@ -58,7 +59,7 @@ pub(super) struct Startup {
 impl Startup {
     /// Starts the script, if there is one.
     pub(super) fn begin() -> Option<Self> {
-        let folder = super::install::folder()?;
+        let folder = place::folder()?;
         if !folder.join(SCRIPT).exists() {
             return None;
         }
@@ -104,7 +105,7 @@ impl Startup {
 /// Waits until the script has ended, as the pod's startup probe; whether the pod may count as ready. A failure is told
 /// on stdout, once, and only the next look finds the pod ready.
 pub fn started() -> io::Result<bool> {
-    let Some(folder) = super::install::folder() else { return Ok(true) };
+    let Some(folder) = place::folder() else { return Ok(true) };
     let how = loop {
         match fs::read_to_string(folder.join(ENDED)) {
             Ok(how) => break how,

@@ -1,13 +1,11 @@
 //! A session's program: started as sshd would, copied to and from its stream, hung up with it.
 
-mod hang_up;
 mod input;
 mod modes;
 mod output;
 mod shell;
 mod start;
 
-pub(super) use hang_up::{Pipes, groups as end_groups, holders as hang_up_holders};
 pub(super) use shell::Shells;
 
 use std::os::unix::process::ExitStatusExt;
@@ -19,6 +17,7 @@ use tokio::process::Child;
 use super::account::Account;
 use super::activity;
 use super::forward::{Display, Leading, SshAgentSocket};
+use super::hang_up;
 use super::ledger;
 use super::memory;
 use super::request::{Exit, News, ProgramRequest, X11};

@@ -15,9 +15,9 @@ use tokio::io::AsyncWrite;
 use tokio::process::{Child, ChildStderr, ChildStdout};
 
 use super::super::account::{self, Account};
+use super::super::hang_up::Pipes;
 use super::super::request::{Program, ProgramRequest, Terminal};
 use super::super::scp;
-use super::hang_up::Pipes;
 use super::modes;
 
 pub(super) struct Started {

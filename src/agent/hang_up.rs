@@ -16,20 +16,20 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const ROUNDS: [&[Signal]; 3] = [&[Signal::HUP, Signal::CONT], &[Signal::TERM], &[Signal::KILL]];
 
 /// The pipes that a session without a terminal gave its program, as `/proc/PID/fd` has them.
-pub(in crate::agent) struct Pipes(Vec<String>);
+pub(super) struct Pipes(Vec<String>);
 
 impl Pipes {
-    pub(in crate::agent) fn of(ends: [&dyn AsFd; 3]) -> Self {
+    pub(super) fn of(ends: [&dyn AsFd; 3]) -> Self {
         let name = |end: &dyn AsFd| fstat(end.as_fd()).map(|stat| format!("pipe:[{}]", stat.st_ino)).ok();
         Self(ends.into_iter().filter_map(name).collect())
     }
 
     /// Those that [`Pipes::names`] told of.
-    pub(in crate::agent) fn named(names: Vec<String>) -> Self {
+    pub(super) fn named(names: Vec<String>) -> Self {
         Self(names)
     }
 
-    pub(in crate::agent) fn names(&self) -> &[String] {
+    pub(super) fn names(&self) -> &[String] {
         &self.0
     }
 
@@ -48,7 +48,7 @@ pub(super) async fn terminal(mut child: Child, group: Pid, terminal: impl AsFd) 
 }
 
 /// Ends all who are in these groups. `bury` buries the dead among them, which else stay in them.
-pub(in crate::agent) async fn groups(groups: &[Pid], mut bury: impl FnMut()) {
+pub(super) async fn groups(groups: &[Pid], mut bury: impl FnMut()) {
     for signals in ROUNDS {
         for (&group, &signal) in groups.iter().flat_map(|group| signals.iter().map(move |signal| (group, signal))) {
             let _ = kill_process_group(group, signal);
@@ -66,7 +66,7 @@ pub(in crate::agent) async fn groups(groups: &[Pid], mut bury: impl FnMut()) {
 
 /// Ends who is in this group for the session's sake. Who let go of its pipes, as an editor's server does, goes on, and
 /// who ignores hang-ups, as nohup(1) arranges: sshd ends neither. `bury` buries the dead of the group, which else stay in it.
-pub(in crate::agent) async fn holders(group: Pid, pipes: &Pipes, mut bury: impl FnMut()) {
+pub(super) async fn holders(group: Pid, pipes: &Pipes, mut bury: impl FnMut()) {
     for signals in ROUNDS {
         for (process, &signal) in
             held(group, pipes).into_iter().flat_map(|process| signals.iter().map(move |signal| (process, signal)))
