@@ -16,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, Span};
 
+use super::client::{Client, Slots};
 use super::context::Context;
 use super::forward::{self, Asked, Forwarder, Listeners};
 use super::jump::{Destination, Jump};
 use super::login::{Login, Proven};
 use super::request::{SFTP, accepts_variable};
-use super::serve::{Client, Slots};
 use super::session::Session;
 use super::standing::Standing;
 use super::throttle::Throttle;

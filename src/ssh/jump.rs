@@ -15,6 +15,7 @@ use tokio_util::io::StreamReader;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info, info_span, warn};
 
+use super::client::{Client, Outer};
 use super::forward::{Forwarder, receive};
 use super::host_key::HostKeys;
 use super::inbox::Inbox;
@@ -64,7 +65,7 @@ pub(super) struct Jump {
     pub(super) forwarder: Forwarder,
     pub(super) target: Target,
     /// Of the connection that it is within.
-    pub(super) client: serve::Client,
+    pub(super) client: Client,
 }
 
 impl Jump {
@@ -105,8 +106,8 @@ impl Jump {
         let (stream, _receiving) = ChannelStream::new(channel, forwarder.inbox());
         let cut = stream.events.closed.clone();
         let half_closed = cut.child_token();
-        let outer = serve::Outer { user, target, depth: depth + 1, standing: forwarder.standing.clone() };
-        let client = serve::Client { outer: Some(outer), ..client };
+        let outer = Outer { user, target, depth: depth + 1, standing: forwarder.standing.clone() };
+        let client = Client { outer: Some(outer), ..client };
         info!(devserver, "jumped to a DevServer");
         let connection = serve::connection(context, host_keys, stream, client, None, half_closed);
         connection.instrument(info_span!("jump", devserver)).await;

@@ -7,9 +7,9 @@ use russh::server::Auth;
 use tokio::time::Instant;
 use tracing::{Span, debug, info};
 
+use super::client::Client;
 use super::context::Context;
 use super::penalties::Offence;
-use super::serve::Client;
 use crate::identity::{Credential, Identity, OwnedCredential, Refusal};
 use crate::telemetry::{LoginResult, metrics};
 use crate::workspace::Target;

@@ -2,6 +2,7 @@
 
 mod algorithms;
 mod authority;
+mod client;
 mod config;
 mod connection;
 mod context;

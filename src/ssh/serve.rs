@@ -1,6 +1,5 @@
 //! Serves one SSH connection over any byte stream, from its first byte to its last.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use super::client::{Client, Slots};
 use super::connection::Connection;
 use super::context::Context;
 use super::host_key::HostKeys;
@@ -19,7 +19,6 @@ use super::standing::Standing;
 use super::throttle::Throttle;
 use super::transport::{Peer, Transport};
 use super::{Config, algorithms, greeting};
-use crate::workspace::Target;
 
 const MIB: u64 = 1024 * 1024;
 /// Between the last session's end, the farewell and the cut of a draining connection: for the last packets.
@@ -27,33 +26,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What of a refused client's algorithms is logged, in characters.
 const MAX_NAMES: usize = 500;
-
-/// Whose connection another one is within, and where that one leads.
-#[derive(Clone)]
-pub(super) struct Outer {
-    pub(super) user: String,
-    pub(super) target: Target,
-    /// How many connections there are around it.
-    pub(super) depth: usize,
-    pub(super) standing: Standing,
-}
-
-/// Whose connection it is.
-#[derive(Clone)]
-pub(super) struct Client {
-    pub(super) address: SocketAddr,
-    /// Where it reached us.
-    pub(super) server: SocketAddr,
-    /// The connection that this one is within.
-    pub(super) outer: Option<Outer>,
-}
-
-/// What one connection may yet have open.
-#[derive(Clone)]
-pub(super) struct Slots {
-    pub(super) sessions: Arc<Semaphore>,
-    pub(super) forwards: Arc<Semaphore>,
-}
 
 /// How a server with these host keys speaks.
 fn protocol(config: &Config, host_keys: HostKeys, ciphers: Vec<cipher::Name>) -> russh::server::Config {

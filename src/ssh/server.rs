@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use super::authority::Authority;
+use super::client::Client;
 use super::context::{Context, Drain};
 use super::host_key::HostKeys;
 use super::limits::{Startup, Startups};
@@ -134,7 +135,7 @@ impl Server {
         metrics().connections.inc();
         metrics().open_connections.inc();
         let server = stream.local_addr().unwrap_or(self.context.config.listen);
-        let client = serve::Client { address, server, outer: None };
+        let client = Client { address, server, outer: None };
         serve::connection(self.context.clone(), self.host_keys.clone(), stream, client, Some(startup), cut).await;
         metrics().open_connections.dec();
     }
