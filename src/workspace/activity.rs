@@ -14,7 +14,7 @@ use tracing::debug;
 
 use super::memory::size;
 use super::notices::Plan;
-use super::{Cache, Config, Error, Workspace, forward};
+use super::{Cache, Config, Error, Workspace, agent};
 use crate::agent::request;
 use crate::agent::usage::Gpu;
 use crate::api::{Activity, DevServer, GpuUse, SuspensionReason, names};
@@ -61,7 +61,7 @@ impl Reports {
             let waited = if first { every.min(FIRST) } else { every };
             first = false;
             let pace = Pace { every: wait(waited, &mut plan).await, ..self.pace };
-            let activity = match forward::activity(&carrier).await {
+            let activity = match agent::activity(&carrier).await {
                 Ok(activity) => activity,
                 // An agent older than this server counts nothing, or the carrier is at its end.
                 Err(error) => return debug!(%error, pod = workspace.pod, "the agent tells no activity"),
@@ -78,7 +78,7 @@ impl Reports {
 
     /// Asks once, and tells it.
     pub(super) async fn report_once(&self, carrier: &Carrier, workspace: &Workspace) -> Result<(), Error> {
-        let activity = forward::activity(carrier).await?;
+        let activity = agent::activity(carrier).await?;
         self.write(workspace, &as_times(&activity, Timestamp::now())).await;
         Ok(())
     }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::{debug, info};
 
+use super::agent::Agent;
 use super::exec::{self, ExecRequest, Frame};
 use super::listeners::Listeners;
 use super::notices::Plans;
@@ -31,15 +32,6 @@ pub(super) struct Carriers {
     reports: activity::Reports,
     plans: Plans,
     of_pods: Arc<DashMap<Workspace, Arc<OnceCell<Agent>>>>,
-}
-
-/// A pod's agent.
-#[derive(Clone)]
-pub(super) struct Agent {
-    pub(super) carrier: Carrier,
-    /// Since when there is no link to it, or it does not answer.
-    pub(super) broken_since: watch::Receiver<Option<Instant>>,
-    pub(super) listeners: Listeners,
 }
 
 /// An agent whose carrier stays for as long as this does, and then for as long as there are streams.

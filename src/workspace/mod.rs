@@ -2,13 +2,13 @@
 
 mod about;
 mod activity;
+mod agent;
 mod cache;
 mod carriers;
 mod ensure;
 mod exec;
 #[cfg(test)]
 mod fake;
-mod forward;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod listeners;

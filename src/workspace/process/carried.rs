@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::super::carriers::Agent;
+use super::super::agent::Agent;
 use super::super::memory::Words;
 use super::super::{Connections, Error, X11};
 use super::{CHUNKS, Command, Output, Process, Program, TerminalSize};

@@ -1,11 +1,22 @@
-//! What the pod's agent is asked besides programs: connections that it makes and accepts, and how the pod is used.
+//! A pod's agent, and what it is asked besides programs: connections that it makes and accepts, and how the pod is used.
+
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Error;
-use super::carriers::Agent;
-use super::listeners::Listener;
+use super::listeners::{Listener, Listeners};
 use crate::agent::request::{Activity, Address, Listen, News, Request};
 use crate::agent::usage::History;
 use crate::carrier::{Carrier, Message, Receiver, Stream, json, parse};
+
+/// A pod's agent.
+#[derive(Clone)]
+pub(super) struct Agent {
+    pub(super) carrier: Carrier,
+    /// Since when there is no link to it, or it does not answer.
+    pub(super) broken_since: watch::Receiver<Option<Instant>>,
+    pub(super) listeners: Listeners,
+}
 
 impl Agent {
     /// Connects to `address` from within the pod. The stream's data is the connection's; ending it closes that.
