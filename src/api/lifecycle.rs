@@ -21,14 +21,25 @@ pub struct Lifecycle {
     /// It runs at least until then, whatever `timeToLive` says, but no longer than the most that is allowed.
     /// `devctl extend` sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = READABLE_TIME))]
     pub extended_until: Option<Time>,
     /// What happens when nobody uses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<Idle>,
     /// It is not suspended for being idle before then. `devctl snooze` sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = READABLE_TIME))]
     pub snoozed_until: Option<Time>,
 }
+
+/// What can be read as a point in time: the format `date-time` also has the last days of year 9999, and offsets such as
+/// `+99:99`. A DevServer that cannot be read is one that no operator suspends. A rule in CEL would see what Go makes of the
+/// string, and Go reads more than is read here.
+const READABLE_TIME: &str = concat!(
+    r"^([0-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])-[0-9]{2}-[0-9]{2}",
+    r"[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?",
+    r"([Zz]|[-+]([01][0-9]|2[0-3]):[0-5][0-9])$",
+);
 
 /// What happens to a DevServer that nobody uses.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -102,6 +113,27 @@ impl TimeSpan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kube::CustomResourceExt;
+
+    #[test]
+    fn the_schema_lets_in_only_points_in_time_that_can_be_read() {
+        let definition = serde_json::to_value(crate::api::DevServer::crd()).unwrap();
+        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        let schema = &schema["properties"]["lifecycle"]["properties"];
+        for field in ["extendedUntil", "snoozedUntil"] {
+            assert_eq!(schema[field]["pattern"], READABLE_TIME, "{field}");
+            // The ends of what the pattern has.
+            for time in [
+                "0000-01-01T00:00:00+23:59",
+                "9998-12-31T23:59:59.999999999-23:59",
+                "2026-11-29t12:00:00z",
+                "2026-11-29T12:00:00.5Z",
+            ] {
+                let lifecycle = serde_json::json!({ field: time });
+                assert!(serde_json::from_value::<Lifecycle>(lifecycle).is_ok(), "{time}");
+            }
+        }
+    }
 
     #[test]
     fn time_spans_are_read_as_they_are_written() {
