@@ -8,7 +8,6 @@ use futures::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
-use kube::core::DeserializeGuard;
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -17,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use crate::api::{DevServer, names};
-use crate::watch;
+use crate::watch::{self, Guard};
 
 /// Whoever asks.
 pub struct Caller {
@@ -154,7 +153,7 @@ impl Caller {
     }
 
     /// The objects of `api`, without those that cannot be read: of these she is told.
-    pub(super) async fn readable<K>(&self, api: Api<DeserializeGuard<K>>) -> Result<Vec<K>, Error>
+    pub(super) async fn readable<K>(&self, api: Api<Guard<K>>) -> Result<Vec<K>, Error>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {

@@ -7,8 +7,8 @@ use futures::channel::mpsc;
 use futures::{Stream, StreamExt};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, Store};
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::runtime::watcher::{self, Event};
+use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 use tracing::warn;
@@ -41,16 +41,16 @@ impl<K> Change<K> {
 /// Tells the controller to look at everything again.
 pub(super) type Relisted = mpsc::UnboundedSender<()>;
 
-/// Watches `api` into a store.
+/// Watches objects of a kind into a store, but for those that cannot be read.
 pub(super) fn reflect<K>(
-    api: Api<K>,
+    client: &Client,
     config: watcher::Config,
     relisted: Relisted,
-) -> (Store<K>, impl Stream<Item = watcher::Result<Change<K>>> + Send)
+) -> (Store<K>, impl Stream<Item = watcher::Result<Change<K>>> + Send + use<K>)
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Clone + Default + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    keep(watcher(api, config.any_semantic()).default_backoff(), relisted)
+    keep(watch::watch(client, config.any_semantic(), &Unreadable::default()), relisted)
 }
 
 /// Watches all objects of a kind of ours into a store, but for those that cannot be read.
@@ -62,7 +62,26 @@ pub(super) fn reflect_ours<K>(
 where
     K: Resource<DynamicType = ()> + Clone + Default + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    keep(watch::watch(client, watcher::Config::default().any_semantic(), unreadable), relisted)
+    reflect_listed(client, unreadable, relisted, |_| {})
+}
+
+/// As [`reflect_ours`]; `listed` sees what lists bring, of which there are no changes.
+pub(super) fn reflect_listed<K, F>(
+    client: &Client,
+    unreadable: &Unreadable,
+    relisted: Relisted,
+    listed: F,
+) -> (Store<K>, impl Stream<Item = watcher::Result<Change<K>>> + Send + use<K, F>)
+where
+    K: Resource<DynamicType = ()> + Clone + Default + DeserializeOwned + Debug + Send + Sync + 'static,
+    F: Fn(&K) + Send + 'static,
+{
+    let events = watch::watch(client, watcher::Config::default().any_semantic(), unreadable).inspect(move |event| {
+        if let Ok(Event::InitApply(object)) = event {
+            listed(object);
+        }
+    });
+    keep(events, relisted)
 }
 
 /// What a list brings is in the store only when it is whole, so a list yields no changes; it is told to `relisted` when

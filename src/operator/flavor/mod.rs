@@ -62,7 +62,7 @@ pub(super) async fn run(
             |node| Some(room::Node::of(&node))
         ),
         watched.follow(
-            watcher(Api::<Pod>::all(client.clone()), pods).default_backoff(),
+            watch::watch::<Pod>(&client, pods, &Unreadable::default()),
             |known| &mut known.pods,
             |pod| room::Load::of(&pod)
         ),

@@ -1,5 +1,7 @@
-//! Watches of our own kinds that one bad object cannot end. An object that is none of its kind, as one written before the
+//! Watches that one bad object cannot end. An object that is none of its kind, as one written before the
 //! schema refused it, is left out as if it were not there; that it is, and why, is remembered and told.
+
+mod guard;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -9,7 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::ListParams;
-use kube::core::{DeserializeGuard, ObjectMeta};
+use kube::core::ObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource};
@@ -17,11 +19,14 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{info, warn};
 
+pub use self::guard::{Guard, Invalid};
+
 /// What a process knows of objects that cannot be read as what they claim to be.
 #[derive(Clone, Default)]
 pub struct Unreadable {
     objects: Arc<RwLock<BTreeMap<Key, String>>>,
     found: Option<UnboundedSender<Found>>,
+    is_silent: bool,
 }
 
 /// An object that cannot be read.
@@ -52,7 +57,13 @@ impl Unreadable {
     /// The receiver hears of each object once, and again when something else is wrong with it.
     pub fn telling() -> (Self, UnboundedReceiver<Found>) {
         let (found, told) = unbounded_channel();
-        (Self { objects: Arc::default(), found: Some(found) }, told)
+        (Self { objects: Arc::default(), found: Some(found), is_silent: false }, told)
+    }
+
+    /// For watches of which what they see is told already by others. Only what one watch alone notes agrees at all times with
+    /// what has been seen of it: of two watches of a kind, one is always behind.
+    pub fn silent() -> Self {
+        Self { is_silent: true, ..Self::default() }
     }
 
     /// Why the `K` of that name cannot be read, if there is one that cannot. What belongs to the cluster has no namespace.
@@ -66,10 +77,18 @@ impl Unreadable {
         self.objects.read().unwrap_or_else(PoisonError::into_inner).keys().any(|key| key.kind == kind)
     }
 
+    /// The names of those `K` in `namespace` that cannot be read.
+    pub fn names_in<K: Resource<DynamicType = ()>>(&self, namespace: &str) -> Vec<String> {
+        let kind = K::kind(&());
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        let here = objects.keys().filter(|key| key.kind == kind && key.namespace == namespace);
+        here.map(|key| key.name.clone()).collect()
+    }
+
     fn put<K: Resource<DynamicType = ()>>(&self, metadata: &ObjectMeta, why: &str) {
         let key = Key::in_metadata::<K>(metadata);
         let before = self.objects.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), why.to_owned());
-        if before.as_deref() == Some(why) {
+        if self.is_silent || before.as_deref() == Some(why) {
             return;
         }
         let Key { kind, namespace, name } = key;
@@ -89,7 +108,8 @@ impl Unreadable {
     }
 
     fn forget(&self, key: &Key) {
-        if self.objects.write().unwrap_or_else(PoisonError::into_inner).remove(key).is_some() {
+        let was_there = self.objects.write().unwrap_or_else(PoisonError::into_inner).remove(key).is_some();
+        if was_there && !self.is_silent {
             let Key { kind, namespace, name } = key;
             info!(kind, namespace, name, "an object that could not be read is put right, or gone");
         }
@@ -103,7 +123,7 @@ impl Unreadable {
     }
 }
 
-/// Watches all objects of a kind of ours. One that cannot be read is as one that is deleted, and is in `unreadable` before
+/// Watches all objects of a kind. One that cannot be read is as one that is deleted, and is in `unreadable` before
 /// its event is out.
 pub fn watch<K>(
     client: &Client,
@@ -114,18 +134,18 @@ where
     K: Resource<DynamicType = ()> + Clone + Default + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let mut sieve = Sieve { unreadable: unreadable.clone(), listed: BTreeSet::new() };
-    watcher(Api::<DeserializeGuard<K>>::all(client.clone()), config)
+    watcher(Api::<Guard<K>>::all(client.clone()), config)
         .default_backoff()
         .filter_map(move |event| ready(event.map(|event| sieve.take(event)).transpose()))
 }
 
 /// The objects of `api` that can be read, and of the others the names with what is wrong.
-pub async fn list<K>(api: Api<DeserializeGuard<K>>) -> kube::Result<(Vec<K>, Vec<(String, String)>)>
+pub async fn list<K>(api: Api<Guard<K>>) -> kube::Result<(Vec<K>, Vec<(String, String)>)>
 where
     K: Resource + Clone + Debug + DeserializeOwned,
 {
     let (mut readable, mut others) = (Vec::new(), Vec::new());
-    for DeserializeGuard(object) in api.list(&ListParams::default()).await? {
+    for Guard(object) in api.list(&ListParams::default()).await? {
         match object {
             Ok(object) => readable.push(object),
             Err(invalid) => others.push((invalid.metadata.name.unwrap_or_default(), invalid.error)),
@@ -141,14 +161,14 @@ struct Sieve {
 }
 
 impl Sieve {
-    fn take<K: Resource<DynamicType = ()> + Default>(&mut self, event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
+    fn take<K: Resource<DynamicType = ()> + Default>(&mut self, event: Event<Guard<K>>) -> Option<Event<K>> {
         Some(match event {
             Event::Init => {
                 self.listed.clear();
                 Event::Init
             }
-            Event::InitApply(DeserializeGuard(Ok(object))) => Event::InitApply(object),
-            Event::InitApply(DeserializeGuard(Err(invalid))) => {
+            Event::InitApply(Guard(Ok(object))) => Event::InitApply(object),
+            Event::InitApply(Guard(Err(invalid))) => {
                 self.listed.insert(Key::in_metadata::<K>(&invalid.metadata));
                 self.unreadable.put::<K>(&invalid.metadata, &invalid.error);
                 return None;
@@ -157,15 +177,15 @@ impl Sieve {
                 self.unreadable.forget_others(&K::kind(&()), &self.listed);
                 Event::InitDone
             }
-            Event::Apply(DeserializeGuard(Ok(object))) => {
+            Event::Apply(Guard(Ok(object))) => {
                 self.unreadable.forget(&Key::in_metadata::<K>(object.meta()));
                 Event::Apply(object)
             }
-            Event::Apply(DeserializeGuard(Err(invalid))) => {
+            Event::Apply(Guard(Err(invalid))) => {
                 self.unreadable.put::<K>(&invalid.metadata, &invalid.error);
                 Event::Delete(named(invalid.metadata))
             }
-            Event::Delete(DeserializeGuard(object)) => {
+            Event::Delete(Guard(object)) => {
                 let object = object.unwrap_or_else(|invalid| named(invalid.metadata));
                 self.unreadable.forget(&Key::in_metadata::<K>(object.meta()));
                 Event::Delete(object)
@@ -188,7 +208,7 @@ mod tests {
     use kube::ResourceExt;
     use serde_json::json;
 
-    fn user(name: &str, disabled: serde_json::Value) -> DeserializeGuard<DevServerUser> {
+    fn user(name: &str, disabled: serde_json::Value) -> Guard<DevServerUser> {
         serde_json::from_value(json!({
             "apiVersion": "devserver.io/v1", "kind": "DevServerUser",
             "metadata": { "name": name, "uid": "u", "generation": 3, "creationTimestamp": "2026-01-02T03:04:05Z" },
@@ -199,7 +219,7 @@ mod tests {
     }
 
     /// What is left of the event: what it does, and to whom.
-    fn seen(sieve: &mut Sieve, event: Event<DeserializeGuard<DevServerUser>>) -> Option<String> {
+    fn seen(sieve: &mut Sieve, event: Event<Guard<DevServerUser>>) -> Option<String> {
         Some(match sieve.take(event)? {
             Event::Init => "list".to_owned(),
             Event::InitApply(user) => format!("has {}", user.name_any()),
@@ -221,6 +241,9 @@ mod tests {
         assert_eq!(why("alice"), None);
         assert!(why("bob").unwrap().contains("xpected a boolean"), "{:?}", why("bob"));
         assert_eq!(unreadable.why::<DevServer>("", "bob"), None, "of another kind");
+        assert_eq!(unreadable.names_in::<DevServerUser>(""), ["bob"]);
+        assert!(unreadable.names_in::<DevServerUser>("dev-bob").is_empty());
+        assert!(unreadable.names_in::<DevServer>("").is_empty());
 
         assert_eq!(seen(&mut sieve, Event::Apply(user("alice", json!(7)))).as_deref(), Some("-alice"));
         assert!(why("alice").is_some());
