@@ -149,7 +149,7 @@ async fn controllers(client: Client, config: Config, provisioning: provisioning:
         // Each on the heap: together they are more than a thread's stack likes to be handed about.
         Box::pin(devserver::run(client.clone(), config.clone(), &unreadable)),
         Box::pin(flavor::run(client.clone(), requests, config.adds_nodes, &unreadable)),
-        Box::pin(team::run(client.clone(), &unreadable)),
+        Box::pin(team::run(client.clone())),
         Box::pin(user::run(client.clone(), config.resync, provisioning, &unreadable)),
         unreadable::tell(client, found),
     );

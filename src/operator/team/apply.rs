@@ -16,6 +16,8 @@ pub(super) enum Error {
     Volume(#[source] Box<kube::Error>),
     #[error("failed to make the claim")]
     Claim(#[source] Box<kube::Error>),
+    #[error("there is another PersistentVolume {0}")]
+    VolumeNameTaken(String),
     #[error("there is another claim {name} in namespace {namespace}")]
     NameTaken { namespace: String, name: String },
     #[error("failed to delete the volume")]
@@ -31,7 +33,7 @@ impl Error {
                 // The log has more.
                 _ => "the cluster did not answer".to_owned(),
             },
-            Self::NameTaken { .. } => format!("{self}: it has to go"),
+            Self::VolumeNameTaken(_) | Self::NameTaken { .. } => format!("{self}: it has to go"),
         }
     }
 }
@@ -58,8 +60,16 @@ async fn make(client: &Client, volume: &PersistentVolume) -> Result<(), Error> {
                 None => Ok(()),
             }
         }
-        // Made a moment ago; the watch will bring it.
-        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => {
+            let name = volume.name_any();
+            let only = ListParams::default().fields(&format!("metadata.name={name}"));
+            let there = volumes.list(&only).await.map_err(|error| Error::Volume(Box::new(error)))?;
+            // Ours, made a moment ago, and the watch will bring it; or one of somebody else's.
+            match there.items.iter().all(|volume| MembersVolume::of(volume).is_some()) {
+                true => Ok(()),
+                false => Err(Error::VolumeNameTaken(name)),
+            }
+        }
         Err(error) => Err(Error::Volume(Box::new(error))),
     }
 }

@@ -73,6 +73,11 @@ fn forbid_writing(spec: &mut PersistentVolumeSpec) {
         spec.cephfs.as_mut().map(|source| &mut source.read_only),
         spec.glusterfs.as_mut().map(|source| &mut source.read_only),
         spec.azure_file.as_mut().map(|source| &mut source.read_only),
+        spec.iscsi.as_mut().map(|source| &mut source.read_only),
+        spec.fc.as_mut().map(|source| &mut source.read_only),
+        spec.rbd.as_mut().map(|source| &mut source.read_only),
+        spec.quobyte.as_mut().map(|source| &mut source.read_only),
+        spec.flex_volume.as_mut().map(|source| &mut source.read_only),
     ];
     for field in fields.into_iter().flatten() {
         *field = Some(true);
@@ -88,6 +93,8 @@ pub(super) struct MembersVolume {
     pub(super) hash: String,
     mode: String,
     pub(super) is_going: bool,
+    /// When it goes, its claim does first.
+    pub(super) takes_its_claim: bool,
     /// A claim was bound to it once.
     pub(super) is_claimed: bool,
     /// Its claim is gone, and it can have no other.
@@ -112,6 +119,7 @@ impl MembersVolume {
             hash: volume.annotations().get(PATTERN_HASH).cloned().unwrap_or_default(),
             mode: spec.access_modes.iter().flatten().next().cloned().unwrap_or_default(),
             is_going: volume.metadata.deletion_timestamp.is_some(),
+            takes_its_claim: volume.finalizers().iter().any(|finalizer| finalizer == "foregroundDeletion"),
             is_claimed: spec.claim_ref.as_ref().is_some_and(|claim| claim.uid.is_some()),
             is_released: matches!(phase, Some("Released" | "Failed")),
         })
@@ -216,6 +224,18 @@ mod tests {
         let spec = pattern.volume("vision", "alice").spec.unwrap();
         assert_eq!(spec.nfs.unwrap().read_only, Some(true));
         assert_eq!(spec.access_modes.unwrap(), ["ReadOnlyMany"]);
+        for (source, value) in [
+            ("iscsi", json!({ "targetPortal": "10.0.0.1", "iqn": "iqn.2026-01.org.example", "lun": 0 })),
+            ("fc", json!({ "lun": 0 })),
+            ("rbd", json!({ "monitors": ["10.0.0.1"], "image": "vision" })),
+            ("quobyte", json!({ "registry": "10.0.0.1:7861", "volume": "vision" })),
+            ("flexVolume", json!({ "driver": "example.org/vision" })),
+        ] {
+            let template = serde_json::from_value(json!({ source: value })).unwrap();
+            let volume = Pattern::new(&template, "ReadOnlyMany", true).volume("vision", "alice");
+            let spec = serde_json::to_value(volume.spec).unwrap();
+            assert_eq!(spec[source]["readOnly"], true, "{source}");
+        }
     }
 
     #[test]

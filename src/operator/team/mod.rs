@@ -9,10 +9,11 @@ mod build;
 mod known;
 mod members;
 mod outlook;
+mod refused;
 mod status;
 mod template;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,8 +29,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
 use self::known::{Claim, Kept, Known};
-pub(super) use self::members::{as_it_is, members};
-use super::backoff::doubled;
+pub(super) use self::members::Members;
+use self::outlook::{Standing, Step};
+use self::refused::Refused;
 use super::error_chain;
 use super::flavor::mirror::Mirror;
 use super::watch::ours;
@@ -37,7 +39,9 @@ use crate::api::{DevServerTeam, DevServerUser, names};
 use crate::watch::{self, Unreadable};
 
 /// Gives the teams' volumes to their members for ever.
-pub(super) async fn run(client: Client, unreadable: &Unreadable) {
+pub(super) async fn run(client: Client) {
+    // Its own: what can be read again must be in what is kept here before its volume may go.
+    let unreadable = &Unreadable::silent();
     let watched = Watched::default();
     let all = watcher::Config::default;
     let of_teams = ours().labels(&format!("{}={},{}", names::MANAGED_BY_LABEL, names::MANAGED_BY, names::TEAM_LABEL));
@@ -55,7 +59,7 @@ pub(super) async fn run(client: Client, unreadable: &Unreadable) {
             |volume: PersistentVolume| { Some(Kept::of(volume)) }
         ),
         watched.follow(
-            watcher(Api::all(client.clone()), of_teams).default_backoff(),
+            watch::watch::<PersistentVolumeClaim>(&client, of_teams, &Unreadable::default()),
             |known| &mut known.claims,
             |claim: PersistentVolumeClaim| { Some(Claim::of(&claim)) }
         ),
@@ -96,51 +100,66 @@ impl Watched {
 
     /// Takes the steps that are due, and tells in the teams' status what came of them.
     async fn tend(&self, client: Client, unreadable: &Unreadable) {
-        // What could not be done, by the volume's name, and when it is tried again.
-        let mut refused: HashMap<String, String> = HashMap::new();
-        let mut failures = 0;
-        let mut again = Instant::now();
+        // By the volume's name.
+        let mut refused = Refused::default();
+        // Statuses that could not be written, by the team's name.
+        let mut untold = Refused::default();
         loop {
-            match refused.is_empty() {
-                true => self.changed.notified().await,
+            match refused.next().into_iter().chain(untold.next()).min() {
+                None => self.changed.notified().await,
                 // Over is as good as notified.
-                false => drop(timeout_at(again, self.changed.notified()).await),
+                Some(again) => drop(timeout_at(again, self.changed.notified()).await),
             }
             sleep(PAUSE).await;
+            let Some(mut outlook) = self.known().outlook() else { continue };
             // What cannot be read is left out like what is gone, and nobody's volume goes for that.
-            if unreadable.any::<DevServerTeam>() || unreadable.any::<DevServerUser>() {
-                again = Instant::now() + FIRST_PAUSE;
-                continue;
-            }
-            let Some(outlook) = self.known().outlook() else { continue };
-            let is_due = Instant::now() >= again;
-            let (steps, put_off): (Vec<_>, Vec<_>) =
-                outlook.steps.into_iter().partition(|step| is_due || !refused.contains_key(&step.volume_name()));
-            refused.retain(|name, _| put_off.iter().any(|step| step.volume_name() == *name));
-            let outcomes: Vec<_> = stream::iter(steps)
-                .map(|step| apply::take(&client, step))
-                .buffer_unordered(CONCURRENCY)
-                .filter_map(async |(name, outcome)| Some((name, outcome.err()?)))
-                .collect()
-                .await;
-            if !outcomes.is_empty() {
-                let pause = doubled(FIRST_PAUSE, LAST_PAUSE, failures);
-                failures += 1;
-                again = Instant::now() + pause;
-                for (volume, error) in outcomes {
-                    warn!(volume, error = error_chain(&error), retry_in = ?pause, "failed to share a team's volume");
-                    refused.insert(volume, error.user_message());
-                }
-            } else if put_off.is_empty() {
-                failures = 0;
-            }
-            let now = Time(Timestamp::now());
-            for (team, standing) in &outlook.teams {
-                let Some(status) = status::changed(team, standing, &refused, &now) else { continue };
-                if let Err(error) = apply::write_status(&client, &team.name_any(), &status).await {
-                    warn!(team = team.name_any(), %error, "failed to write the team's status");
-                    self.changed.notify_one();
-                }
+            outlook.keep_volumes(|volume| {
+                unreadable.why::<DevServerTeam>("", &volume.team).is_some()
+                    || unreadable.why::<DevServerUser>("", &volume.user).is_some()
+            });
+            take_steps(&client, outlook.steps, &mut refused).await;
+            tell(&client, &outlook.teams, &refused, &mut untold).await;
+        }
+    }
+}
+
+async fn take_steps(client: &Client, mut steps: Vec<Step>, refused: &mut Refused) {
+    let wanted: HashSet<String> = steps.iter().map(Step::volume_name).collect();
+    refused.retain(|name| wanted.contains(name));
+    let now = Instant::now();
+    steps.retain(|step| refused.is_due(&step.volume_name(), now));
+    let outcomes: Vec<_> =
+        stream::iter(steps).map(|step| apply::take(client, step)).buffer_unordered(CONCURRENCY).collect().await;
+    let now = Instant::now();
+    for (volume, outcome) in outcomes {
+        let Err(error) = outcome else {
+            refused.forget(&volume);
+            continue;
+        };
+        let pause = refused.put(volume.clone(), error.user_message(), now);
+        warn!(volume, error = error_chain(&error), retry_in = ?pause, "failed to share a team's volume");
+    }
+}
+
+/// Writes the statuses that are others than the teams have.
+async fn tell(client: &Client, teams: &[(DevServerTeam, Standing)], refused: &Refused, untold: &mut Refused) {
+    let names: HashSet<String> = teams.iter().map(|(team, _)| team.name_any()).collect();
+    untold.retain(|name| names.contains(name));
+    let now = Time(Timestamp::now());
+    for (team, standing) in teams {
+        let name = team.name_any();
+        let Some(status) = status::changed(team, standing, refused, &now) else {
+            untold.forget(&name);
+            continue;
+        };
+        if !untold.is_due(&name, Instant::now()) {
+            continue;
+        }
+        match apply::write_status(client, &name, &status).await {
+            Ok(()) => untold.forget(&name),
+            Err(error) => {
+                let pause = untold.put(name.clone(), error.to_string(), Instant::now());
+                warn!(team = name, %error, retry_in = ?pause, "failed to write the team's status");
             }
         }
     }
@@ -150,6 +169,7 @@ impl Watched {
 const PAUSE: Duration = Duration::from_millis(50);
 /// Volumes made at once.
 const CONCURRENCY: usize = 16;
-/// Until what was refused is tried again.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LAST_PAUSE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+#[cfg(feature = "embedded")]
+mod tests;

@@ -1,18 +1,17 @@
 //! What to tell of a team's volume. Pure.
 
-use std::collections::HashMap;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use super::outlook::Standing;
+use super::refused::Refused;
 use crate::api::{DevServerTeam, DevServerTeamStatus, conditions, names};
 
 /// The team's status, if it is another than it has. `refused` tells what could not be done, by the volume's name.
 pub(super) fn changed(
     team: &DevServerTeam,
     standing: &Standing,
-    refused: &HashMap<String, String>,
+    refused: &Refused,
     now: &Time,
 ) -> Option<DevServerTeamStatus> {
     let generation = team.metadata.generation;
@@ -30,17 +29,13 @@ pub(super) fn changed(
     (team.status.as_ref() != Some(&status)).then_some(status)
 }
 
-fn verdict(
-    team: &DevServerTeam,
-    standing: &Standing,
-    refused: &HashMap<String, String>,
-) -> (bool, &'static str, String) {
+fn verdict(team: &DevServerTeam, standing: &Standing, refused: &Refused) -> (bool, &'static str, String) {
     let Standing { problem, bound, waiting } = standing;
     if let Some(problem) = problem {
         return (false, problem.reason, problem.message.clone());
     }
     let name = team.name_any();
-    let refusals = waiting.iter().filter_map(|user| Some((user, refused.get(&names::team_volume(&name, user))?)));
+    let refusals = waiting.iter().filter_map(|user| Some((user, refused.why(&names::team_volume(&name, user))?)));
     let told: Vec<String> = refusals.map(|(user, why)| format!("{user} cannot have it: {why}")).collect();
     if !told.is_empty() {
         return (false, "Refused", few(&told, "; "));
@@ -71,6 +66,7 @@ mod tests {
     use crate::api::{DevServerTeamSpec, TeamVolume};
     use crate::operator::team::template::Problem;
     use k8s_openapi::jiff::Timestamp;
+    use tokio::time::Instant;
 
     fn team(has_volume: bool) -> DevServerTeam {
         let volume = has_volume.then(TeamVolume::default);
@@ -78,8 +74,11 @@ mod tests {
     }
 
     fn tells(standing: &Standing, refused: &[(&str, &str)]) -> (String, String) {
-        let refused = refused.iter().map(|(name, why)| ((*name).to_owned(), (*why).to_owned())).collect();
-        let status = changed(&team(true), standing, &refused, &Time(Timestamp::UNIX_EPOCH)).unwrap();
+        let mut all = Refused::default();
+        for (name, why) in refused {
+            all.put((*name).to_owned(), (*why).to_owned(), Instant::now());
+        }
+        let status = changed(&team(true), standing, &all, &Time(Timestamp::UNIX_EPOCH)).unwrap();
         let condition = &status.conditions[0];
         assert_eq!((condition.type_.as_str(), Some(&condition.message)), ("VolumeReady", status.message.as_ref()));
         (format!("{} {}", condition.status, condition.reason), condition.message.clone())
@@ -108,7 +107,7 @@ mod tests {
     #[test]
     fn what_is_told_already_is_not_told_again_and_goes_with_the_volume() {
         let now = Time(Timestamp::UNIX_EPOCH);
-        let tell = |team: &DevServerTeam| changed(team, &Standing::default(), &HashMap::new(), &now);
+        let tell = |team: &DevServerTeam| changed(team, &Standing::default(), &Refused::default(), &now);
         let mut told = team(true);
         told.status = tell(&told);
         assert!(told.status.is_some() && tell(&told).is_none());
