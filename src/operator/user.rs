@@ -20,22 +20,27 @@ use super::backoff::Backoff;
 use super::children::disturbed;
 use super::error_chain;
 use super::roles::{self, Outcome};
-use super::team::{as_it_is, members};
-use super::watch::{Change, Ready, reflect_ours};
+use super::team::Members;
+use super::watch::{Change, Ready, reflect_listed, reflect_ours};
 use crate::api::user::UserPhase;
 use crate::api::{DevServerTeam, DevServerUser, DevServerUserStatus, conditions, names};
-use crate::provisioning;
+use crate::provisioning::{self, Quotas};
 use crate::watch::Unreadable;
 
 /// Reconciles users for ever.
 pub(super) async fn run(client: Client, resync: Duration, config: provisioning::Config, unreadable: &Unreadable) {
     let (relisted, relists) = futures::channel::mpsc::unbounded();
-    let (teams, team_changes) = reflect_ours::<DevServerTeam>(&client, unreadable, relisted.clone());
+    let members = Arc::new(Members::new(|team| (team.spec.dev_server.clone(), team.spec.quotas.clone())));
+    let (teams, team_changes) = reflect_listed(&client, unreadable, relisted.clone(), {
+        let members = members.clone();
+        move |team: &DevServerTeam| members.listed(team)
+    });
     let context = Arc::new(Context {
         client: client.clone(),
         config,
         resync,
         teams,
+        unreadable: unreadable.clone(),
         ready: Ready::default(),
         backoff: Backoff::new(),
     });
@@ -72,13 +77,14 @@ pub(super) async fn run(client: Client, resync: Duration, config: provisioning::
         let user = user.inspect_err(|error| warn!(%error, "failed to watch what is in users' namespaces"));
         std::future::ready(user.ok())
     });
-    let members = members(|team| (team.spec.dev_server.clone(), team.spec.quotas.clone()));
-    let of_team =
-        move |team: DevServerTeam| members(&team).iter().map(|member| ObjectRef::new(member)).collect::<Vec<_>>();
+    let of_teams = team_changes.flat_map(move |change| {
+        let affected = change.map(|change| members.affected(&change)).unwrap_or_default();
+        stream::iter(affected.into_iter().map(|member| ObjectRef::new(&member)))
+    });
     let reconciling = Controller::for_stream(users, store)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .reconcile_all_on(relists)
-        .watches_stream(team_changes.map(|change| change.map(as_it_is)), of_team)
+        .reconcile_on(of_teams)
         .reconcile_on(disturbed)
         .run(reconcile, after_error, context)
         .for_each(|outcome| async {
@@ -103,6 +109,7 @@ struct Context {
     config: provisioning::Config,
     resync: Duration,
     teams: Store<DevServerTeam>,
+    unreadable: Unreadable,
     ready: Ready,
     backoff: Backoff<String>,
 }
@@ -116,6 +123,8 @@ async fn reconcile(user: Arc<DevServerUser>, context: Arc<Context>) -> Result<Ac
     let name = user.name_any();
     let teams = context.teams.state();
     let complete = DevServerTeam::complete(&user, teams.iter().map(|team| &**team));
+    // It might be her team that says what hers are.
+    let quotas = if context.unreadable.any::<DevServerTeam>() { Quotas::Kept } else { Quotas::Known };
     let (tell, mut told) = mpsc::unbounded_channel::<String>();
     let progress = move |message: &str| {
         // Whoever listens does so until this function returns.
@@ -124,7 +133,7 @@ async fn reconcile(user: Arc<DevServerUser>, context: Arc<Context>) -> Result<Ac
     let (outcome, ()) = tokio::join!(
         async {
             let progress = progress;
-            provisioning::ensure_user(&context.client, &complete, &context.config, &progress).await
+            provisioning::ensure_user(&context.client, &complete, quotas, &context.config, &progress).await
         },
         async {
             while let Some(message) = told.recv().await {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::build::{self, Contents};
-use super::{Config, Error};
+use super::{Config, Error, Quotas};
 use crate::api::{DevServerUser, names};
 
 /// Makes all that `user` has before she has a pod. A namespace that is just being deleted is waited for and made anew;
@@ -23,6 +23,7 @@ use crate::api::{DevServerUser, names};
 pub async fn ensure_user(
     client: &Client,
     user: &DevServerUser,
+    quotas: Quotas,
     config: &Config,
     progress: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<(), Error> {
@@ -37,7 +38,7 @@ pub async fn ensure_user(
     loop {
         let namespace = apply(&namespaces, "namespace", &wanted).await?;
         if namespace.metadata.deletion_timestamp.is_none() {
-            let outcome = apply_contents(client, &name, build::contents(user, config)).await;
+            let outcome = apply_contents(client, &name, build::contents(user, config), quotas).await;
             let gone_meanwhile = outcome.as_ref().is_err_and(Error::is_terminating);
             if !gone_meanwhile || Instant::now() >= deadline {
                 return outcome;
@@ -56,17 +57,17 @@ pub async fn ensure_user(
     }
 }
 
-async fn apply_contents(client: &Client, user: &str, contents: Contents) -> Result<(), Error> {
+async fn apply_contents(client: &Client, user: &str, contents: Contents, known: Quotas) -> Result<(), Error> {
     let Contents { service_account, role_binding, resource_quota, limit_range, network_policy } = contents;
     let namespace = names::namespace(user);
     let (accounts, bindings, quotas) = (api(client, &namespace), api(client, &namespace), api(client, &namespace));
     let (limits, policies) = (api(client, &namespace), api(client, &namespace));
     tokio::try_join!(
         // The quota first: its controller needs a moment before the first claim is let through.
-        apply(&quotas, "quota", &resource_quota),
+        apply_known(&quotas, "quota", &resource_quota, known),
         apply(&accounts, "service account", &service_account),
         apply(&bindings, "role binding", &role_binding),
-        apply(&limits, "limit range", &limit_range),
+        apply_known(&limits, "limit range", &limit_range, known),
         apply(&policies, "network policy", &network_policy),
     )?;
     Ok(())
@@ -79,6 +80,25 @@ where
     Api::namespaced(client.clone(), namespace)
 }
 
+/// Applies `object`, or makes it where there is none.
+async fn apply_known<K>(api: &Api<K>, kind: &'static str, object: &K, known: Quotas) -> Result<(), Error>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    if known == Quotas::Known {
+        return apply(api, kind, object).await.map(drop);
+    }
+    let params = PostParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let mut patience = Patience { pause: FIRST_PAUSE };
+    loop {
+        match api.create(&params, object).await {
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(status)) if status.is_already_exists() => return Ok(()),
+            Err(error) => patience.after(error, kind, &object.name_any()).await?,
+        }
+    }
+}
+
 /// Server-side apply, with patience for what passes: conflicts, overload, and a namespace that is so new that
 /// not every part of the API server has heard of it.
 async fn apply<K>(api: &Api<K>, kind: &'static str, object: &K) -> Result<K, Error>
@@ -88,18 +108,30 @@ where
     let name = object.name_any();
     // Forced: these fields are ours; what others add beside them stays.
     let params = PatchParams::apply(names::FIELD_MANAGER).force();
-    let mut pause = FIRST_PAUSE;
+    let mut patience = Patience { pause: FIRST_PAUSE };
     loop {
-        let error = match api.patch(&name, &params, &Patch::Apply(object)).await {
+        match api.patch(&name, &params, &Patch::Apply(object)).await {
             Ok(applied) => return Ok(applied),
-            Err(error) => error,
-        };
-        if pause > LAST_PAUSE || !may_pass(&error) {
-            return Err(Error::Apply { kind, name, source: Box::new(error) });
+            Err(error) => patience.after(error, kind, &name).await?,
+        }
+    }
+}
+
+/// For another attempt.
+struct Patience {
+    pause: Duration,
+}
+
+impl Patience {
+    /// Waits a while, unless that cannot help or was done often enough.
+    async fn after(&mut self, error: kube::Error, kind: &'static str, name: &str) -> Result<(), Error> {
+        if self.pause > LAST_PAUSE || !may_pass(&error) {
+            return Err(Error::Apply { kind, name: name.to_owned(), source: Box::new(error) });
         }
         tracing::debug!(kind, name, %error, "failed to apply; trying again");
-        sleep(pause).await;
-        pause *= 2;
+        sleep(self.pause).await;
+        self.pause *= 2;
+        Ok(())
     }
 }
 

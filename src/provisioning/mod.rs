@@ -41,6 +41,15 @@ pub enum PodSecurity {
     Restricted,
 }
 
+/// What is known of a user's quota and limit range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quotas {
+    /// What they are to be.
+    Known,
+    /// Not all: those that are there stay as they are.
+    Kept,
+}
+
 /// Why a user could not be provisioned.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

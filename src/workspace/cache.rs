@@ -87,6 +87,11 @@ impl Cache {
         self.unreadable.why::<DevServer>(&names::namespace(user), name)
     }
 
+    /// Whether there is a team that cannot be read. Who belongs to it is not known, nor what it says.
+    pub fn has_unreadable_team(&self) -> bool {
+        self.unreadable.any::<DevServerTeam>()
+    }
+
     /// `user` with what her teams say where she says nothing.
     pub fn with_teams(&self, user: &DevServerUser) -> DevServerUser {
         let teams = self.teams.state();

@@ -12,7 +12,7 @@ use super::{Error, Workspaces};
 use crate::api::user::UserPhase;
 use crate::api::{DevServerUser, DevServerUserSpec, names};
 use crate::identity::Identity;
-use crate::provisioning;
+use crate::provisioning::{self, Quotas};
 
 impl Workspaces {
     /// Makes her account and all that is around it, if she has none yet.
@@ -64,7 +64,9 @@ impl Workspaces {
             None => Arc::new(self.create_user(user).await?),
         };
         let object = self.cache.with_teams(&object);
-        provisioning::ensure_user(&self.client, &object, &self.provisioning, progress).await?;
+        // It might be her team that says what hers are.
+        let quotas = if self.cache.has_unreadable_team() { Quotas::Kept } else { Quotas::Known };
+        provisioning::ensure_user(&self.client, &object, quotas, &self.provisioning, progress).await?;
         Ok(object)
     }
 
