@@ -146,10 +146,10 @@ async fn members_see_one_anothers_files_until_they_leave_and_nobody_else_does() 
     // Who is no member has nothing, whatever she says in her own namespace, or an administrator on her behalf.
     let claim = team.claim();
     team.devserver(&carol, json!([{ "claim": claim, "mountPath": team.path() }])).await;
-    says(&carol, &format!("there is no claim {claim}")).await;
+    says(&carol, "is that of a team to which you do not belong").await;
     let hers = names::team_volume(&team.name, alice.name());
     let grab = json!({
-        "metadata": { "name": claim },
+        "metadata": { "name": "mine" },
         "spec": {
             "accessModes": ["ReadWriteMany"], "resources": { "requests": { "storage": "1Mi" } },
             "storageClassName": "", "volumeName": hers,
@@ -157,6 +157,7 @@ async fn members_see_one_anothers_files_until_they_leave_and_nobody_else_does() 
     });
     let grab: PersistentVolumeClaim = serde_json::from_value(grab).expect("it is a claim");
     carol.api().create(&PostParams::default(), &grab).await.expect("claims can be made");
+    team.devserver(&carol, json!([{ "claim": "mine", "mountPath": team.path() }])).await;
     says(&carol, "waiting for a volume").await;
     team.devserver(&carol, json!([])).await;
     in_train(&carol, "cat $TEAM/note").await.exits(1).prints("");
@@ -174,7 +175,7 @@ async fn members_see_one_anothers_files_until_they_leave_and_nobody_else_does() 
     })
     .await;
     in_train(&alice, "cat $TEAM/note").await.exits(0).prints("from alice\nfrom bob\n");
-    assert_ne!(claim_of(&carol, &claim).await.and_then(|claim| claim.status?.phase).as_deref(), Some("Bound"));
+    assert_ne!(claim_of(&carol, "mine").await.and_then(|claim| claim.status?.phase).as_deref(), Some("Bound"));
 
     // And so it is when the team goes. The data is kept.
     team.teams().delete(&team.name, &DeleteParams::default()).await.expect("it is there");

@@ -8,9 +8,11 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 
+use super::limits::Siblings;
 use super::team::{self, TeamVolume};
 use crate::api::{DevServer, DevServerFlavor, DevServerTeam, DevServerUser, names};
 use crate::operator::watch::Ready;
+use crate::watch::Unreadable;
 
 pub(super) struct Stores {
     pub(super) devservers: Store<DevServer>,
@@ -24,6 +26,10 @@ pub(super) struct Stores {
     pub(super) guests: Store<RoleBinding>,
     pub(super) guest_roles: Store<Role>,
     pub(super) ready: Ready,
+    /// DevServers that are left out.
+    pub(super) unreadable: Unreadable,
+    /// Users that are left out.
+    pub(super) unreadable_owners: Unreadable,
 }
 
 /// What surrounds one DevServer.
@@ -40,7 +46,20 @@ pub(super) struct Seen {
 impl Stores {
     /// Until every watch has listed once: an empty store would mean "nothing there".
     pub(super) async fn wait_until_ready(&self) {
-        let Self { devservers, flavors, users, teams, classes, pods, claims, guests, guest_roles, ready } = self;
+        let Self {
+            devservers,
+            flavors,
+            users,
+            teams,
+            classes,
+            pods,
+            claims,
+            guests,
+            guest_roles,
+            ready,
+            unreadable: _,
+            unreadable_owners: _,
+        } = self;
         let all = async {
             // It fails only when the watch is dropped, and then the one who asks is dropped too.
             let _ = tokio::join!(
@@ -76,6 +95,18 @@ impl Stores {
     /// The owner of what is in `namespace`.
     pub(super) fn owner(&self, namespace: &str) -> Option<Arc<DevServerUser>> {
         self.users.get(&ObjectRef::new(namespace.strip_prefix("dev-")?))
+    }
+
+    /// Whether there is an owner, but nobody knows what she may.
+    pub(super) fn is_owner_unreadable(&self, namespace: &str) -> bool {
+        names::user_of(namespace).is_some_and(|user| self.unreadable_owners.why::<DevServerUser>("", user).is_some())
+    }
+
+    pub(super) fn siblings(&self, namespace: &str) -> Siblings {
+        Siblings {
+            readable: self.devservers_in(namespace),
+            unreadable: self.unreadable.names_in::<DevServer>(namespace),
+        }
     }
 
     pub(super) fn devservers_in(&self, namespace: &str) -> Vec<Arc<DevServer>> {

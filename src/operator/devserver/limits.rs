@@ -19,13 +19,13 @@ pub(super) fn check(
     server: &DevServer,
     wanted: &Resolved,
     user: Option<&DevServerUser>,
-    servers: impl FnOnce() -> Vec<Arc<DevServer>>,
+    servers: impl FnOnce() -> Siblings,
 ) -> Result<(), Invalid> {
     let Some(user) = user else { return Ok(()) };
     let Some(UserLimits { dev_servers, flavors, max_time_to_live }) = &user.spec.limits else { return Ok(()) };
     let name = user.name_any();
     if let Some(most) = dev_servers {
-        count(server, &servers(), *most, &name)?;
+        count(server, servers(), *most, &name)?;
     }
     if let Some(flavor) = wanted.flavor.name.as_deref().filter(|_| !flavors.is_empty())
         && !flavors.iter().any(|allowed| allowed == flavor)
@@ -43,15 +43,24 @@ pub(super) fn check(
     Ok(())
 }
 
+/// The DevServers of one owner.
+pub(super) struct Siblings {
+    pub(super) readable: Vec<Arc<DevServer>>,
+    /// The names of the others. They have their place: their pods run.
+    pub(super) unreadable: Vec<String>,
+}
+
 /// The oldest are within the limit.
-fn count(server: &DevServer, servers: &[Arc<DevServer>], most: u32, user: &str) -> Result<(), Invalid> {
+fn count(server: &DevServer, servers: Siblings, most: u32, user: &str) -> Result<(), Invalid> {
     let age = |server: &DevServer| (server.creation_timestamp().map(|time| time.0), server.name_any());
     let is_going = |server: &Arc<DevServer>| server.metadata.deletion_timestamp.is_some();
     let own = age(server);
     let mut older: Vec<String> = servers
+        .readable
         .iter()
         .filter(|other| !is_going(other) && other.name_any() != server.name_any() && age(other) < own)
         .map(|other| other.name_any())
+        .chain(servers.unreadable)
         .collect();
     if older.len() < usize::try_from(most).unwrap_or(usize::MAX) {
         return Ok(());
@@ -77,9 +86,20 @@ mod tests {
     }
 
     fn told(server: &DevServer, limits: UserLimits, servers: &[Arc<DevServer>]) -> Option<String> {
+        told_beside(&[], server, limits, servers)
+    }
+
+    fn told_beside(
+        unreadable: &[&str],
+        server: &DevServer,
+        limits: UserLimits,
+        servers: &[Arc<DevServer>],
+    ) -> Option<String> {
         let flavors = [flavor("small", true), flavor("large", false)];
         let wanted = resolve(server, &flavors, &config()).unwrap();
-        check(server, &wanted, Some(&alice(limits)), || servers.to_vec()).err().map(|invalid| invalid.to_string())
+        let unreadable = unreadable.iter().map(|name| (*name).to_owned()).collect();
+        let siblings = || Siblings { readable: servers.to_vec(), unreadable };
+        check(server, &wanted, Some(&alice(limits)), siblings).err().map(|invalid| invalid.to_string())
     }
 
     fn made(name: &str, second: i64) -> Arc<DevServer> {
@@ -106,6 +126,15 @@ mod tests {
         going.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
         let limits = UserLimits { dev_servers: Some(2), ..UserLimits::default() };
         assert_eq!(told(&all[2], limits, &[Arc::new(going), all[1].clone(), all[2].clone()]), None);
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_has_its_place() {
+        let all = [made("a", 1), made("b", 2)];
+        let limits = || UserLimits { dev_servers: Some(2), ..UserLimits::default() };
+        assert_eq!(told_beside(&["odd"], &all[0], limits(), &all), None);
+        let refused = "alice may have 2 DevServers, and this is one more; delete one of a, odd";
+        assert_eq!(told_beside(&["odd"], &all[1], limits(), &all).as_deref(), Some(refused));
     }
 
     #[test]

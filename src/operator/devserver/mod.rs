@@ -23,8 +23,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, unbounded};
+use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -33,7 +33,7 @@ use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
-use kube::{Api, Client, ResourceExt};
+use kube::{Client, ResourceExt};
 use tracing::warn;
 
 use self::apply::Error;
@@ -42,9 +42,10 @@ use self::events::EventWatches;
 use self::fetch::Stores;
 use self::lifecycle::{Life, State};
 use self::memory::Memories;
+use self::resolve::Invalid;
 use super::backoff::Backoff;
-use super::team::{as_it_is, members};
-use super::watch::{Change, Ready, ours, reflect, reflect_ours};
+use super::team::Members;
+use super::watch::{Change, Ready, ours, reflect, reflect_listed, reflect_ours};
 use super::{Config, error_chain};
 use crate::api::{DevServer, DevServerFlavor, DevServerTeam, DevServerUser, Phase, names};
 use crate::watch::Unreadable;
@@ -65,17 +66,21 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
     let (relisted, relists) = unbounded();
     let (devservers, devserver_changes) = reflect_ours::<DevServer>(&client, unreadable, relisted.clone());
     let (flavors, flavor_changes) = reflect_ours::<DevServerFlavor>(&client, unreadable, relisted.clone());
-    let (users, user_changes) = reflect_ours::<DevServerUser>(&client, unreadable, relisted.clone());
-    let (teams, team_changes) = reflect_ours::<DevServerTeam>(&client, unreadable, relisted.clone());
-    let (classes, class_changes) =
-        reflect(Api::<StorageClass>::all(client.clone()), watcher::Config::default(), relisted.clone());
-    let (pods, pod_changes) = reflect(Api::<Pod>::all(client.clone()), ours(), relisted.clone());
-    let (claims, claim_changes) = reflect(Api::<PersistentVolumeClaim>::all(client.clone()), ours(), relisted.clone());
+    // Its own of users and teams: who can be read again must be in the store before her limits are gone by.
+    let unreadable_owners = Unreadable::silent();
+    let (users, user_changes) = reflect_ours::<DevServerUser>(&client, &unreadable_owners, relisted.clone());
+    let members = Arc::new(Members::new(team::shared));
+    let (teams, team_changes) = reflect_listed(&client, &Unreadable::silent(), relisted.clone(), {
+        let members = members.clone();
+        move |team: &DevServerTeam| members.listed(team)
+    });
+    let (classes, class_changes) = reflect::<StorageClass>(&client, watcher::Config::default(), relisted.clone());
+    let (pods, pod_changes) = reflect::<Pod>(&client, ours(), relisted.clone());
+    let (claims, claim_changes) = reflect::<PersistentVolumeClaim>(&client, ours(), relisted.clone());
     let of_devservers =
         ours().labels(&format!("{}={},{}", names::MANAGED_BY_LABEL, names::MANAGED_BY, names::DEVSERVER_LABEL));
-    let (guests, guest_changes) =
-        reflect(Api::<RoleBinding>::all(client.clone()), of_devservers.clone(), relisted.clone());
-    let (guest_roles, guest_role_changes) = reflect(Api::<Role>::all(client.clone()), of_devservers, relisted);
+    let (guests, guest_changes) = reflect::<RoleBinding>(&client, of_devservers.clone(), relisted.clone());
+    let (guest_roles, guest_role_changes) = reflect::<Role>(&client, of_devservers, relisted);
     let (events, told): (_, UnboundedReceiver<ObjectRef<DevServer>>) = EventWatches::new(client.clone());
     let reporter = Reporter { controller: "bastion-operator".to_owned(), instance: None };
     let context = Arc::new(Context {
@@ -93,6 +98,8 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
             guests,
             guest_roles,
             ready: Ready::default(),
+            unreadable: unreadable.clone(),
+            unreadable_owners,
         },
         memories: Memories::default(),
         events,
@@ -133,17 +140,17 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
             servers.iter().map(|server| ObjectRef::from_obj(&**server)).collect::<Vec<_>>()
         }
     };
-    let of_this_team = {
-        let (devservers, members) = (devservers.clone(), members(team::shared));
-        move |team: DevServerTeam| {
-            let namespaces: HashSet<String> = members(&team).iter().map(|user| names::namespace(user)).collect();
-            if namespaces.is_empty() {
-                return Vec::new();
-            }
+    let of_teams = team_changes.flat_map({
+        let devservers = devservers.clone();
+        move |change| {
+            let affected = change.map(|change| members.affected(&change)).unwrap_or_default();
+            let namespaces: HashSet<String> = affected.iter().map(|user| names::namespace(user)).collect();
             let is_hers = |server: &Arc<DevServer>| server.namespace().is_some_and(|name| namespaces.contains(&name));
-            devservers.state().into_iter().filter(is_hers).map(|server| ObjectRef::from_obj(&*server)).collect()
+            let mut servers = if namespaces.is_empty() { Vec::new() } else { devservers.state() };
+            servers.retain(is_hers);
+            stream::iter(servers.into_iter().map(|server| ObjectRef::from_obj(&*server)))
         }
-    };
+    });
     let that_mount = {
         let context = context.clone();
         move |claim: PersistentVolumeClaim| match claim.labels().contains_key(names::TEAM_LABEL) {
@@ -159,6 +166,7 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
         .reconcile_all_on(relists)
         .reconcile_on(told)
         .reconcile_on(vacancies)
+        .reconcile_on(of_teams)
         .owns_stream(pod_changes.map(|change| change.map(Change::into_object)))
         .owns_stream(guest_changes.map(|change| change.map(Change::into_object)))
         .owns_stream(guest_role_changes.map(|change| change.map(Change::into_object)))
@@ -166,7 +174,6 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
         .watches_stream(claim_changes.map(|change| change.map(Change::into_object)), that_mount)
         .watches_stream(flavor_changes.map(|change| change.map(Change::into_object)), with_this_flavor)
         .watches_stream(user_changes.map(|change| change.map(Change::into_object)), of_this_user)
-        .watches_stream(team_changes.map(|change| change.map(as_it_is)), of_this_team)
         .watches_stream(class_changes.map(|change| change.map(Change::into_object)), |_: StorageClass| None)
         .run(reconcile, after_error, context)
         .for_each(|outcome| async {
@@ -196,7 +203,10 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     // Also of one that is beyond another limit: its pod may run.
     let of_flavor = resolved.as_ref().ok().and_then(|wanted| wanted.flavor.time_limit);
     let wanted = resolved.and_then(|wanted| {
-        let servers = || context.stores.devservers_in(&namespace);
+        if owner.is_none() && context.stores.is_owner_unreadable(&namespace) {
+            return Err(Invalid::UnreadableOwner(wanted.user));
+        }
+        let servers = || context.stores.siblings(&namespace);
         limits::check(&server, &wanted, owner.as_deref(), servers).map(|()| wanted)
     });
     let limit = of_flavor.into_iter().chain(owner.as_deref().and_then(limits::time)).min();

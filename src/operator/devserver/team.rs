@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::ResourceExt;
 
 use super::resolve::{HomeVolume, Invalid, Resolved, can_mount};
-use crate::api::{DevServerTeam, Volume, conditions};
+use crate::api::{DevServerTeam, Volume, conditions, names};
 
 /// The volume of one team.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,14 +72,23 @@ fn problem(team: &DevServerTeam) -> Option<String> {
 /// `wanted` with those volumes that can be mounted, where nothing else is. One that lacks keeps nobody out of her DevServer.
 pub(super) fn mount(mut wanted: Resolved, teams: &[TeamVolume]) -> Result<Resolved, Invalid> {
     let of_claim = |claim: &str| teams.iter().find(|team| team.volume.claim == claim);
+    let is_teams = |claim: &str| names::team_of_claim(claim).is_some();
     if let HomeVolume::Existing(claim) = &wanted.home.volume
-        && of_claim(claim).is_some()
+        && (is_teams(claim) || of_claim(claim).is_some())
     {
         return Err(Invalid::Home("existingClaim is the volume of a team"));
     }
     for own in &mut wanted.volumes {
-        // By another path it is no other volume.
-        own.read_only |= of_claim(&own.claim).is_some_and(|team| team.volume.read_only);
+        match of_claim(&own.claim) {
+            // By another path it is no other volume.
+            Some(team) => own.read_only |= team.volume.read_only,
+            // Its claim may be there for a while after she left the team; how it may be mounted, only the team says.
+            None if is_teams(&own.claim) => {
+                let why = "is that of a team to which you do not belong, that has no volume, or that cannot be read";
+                return Err(Invalid::Volume { path: own.mount_path.clone(), why });
+            }
+            None => {}
+        }
     }
     let mut mounted: Vec<Volume> = Vec::new();
     for TeamVolume { team: _, volume, lack } in teams {
@@ -113,7 +122,7 @@ pub(super) fn note(teams: &[TeamVolume]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{self, DevServerSpec, DevServerTeamSpec, Home, names};
+    use crate::api::{self, DevServerSpec, DevServerTeamSpec, Home};
     use crate::operator::devserver::resolve::resolve;
     use crate::operator::devserver::resolve::tests::server;
     use crate::operator::tests::config;
@@ -191,6 +200,25 @@ mod tests {
         let spec = DevServerSpec { home: Some(home), ..DevServerSpec::default() };
         let refused = mount(resolve(&server(spec), &[], &config()).unwrap(), &teams).unwrap_err();
         assert_eq!(refused.to_string(), "home.existingClaim is the volume of a team");
+    }
+
+    #[test]
+    fn the_volume_of_a_team_that_is_not_hers_is_not_mounted_by_its_claim() {
+        let refused = |spec: DevServerSpec| {
+            let teams = hers(&[team("speech", &["bob"], None, true), team("data", &["alice"], None, false)]);
+            mount(resolve(&server(spec), &[], &config()).unwrap(), &teams).err().map(|invalid| invalid.to_string())
+        };
+        let own = |claim: &str| {
+            let volume = api::Volume { claim: claim.to_owned(), mount_path: "/s".to_owned(), read_only: true };
+            refused(DevServerSpec { volumes: vec![volume], ..DevServerSpec::default() })
+        };
+        // Whether she left it, or it cannot be read: she is in no team of that name.
+        assert!(own("team.speech").unwrap().starts_with(r#"the volume at "/s" is that of a team"#));
+        assert!(own("team.vision").is_some());
+        assert_eq!((own("team.data"), own("team"), own("mine.data")), (None, None, None));
+        let home = Home { existing_claim: Some("team.speech".to_owned()), ..Home::default() };
+        let said = refused(DevServerSpec { home: Some(home), ..DevServerSpec::default() });
+        assert_eq!(said.as_deref(), Some("home.existingClaim is the volume of a team"));
     }
 
     #[test]

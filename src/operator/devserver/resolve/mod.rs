@@ -110,6 +110,9 @@ pub(super) enum Invalid {
     NoFlavor { name: String, existing: Vec<String> },
     #[error("flavor {name:?} is not for {user}; {}", usable(existing))]
     FlavorNotAllowed { name: String, user: String, existing: Vec<String> },
+    /// Nobody knows what her object allows.
+    #[error("the DevServerUser of {0} cannot be read, nor what it allows; tell an administrator")]
+    UnreadableOwner(String),
     /// Beyond what her object allows.
     #[error("{0}")]
     Limit(String),
@@ -137,6 +140,7 @@ impl Invalid {
         match self {
             Self::NoFlavor { .. } => "FlavorNotFound",
             Self::FlavorNotAllowed { .. } => "FlavorNotAllowed",
+            Self::UnreadableOwner(_) => "OwnerUnreadable",
             Self::Limit(_) => "Limit",
             Self::Name(_)
             | Self::Namespace(_)
