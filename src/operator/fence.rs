@@ -2,28 +2,31 @@
 //! slept, goes on where it was, with what it knew then, and finds out late that another one leads.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{Method, Request};
 use kube::Client;
 use kube::client::Body;
 use tower::BoxError;
 
+use super::uptime::uptime;
+
+/// Until when it is open.
 #[derive(Clone)]
-pub(super) struct Fence(Arc<Mutex<Instant>>);
+pub(super) struct Fence(Arc<Mutex<Duration>>);
 
 impl Fence {
     /// Open for so long, unless [`Self::open_for`] says otherwise.
     pub(super) fn new(time: Duration) -> Self {
-        Self(Arc::new(Mutex::new(Instant::now() + time)))
+        Self(Arc::new(Mutex::new(uptime() + time)))
     }
 
     pub(super) fn open_for(&self, time: Duration) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + time;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = uptime() + time;
     }
 
     fn is_open(&self) -> bool {
-        Instant::now() < *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        uptime() < *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `client`, which only reads once the fence is closed.
@@ -47,6 +50,7 @@ impl Fence {
 #[cfg(feature = "embedded")]
 mod tests {
     use std::sync::mpsc;
+    use std::time::Instant;
 
     use kube::Api;
     use kube::api::{Patch, PatchParams, PostParams};

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::fence::Fence;
+use super::uptime::uptime;
 use super::{Error, LeaseConfig};
 use crate::api::names;
 
@@ -106,14 +107,14 @@ async fn build(
 async fn lost(manager: &LeaseManager, times: &Times, fence: &Fence) {
     let mut failing_since: Option<Instant> = None;
     loop {
-        let began = Instant::now();
+        let began = uptime();
         // A renewal that fails is told within a request's time; one that works is silent, so silence is success.
         match timeout(times.request * 2, manager.changed()).await {
             Ok(Ok(false)) => return,
             Ok(Ok(true)) | Err(_) => {
                 failing_since = None;
-                // A wait that took far too long was none: this process was stopped, and nobody listened.
-                if began.elapsed() < times.request * 5 / 2 {
+                // A wait that took far too long was none: this process was stopped or the machine slept, and nobody listened.
+                if uptime().saturating_sub(began) < times.request * 5 / 2 {
                     fence.open_for(times.certainty());
                 }
             }

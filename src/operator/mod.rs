@@ -10,6 +10,7 @@ mod lease;
 mod roles;
 mod team;
 mod unreadable;
+mod uptime;
 mod user;
 mod watch;
 

@@ -21,9 +21,9 @@ fn the_configuration_is_whole() {
 
 #[cfg(feature = "embedded")]
 mod on_the_embedded_cluster {
-    use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod};
+    use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, ResourceQuota};
     use k8s_openapi::api::rbac::v1::RoleBinding;
-    use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+    use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
     use kube::runtime::wait::{Condition, await_condition};
     use kube::{Api, Resource, ResourceExt};
     use serde::de::DeserializeOwned;
@@ -35,7 +35,9 @@ mod on_the_embedded_cluster {
 
     use super::*;
     use crate::api::user::UserPhase;
-    use crate::api::{self, DevServer, DevServerFlavor, DevServerSpec, DevServerUser, DevServerUserSpec, Phase, names};
+    use crate::api::{
+        self, DevServer, DevServerFlavor, DevServerSpec, DevServerTeam, DevServerUser, DevServerUserSpec, Phase, names,
+    };
     use crate::minik8s;
 
     /// Long enough for a busy machine; nothing waits this long unless it is broken.
@@ -126,6 +128,34 @@ mod on_the_embedded_cluster {
 
         async fn pod_uid(&self, name: &str) -> String {
             self.hers::<Pod>().get(name).await.unwrap().uid().unwrap()
+        }
+
+        /// Waits until somebody says so in an event.
+        async fn hears(&self, reason: &str) {
+            let events: Api<k8s_openapi::api::events::v1::Event> = Api::namespaced(self.client.clone(), "default");
+            let deadline = tokio::time::Instant::now() + PATIENCE;
+            loop {
+                let all = events.list(&kube::api::ListParams::default()).await.unwrap();
+                if all.iter().any(|event| event.reason.as_deref() == Some(reason)) {
+                    break;
+                }
+                assert!(tokio::time::Instant::now() < deadline, "nobody says {reason}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+
+        /// Changes an object that belongs to the cluster, whatever becomes of it.
+        async fn change<K: Resource<DynamicType = ()>>(&self, name: &str, spec: serde_json::Value) {
+            let objects: Api<DynamicObject> = Api::all_with(self.client.clone(), &ApiResource::erase::<K>(&()));
+            let patch = Patch::Merge(json!({ "spec": spec }));
+            objects.patch(name, &PatchParams::default(), &patch).await.unwrap();
+        }
+
+        /// With another operator, that knows nothing yet.
+        async fn with_new_operator(self) -> Self {
+            let Self { cluster, client, operator, _data } = self;
+            operator.stop().await;
+            Self { operator: Operator::start(&client), cluster, client, _data }
         }
 
         async fn stop(self) {
@@ -244,18 +274,74 @@ mod on_the_embedded_cluster {
         scene.until(bindings, "dev-user", |binding: Option<&RoleBinding>| binding.is_some()).await;
 
         scene.users().delete("alice", &DeleteParams::default()).await.unwrap();
-        let events: Api<k8s_openapi::api::events::v1::Event> = Api::namespaced(scene.client.clone(), "default");
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        loop {
-            let all = events.list(&kube::api::ListParams::default()).await.unwrap();
-            if all.iter().any(|event| event.reason.as_deref() == Some("UserDeleted")) {
-                break;
-            }
-            assert!(tokio::time::Instant::now() < deadline, "nobody says what is kept");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        scene.hears("UserDeleted").await;
         let namespaces: Api<Namespace> = Api::all(scene.client.clone());
         assert!(namespaces.get("dev-alice").await.unwrap().metadata.deletion_timestamp.is_none());
+        scene.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_team_that_cannot_be_read_takes_nobodys_quota() {
+        let scene = Scene::start().await;
+        let quotas = json!({ "resourceQuota": { "hard": { "pods": "3" } } });
+        let spec = serde_json::from_value(json!({ "members": ["alice"], "quotas": quotas })).unwrap();
+        let teams: Api<DevServerTeam> = Api::all(scene.client.clone());
+        teams.create(&PostParams::default(), &DevServerTeam::new("vision", spec)).await.unwrap();
+        let is_the_teams = |quota: Option<&ResourceQuota>| {
+            let hard = quota.and_then(|quota| quota.spec.as_ref()?.hard.as_ref());
+            hard.is_some_and(|hard| hard.get("pods").is_some_and(|pods| pods.0 == "3"))
+        };
+        scene.until(scene.hers(), "dev-user", is_the_teams).await;
+
+        scene.change::<DevServerTeam>("vision", json!({ "members": "alice" })).await;
+        scene.hears("Unreadable").await;
+        // When it is back the second time, the first reconciling of hers since then is over.
+        for _ in 0..2 {
+            scene.hers::<RoleBinding>().delete("dev-user", &DeleteParams::default()).await.unwrap();
+            scene.until(scene.hers(), "dev-user", |binding: Option<&RoleBinding>| binding.is_some()).await;
+        }
+        let quota = scene.hers::<ResourceQuota>().get("dev-user").await.unwrap();
+        assert!(is_the_teams(Some(&quota)), "{quota:?}");
+        let bob = DevServerUser::new("bob", DevServerUserSpec::default());
+        scene.users().create(&PostParams::default(), &bob).await.unwrap();
+        let bobs: Api<ResourceQuota> = Api::namespaced(scene.client.clone(), "dev-bob");
+        scene.until(bobs, "dev-user", |quota: Option<&ResourceQuota>| quota.is_some()).await;
+        scene.stop().await;
+    }
+
+    #[tokio::test]
+    async fn nothing_is_made_for_an_owner_who_cannot_be_read() {
+        let scene = Scene::start().await;
+        let disabled = |value: serde_json::Value| json!({ "disabled": value });
+        scene.change::<DevServerUser>("alice", disabled(json!("no"))).await;
+        let scene = scene.with_new_operator().await;
+        scene.create("dev", DevServerSpec::default()).await;
+        let message = scene.phase("dev", Phase::Failed).await;
+        assert!(message.starts_with("the DevServerUser of alice cannot be read"), "{message}");
+        assert!(scene.hers::<Pod>().get_opt("dev").await.unwrap().is_none());
+        scene.change::<DevServerUser>("alice", disabled(serde_json::Value::Null)).await;
+        scene.phase("dev", Phase::Running).await;
+        scene.stop().await;
+    }
+
+    #[tokio::test]
+    async fn who_left_a_team_has_nothing_of_it_although_the_operator_was_started_since_she_came() {
+        let scene = Scene::start().await;
+        let quotas = json!({ "resourceQuota": { "hard": { "pods": "3" } } });
+        let spec = serde_json::from_value(json!({ "members": ["alice"], "quotas": quotas })).unwrap();
+        let teams: Api<DevServerTeam> = Api::all(scene.client.clone());
+        teams.create(&PostParams::default(), &DevServerTeam::new("vision", spec)).await.unwrap();
+        let pods = |quota: Option<&ResourceQuota>| {
+            let hard = quota.and_then(|quota| quota.spec.as_ref()?.hard.clone());
+            hard.and_then(|hard| Some(hard.get("pods")?.0.clone())).unwrap_or_default()
+        };
+        scene.until(scene.hers(), "dev-user", move |quota: Option<&ResourceQuota>| pods(quota) == "3").await;
+        let scene = scene.with_new_operator().await;
+        // It has looked at alice, and with her at all that a list brought.
+        scene.hers::<RoleBinding>().delete("dev-user", &DeleteParams::default()).await.unwrap();
+        scene.until(scene.hers(), "dev-user", |binding: Option<&RoleBinding>| binding.is_some()).await;
+        scene.change::<DevServerTeam>("vision", json!({ "members": [] })).await;
+        scene.until(scene.hers(), "dev-user", move |quota: Option<&ResourceQuota>| pods(quota) != "3").await;
         scene.stop().await;
     }
 
