@@ -56,8 +56,11 @@ impl Notices {
         self
     }
 
-    /// Another one, as soon as may be.
+    /// Another one, as soon as may be. A pod may say more than anybody can read: of much only the newest is kept.
     pub(super) fn add(&mut self, text: String) {
+        if self.added.len() == MAX_ADDED {
+            self.added.pop_front();
+        }
         self.added.push_back(text);
     }
 
@@ -107,6 +110,8 @@ impl Notices {
 
 /// A shell shows its prompt, or what was on its screen, within this.
 const BEGIN: Duration = Duration::from_secs(1);
+/// Warnings that wait until they can be shown.
+const MAX_ADDED: usize = 4;
 /// The least time to read a warning.
 const READING: Duration = Duration::from_secs(5);
 
@@ -169,6 +174,10 @@ mod tests {
         notices.add("two".to_owned());
         let Notice::Show(shown) = notices.next(&mut count).await else { panic!("it is shown first") };
         assert!(std::str::from_utf8(&shown).unwrap().contains("bastion: two") && notices.rest().next().is_none());
+        for text in ["1", "2", "3", "4", "5", "6"] {
+            notices.add(text.to_owned());
+        }
+        assert_eq!(notices.rest().collect::<Vec<_>>(), ["3", "4", "5", "6"], "a pod that floods is not listened to");
     }
 
     #[tokio::test]

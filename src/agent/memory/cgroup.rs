@@ -12,7 +12,7 @@ pub(super) struct Cgroup(PathBuf);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Memory {
     pub(super) limit: Option<u64>,
-    /// The most that was in use at once; kernels before 5.19 tell only what is now, where the group is of version 2.
+    /// The most that was in use at once; where the group is of version 2, kernels before 5.19 do not tell.
     pub(super) peak: Option<u64>,
 }
 
@@ -43,7 +43,7 @@ impl Cgroup {
     pub(super) fn memory(&self) -> Memory {
         let number = |name: &&str| self.read(name)?.trim().parse::<u64>().ok();
         let limit = ["memory.max", "memory.limit_in_bytes"].iter().find_map(number);
-        let peak = ["memory.peak", "memory.max_usage_in_bytes", "memory.current"].iter().find_map(number);
+        let peak = ["memory.peak", "memory.max_usage_in_bytes"].iter().find_map(number);
         Memory { limit: limit.filter(|limit| *limit < UNLIMITED), peak }
     }
 
@@ -90,7 +90,6 @@ mod tests {
                     ("memory.events", "low 0\nhigh 0\nmax 120\noom 3\noom_kill 2\noom_group_kill 1\n"),
                     ("memory.max", "4294967296\n"),
                     ("memory.peak", "4290772992\n"),
-                    ("memory.current", "1048576\n"),
                 ],
                 Some(2),
                 Some(4_294_967_296),
@@ -100,7 +99,7 @@ mod tests {
                 &[("memory.events", "oom 0\noom_kill 0\n"), ("memory.max", "max\n"), ("memory.current", "1048576\n")],
                 Some(0),
                 None,
-                Some(1_048_576),
+                None,
             ),
             (
                 &[

@@ -1,12 +1,14 @@
 //! `devctl list`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::ready;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::api::ListParams;
+use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 
@@ -162,9 +164,21 @@ fn left(server: &DevServer, now: Timestamp) -> String {
 /// What was measured longer ago says nothing of now.
 const STALE: SignedDuration = SignedDuration::from_mins(15);
 
+/// One that cannot be read has nothing to show; the list told of it.
+fn readable(event: Event<DeserializeGuard<DevServer>>) -> Option<Event<DevServer>> {
+    Some(match event {
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+        Event::InitApply(DeserializeGuard(server)) => Event::InitApply(server.ok()?),
+        Event::Apply(DeserializeGuard(server)) => Event::Apply(server.ok()?),
+        Event::Delete(DeserializeGuard(server)) => Event::Delete(server.ok()?),
+    })
+}
+
 /// Prints the list, and then each DevServer as it changes.
 async fn follow(caller: &Caller, format: Format) -> Result<(), Error> {
-    let mut events = watch(caller.api::<DevServer>(), watcher::Config::default()).default_backoff().boxed();
+    let events = watch(caller.api::<DeserializeGuard<DevServer>>(), watcher::Config::default()).default_backoff();
+    let mut events = events.filter_map(|event| ready(event.map(readable).transpose())).boxed();
     let mut first: Option<BTreeMap<String, DevServer>> = Some(BTreeMap::new());
     // It does not answer any more, and that was said.
     let mut away = false;

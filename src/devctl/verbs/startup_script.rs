@@ -53,6 +53,9 @@ async fn sent(caller: &mut Caller) -> Result<String, Error> {
             line = caller.streams.lines.recv() => line,
         };
         let Some(line) = line else { return Ok(text) };
+        if line.contains(char::REPLACEMENT_CHARACTER) {
+            return Err(Error::usage("the startup script is no text in UTF-8"));
+        }
         text.push_str(&line);
         text.push('\n');
         if text.len() > MOST + 1 {

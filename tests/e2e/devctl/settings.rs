@@ -59,6 +59,8 @@ async fn every_setting_has_its_option() {
     devctl(&alice, "create y --startup-script setup.sh").run().await.exits(2).says("--startup-script - <FILE");
     let long = Input::Bytes(vec![b'x'; 70_000]);
     devctl(&alice, "create y --startup-script -").input(long).run().await.exits(2).says("64 KiB");
+    let latin = Input::Bytes(b"echo caf\xe9\n".to_vec());
+    devctl(&alice, "create y --startup-script -").input(latin).run().await.exits(2).says("no text in UTF-8");
 
     let deleted = devctl(&alice, "delete all --with-home").run().await;
     deleted.exits(0).says("what was in its home with it: it was ephemeral");

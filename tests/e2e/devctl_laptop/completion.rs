@@ -80,6 +80,34 @@ async fn tab_completes_devservers_and_the_files_in_them() {
     }
 }
 
+/// Whoever may write in a DevServer may call a file there whatever she likes.
+#[tokio::test]
+async fn no_name_of_a_file_is_run_on_the_laptop() {
+    let product = Product::shared().await;
+    skip_unless!(is_installed("bash"), "there is no bash");
+    let alice = product.user("alice").await;
+    let names =
+        "mkdir evil; touch 'evil/one$(touch pwned)' \"evil/two'\\$(touch pwned)'x\"; mkdir kind; touch 'kind/a*b'";
+    alice.ssh(names).run().await.exits(0);
+    let desk = Desk::new(&alice, product.front());
+    desk.logs_in().await;
+    desk.laptop.write("ab", "");
+    let setup = "PS1='$ '; eval \"$(devctl completion bash)\"";
+    let mut shell = desk.shell(&["bash", "--norc", "--noprofile", "-i"], setup).await;
+    for quote in ["\"", "'"] {
+        for name in ["one", "two"] {
+            shell.types(&format!("devctl version {quote}dev:evil/{name}\t{quote}; echo r''an\r")).await;
+            shell.shows_rows("it ran", |rows| rows.iter().any(|row| row.trim_end() == "ran")).await;
+            shell.types("\x15clear\r").await;
+            shell.shows_rows("a clear screen", |rows| rows.iter().all(|row| !row.contains("devctl"))).await;
+        }
+    }
+    shell.types("devctl cp dev:kind/\t").await;
+    shell.shows_rows("a name as it is", |rows| rows.iter().any(|row| row.trim_end().ends_with("dev:kind/a\\*b"))).await;
+    assert!(!desk.laptop.path("pwned").exists());
+    shell.kill().await;
+}
+
 /// Whoever only wants to see what there is wakes nothing, and sees no complaints.
 #[tokio::test]
 async fn nothing_is_woken_for_a_completion() {

@@ -1,6 +1,7 @@
 //! `devctl` on a laptop: a home folder with nothing in it but a key, and the product.
 
 mod completion;
+mod credentials;
 mod doctor;
 mod faults;
 mod proxies;
@@ -12,9 +13,7 @@ use std::process::Stdio;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::harness::{
-    Agent, Finished, Laptop, Product, Replica, Terminal, User, certify, eventually, keygen, public, skip_unless, within,
-};
+use crate::harness::{Finished, Laptop, Product, Replica, Terminal, User, eventually, skip_unless, within};
 
 const DEVCTL: &str = env!("CARGO_BIN_EXE_devctl");
 
@@ -126,74 +125,6 @@ async fn the_bastion_answers_verbs() {
     // Whoever has read enough is no error.
     let script = format!("{DEVCTL} list | head -0");
     desk.laptop.run("sh", &["-c", &script]).await.exits(0).says_exactly("");
-}
-
-#[tokio::test]
-async fn a_changed_host_key_is_refused() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
-    let other = keygen(product.folder(), &format!("{}-other", alice.name()), "ed25519");
-    let other = public(&other);
-    desk.laptop.write(".ssh/known_hosts", format!("[127.0.0.1]:{} {other}", product.front().port()));
-    for words in [&["list"][..], &["login", "--accept-new", &desk.bastion]] {
-        let refused = desk.devctl(words).await;
-        refused
-            .exits(255)
-            .prints("")
-            .says("REMOTE HOST IDENTIFICATION HAS CHANGED")
-            .says("known_hosts line 1")
-            .says("ssh-keygen -R");
-    }
-    assert_eq!(desk.read(".ssh/known_hosts").lines().count(), 1);
-}
-
-#[tokio::test]
-async fn keys_come_from_where_openssh_has_them() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
-    std::fs::remove_file(desk.laptop.path(".ssh/id_ed25519")).expect("it is there");
-    desk.devctl(&["list"]).await.exits(255).says("you have no SSH key").says("ssh-keygen");
-
-    let agent = Agent::start().await;
-    agent.add(alice.key());
-    let mut with_agent = desk.command(&["list"]);
-    with_agent.env("SSH_AUTH_SOCK", agent.socket());
-    Desk::finish(with_agent).await.exits(0);
-
-    let alias = format!("Host front\n HostName 127.0.0.1\n Port {}\n IdentityFile ~/key\n", product.front().port());
-    desk.laptop.write(".ssh/config", alias);
-    desk.devctl(&["login", &format!("{}@front", alice.name())]).await.exits(0).says_exactly("");
-    desk.devctl(&["list"]).await.exits(0);
-
-    let stranger = keygen(product.folder(), &format!("{}-stranger", alice.name()), "ed25519");
-    let stranger = stranger.to_str().expect("a plain name");
-    let refused = desk.devctl(&["login", "--identity", stranger, &desk.bastion]).await;
-    refused.exits(255).says("does not let").says("SHA256:").says("stranger");
-}
-
-#[tokio::test]
-async fn a_key_with_a_passphrase_needs_a_terminal_or_an_agent() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
-    let file = desk.laptop.path(".ssh/id_ed25519");
-    let locked =
-        desk.laptop.run("ssh-keygen", &["-q", "-p", "-N", "secret", "-f", file.to_str().expect("plain")]).await;
-    locked.exits(0);
-    desk.devctl(&["list"]).await.exits(255).says("has a passphrase").says("ssh-add");
-
-    let mut terminal = desk.terminal(&["list", "-o", "name"]);
-    terminal.shows("Passphrase of ~/.ssh/id_ed25519").await;
-    terminal.types("wrong\r").await;
-    terminal.shows("this is not the passphrase").await;
-    terminal.types("secret\r").await;
-    terminal.exits(0).await;
-    assert!(!terminal.rows().iter().any(|row| row.contains("secret")));
 }
 
 #[tokio::test]
@@ -372,50 +303,4 @@ fn what_there_is_is_told_without_a_bastion() {
     let folder = tempfile::tempdir().expect("there is a folder for temporary files");
     assert_eq!(devctl(&["man", folder.path().to_str().expect("plain")]).status.code(), Some(0));
     assert!(folder.path().join("devctl-login.1").exists() && folder.path().join("devctl-list.1").exists());
-}
-
-/// `ssh-keygen`'s certificates of hosts and of users, and a host key of another kind than the first.
-#[tokio::test]
-async fn certificates_are_worth_what_they_are_to_openssh() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
-    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
-    let file = |name: &str| folder.path().join(name);
-    let (ca, ecdsa) = (keygen(folder.path(), "ca", "ed25519"), keygen(folder.path(), "ecdsa", "ecdsa"));
-    let rsa = keygen(folder.path(), "rsa", "rsa");
-    std::fs::write(file("first.pub"), product.serve(&[]).await.host_key()).expect("the folder is ours");
-    for key in [&file("first"), &ecdsa] {
-        certify(&ca, key, &["-h", "-n", "127.0.0.1"]);
-    }
-    certify(&ca, &rsa, &["-n", alice.name()]);
-    let settings = [
-        format!("ssh.further_host_keys=[\"{}\"]", ecdsa.display()),
-        format!(
-            "ssh.host_certificates=[\"{}\",\"{}\"]",
-            file("first-cert.pub").display(),
-            file("ecdsa-cert.pub").display()
-        ),
-        format!("identity.trusted_user_ca_keys=[\"{}\"]", ca.with_extension("pub").display()),
-    ];
-    let replica = product.serve(&settings.each_ref().map(String::as_str)).await;
-    alice.is_known_at(&replica).await;
-    let desk = Desk::new(&alice, &replica);
-    let name = format!("[127.0.0.1]:{}", replica.port());
-    // Of several host keys the one that is known is asked for.
-    desk.laptop.write(".ssh/known_hosts", format!("{name} {}", public(&ecdsa)));
-    desk.devctl(&["login", &desk.bastion]).await.exits(0).says_exactly("");
-    desk.laptop.write(".ssh/known_hosts", format!("@cert-authority {name} {}", public(&ca)));
-    desk.devctl(&["list"]).await.exits(0);
-    desk.laptop.write(".ssh/known_hosts", format!("@revoked * {}", public(&ecdsa)));
-    desk.devctl(&["list"]).await.exits(255);
-
-    desk.laptop.write(".ssh/known_hosts", format!("@cert-authority {name} {}", public(&ca)));
-    let key = rsa.to_str().expect("a plain name");
-    desk.devctl(&["login", "--identity", key, &desk.bastion]).await.exits(0);
-    desk.devctl(&["list"]).await.exits(0);
-    certify(&ca, &rsa, &["-n", alice.name(), "-V", "20200101:20200102"]);
-    desk.devctl(&["list"]).await.exits(255).says("does not let");
-    desk.devctl(&["doctor", "-o", "json"]).await.exits(1);
-    let report = desk.devctl(&["doctor"]).await.text();
-    assert!(report.contains("expired 2020-01-02"), "{report}");
 }

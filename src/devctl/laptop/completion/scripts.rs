@@ -29,7 +29,7 @@ pub(super) fn script(shell: Shell) -> Result<String, Failure> {
 /// Bash takes NAME:PATH apart at the colon, and wants only what is behind it.
 const BASH: &str = r#"_clap_complete_devctl() {
     local IFS=$'\013' line=${COMP_LINE:0:COMP_POINT} rest word value prefix i
-    local words=() quoted=
+    local words=() found=() quoted= failed= globs=
     [[ ${COMP_WORDS[COMP_CWORD]} != [\'\"]* ]] || quoted=yes
     for ((i = 0; i <= COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
@@ -46,26 +46,34 @@ const BASH: &str = r#"_clap_complete_devctl() {
     done
     local last=$((${#words[@]} - 1))
     words[last]=${words[last]//\\/}
-    COMPREPLY=( $( \
+    # A file there may be called what would be a pattern here.
+    [[ $- == *f* ]] || globs=yes
+    set -f
+    found=( $( \
         _CLAP_IFS="$IFS" \
         _CLAP_COMPLETE_INDEX="$last" \
         COMPLETE=bash \
         devctl -- "${words[@]}" 2>/dev/null \
-    ) )
-    if [[ $? != 0 ]]; then
-        unset COMPREPLY
+    ) ) || failed=yes
+    [[ -z $globs ]] || set +f
+    COMPREPLY=()
+    if [[ -n $failed ]]; then
         return
     fi
     prefix=
     if [[ -z $quoted && $COMP_WORDBREAKS == *:* && ${words[last]} == *:* ]]; then
         prefix=${words[last]%"${words[last]##*:}"}
     fi
-    for i in "${!COMPREPLY[@]}"; do
-        value=${COMPREPLY[i]#"$prefix"}
+    for value in "${found[@]}"; do
+        value=${value#"$prefix"}
+        # Within quotes nothing more is quoted: what would end them or mean something there is left out.
+        if [[ -n $quoted && $value == *[\\\'\"\$\`\!]* ]]; then
+            continue
+        fi
         if [[ -z $quoted && $value == *[[:space:]\\\'\"\$\&\;\(\)\<\>\|\*\?\[\`\!\#]* ]]; then
             printf -v value %q "$value"
         fi
-        COMPREPLY[i]=$value
+        COMPREPLY+=("$value")
     done
     if ((${#COMPREPLY[@]} == 1)) && [[ ${COMPREPLY[0]} != *[=/:] ]]; then
         compopt +o nospace 2>/dev/null
