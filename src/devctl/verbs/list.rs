@@ -8,7 +8,6 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::api::ListParams;
-use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 
@@ -16,6 +15,7 @@ use super::home::Kept;
 use crate::api::{DevServer, GpuUse, Phase, SuspensionReason, names};
 use crate::devctl::output::{self, Cell, Format, OutputArgs, Table};
 use crate::devctl::{Caller, Error, Exit, time};
+use crate::watch::Guard;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -165,19 +165,19 @@ fn left(server: &DevServer, now: Timestamp) -> String {
 const STALE: SignedDuration = SignedDuration::from_mins(15);
 
 /// One that cannot be read has nothing to show; the list told of it.
-fn readable(event: Event<DeserializeGuard<DevServer>>) -> Option<Event<DevServer>> {
+fn readable(event: Event<Guard<DevServer>>) -> Option<Event<DevServer>> {
     Some(match event {
         Event::Init => Event::Init,
         Event::InitDone => Event::InitDone,
-        Event::InitApply(DeserializeGuard(server)) => Event::InitApply(server.ok()?),
-        Event::Apply(DeserializeGuard(server)) => Event::Apply(server.ok()?),
-        Event::Delete(DeserializeGuard(server)) => Event::Delete(server.ok()?),
+        Event::InitApply(Guard(server)) => Event::InitApply(server.ok()?),
+        Event::Apply(Guard(server)) => Event::Apply(server.ok()?),
+        Event::Delete(Guard(server)) => Event::Delete(server.ok()?),
     })
 }
 
 /// Prints the list, and then each DevServer as it changes.
 async fn follow(caller: &Caller, format: Format) -> Result<(), Error> {
-    let events = watch(caller.api::<DeserializeGuard<DevServer>>(), watcher::Config::default()).default_backoff();
+    let events = watch(caller.api::<Guard<DevServer>>(), watcher::Config::default()).default_backoff();
     let mut events = events.filter_map(|event| ready(event.map(readable).transpose())).boxed();
     let mut first: Option<BTreeMap<String, DevServer>> = Some(BTreeMap::new());
     // It does not answer any more, and that was said.
