@@ -10,6 +10,7 @@ use std::time::Duration;
 use russh::client::{self, Handle};
 use russh::keys::Algorithm;
 use russh::{Preferred, SshId};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::process::{Child, Command};
@@ -24,20 +25,30 @@ use super::identities::{Agent, Identities, agent_socket};
 /// A connection that is logged in.
 pub(super) struct Connection {
     pub(super) handle: Handle<Judge>,
-    _proxy: Option<Child>,
+    _proxy: Option<Proxy>,
 }
 
 /// A connection whose other end is who it should be. Who we are is not said yet.
 pub(super) struct Greeted {
     handle: Handle<Judge>,
     pub(super) seen: Seen,
-    proxy: Option<Child>,
+    proxy: Option<Proxy>,
 }
 
 /// The bytes between here and the bastion, and the program that carries them if it is not ourselves.
 pub(super) struct Dialled {
     stream: Box<dyn Stream>,
-    proxy: Option<Child>,
+    proxy: Option<Proxy>,
+}
+
+/// A program that is hung up with its connection, as ssh(1) does: it may have others of its own to end.
+struct Proxy(Child);
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let process = self.0.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let _ = process.map(|process| kill_process(process, Signal::HUP));
+    }
 }
 
 const CONNECT: Duration = Duration::from_secs(15);
@@ -152,12 +163,12 @@ pub(super) async fn dial(bastion: &Bastion) -> Result<Dialled, Failure> {
         if bastion.quiet {
             command.stderr(Stdio::null());
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
         let (Some(output), Some(input)) = (child.stdout.take(), child.stdin.take()) else {
             return Err(failed(io::ErrorKind::BrokenPipe.into()));
         };
-        return Ok(Dialled { stream: Box::new(tokio::io::join(output, input)), proxy: Some(child) });
+        return Ok(Dialled { stream: Box::new(tokio::io::join(output, input)), proxy: Some(Proxy(child)) });
     }
     let stream = connect(&bastion.host, bastion.port).await?;
     let _ = stream.set_nodelay(true);

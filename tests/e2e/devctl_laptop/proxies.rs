@@ -10,7 +10,9 @@ async fn a_program_carries_the_connection() {
     let desk = Desk::new(&alice, product.front());
     let port = product.front().port();
     // The name leads nowhere: nothing but the program gets there.
-    let relay = format!("echo %h %p %r >used; exec 3<>/dev/tcp/127.0.0.1/{port}; cat <&3 & cat >&3");
+    let relay = format!(
+        "trap 'kill $!' HUP; echo %h %p %r >used; exec 3<>/dev/tcp/127.0.0.1/{port}; cat <&3 & cat >&3; kill $!"
+    );
     desk.laptop.write("relay", format!("#!/bin/bash\n{}", relay.replace("%h %p %r", "\"$@\"")));
     let config = "Host front\n  HostName front.invalid\n  Port 7\n  ProxyCommand bash relay %h %p %r\n";
     desk.laptop.write(".ssh/config", config);
