@@ -104,6 +104,10 @@ fn normal(object: &DynamicObject) -> Value {
         }
         for condition in status.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
             without(condition, &["lastTransitionTime", "observedGeneration"]);
+            without_times(&mut condition["message"]);
+        }
+        if let Some(message) = status.get_mut("message") {
+            without_times(message);
         }
         if let Some(suspension) = status.get_mut("suspension") {
             without(suspension, &["time"]);
@@ -115,6 +119,15 @@ fn normal(object: &DynamicObject) -> Value {
 fn without(value: &mut Value, keys: &[&str]) {
     let Some(map): Option<&mut Map<String, Value>> = value.as_object_mut() else { return };
     keys.iter().for_each(|key| drop(map.remove(*key)));
+}
+
+/// A text may tell since when it is so, to the minute.
+fn without_times(text: &mut Value) {
+    let Some(words) = text.as_str().map(|text| text.split(' ')) else { return };
+    let is_time = |word: &str| {
+        word.contains(['-', ':']) && word.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b':'))
+    };
+    *text = words.filter(|word| !is_time(word)).collect::<Vec<_>>().join(" ").into();
 }
 
 /// Pods that the embedded cluster's node has room for; processor and memory are plenty.
