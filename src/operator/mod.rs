@@ -7,12 +7,14 @@ mod devserver;
 mod fence;
 mod flavor;
 mod lease;
+mod mirror;
 mod roles;
 mod team;
 mod unreadable;
 mod uptime;
 mod user;
 mod watch;
+mod watched;
 
 use std::time::Duration;
 

@@ -3,8 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
+use super::super::mirror::Mirror;
 use super::amounts::Amounts;
-use super::mirror::Mirror;
 use super::node_pool::NodePool;
 use super::room::{Load, Node, room, used};
 use super::status::{Scene, status};

@@ -3,16 +3,15 @@
 
 mod amounts;
 mod known;
-pub(super) mod mirror;
 mod node_pool;
 mod room;
 mod status;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -21,20 +20,22 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
-use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
 use self::amounts::Amounts;
 use self::known::Known;
-use self::mirror::Mirror;
+use super::mirror::Mirror;
+use super::watched::Watched;
 use crate::api::{DevServerFlavor, DevServerFlavorStatus, names};
 use crate::watch::{self, Unreadable};
 
 /// Between two looks at everything: in a busy cluster pods come and go all the time.
 const PAUSE: Duration = Duration::from_secs(2);
+/// As the log has it.
+const WHAT: &str = "what flavors run on";
 const NODE_POOLS: &str = "nodepools.karpenter.sh";
 
 /// Keeps the status of flavors for ever. A container that says nothing requests `by_default`; `adds_nodes` says that
@@ -46,22 +47,24 @@ pub(super) async fn run(
     unreadable: &Unreadable,
 ) {
     let by_default = Amounts::of(&by_default);
-    let watched =
-        Arc::new(Watched { known: Mutex::new(Known { adds_nodes, ..Known::default() }), changed: Notify::new() });
+    let watched = Arc::new(Watched::new(Known { adds_nodes, ..Known::default() }));
     let placed = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed";
     let pods = watcher::Config::default().fields(placed);
     tokio::join!(
         watched.follow(
+            WHAT,
             watch::watch::<DevServerFlavor>(&client, watcher::Config::default(), unreadable),
             |known| &mut known.flavors,
             Some
         ),
         watched.follow(
+            WHAT,
             watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff(),
             |known| &mut known.nodes,
             |node| Some(room::Node::of(&node))
         ),
         watched.follow(
+            WHAT,
             watch::watch::<Pod>(&client, pods, &Unreadable::default()),
             |known| &mut known.pods,
             |pod| room::Load::of(&pod)
@@ -71,38 +74,7 @@ pub(super) async fn run(
     );
 }
 
-struct Watched {
-    known: Mutex<Known>,
-    changed: Notify,
-}
-
-impl Watched {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Follows a watch, keeping of each object what `keep` makes of it.
-    async fn follow<K: Resource, V>(
-        &self,
-        events: impl Stream<Item = watcher::Result<Event<K>>>,
-        mirror: impl Fn(&mut Known) -> &mut Mirror<V>,
-        keep: impl Fn(K) -> Option<V>,
-    ) {
-        let mut events = std::pin::pin!(events);
-        while let Some(event) = events.next().await {
-            let is_change = match event {
-                Ok(event) => mirror(&mut self.known()).take(event, &keep),
-                Err(error) => {
-                    debug!(%error, "failed to watch what flavors run on");
-                    false
-                }
-            };
-            if is_change {
-                self.changed.notify_one();
-            }
-        }
-    }
-
+impl Watched<Known> {
     /// Karpenter may be there, come, or go.
     async fn follow_node_pools(self: Arc<Self>, client: Client) {
         let definitions: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(client.clone());
@@ -142,19 +114,8 @@ impl Watched {
         };
         let pools: Api<DynamicObject> = Api::all_with(client, &kind);
         let events = watcher(pools, watcher::Config::default()).default_backoff();
-        let mut events = std::pin::pin!(events);
-        while let Some(event) = events.next().await {
-            let is_change = match event {
-                Ok(event) => self.known().pools.take(event, &|pool| node_pool::NodePool::of(&pool)),
-                Err(error) => {
-                    debug!(%error, "failed to watch Karpenter's node pools");
-                    false
-                }
-            };
-            if is_change {
-                self.changed.notify_one();
-            }
-        }
+        let keep = |pool: DynamicObject| node_pool::NodePool::of(&pool);
+        self.follow("Karpenter's node pools", events, |known| &mut known.pools, keep).await;
     }
 
     /// Writes each status that changed.

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 
 use super::build::MembersVolume;
 use crate::api::{DevServerTeam, names};
-use crate::operator::flavor::mirror::Mirror;
+use crate::operator::mirror::Mirror;
 
 #[derive(Default)]
 pub(super) struct Known {

@@ -14,27 +14,25 @@ mod status;
 mod template;
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt, stream};
+use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
-use tokio::sync::Notify;
+use kube::runtime::watcher::{self, watcher};
+use kube::{Api, Client, ResourceExt};
 use tokio::time::{Instant, sleep, timeout_at};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use self::known::{Claim, Kept, Known};
 pub(super) use self::members::Members;
 use self::outlook::{Standing, Step};
 use self::refused::Refused;
 use super::error_chain;
-use super::flavor::mirror::Mirror;
 use super::watch::ours;
+use super::watched::Watched;
 use crate::api::{DevServerTeam, DevServerUser, names};
 use crate::watch::{self, Unreadable};
 
@@ -42,23 +40,26 @@ use crate::watch::{self, Unreadable};
 pub(super) async fn run(client: Client) {
     // Its own: what can be read again must be in what is kept here before its volume may go.
     let unreadable = &Unreadable::silent();
-    let watched = Watched::default();
+    let watched = Watched::new(Known::default());
     let all = watcher::Config::default;
     let of_teams = ours().labels(&format!("{}={},{}", names::MANAGED_BY_LABEL, names::MANAGED_BY, names::TEAM_LABEL));
     let with_namespace = |user: DevServerUser| user.status.as_ref()?.namespace.is_some().then(|| user.name_any());
     tokio::join!(
-        watched.follow(watch::watch::<DevServerTeam>(&client, all(), unreadable), |known| &mut known.teams, Some),
+        watched.follow(WHAT, watch::watch::<DevServerTeam>(&client, all(), unreadable), |known| &mut known.teams, Some),
         watched.follow(
+            WHAT,
             watch::watch::<DevServerUser>(&client, all(), unreadable),
             |known| &mut known.users,
             with_namespace
         ),
         watched.follow(
+            WHAT,
             watcher(Api::all(client.clone()), all()).default_backoff(),
             |known| &mut known.volumes,
             |volume: PersistentVolume| { Some(Kept::of(volume)) }
         ),
         watched.follow(
+            WHAT,
             watch::watch::<PersistentVolumeClaim>(&client, of_teams, &Unreadable::default()),
             |known| &mut known.claims,
             |claim: PersistentVolumeClaim| { Some(Claim::of(&claim)) }
@@ -67,37 +68,7 @@ pub(super) async fn run(client: Client) {
     );
 }
 
-#[derive(Default)]
-struct Watched {
-    known: Mutex<Known>,
-    changed: Notify,
-}
-
-impl Watched {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Follows a watch, keeping of each object what `keep` makes of it.
-    async fn follow<K: Resource, V>(
-        &self,
-        events: impl Stream<Item = watcher::Result<Event<K>>>,
-        mirror: impl Fn(&mut Known) -> &mut Mirror<V>,
-        keep: impl Fn(K) -> Option<V>,
-    ) {
-        let mut events = std::pin::pin!(events);
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(event) => {
-                    if mirror(&mut self.known()).take(event, &keep) {
-                        self.changed.notify_one();
-                    }
-                }
-                Err(error) => debug!(%error, "failed to watch what teams share"),
-            }
-        }
-    }
-
+impl Watched<Known> {
     /// Takes the steps that are due, and tells in the teams' status what came of them.
     async fn tend(&self, client: Client, unreadable: &Unreadable) {
         // By the volume's name.
@@ -165,6 +136,8 @@ async fn tell(client: &Client, teams: &[(DevServerTeam, Standing)], refused: &Re
     }
 }
 
+/// As the log has it.
+const WHAT: &str = "what teams share";
 /// Several changes often come at once.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Volumes made at once.

@@ -1,9 +1,10 @@
 //! On the embedded cluster: what becomes of the others, and what is told, when something cannot be done or read.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use http::{Method, Request};
 use k8s_openapi::api::core::v1::Namespace;
+use kube::Resource;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::client::Body;
 use kube::runtime::wait::{Condition, await_condition};

@@ -1,6 +1,6 @@
 use super::*;
 use crate::api::{DevServerTeamSpec, TeamVolume};
-use crate::operator::flavor::mirror::Mirror;
+use crate::operator::mirror::Mirror;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::watcher::Event;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 
-pub(in crate::operator) struct Mirror<V> {
+pub(super) struct Mirror<V> {
     live: HashMap<String, V>,
     /// What a list has brought so far; it takes the place of `live` when it is whole.
     listed: HashMap<String, V>,
@@ -20,16 +20,16 @@ impl<V> Default for Mirror<V> {
 
 impl<V> Mirror<V> {
     /// Whether every object is known.
-    pub(in crate::operator) fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.is_whole
     }
 
-    pub(in crate::operator) fn values(&self) -> impl Iterator<Item = &V> {
+    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
         self.live.values()
     }
 
     /// Takes an event in, keeping of its object what `keep` makes of it; whether what is known may have changed.
-    pub(in crate::operator) fn take<K: Resource>(&mut self, event: Event<K>, keep: &impl Fn(K) -> Option<V>) -> bool {
+    pub(super) fn take<K: Resource>(&mut self, event: Event<K>, keep: &impl Fn(K) -> Option<V>) -> bool {
         match event {
             Event::Init => {
                 self.listed.clear();

@@ -1,0 +1,48 @@
+//! What is kept of several kinds of objects, each by a watch of its own, for one who looks at all of it when it changes.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures::{Stream, StreamExt};
+use kube::Resource;
+use kube::runtime::watcher::{self, Event};
+use tokio::sync::Notify;
+use tracing::debug;
+
+use super::mirror::Mirror;
+
+pub(super) struct Watched<S> {
+    known: Mutex<S>,
+    /// Notified when something is known that was not.
+    pub(super) changed: Notify,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(known: S) -> Self {
+        Self { known: Mutex::new(known), changed: Notify::new() }
+    }
+
+    pub(super) fn known(&self) -> MutexGuard<'_, S> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows a watch, keeping of each object what `keep` makes of it. `what` is watched, for the log.
+    pub(super) async fn follow<K: Resource, V>(
+        &self,
+        what: &str,
+        events: impl Stream<Item = watcher::Result<Event<K>>>,
+        mirror: impl Fn(&mut S) -> &mut Mirror<V>,
+        keep: impl Fn(K) -> Option<V>,
+    ) {
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => {
+                    if mirror(&mut self.known()).take(event, &keep) {
+                        self.changed.notify_one();
+                    }
+                }
+                Err(error) => debug!(%error, "failed to watch {what}"),
+            }
+        }
+    }
+}
