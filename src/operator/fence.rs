@@ -55,16 +55,14 @@ mod tests {
     use kube::Api;
     use kube::api::{Patch, PatchParams, PostParams};
     use kube::runtime::wait::await_condition;
-    use serde::Deserialize;
     use serde_json::json;
     use tokio::sync::oneshot;
     use tokio::time::timeout;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::api::{self, DevServer, DevServerSpec, DevServerUser, DevServerUserSpec, Phase};
-    use crate::operator::{self, Config};
-    use crate::{minik8s, provisioning};
+    use crate::api::{DevServer, DevServerSpec, DevServerUser, DevServerUserSpec, Phase};
+    use crate::operator::{self, tests::settings};
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -99,16 +97,11 @@ mod tests {
     }
 
     async fn operate(client: Client, leads: oneshot::Sender<()>, shutdown: CancellationToken) {
-        #[derive(Deserialize)]
-        struct File {
-            operator: Config,
-            provisioning: provisioning::Config,
-        }
-        let mut file: File = toml::from_str(include_str!("../../config/default.toml")).unwrap();
-        file.operator.lease.retry = Duration::from_millis(100);
-        file.operator.lease.duration = Duration::from_secs(3);
+        let (mut config, provisioning) = settings();
+        config.lease.retry = Duration::from_millis(100);
+        config.lease.duration = Duration::from_secs(3);
         let ready = || leads.send(()).unwrap_or_default();
-        operator::run(client, file.operator, file.provisioning, ready, shutdown).await.unwrap();
+        operator::run(client, config, provisioning, ready, shutdown).await.unwrap();
     }
 
     async fn until(servers: &Api<DevServer>, image: Option<&str>) {
@@ -125,10 +118,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_leader_that_was_stopped_past_its_lease_writes_nothing_when_it_goes_on() {
-        let data = tempfile::tempdir().unwrap();
-        let config = minik8s::Config::new("127.0.0.1:0".parse().unwrap(), data.path());
-        let cluster = minik8s::Cluster::start(config, api::crds()).await.unwrap();
-        let client = Client::try_from(cluster.client_config()).unwrap();
+        let (cluster, client, _data) = crate::operator::tests::cluster().await;
 
         // The first one has a thread of its own, which can be held.
         let (sent, first_shutdown) = (Sent::default(), CancellationToken::new());

@@ -3,12 +3,30 @@
 use super::*;
 
 pub(super) fn config() -> Config {
+    settings().0
+}
+
+/// The defaults of an operator, and of what it provisions.
+pub(super) fn settings() -> (Config, provisioning::Config) {
     #[derive(Deserialize)]
     struct File {
         operator: Config,
+        provisioning: provisioning::Config,
     }
     let file: File = toml::from_str(include_str!("../../config/default.toml")).unwrap();
-    file.operator
+    (file.operator, file.provisioning)
+}
+
+/// An embedded cluster for as long as its folder, the last, is there.
+#[cfg(feature = "embedded")]
+pub(super) async fn cluster() -> (crate::minik8s::Cluster, Client, tempfile::TempDir) {
+    use crate::{api, minik8s};
+
+    let data = tempfile::tempdir().unwrap();
+    let config = minik8s::Config::new("127.0.0.1:0".parse().unwrap(), data.path());
+    let cluster = minik8s::Cluster::start(config, api::crds()).await.unwrap();
+    let client = Client::try_from(cluster.client_config()).unwrap();
+    (cluster, client, data)
 }
 
 #[test]
@@ -59,17 +77,12 @@ mod on_the_embedded_cluster {
 
     impl Operator {
         fn start(client: &Client) -> Self {
-            #[derive(Deserialize)]
-            struct File {
-                operator: Config,
-                provisioning: provisioning::Config,
-            }
-            let mut file: File = toml::from_str(include_str!("../../config/default.toml")).unwrap();
-            file.operator.lease.retry = Duration::from_millis(100);
+            let (mut config, provisioning) = settings();
+            config.lease.retry = Duration::from_millis(100);
             let (lead, leads) = oneshot::channel();
             let shutdown = CancellationToken::new();
             let ready = || lead.send(()).unwrap_or_default();
-            let task = tokio::spawn(run(client.clone(), file.operator, file.provisioning, ready, shutdown.clone()));
+            let task = tokio::spawn(run(client.clone(), config, provisioning, ready, shutdown.clone()));
             Self { task, shutdown, leads }
         }
 
@@ -81,10 +94,7 @@ mod on_the_embedded_cluster {
 
     impl Scene {
         async fn start() -> Self {
-            let data = tempfile::tempdir().unwrap();
-            let config = minik8s::Config::new("127.0.0.1:0".parse().unwrap(), data.path());
-            let cluster = minik8s::Cluster::start(config, api::crds()).await.unwrap();
-            let client = Client::try_from(cluster.client_config()).unwrap();
+            let (cluster, client, data) = cluster().await;
             let operator = Operator::start(&client);
             let scene = Self { cluster, client, operator, _data: data };
             let alice = DevServerUser::new("alice", DevServerUserSpec::default());

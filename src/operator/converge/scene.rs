@@ -6,7 +6,6 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -19,9 +18,9 @@ use super::model::{DATA, Kind, Model, USERS, Wish};
 use super::snapshot::{Snapshot, differences, unsettled};
 use super::steps::Step;
 use super::wire::Wire;
-use crate::api::{self, DevServer, DevServerFlavor, DevServerTeam, DevServerUser, names};
-use crate::operator::{self, Config};
-use crate::{minik8s, provisioning};
+use crate::api::{DevServer, DevServerFlavor, DevServerTeam, DevServerUser, names};
+use crate::minik8s;
+use crate::operator;
 
 pub(super) struct Scene {
     cluster: minik8s::Cluster,
@@ -39,10 +38,7 @@ struct Operator {
 impl Scene {
     /// Without an operator.
     pub(super) async fn start() -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let config = minik8s::Config::new("127.0.0.1:0".parse().unwrap(), data.path());
-        let cluster = minik8s::Cluster::start(config, api::crds()).await.unwrap();
-        let client = Client::try_from(cluster.client_config()).unwrap();
+        let (cluster, client, data) = crate::operator::tests::cluster().await;
         Self { cluster, client, wire: Wire::new(), operator: None, _data: data }
     }
 
@@ -86,19 +82,14 @@ impl Scene {
     }
 
     fn start_operator(&self) -> Operator {
-        #[derive(Deserialize)]
-        struct File {
-            operator: Config,
-            provisioning: provisioning::Config,
-        }
-        let mut file: File = toml::from_str(include_str!("../../../config/default.toml")).unwrap();
+        let (mut config, provisioning) = crate::operator::tests::settings();
         // Who leads is another test's matter.
-        file.operator.lease.enabled = false;
-        file.operator.restart_pause = Duration::from_millis(50);
-        file.operator.max_restart_pause = Duration::from_millis(200);
+        config.lease.enabled = false;
+        config.restart_pause = Duration::from_millis(50);
+        config.max_restart_pause = Duration::from_millis(200);
         let shutdown = CancellationToken::new();
         let client = self.wire.client(&self.client);
-        let run = operator::run(client, file.operator, file.provisioning, || {}, shutdown.clone());
+        let run = operator::run(client, config, provisioning, || {}, shutdown.clone());
         Operator { task: tokio::spawn(run), shutdown }
     }
 

@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tower::BoxError;
 
 use super::*;
-use crate::{api, minik8s};
+use crate::minik8s;
 
 /// Long enough for a busy machine; nothing waits this long unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -28,10 +28,7 @@ struct Scene {
 
 impl Scene {
     async fn start() -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let config = minik8s::Config::new("127.0.0.1:0".parse().unwrap(), data.path());
-        let cluster = minik8s::Cluster::start(config, api::crds()).await.unwrap();
-        let client = Client::try_from(cluster.client_config()).unwrap();
+        let (cluster, client, data) = crate::operator::tests::cluster().await;
         let scene = Self { cluster, client, _data: data };
         scene.add_volume("data", json!({ "namespace": "bastion", "name": "vision" })).await;
         scene
