@@ -72,6 +72,10 @@ impl Error {
         }
     }
 
+    pub(super) fn conflict() -> Self {
+        Self::failed("it was changed by somebody else at the same time; run the command again")
+    }
+
     fn of_status(status: &Status) -> Self {
         let message = plain(&status.message);
         match status.code {
@@ -83,7 +87,7 @@ impl Error {
             409 if status.reason == "AlreadyExists" => {
                 Self::failed(format!("{message}; `devctl list` shows what there is"))
             }
-            409 => Self::failed("it was changed by somebody else at the same time; run the command again"),
+            409 => Self::conflict(),
             400 | 422 => Self::new(Exit::Refused, invalid(status)),
             429 | 500.. => {
                 Self::failed(format!("the cluster does not answer as it should ({message}); try again in a minute"))

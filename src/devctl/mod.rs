@@ -8,6 +8,7 @@ mod error;
 mod keyboard;
 pub mod laptop;
 mod output;
+mod revise;
 mod time;
 mod verbs;
 mod wait;
@@ -18,6 +19,7 @@ pub use keyboard::Keyboard;
 pub use verbs::{Enter, Program, Verb};
 
 use error::plain;
+use revise::revise;
 
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser};
 

@@ -61,7 +61,8 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::api::{DevServer, DevServerSpec, DevServerUser, DevServerUserSpec, Phase};
+    use crate::api::{self, DevServer, DevServerSpec, DevServerUser, DevServerUserSpec, Phase};
+    use crate::minik8s;
     use crate::operator::{self, tests::settings};
 
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -118,7 +119,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_leader_that_was_stopped_past_its_lease_writes_nothing_when_it_goes_on() {
-        let (cluster, client, _data) = crate::operator::tests::cluster().await;
+        let (cluster, client, _data) = minik8s::Cluster::start_for_a_test(api::crds()).await;
 
         // The first one has a thread of its own, which can be held.
         let (sent, first_shutdown) = (Sent::default(), CancellationToken::new());

@@ -17,18 +17,6 @@ pub(super) fn settings() -> (Config, provisioning::Config) {
     (file.operator, file.provisioning)
 }
 
-/// An embedded cluster for as long as its folder, the last, is there.
-#[cfg(feature = "embedded")]
-pub(super) async fn cluster() -> (crate::minik8s::Cluster, Client, tempfile::TempDir) {
-    use crate::{api, minik8s};
-
-    let data = tempfile::tempdir().unwrap();
-    let config = minik8s::Config::new("127.0.0.1:0".parse().unwrap(), data.path());
-    let cluster = minik8s::Cluster::start(config, api::crds()).await.unwrap();
-    let client = Client::try_from(cluster.client_config()).unwrap();
-    (cluster, client, data)
-}
-
 #[test]
 fn the_configuration_is_whole() {
     let config = config();
@@ -94,7 +82,7 @@ mod on_the_embedded_cluster {
 
     impl Scene {
         async fn start() -> Self {
-            let (cluster, client, data) = cluster().await;
+            let (cluster, client, data) = minik8s::Cluster::start_for_a_test(api::crds()).await;
             let operator = Operator::start(&client);
             let scene = Self { cluster, client, operator, _data: data };
             let alice = DevServerUser::new("alice", DevServerUserSpec::default());

@@ -53,6 +53,7 @@ impl Example {
         shell.envs(environment.iter().copied());
         let ended = within(Duration::from_secs(120), command, shell.output()).await.expect("bash is installed");
         let said = String::from_utf8_lossy(&ended.stdout);
+        assert!(ended.status.success(), "$ {command}\nended with {} and said:\n{said}", ended.status);
         assert!(is_like(output, &said), "$ {command}\nREADME says:\n{output}\nit was:\n{said}");
     }
 }

@@ -1,11 +1,10 @@
 //! `devctl share`.
 
-use kube::ResourceExt;
 use serde_json::json;
 
 use crate::api::{Share, names};
 use crate::devctl::output::{self, OutputArgs};
-use crate::devctl::{Caller, Error};
+use crate::devctl::{Caller, Error, revise};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -45,10 +44,7 @@ impl Args {
             return Ok(());
         }
         let share = changed(&server.spec.share, &users, read_only, remove);
-        // Refused if somebody changed it meanwhile: the list is written as a whole.
-        let version = server.resource_version();
-        let patch = json!({"metadata": {"resourceVersion": version}, "spec": {"share": share}});
-        let server = caller.patch(&name, patch).await?;
+        let server = revise(&caller.api(), server, json!({"share": share})).await?;
         if let Some(text) = output::object(output.format, &server)? {
             caller.print(&text).await;
         }

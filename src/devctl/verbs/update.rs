@@ -1,7 +1,6 @@
 //! `devctl update`.
 
-use kube::ResourceExt;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::home::{self, Kept};
 use super::list::phase;
@@ -10,7 +9,7 @@ use super::resume::Waiting;
 use super::spec::Settings;
 use crate::api::{DevServer, DevServerSpec, Phase};
 use crate::devctl::output::{self, OutputArgs};
-use crate::devctl::{Caller, Error, wait};
+use crate::devctl::{Caller, Error, revise, wait};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -83,9 +82,7 @@ impl Args {
             let home = Kept::of(&server).without_pod("its");
             caller.confirm(&format!("That restarts `{name}`: what runs in it ends, and {home}. Go on?"), yes).await?;
         }
-        // Only on top of what was looked at: lists are replaced as a whole.
-        let metadata = json!({"resourceVersion": server.resource_version()});
-        let server = caller.patch(&name, json!({"metadata": metadata, "spec": changes})).await?;
+        let server = revise(&caller.api(), server, changes.into()).await?;
         let then = if restarts { "; it restarts" } else { "" };
         caller.say(&format!("`{name}` is changed{then}.")).await;
         print(caller, output, &server).await?;
@@ -142,6 +139,8 @@ fn difference(old: &Map<String, Value>, new: Map<String, Value>) -> Map<String, 
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::spec::tests::settings;
     use super::*;
 

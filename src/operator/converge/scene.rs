@@ -18,7 +18,7 @@ use super::model::{DATA, Kind, Model, USERS, Wish};
 use super::snapshot::{Snapshot, differences, unsettled};
 use super::steps::Step;
 use super::wire::Wire;
-use crate::api::{DevServer, DevServerFlavor, DevServerTeam, DevServerUser, names};
+use crate::api::{self, DevServer, DevServerFlavor, DevServerTeam, DevServerUser, names};
 use crate::minik8s;
 use crate::operator;
 
@@ -38,7 +38,7 @@ struct Operator {
 impl Scene {
     /// Without an operator.
     pub(super) async fn start() -> Self {
-        let (cluster, client, data) = crate::operator::tests::cluster().await;
+        let (cluster, client, data) = minik8s::Cluster::start_for_a_test(api::crds()).await;
         Self { cluster, client, wire: Wire::new(), operator: None, _data: data }
     }
 

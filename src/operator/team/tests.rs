@@ -14,6 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tower::BoxError;
 
 use super::*;
+use crate::api;
 use crate::minik8s;
 
 /// Long enough for a busy machine; nothing waits this long unless it is broken.
@@ -28,7 +29,7 @@ struct Scene {
 
 impl Scene {
     async fn start() -> Self {
-        let (cluster, client, data) = crate::operator::tests::cluster().await;
+        let (cluster, client, data) = minik8s::Cluster::start_for_a_test(api::crds()).await;
         let scene = Self { cluster, client, _data: data };
         scene.add_volume("data", json!({ "namespace": "bastion", "name": "vision" })).await;
         scene

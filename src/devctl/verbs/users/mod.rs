@@ -4,13 +4,13 @@ mod key;
 mod table;
 
 use clap::Subcommand;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use crate::api::{DevServerTeam, DevServerUser, DevServerUserSpec, names};
 use crate::devctl::output::{self, Format, OutputArgs, Table};
-use crate::devctl::{Caller, Error, plain};
+use crate::devctl::{Caller, Error, plain, revise};
 use crate::watch;
 
 #[derive(clap::Args)]
@@ -165,10 +165,7 @@ async fn keys(caller: &mut Caller, name: &str, add: Vec<String>, remove: &[Strin
                 keys.push(new);
             }
         }
-        // Only on top of what was looked at: the list is replaced as a whole.
-        let patch = json!({"metadata": {"resourceVersion": user.resource_version()}, "spec": {"publicKeys": keys}});
-        let parameters = PatchParams { field_manager: Some(crate::devctl::NAME.to_owned()), ..PatchParams::default() };
-        user = api(caller).patch(name, &parameters, &Patch::Merge(patch)).await.map_err(Error::of_api)?;
+        user = revise(&api(caller), user, json!({"publicKeys": keys})).await?;
     }
     if user.spec.public_keys.is_empty() {
         caller.say(&format!("`{name}` has no key here; `devctl users keys {name} --add KEY` gives her one.")).await;
