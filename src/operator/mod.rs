@@ -15,6 +15,7 @@ mod uptime;
 mod user;
 mod watch;
 mod watched;
+mod write_status;
 
 use std::time::Duration;
 

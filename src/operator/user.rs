@@ -8,11 +8,10 @@ use k8s_openapi::api::core::v1::{LimitRange, Namespace, ObjectReference, Resourc
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -22,6 +21,7 @@ use super::error_chain;
 use super::roles::{self, Outcome};
 use super::team::Members;
 use super::watch::{Change, Ready, reflect_listed, reflect_ours};
+use super::write_status::write_status;
 use crate::api::user::UserPhase;
 use crate::api::{DevServerTeam, DevServerUser, DevServerUserStatus, conditions, names};
 use crate::provisioning::{self, Quotas};
@@ -215,18 +215,7 @@ async fn apply_status(
         return Ok(());
     }
     let users: Api<DevServerUser> = Api::all(context.client.clone());
-    let patch = serde_json::json!({
-        "apiVersion": DevServerUser::api_version(&()),
-        "kind": DevServerUser::kind(&()),
-        "status": status,
-    });
-    let params = PatchParams::apply(names::OPERATOR_FIELD_MANAGER).force();
-    match users.patch_status(&user.name_any(), &params, &Patch::Apply(patch)).await {
-        Ok(_) => Ok(()),
-        // Deleted meanwhile.
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(error) => Err(Error::Status(Box::new(error))),
-    }
+    write_status(&users, &user.name_any(), &status).await.map_err(|error| Error::Status(Box::new(error)))
 }
 
 /// No finalizer: it would only hold up the deletion, and nothing has to be undone.

@@ -18,6 +18,7 @@ use super::resolve::{HomeVolume, Resolved};
 use super::step::{Situation, Step, Volume, next_step, volume};
 use super::team;
 use crate::api::{DevServer, DevServerStatus, Phase, names};
+use crate::operator::write_status::write_status;
 
 /// What reconciling came to: the status tells about it.
 pub(super) struct Done {
@@ -245,18 +246,7 @@ pub(super) async fn apply_status(client: &Client, server: &DevServer, status: De
         info!(namespace = server.namespace(), devserver = name, phase = ?status.phase, ?was, message, "phase changed");
     }
     let servers: Api<DevServer> = namespaced(client, server);
-    let patch = serde_json::json!({
-        "apiVersion": DevServer::api_version(&()),
-        "kind": DevServer::kind(&()),
-        "status": status,
-    });
-    let params = PatchParams::apply(names::OPERATOR_FIELD_MANAGER).force();
-    match servers.patch_status(&name, &params, &Patch::Apply(patch)).await {
-        Ok(_) => Ok(()),
-        // Deleted meanwhile.
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(error) => Err(Error::Status(Box::new(error))),
-    }
+    write_status(&servers, &name, &status).await.map_err(|error| Error::Status(Box::new(error)))
 }
 
 /// Asks again for a while when it was only too early: a quota is unknown until its controller has counted, some

@@ -17,11 +17,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
@@ -29,7 +29,8 @@ use self::amounts::Amounts;
 use self::known::Known;
 use super::mirror::Mirror;
 use super::watched::Watched;
-use crate::api::{DevServerFlavor, DevServerFlavorStatus, names};
+use super::write_status::write_status;
+use crate::api::DevServerFlavor;
 use crate::watch::{self, Unreadable};
 
 /// Between two looks at everything: in a busy cluster pods come and go all the time.
@@ -125,31 +126,12 @@ impl Watched<Known> {
             self.changed.notified().await;
             let changed = self.known().changed_statuses(&by_default, &Time(Timestamp::now()));
             for (flavor, status) in changed {
-                if let Err(error) = write(&flavors, &flavor, &status).await {
+                if let Err(error) = write_status(&flavors, &flavor.name_any(), &status).await {
                     warn!(flavor = flavor.name_any(), %error, "failed to write the flavor's status");
                     self.changed.notify_one();
                 }
             }
             tokio::time::sleep(PAUSE).await;
         }
-    }
-}
-
-async fn write(
-    flavors: &Api<DevServerFlavor>,
-    flavor: &DevServerFlavor,
-    status: &DevServerFlavorStatus,
-) -> Result<(), kube::Error> {
-    let patch = serde_json::json!({
-        "apiVersion": DevServerFlavor::api_version(&()),
-        "kind": DevServerFlavor::kind(&()),
-        "status": status,
-    });
-    let params = PatchParams::apply(names::OPERATOR_FIELD_MANAGER).force();
-    match flavors.patch_status(&flavor.name_any(), &params, &Patch::Apply(patch)).await {
-        Ok(_) => Ok(()),
-        // Deleted meanwhile.
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(error) => Err(error),
     }
 }

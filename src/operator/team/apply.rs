@@ -1,13 +1,13 @@
 //! Takes the steps, and writes what is told of a team.
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::api::{DeleteParams, ListParams, PostParams, Preconditions, PropagationPolicy};
+use kube::{Api, Client, ResourceExt};
 use tracing::info;
 
 use super::build::MembersVolume;
 use super::outlook::Step;
-use crate::api::{DevServerTeam, DevServerTeamStatus, names};
+use crate::api::names;
 
 /// Why a step could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -109,22 +109,6 @@ async fn remove(client: &Client, volume: &MembersVolume) -> Result<(), Error> {
         // Gone, or another by now: the watch will tell.
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
         Err(error) => Err(Error::Remove(Box::new(error))),
-    }
-}
-
-pub(super) async fn write_status(client: &Client, team: &str, status: &DevServerTeamStatus) -> kube::Result<()> {
-    let teams: Api<DevServerTeam> = Api::all(client.clone());
-    let patch = serde_json::json!({
-        "apiVersion": DevServerTeam::api_version(&()),
-        "kind": DevServerTeam::kind(&()),
-        "status": status,
-    });
-    let params = PatchParams::apply(names::OPERATOR_FIELD_MANAGER).force();
-    match teams.patch_status(team, &params, &Patch::Apply(patch)).await {
-        Ok(_) => Ok(()),
-        // Deleted meanwhile.
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(error) => Err(error),
     }
 }
 

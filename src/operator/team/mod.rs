@@ -33,6 +33,7 @@ use self::refused::Refused;
 use super::error_chain;
 use super::watch::ours;
 use super::watched::Watched;
+use super::write_status::write_status;
 use crate::api::{DevServerTeam, DevServerUser, names};
 use crate::watch::{self, Unreadable};
 
@@ -117,6 +118,7 @@ async fn tell(client: &Client, teams: &[(DevServerTeam, Standing)], refused: &Re
     let names: HashSet<String> = teams.iter().map(|(team, _)| team.name_any()).collect();
     untold.retain(|name| names.contains(name));
     let now = Time(Timestamp::now());
+    let api: Api<DevServerTeam> = Api::all(client.clone());
     for (team, standing) in teams {
         let name = team.name_any();
         let Some(status) = status::changed(team, standing, refused, &now) else {
@@ -126,7 +128,7 @@ async fn tell(client: &Client, teams: &[(DevServerTeam, Standing)], refused: &Re
         if !untold.is_due(&name, Instant::now()) {
             continue;
         }
-        match apply::write_status(client, &name, &status).await {
+        match write_status(&api, &name, &status).await {
             Ok(()) => untold.forget(&name),
             Err(error) => {
                 let pause = untold.put(name.clone(), error.to_string(), Instant::now());
