@@ -1,5 +1,6 @@
 //! Connections that somebody in the pod opens to the client (`-R`, `-A`, `-X`).
 
+use futures::FutureExt;
 use russh::Channel;
 use russh::server::{Handle, Msg};
 use tokio_util::task::AbortOnDropHandle;
@@ -71,7 +72,7 @@ impl Forwarder {
         let serve = async move {
             let _slot = slot;
             match open.await {
-                Ok(channel) => copy(channel, stream, inbox, &standing).await,
+                Ok(channel) => copy(channel, stream, inbox, standing.ended().map(drop)).await,
                 Err(error) => debug!(%error, "the client does not take a connection"),
             }
         };

@@ -41,13 +41,24 @@ impl Forwarder {
         let Some(_slot) = self.slot() else {
             return reply.reject(ChannelOpenFailure::ResourceShortage).await;
         };
-        match self.context.run.connect(&self.identity, target, address).await {
+        // From before she is let in there, or one who is turned out meanwhile would stay.
+        let withdrawn = self.context.run.withdrawn(&self.identity, target);
+        let leave = async {
+            let why = tokio::select! {
+                why = withdrawn => why,
+                why = self.standing.ended() => why.to_owned(),
+            };
+            info!(why, "ended a forward");
+        };
+        tokio::pin!(leave);
+        let connected = tokio::select! {
+            connected = self.context.run.connect(&self.identity, target, address) => connected,
+            () = &mut leave => return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await,
+        };
+        match connected {
             Ok(stream) => {
                 reply.accept().await;
-                tokio::select! {
-                    () = copy(channel, stream, self.inbox(), &self.standing) => {}
-                    why = self.context.run.withdrawn(&self.identity, target) => info!(why, "ended a forward"),
-                }
+                copy(channel, stream, self.inbox(), leave).await;
             }
             Err(error) => {
                 debug!(error = &error as &dyn std::error::Error, ?address, "a forwarded connection was not made");
