@@ -58,6 +58,7 @@ pub struct Config {
     #[serde(with = "crate::config::duration")]
     pub drain_timeout: Duration,
     pub spool_directory: PathBuf,
+    pub spool_memory_mib: u64,
     pub spool_slow_above_mib: u64,
     pub spool_limit_mib: u64,
     pub spool_total_mib: u64,

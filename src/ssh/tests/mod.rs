@@ -7,6 +7,7 @@ mod login;
 mod permissions;
 mod requests;
 mod sessions;
+mod unread;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -113,6 +114,7 @@ fn config() -> Config {
         keepalive_count_max: 3,
         drain_timeout: Duration::from_secs(1),
         spool_directory: std::env::temp_dir(),
+        spool_memory_mib: 64,
         spool_slow_above_mib: 64,
         spool_limit_mib: 128,
         spool_total_mib: 128,
@@ -143,7 +145,18 @@ impl TestServer {
     }
 
     async fn log_in(&self, name: &str) -> Handle<AnyHost> {
-        let mut connection = self.connect().await;
+        let connection = self.connect().await;
+        self.prove(connection, name).await
+    }
+
+    /// As somebody whose client takes no output.
+    async fn log_in_without_window(&self, name: &str) -> Handle<AnyHost> {
+        let config = Arc::new(client::Config { window_size: 0, ..client::Config::default() });
+        let connection = client::connect(config, self.address, AnyHost).await.unwrap();
+        self.prove(connection, name).await
+    }
+
+    async fn prove(&self, mut connection: Handle<AnyHost>, name: &str) -> Handle<AnyHost> {
         let key = PrivateKeyWithHashAlg::new(self.key.clone(), None);
         assert!(connection.authenticate_publickey(name, key).await.unwrap().success());
         connection
