@@ -33,6 +33,7 @@ mod signal;
 mod standing;
 mod throttle;
 mod transport;
+mod variables;
 mod writer;
 
 #[cfg(test)]

@@ -52,8 +52,8 @@ impl Session {
         let (answer, mut own) = (context.answer.clone(), None);
         // Whether she may stay there is watched for as long as this is.
         let mut elsewhere = None;
-        let detached = context.config.detached_shell_timeout;
-        let Some(mut command) = request::read(&mut reader, identity.permissions(), detached).await else { return };
+        let command = request::read(&mut reader, identity.permissions(), &context.config).await;
+        let Some(mut command) = command else { return };
         let events = Arc::new(Events::default());
         let mut writer = Writer { half, events: events.clone(), screen: false };
         if let Some(line) = typed_line(&command, identity) {

@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::config::PenaltiesConfig;
+use super::variables::AcceptEnv;
 use super::{Authenticate, Config, HostKeySource, HostKeys, Server};
 use crate::identity::{Credential, Identity, OwnedCredential, Permissions, Permits, Refusal};
 use crate::workspace::EchoWorkspaces;
@@ -102,6 +103,7 @@ fn config() -> Config {
         },
         max_key_offers: 20,
         max_sessions: 10,
+        accept_env: AcceptEnv::parse(vec!["LANG".to_owned(), "X*".to_owned()]).unwrap(),
         allow_port_forwarding: true,
         allow_stream_local_forwarding: true,
         permit_open: Permits::ANY,
