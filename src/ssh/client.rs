@@ -50,6 +50,10 @@ impl Slots {
         }
     }
 
+    pub(super) fn is_free_of_sessions(&self) -> bool {
+        self.sessions.available_permits() == self.max_sessions as usize
+    }
+
     /// Waits until no session is open.
     pub(super) async fn no_session(&self) {
         let _ = self.sessions.acquire_many(self.max_sessions).await;

@@ -80,7 +80,7 @@ impl Connection {
     /// Forwards for whoever logged in, while she may.
     fn forwarder(&self) -> Option<Forwarder> {
         let (identity, target) = self.login.succeeded().filter(|_| self.standing.holds()).cloned()?;
-        let (context, throttle, slots) = (self.context.clone(), self.throttle.clone(), self.slots.forwards.clone());
+        let (context, throttle, slots) = (self.context.clone(), self.throttle.clone(), self.slots.clone());
         Some(Forwarder { context, throttle, identity, target, slots, standing: self.standing.clone() })
     }
 

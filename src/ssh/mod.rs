@@ -118,8 +118,17 @@ pub trait Run: Send + Sync + 'static {
         address: &'a Address,
     ) -> BoxFuture<'a, Result<Stream, workspace::Error>>;
 
-    /// Listens at `address` where `target` points.
+    /// Listens at `address` where `target` points, telling `progress` in words what it waits for.
     fn listen<'a>(
+        &'a self,
+        identity: &'a Identity,
+        target: &'a Target,
+        address: &'a Address,
+        progress: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> BoxFuture<'a, Result<Listener, workspace::Error>>;
+
+    /// Listens there again, once it runs, which this waits for and does not bring about.
+    fn listen_again<'a>(
         &'a self,
         identity: &'a Identity,
         target: &'a Target,
@@ -192,8 +201,18 @@ impl Run for Workspaces {
         identity: &'a Identity,
         target: &'a Target,
         address: &'a Address,
+        progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> BoxFuture<'a, Result<Listener, workspace::Error>> {
-        Box::pin(Self::listen(self, identity, target, address))
+        Box::pin(Self::listen(self, identity, target, address, progress))
+    }
+
+    fn listen_again<'a>(
+        &'a self,
+        identity: &'a Identity,
+        target: &'a Target,
+        address: &'a Address,
+    ) -> BoxFuture<'a, Result<Listener, workspace::Error>> {
+        Box::pin(Self::listen_again(self, identity, target, address))
     }
 
     fn devserver(&self, target: &Target) -> String {

@@ -3,13 +3,14 @@
 mod accept;
 mod forwarder;
 mod listeners;
+mod listening;
 mod policy;
 mod x11;
 
-use accept::Listening;
 pub(super) use accept::{serve_ssh_agent, serve_x11};
 pub(super) use forwarder::Forwarder;
 pub(super) use listeners::Listeners;
+use listening::{Listening, State};
 pub(super) use policy::Asked;
 pub(super) use x11::x11;
 

@@ -3,6 +3,7 @@
 mod echo;
 mod ends;
 mod flow;
+mod keepalive;
 mod login;
 mod permissions;
 mod requests;
