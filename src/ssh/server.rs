@@ -8,7 +8,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, info_span, warn};
@@ -89,13 +89,15 @@ impl Server {
         connections.close();
         server.context.tasks.close();
         let open = connections.len();
-        info!(open, timeout = ?server.context.config.drain_timeout, "draining");
-        if timeout(server.context.config.drain_timeout, connections.wait()).await.is_err() {
+        let patience = server.context.config.drain_timeout;
+        info!(open, timeout = ?patience, "draining");
+        let deadline = Instant::now() + patience;
+        if timeout_at(deadline, connections.wait()).await.is_err() {
             warn!(open = connections.len(), "the drain's time is up; cutting what is left");
             cut.cancel();
-            settle(&connections, "connections").await;
+            settle(&connections, "connections", deadline).await;
         }
-        settle(&server.context.tasks, "sessions").await;
+        settle(&server.context.tasks, "sessions", deadline).await;
     }
 
     /// Learns whose connection it is.
@@ -145,8 +147,9 @@ impl Server {
 }
 
 /// Waits for what was cut or has nothing left to serve. What comes after a drain must not depend on it.
-async fn settle(tasks: &TaskTracker, what: &str) {
-    if timeout(SETTLE, tasks.wait()).await.is_err() {
+async fn settle(tasks: &TaskTracker, what: &str, deadline: Instant) {
+    let deadline = deadline.max(Instant::now() + SETTLE);
+    if timeout_at(deadline, tasks.wait()).await.is_err() {
         warn!(left = tasks.len(), "{what} do not end; leaving them behind");
     }
 }

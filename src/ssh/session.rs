@@ -27,6 +27,8 @@ use crate::workspace::{Command, Exit, Process, Program, Reader, Target, Terminal
 const FAILURE: u32 = 255;
 /// What a shell reports for a program that Ctrl-C ended.
 const INTERRUPTED: u32 = 130;
+/// Longer than any DevServer's name, in characters.
+const MAX_LOGGED: usize = 128;
 /// To tell somebody why her session ends.
 const LAST_WORD: Duration = Duration::from_secs(1);
 /// Signals that may wait to be sent on.
@@ -85,7 +87,9 @@ impl Session {
         command.x11 = command.x11.filter(|_| self.forwarder.permits_x11());
         // One that lasts would be what its owner's next login finds, and hers what a guest would.
         command.detached = command.detached.filter(|_| !matches!(target, Target::Shared { .. }));
-        let span = info_span!("session", user = identity.user(), devserver = target.to_string(), channel = number);
+        // As a text, which the log escapes: it is the client's.
+        let devserver: String = target.to_string().chars().take(MAX_LOGGED).collect();
+        let span = info_span!("session", user = identity.user(), devserver, channel = number);
         self.serve(command, own, reader, writer, &events).instrument(span).await;
         events.closed.cancel();
         drop(elsewhere);
@@ -133,7 +137,7 @@ impl Session {
         let to_program = ToProgram { inbox: inbox.clone(), size, signal, takes_signals };
         let receive = receive(reader, to_program, events.clone(), terminal);
         let _receive = AbortOnDropHandle::new(tokio::spawn(receive.in_current_span()));
-        let (standing, notices) = (&self.forwarder.standing, self.notices(&command, sizes.clone()));
+        let (standing, notices) = (&self.forwarder.standing, Notices::none(sizes.clone()));
         let client = copy::Client { inbox, sizes, signals, writer: &writer, events, terminal, standing, notices };
         let result = tokio::select! {
             result = self.work(&command, own, client, began) => result,
@@ -185,6 +189,8 @@ impl Session {
             let serve = forward::serve_x11(connections, self.forwarder.clone(), self.client.clone());
             AbortOnDropHandle::new(tokio::spawn(serve.in_current_span()))
         });
+        // Only now: a notice lies over the screen of a program that runs.
+        let client = copy::Client { notices: self.notices(command, client.sizes.clone()), ..client };
         let ended = copy::process(process, client, &self.forwarder.context.drain, began).await;
         if is_own { ended } else { self.explain(ended, writer, terminal).await }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use russh::server::{Handle, Msg};
 use russh::{Channel, Disconnect};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info};
@@ -34,8 +34,8 @@ pub(super) enum State {
 /// Between attempts to listen in a pod that runs: at first, and at most. What is known of pods may be a moment old.
 const BACKOFF: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
-/// For so long in a row it may fail.
-const GIVE_UP: Duration = Duration::from_mins(10);
+/// So often it may fail: some ten minutes, beside the time that the DevServer sleeps.
+const MAX_FAILURES: u32 = 24;
 
 impl Listening {
     /// Listens at `address`; what connects there is handed to `client`.
@@ -91,7 +91,7 @@ async fn keep(
 /// Listens again once there is a pod, however often it takes, but not for ever.
 async fn again(forwarder: &Forwarder, address: &Address) -> Result<Listener, Error> {
     let Forwarder { context, identity, target, .. } = forwarder;
-    let (mut backoff, mut failing_since) = (BACKOFF, None);
+    let (mut backoff, mut failures) = (BACKOFF, 0);
     loop {
         sleep(backoff).await;
         let error = match context.run.listen_again(identity, target, address).await {
@@ -99,7 +99,8 @@ async fn again(forwarder: &Forwarder, address: &Address) -> Result<Listener, Err
             Err(error) => error,
         };
         info!(error = &error as &dyn std::error::Error, ?address, "the pod does not listen again");
-        if failing_since.get_or_insert_with(Instant::now).elapsed() > GIVE_UP {
+        failures += 1;
+        if failures == MAX_FAILURES {
             return Err(error);
         }
         backoff = (2 * backoff).min(MAX_BACKOFF);
