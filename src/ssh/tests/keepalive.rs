@@ -1,10 +1,10 @@
 //! Signs of life, both ways.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use russh::Error;
-use russh::client;
+use russh::{Error, client};
 use tokio::io::{AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -60,7 +60,7 @@ async fn a_client_that_gives_no_sign_of_life_is_cut() {
         let _ = to_client.shutdown().await;
         drop(up.await);
     });
-    let connection = client::connect(std::sync::Arc::default(), address, AnyHost).await.unwrap();
+    let connection = client::connect(Arc::default(), address, AnyHost).await.unwrap();
     let alice = server.prove(connection, "alice").await;
     assert_eq!(ended(exec(&alice, "exit 3").await).await.2, Some(3));
     silent.cancel();
