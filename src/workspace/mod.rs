@@ -3,6 +3,7 @@
 mod about;
 mod activity;
 mod agent;
+mod breaks;
 mod cache;
 mod carriers;
 mod ensure;
