@@ -140,7 +140,7 @@ async fn a_program_that_leaves_its_input_unread_ends_at_once() {
     alice.is_running().await;
     let flood = Flood::lines(300_000_000);
     let head = alice.ssh("head -c 9").input(Input::Flood(flood)).run().await;
-    head.exits(0).prints("000000000").took_less_than(Duration::from_secs(15));
+    head.exits(0).prints("000000000").took_less_than(Duration::from_secs(60));
 }
 
 #[tokio::test]
