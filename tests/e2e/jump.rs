@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Flood, Input, Product, keygen};
+use crate::harness::{Flood, Input, Product, eventually, keygen, processes_with_argument};
 
 #[tokio::test]
 async fn a_devserver_is_a_host_with_a_key_that_lasts() {
@@ -23,6 +23,27 @@ async fn a_devserver_is_a_host_with_a_key_that_lasts() {
     assert_eq!(key("second"), key(&full_name));
     assert_eq!(key("dev"), key("localhost"));
     assert_ne!(key("dev"), key("second"));
+}
+
+/// It waited for a close that never came, and whoever read its stderr waited with it.
+#[tokio::test]
+async fn a_proxy_that_no_signal_ends_ends_with_the_connection_through_it() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    let known_hosts = product.folder().join(format!("{}-known", alice.name()));
+    let jump = |command: &str| alice.ssh(command).jump("dev", alice.key(), &known_hosts).proxy_under_nohup();
+    let host = format!("{}@127.0.0.1", alice.name());
+    let proxies = || processes_with_argument(&host).len();
+
+    let killed = jump("echo up; sleep 98430").start();
+    killed.prints("up\n").await;
+    assert_eq!(proxies(), 1);
+    killed.kill().await;
+    eventually("the proxy of one that was killed ends", async || (proxies() == 0).then_some(())).await;
+
+    jump("echo in; exit 3").run().await.exits(3).prints("in\n");
+    eventually("the proxy of one that is over ends", async || (proxies() == 0).then_some(())).await;
 }
 
 #[tokio::test]
