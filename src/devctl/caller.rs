@@ -109,14 +109,20 @@ impl Caller {
     /// Asks for a line; none at the end of the input.
     pub(super) async fn ask(&mut self, question: &str) -> Result<Option<String>, Error> {
         self.err(question).await;
+        let answer = self.line().await;
+        if answer.is_err() {
+            // Behind the question.
+            self.err("\n").await;
+        }
+        Ok(answer?.map(|line| line.trim().to_owned()))
+    }
+
+    /// The next line that is sent; none at the end of the input.
+    pub(super) async fn line(&mut self) -> Result<Option<String>, Error> {
         tokio::select! {
             biased;
-            () = self.streams.interrupted.cancelled() => {
-                // Behind the question.
-                self.err("\n").await;
-                Err(Error::interrupted())
-            }
-            line = self.streams.lines.recv() => Ok(line.map(|line| line.trim().to_owned())),
+            () = self.streams.interrupted.cancelled() => Err(Error::interrupted()),
+            line = self.streams.lines.recv() => Ok(line),
         }
     }
 

@@ -15,7 +15,7 @@ mod wait;
 
 pub use caller::{Caller, LastHour, Piece, Streams, Taken, TakenNow};
 pub use error::{Error, Exit};
-pub use keyboard::Keyboard;
+pub use keyboard::{Keyboard, News, Typed};
 pub use verbs::{Enter, Program, Verb};
 
 use error::plain;

@@ -254,6 +254,8 @@ async fn somebody_at_a_terminal_is_asked_and_sees_one() {
 
     let mut watch = desk.terminal(&["list", "--watch"]);
     watch.shows("dev ").await;
+    // The end of the input is not the end of the keyboard.
+    watch.types("\x04").await;
     watch.types("\x03").await;
     watch.exits(130).await;
 }
