@@ -69,7 +69,7 @@ pub(super) async fn ask(connection: &Connection, words: &[&str]) -> Result<(u8, 
 }
 
 async fn run(connection: &Connection, command: Option<Vec<u8>>, terminal: bool) -> Result<u8, Failure> {
-    let channel = connection.handle.channel_open_session().await?;
+    let mut channel = connection.handle.channel_open_session().await?;
     for name in VARIABLES {
         if let Ok(value) = std::env::var(name) {
             channel.set_env(false, name, value).await?;
@@ -79,12 +79,18 @@ async fn run(connection: &Connection, command: Option<Vec<u8>>, terminal: bool) 
         let (columns, rows) = terminal::size();
         let kind = std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned());
         let modes = [(Pty::TTY_OP_ISPEED, 38_400), (Pty::TTY_OP_OSPEED, 38_400)];
-        channel.request_pty(false, &kind, columns, rows, 0, 0, &modes).await?;
+        channel.request_pty(true, &kind, columns, rows, 0, 0, &modes).await?;
     }
     match command {
         Some(command) => channel.exec(true, command).await?,
         None => channel.request_shell(true).await?,
     }
+    // Without one at the other end nobody there would know Ctrl-C.
+    let granted = terminal && is_granted(&mut channel).await?;
+    if terminal && !granted {
+        eprintln!("devctl: the bastion gives you no terminal; your key may not have one");
+    }
+    let terminal = granted;
     let raw = match terminal {
         true => Some(Raw::enter().map_err(|error| Failure::new(format!("failed to set up the terminal: {error}")))?),
         false => None,
@@ -98,6 +104,18 @@ async fn run(connection: &Connection, command: Option<Vec<u8>>, terminal: bool) 
     let status = ended?;
     let _ = connection.handle.disconnect(Disconnect::ByApplication, "", "").await;
     Ok(status)
+}
+
+/// Whether the first thing that was asked for is there: answers come in the order of the questions.
+async fn is_granted(channel: &mut Channel<Msg>) -> Result<bool, Failure> {
+    loop {
+        match channel.wait().await {
+            Some(ChannelMsg::Success) => return Ok(true),
+            Some(ChannelMsg::Failure) => return Ok(false),
+            Some(ChannelMsg::Close) | None => return Err(lost()),
+            Some(_) => {}
+        }
+    }
 }
 
 /// Somebody ends this process; it is as a shell would tell it.
@@ -151,10 +169,12 @@ async fn show(mut reader: ChannelReadHalf) -> Result<u8, Failure> {
             return written(&error);
         }
     }
-    status.ok_or_else(|| {
-        let cure = "run it again; `devctl doctor` looks at each step of the way";
-        Failure::new("the connection to the bastion was lost").cure(cure).no_connection()
-    })
+    status.ok_or_else(lost)
+}
+
+fn lost() -> Failure {
+    let cure = "run it again; `devctl doctor` looks at each step of the way";
+    Failure::new("the connection to the bastion was lost").cure(cure).no_connection()
 }
 
 fn write(mut to: impl Write, data: &[u8]) -> io::Result<()> {
