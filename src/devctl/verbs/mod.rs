@@ -12,6 +12,7 @@ mod idle;
 mod laptop;
 mod list;
 mod logs;
+mod refused;
 mod reset;
 mod resume;
 mod share;

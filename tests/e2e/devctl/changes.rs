@@ -26,6 +26,20 @@ async fn an_update_restarts_what_it_must_and_asks_first() {
 }
 
 #[tokio::test]
+async fn a_change_that_is_not_taken_is_no_success() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    let refused = devctl(&alice, "update dev --flavor no-such-flavor --yes --wait").run().await;
+    refused.exits(1).says("that is not what runs").says("no-such-flavor").says("runs as before");
+    alice.ssh("echo in").run().await.exits(0).prints("in\n");
+    let why = devctl(&alice, "why dev").run().await.exits(0).text();
+    assert!(why.contains("no-such-flavor") && why.contains("devctl flavors"), "{why}");
+    let taken = devctl(&alice, "update dev --reset flavor --wait").run().await;
+    taken.exits(0).says("`dev` runs");
+}
+
+#[tokio::test]
 async fn time_is_extended_and_idleness_snoozed() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
