@@ -33,7 +33,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use failure::{Failure, USAGE};
+use failure::{Failure, INTERRUPTED, USAGE};
 
 use arguments::{Arguments, ConfigVerb, SshVerb, Verb};
 use bastion::Bastion;
@@ -149,7 +149,13 @@ fn bastion() -> Result<Bastion, Failure> {
 fn block_on(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("failed to start: {error}")))?;
-    let result = runtime.block_on(work);
+    let result = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            result = work => result,
+            () = terminal::interrupted() => Err(Failure::new("interrupted").status(INTERRUPTED)),
+        }
+    });
     // Somebody who reads stdin cannot be told to stop.
     runtime.shutdown_background();
     result

@@ -1,11 +1,11 @@
 //! A session at the bastion that is joined to this process: what goes in and comes out is passed on byte for byte.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect, Pty, Sig};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::arguments::Ssh;
@@ -144,13 +144,15 @@ async fn join(channel: Channel<Msg>, terminal: bool) -> Result<u8, Failure> {
     }
 }
 
-/// Writes what comes, each to where it belongs.
+/// Writes what comes, each to where it belongs. A reader that waits, as `less` does, holds up nothing else: the bastion
+/// would take a connection that answers no keepalive for dead.
 async fn show(mut reader: ChannelReadHalf) -> Result<u8, Failure> {
+    let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
     let mut status = None;
     while let Some(message) = reader.wait().await {
         let done = match message {
-            ChannelMsg::Data { data } => write(io::stdout().lock(), &data),
-            ChannelMsg::ExtendedData { data, ext: STDERR } => write(io::stderr().lock(), &data),
+            ChannelMsg::Data { data } => write(&mut stdout, &data).await,
+            ChannelMsg::ExtendedData { data, ext: STDERR } => write(&mut stderr, &data).await,
             ChannelMsg::ExitStatus { exit_status } => {
                 status = Some(u8::try_from(exit_status).unwrap_or(u8::MAX));
                 Ok(())
@@ -177,9 +179,9 @@ fn lost() -> Failure {
     Failure::new("the connection to the bastion was lost").cure(cure).no_connection()
 }
 
-fn write(mut to: impl Write, data: &[u8]) -> io::Result<()> {
-    to.write_all(data)?;
-    to.flush()
+pub(super) async fn write(to: &mut (impl AsyncWrite + Unpin), data: &[u8]) -> io::Result<()> {
+    to.write_all(data).await?;
+    to.flush().await
 }
 
 /// Sends stdin, and its end.

@@ -1,7 +1,7 @@
 //! What each side proves who it is by: keys, certificates, the host's key.
 
-use super::Desk;
-use crate::harness::{Agent, Product, certify, keygen, public};
+use super::{DEVCTL, Desk};
+use crate::harness::{Agent, Product, certify, eventually, keygen, public};
 
 #[tokio::test]
 async fn a_changed_host_key_is_refused() {
@@ -54,6 +54,7 @@ async fn keys_come_from_where_openssh_has_them() {
 async fn a_key_with_a_passphrase_needs_a_terminal_or_an_agent() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
+    alice.is_running().await;
     let desk = Desk::new(&alice, product.front());
     desk.logs_in().await;
     let file = desk.laptop.path(".ssh/id_ed25519");
@@ -69,6 +70,14 @@ async fn a_key_with_a_passphrase_needs_a_terminal_or_an_agent() {
     terminal.types("secret\r").await;
     terminal.exits(0).await;
     assert!(!terminal.rows().iter().any(|row| row.contains("secret")));
+
+    // Whoever was asked can still press Ctrl-C, wherever the output goes.
+    let mut watch = desk.runs_at_a_terminal("sh", &["-c", &format!("exec {DEVCTL} list --watch -o name >log")]);
+    watch.shows("Passphrase of ~/.ssh/id_ed25519").await;
+    watch.types("secret\r").await;
+    eventually("the list", async || desk.read("log").contains("dev\n").then_some(())).await;
+    watch.types("\x03").await;
+    watch.exits(130).await;
 }
 
 /// `ssh-keygen`'s certificates of hosts and of users, and a host key of another kind than the first.
