@@ -13,7 +13,9 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{Instrument, info};
 
 use crate::api::names;
-use crate::devctl::{self, Caller, Keyboard, LastHour, News, Piece, Request, Streams, Taken, TakenNow, Typed};
+use crate::devctl::{
+    self, Caller, Keyboard, KnownHostsLine, LastHour, News, Piece, Request, Streams, Taken, TakenNow, Typed,
+};
 use crate::identity::Identity;
 use crate::impersonation::impersonate;
 use crate::ssh::{Answer, Answered};
@@ -24,6 +26,7 @@ pub(super) struct Devctl {
     client: kube::Client,
     workspaces: Workspaces,
     tasks: TaskTracker,
+    known_hosts_line: KnownHostsLine,
 }
 
 /// A pod that says nothing for so long is not waited for.
@@ -38,8 +41,13 @@ const SENT_LINES: usize = 1;
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 impl Devctl {
-    pub(super) fn new(client: kube::Client, workspaces: Workspaces, tasks: TaskTracker) -> Self {
-        Self { client, workspaces, tasks }
+    pub(super) fn new(
+        client: kube::Client,
+        workspaces: Workspaces,
+        tasks: TaskTracker,
+        known_hosts_line: KnownHostsLine,
+    ) -> Self {
+        Self { client, workspaces, tasks, known_hosts_line }
     }
 
     fn serve(&self, identity: &Identity, target: &Target, request: Request, command: &Command) -> Process {
@@ -72,6 +80,7 @@ impl Devctl {
             },
             last_hour: Some(last_hour(self.workspaces.clone(), identity.clone())),
             taken: Some(taken(self.workspaces.clone(), identity.clone())),
+            known_hosts_line: Some(self.known_hosts_line.clone()),
         };
         let keyboard = Keyboard::new(is_terminal, interrupted.clone());
         let typing = async move {

@@ -33,7 +33,12 @@ pub struct Caller {
     pub last_hour: Option<LastHour>,
     /// Tells what the programs in one of her DevServers take; where nobody can ask its pod, none.
     pub taken: Option<Taken>,
+    /// The line that vouches for DevServers; none where nobody does.
+    pub known_hosts_line: Option<KnownHostsLine>,
 }
+
+/// By the patterns of hosts, as known_hosts has them (sshd(8)).
+pub type KnownHostsLine = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 /// By the DevServer's name; else why not.
 pub type LastHour = Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>;

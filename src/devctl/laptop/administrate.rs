@@ -35,8 +35,16 @@ pub(super) async fn verb(cluster: Cluster, words: &[OsString]) -> Result<u8, Fai
     let (typed, lines) = mpsc::channel(PIECES);
     let interrupted = CancellationToken::new();
     let streams = Streams { output, lines, columns: Arc::new(self::columns), colour, interrupted: interrupted.clone() };
-    let mut caller =
-        Caller { client, namespace, devserver: None, chosen: false, last_hour: None, taken: None, streams };
+    let mut caller = Caller {
+        client,
+        namespace,
+        devserver: None,
+        chosen: false,
+        last_hour: None,
+        taken: None,
+        known_hosts_line: None,
+        streams,
+    };
     let work = async move {
         match request {
             Request::Run(verb) => devctl::run(*verb, &mut caller).await,
