@@ -4,6 +4,7 @@
 //! administrator with a kubeconfig. They know the cluster's API and the [`Caller`], and neither SSH nor the bastion.
 
 mod caller;
+mod changes;
 mod error;
 mod keyboard;
 pub mod laptop;
