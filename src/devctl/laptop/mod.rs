@@ -12,6 +12,7 @@ mod connection;
 mod destination;
 mod doctor;
 mod failure;
+mod forward;
 mod host_key;
 mod identities;
 mod known_hosts;
@@ -125,7 +126,13 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
             }
         }
         Verb::Cp(copy) => openssh::cp(&bastion()?, &copy),
-        Verb::Forward(forward) => openssh::forward(&bastion()?, &forward),
+        Verb::Forward(forward) => {
+            let bastion = bastion()?;
+            match openssh::forward(&bastion, &forward)? {
+                Some(status) => Ok(status),
+                None => block_on(forward::run(&bastion, &forward)),
+            }
+        }
         Verb::Remote(words) => {
             let bastion = bastion()?;
             block_on(remote::verb(&bastion, &startup_script::inline(words)?))

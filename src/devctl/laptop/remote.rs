@@ -174,7 +174,7 @@ async fn show(mut reader: ChannelReadHalf) -> Result<u8, Failure> {
     status.ok_or_else(lost)
 }
 
-fn lost() -> Failure {
+pub(super) fn lost() -> Failure {
     let cure = "run it again; `devctl doctor` looks at each step of the way";
     Failure::new("the connection to the bastion was lost").cure(cure).no_connection()
 }

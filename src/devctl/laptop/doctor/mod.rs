@@ -159,7 +159,7 @@ fn programs(report: &mut Report, places: &Places) {
     match openssh::find("ssh").zip(openssh::find("scp")) {
         Some((ssh, _)) => report.ok("OpenSSH", ssh.display().to_string()),
         None => {
-            report.note("OpenSSH", "not installed".to_owned(), "`devctl cp` and `devctl forward` need its ssh and scp");
+            report.note("OpenSSH", "not installed".to_owned(), "`devctl cp` needs its scp; a ProxyJump its ssh");
         }
     }
 }
