@@ -46,6 +46,25 @@ async fn a_proxy_that_no_signal_ends_ends_with_the_connection_through_it() {
     eventually("the proxy of one that is over ends", async || (proxies() == 0).then_some(())).await;
 }
 
+/// The line alone: no key is learnt.
+#[tokio::test]
+async fn the_line_that_is_told_is_all_that_ssh_needs() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.add_devserver("second").await;
+    let told = alice.ssh("devctl config").run().await;
+    told.exits(0).says("known_hosts").says(&format!("ssh -J {}@", alice.name()));
+    assert!(told.text().starts_with("@cert-authority ") && told.text().lines().count() == 1, "{}", told.text());
+    let known_hosts = product.folder().join(format!("{}-told", alice.name()));
+    fs::write(&known_hosts, told.text()).expect("the folder is ours");
+    for host in ["second", &format!("second.{}", alice.name())] {
+        let jump = alice.ssh("echo in").jump(host, alice.key(), &known_hosts);
+        jump.run().await.exits(0).prints("in\n");
+    }
+    assert_eq!(fs::read_to_string(&known_hosts).expect("it is there"), told.text());
+    alice.ssh("help").run().await.exits(0).prints_line("  config ");
+}
+
 #[tokio::test]
 async fn replicas_are_the_same_host() {
     let product = Product::shared().await;

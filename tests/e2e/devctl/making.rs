@@ -151,4 +151,11 @@ async fn a_list_that_is_watched_tells_what_changes_until_its_reader_goes() {
     terminal.shows("second ").await;
     terminal.types("\x03").await;
     terminal.exits(130).await;
+
+    // The last that the cluster tells of it is that it ran.
+    let watch = devctl(&alice, "list --watch").start();
+    watch.prints("second ").await;
+    devctl(&alice, "delete second --yes").run().await.exits(0);
+    watch.prints("Terminating").await;
+    watch.kill().await;
 }

@@ -89,7 +89,9 @@ fn verdict(server: &DevServer, life: &Life, invalid: Option<&Invalid>, done: &Do
     }
     if let Some(pod) = pod.as_deref().filter(|pod| *step == Step::Keep && words::is_ready(pod)) {
         let message = invalid.map(|invalid| format!("{invalid}; the pod {} runs as before", pod.name_any()));
-        return Verdict { phase: Phase::Running, reason: "Running", message: message.or_else(|| note.clone()) };
+        // Whoever changed the spec is to know that it is not what runs.
+        let reason = invalid.map_or(conditions::RUNNING, Invalid::reason);
+        return Verdict { phase: Phase::Running, reason, message: message.or_else(|| note.clone()) };
     }
     if let Some(invalid) = invalid {
         return Verdict::new(Phase::Failed, invalid.reason(), invalid.to_string());
