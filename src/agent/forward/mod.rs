@@ -2,9 +2,11 @@
 
 mod listen;
 mod resolve;
+mod ssh_agent;
 mod x11;
 
-pub(super) use listen::{SshAgentSocket, listen};
+pub(super) use listen::listen;
+pub(super) use ssh_agent::SshAgentSocket;
 pub(super) use x11::{Display, Leading};
 
 use std::io;
