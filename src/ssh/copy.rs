@@ -106,6 +106,7 @@ pub(super) async fn process(
                 bytes_out += count_out(&data);
                 writer.stderr(data, terminal).await?;
             }
+            Some(Output::Eof) => writer.eof().await,
             Some(Output::Interrupted) => {
                 let text = "the connection to your pod is interrupted; what runs there goes on, and so will this";
                 writer.say(message::line(text, terminal)).await?;

@@ -52,7 +52,7 @@ impl Session {
         let detached = context.config.detached_shell_timeout;
         let Some(mut command) = request::read(&mut reader, identity.permissions(), detached).await else { return };
         let events = Arc::new(Events::default());
-        let mut writer = Writer { half, events: events.clone(), screen: false };
+        let mut writer = Writer::new(half, events.clone());
         if let Some(line) = typed_line(&command, identity) {
             match answer.answer(identity, target, line, &command) {
                 Some(Answered::Here(process)) => own = Some(process),
@@ -154,12 +154,12 @@ impl Session {
                 match exit {
                     Exit::Code(status) => drop(writer.half.exit_status(status).await),
                     Exit::Signal { number, core_dumped } => {
-                        let (id, name) = (writer.half.id(), signal::name(number));
-                        let _ =
-                            self.client.exit_signal_request(id, name, core_dumped, String::new(), String::new()).await;
+                        let (id, name, words) = (writer.half.id(), signal::name(number), signal::words(number));
+                        let language = "en".to_owned();
+                        let _ = self.client.exit_signal_request(id, name, core_dumped, words, language).await;
                     }
                 }
-                let _ = writer.half.eof().await;
+                writer.eof().await;
                 let _ = writer.half.close().await;
                 info!(?exit, bytes_in, bytes_out, duration = ?began.elapsed(), "session ended");
             }
@@ -316,7 +316,9 @@ async fn receive(mut reader: ChannelReadHalf, program: ToProgram, events: Arc<Ev
                 size.send_replace(Some(terminal_size(col_width, row_height)));
             }
             // What the program has not been told yet is enough.
-            Some(ChannelMsg::Signal { signal: name }) if takes_signals => drop(signal.try_send(signal::text(name))),
+            Some(ChannelMsg::Signal { signal: name }) if takes_signals => {
+                drop(signal::text(name).map(|name| signal.try_send(name)))
+            }
             Some(ChannelMsg::Close) | None => {
                 events.closed.cancel();
                 return;

@@ -95,7 +95,7 @@ async def main():
         process = await client.create_process('echo up; exec sleep 1000')
         assert await process.stdout.readline() == 'up\n'
         process.terminate()
-        assert (await process.wait()).exit_signal[0] == 'TERM'
+        assert (await process.wait()).exit_signal[:3] == ('TERM', False, 'Terminated')
 
         process = await client.create_process('stty size; read line; stty size; echo "$line"',
                                               term_type='xterm', term_size=(100, 30))
