@@ -30,6 +30,10 @@ const CTRL_C: u8 = 3;
 const MAX_SIGNALS: usize = 8;
 const NO_DISPLAY: &str = "X11 is not forwarded, as this DevServer's pod has no agent; ask your administrator to set \
                           operator.agent and restart the DevServer";
+const NO_SSH_AGENT: &str = "your ssh-agent is not forwarded, as this DevServer's pod has no bastion-agent; ask your \
+                            administrator to set operator.agent and restart the DevServer";
+const NO_LASTING: &str = "this shell ends with its connection, as this DevServer's pod has no agent; ask your administrator \
+                          to set operator.agent and restart the DevServer";
 /// A session channel whose client may still be asking.
 pub(super) struct Session {
     /// Whose session it is; forwards what belongs to it.
@@ -232,8 +236,8 @@ impl Session {
         }
         match started {
             Ok(process) => {
-                if command.x11.is_some() && process.x11.is_none() {
-                    writer.stderr(message::line(NO_DISPLAY, terminal), terminal).await.map_err(Err)?;
+                for missing in missing(command, &process) {
+                    writer.stderr(message::line(missing, terminal), terminal).await.map_err(Err)?;
                 }
                 self.tell_news(command, writer).await.map_err(Err)?;
                 // Whoever had to wait may be new here.
@@ -271,6 +275,17 @@ fn typed_line<'a>(command: &'a Command, identity: &Identity) -> Option<&'a str> 
         Program::Command(line) if identity.permissions().forced_command.is_none() => str::from_utf8(line).ok(),
         _ => None,
     }
+}
+
+/// What was asked for, and a pod without an agent cannot do.
+fn missing(command: &Command, process: &Process) -> impl Iterator<Item = &'static str> {
+    let lasts = matches!(command.program, Program::Shell) && command.detached.is_some();
+    let all = [
+        (command.x11.is_some() && process.x11.is_none(), NO_DISPLAY),
+        (command.ssh_agent && process.ssh_agent.is_none(), NO_SSH_AGENT),
+        (lasts && process.signals.is_closed(), NO_LASTING),
+    ];
+    all.into_iter().filter(|(is_missing, _)| *is_missing).map(|(_, words)| words)
 }
 
 /// What a client has for its program.
