@@ -86,6 +86,11 @@ async fn everything_works_through_a_jump() {
     let alice = product.user("alice").await;
     let known_hosts = product.folder().join(format!("{}-known", alice.name()));
     let jump = |command: &str| alice.ssh(command).jump("dev", alice.key(), &known_hosts);
+    // That of the laptop, and of the bastion.
+    let told = jump("echo $SSH_CONNECTION").run().await.exits(0).text();
+    let words: Vec<&str> = told.split_whitespace().collect();
+    let port = product.front().port().to_string();
+    assert!(matches!(words[..], ["127.0.0.1", _, "127.0.0.1", own] if own == port), "{told}");
     let flood = Flood::bytes(7, 30_000_000);
     let upload = jump("sha256sum | cut -c1-64").input(Input::Flood(flood.clone())).run().await;
     upload.exits(0).prints(&format!("{}\n", flood.sha256()));

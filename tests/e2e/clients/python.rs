@@ -95,7 +95,7 @@ async def main():
         process = await client.create_process('echo up; exec sleep 1000')
         assert await process.stdout.readline() == 'up\n'
         process.terminate()
-        assert (await process.wait()).exit_signal[0] == 'TERM'
+        assert (await process.wait()).exit_signal[:3] == ('TERM', False, 'Terminated')
 
         resized = 'until [ "$(stty size)" = "20 90" ]; do sleep 0.1; done'
         process = await client.create_process(f'stty size; {resized}; echo resized; read line; echo "said $line"',

@@ -84,6 +84,11 @@ impl Session {
         .await;
     }
 
+    /// Waits until stdout has ended, which it may long before `ssh` does.
+    pub(crate) async fn ends_stdout(&self) {
+        eventually_within(self.limit, "the end of stdout", async || self.out.is_finished().then_some(())).await;
+    }
+
     /// Writes to a stdin that is held open.
     pub(crate) async fn types(&mut self, text: &str) {
         let stdin = self.stdin.as_mut().expect("the input is Held");
