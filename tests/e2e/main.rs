@@ -37,6 +37,7 @@ mod long_sessions;
 mod memory;
 mod neighbours;
 mod operators;
+mod outages;
 mod permits;
 mod policy;
 mod provisioning;
