@@ -226,6 +226,7 @@ async fn downward(mut receiver: Receiver, mut outages: Outages, words: &Words, o
         let passed = match message {
             Message::Data(data) => output.send(Output::Stdout(data)).await,
             Message::Stderr(data) => output.send(Output::Stderr(data)).await,
+            Message::Eof => output.send(Output::Eof).await,
             Message::Control(news) => {
                 let end = match parse(&news) {
                     Ok(News::OutOfMemory(told)) => {
