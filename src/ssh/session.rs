@@ -19,7 +19,7 @@ use super::writer::{Closed, Events, Writer};
 use super::{Answered, copy, message, progress, request, shells, signal};
 use crate::identity::Identity;
 use crate::telemetry::metrics;
-use crate::workspace::{Command, Exit, Process, Program, Reader, Target, TerminalSize};
+use crate::workspace::{self, Command, Exit, Process, Program, Reader, Target, TerminalSize};
 
 /// The exit status that OpenSSH's client reports for its own failures; ours mean the same to scripts.
 const FAILURE: u32 = 255;
@@ -190,7 +190,8 @@ impl Session {
     ) -> Result<copy::Totals, Closed> {
         let Forwarder { context, identity, target, .. } = &self.forwarder;
         let totals = ended?;
-        let reason = match signal::ended(totals.exit) {
+        let left = matches!(totals.lost, Some(workspace::Error::Left));
+        let reason = match signal::ended(totals.exit) && !left {
             true => context.run.why_gone(identity, target).await,
             false => None,
         };
