@@ -10,13 +10,14 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info};
 
 use super::context::Drain;
+use super::full_screen::FullScreen;
 use super::inbox::Inbox;
 use super::message;
 use super::notice::{Notice, Notices};
 use super::standing::Standing;
 use super::writer::{Closed, Events, Writer};
 use crate::telemetry::metrics;
-use crate::workspace::{self, Exit, Output, Process, TerminalSize};
+use crate::workspace::{self, Exit, Output, Process, Redraw, TerminalSize};
 
 const FAILURE: u32 = 255;
 
@@ -57,16 +58,24 @@ pub(super) async fn process(
 ) -> Result<Totals, Closed> {
     let Process { stdin, size, mut output, signals: kill, redraw, .. } = process;
     let Client { inbox, sizes, signals, writer, events, terminal, standing, notices } = client;
-    let mut notices = if redraw.is_some() { notices } else { notices.in_lines() };
+    let is_deaf = kill.is_closed();
+    let (mut notices, mut screen) = (notices, FullScreen::default());
     let (count, mut bytes_in) = watch::channel(0);
+    // Of those it cannot hear the client is told, once.
+    let (mut unheard, heard) = if is_deaf { (Some(signals), None) } else { (None, Some(signals)) };
     let feed = async move {
-        tokio::join!(feed_stdin(&inbox, stdin, count), feed_sizes(sizes, size), feed_signals(signals, kill))
+        tokio::join!(feed_stdin(&inbox, stdin, count), feed_sizes(sizes, size), feed_signals(heard, kill))
     };
     let _feed = AbortOnDropHandle::new(tokio::spawn(feed.in_current_span()));
     let mut bytes_out = 0;
     let mut told_of_drain = false;
     let mut lost = None;
     let exit = loop {
+        let redraw = match &redraw {
+            Some(Redraw::ByAgent(redraw)) => Some(redraw),
+            Some(Redraw::ByProgram(redraw)) => Some(redraw).filter(|_| screen.is_shown()),
+            None => None,
+        };
         let output = tokio::select! {
             biased;
             () = events.closed.cancelled() => return Err(Closed),
@@ -85,8 +94,14 @@ pub(super) async fn process(
                 writer.say(message::line(&drain.notice(), true)).await?;
                 continue;
             }
-            notice = notices.next(&mut bytes_in) => {
-                match (notice, &redraw) {
+            Some(name) = next_of(&mut unheard) => {
+                unheard = None;
+                let text = format!("no signal, such as {name}, reaches the program: this DevServer's pod has no agent");
+                writer.say(message::line(&text, terminal)).await?;
+                continue;
+            }
+            notice = notices.next(&mut bytes_in, redraw.is_some()) => {
+                match (notice, redraw) {
                     (Notice::Show(text), _) => writer.say(text).await?,
                     (Notice::Redraw, Some(redraw)) => redraw.notify_one(),
                     (Notice::Redraw, None) => {}
@@ -100,18 +115,30 @@ pub(super) async fn process(
         match output {
             Some(Output::Stdout(data)) => {
                 bytes_out += count_out(&data);
+                if terminal {
+                    screen.see(&data);
+                }
                 writer.stdout(data).await?;
             }
             Some(Output::Stderr(data)) => {
                 bytes_out += count_out(&data);
                 writer.stderr(data, terminal).await?;
             }
+            Some(Output::Eof) => writer.eof().await,
             Some(Output::Interrupted) => {
                 let text = "the connection to your pod is interrupted; what runs there goes on, and so will this";
                 writer.say(message::line(text, terminal)).await?;
             }
             Some(Output::Resumed) => {
                 writer.say(message::line("the connection to your pod is back", terminal)).await?;
+                if let Some(redraw) = redraw {
+                    redraw.notify_one();
+                }
+            }
+            Some(Output::Away) => {
+                let text = "your pod does not answer; your shell goes on there, and you are back in it here as soon as the \
+                            pod answers (what you type until then is not sent; Ctrl-C leaves)";
+                writer.say(message::line(text, terminal)).await?;
             }
             // Over whatever a program draws on a terminal.
             Some(Output::Notice(text)) if terminal => notices.add(text),
@@ -159,9 +186,18 @@ async fn feed_sizes(mut sizes: watch::Receiver<Option<TerminalSize>>, process: w
     }
 }
 
-async fn feed_signals(mut signals: mpsc::Receiver<String>, process: mpsc::Sender<String>) {
+async fn feed_signals(signals: Option<mpsc::Receiver<String>>, process: mpsc::Sender<String>) {
+    let Some(mut signals) = signals else { return };
     while let Some(name) = signals.recv().await {
         let _ = process.send(name).await;
+    }
+}
+
+/// Never, without any. Cancel safe.
+async fn next_of(signals: &mut Option<mpsc::Receiver<String>>) -> Option<String> {
+    match signals {
+        Some(signals) => signals.recv().await,
+        None => std::future::pending().await,
     }
 }
 

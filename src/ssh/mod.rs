@@ -8,6 +8,7 @@ mod connection;
 mod context;
 mod copy;
 mod forward;
+mod full_screen;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod greeting;

@@ -42,7 +42,9 @@ pub(super) async fn receive(mut reader: ChannelReadHalf, program: ToProgram, eve
                 size.send_replace(Some(terminal_size(col_width, row_height)));
             }
             // What the program has not been told yet is enough.
-            Some(ChannelMsg::Signal { signal: name }) if takes_signals => drop(signal.try_send(signal::text(name))),
+            Some(ChannelMsg::Signal { signal: name }) if takes_signals => {
+                drop(signal::text(name).map(|name| signal.try_send(name)))
+            }
             Some(ChannelMsg::Close) | None => {
                 events.closed.cancel();
                 return;

@@ -19,7 +19,7 @@ use super::listeners::Listener;
 use super::memory::Words;
 use super::news::News;
 use super::notices::Plans;
-use super::process::{self, Keepalive, carried};
+use super::process::{self, Keepalive, Way, carried};
 use super::share::Access;
 use super::{Address, Cache, Command, Error, Process, Target, wake};
 use crate::api::{DevServer, Phase, names};
@@ -139,7 +139,11 @@ impl Workspaces {
         let start = |workspace: Workspace| {
             let start = async move {
                 match workspace.agent {
-                    true => carried::start(&*self.carriers.of(&workspace).await?, command, words).await,
+                    true => {
+                        let agent = self.carriers.of(&workspace).await?;
+                        let (carriers, cache) = (self.carriers.clone(), self.cache.clone());
+                        carried::start(&agent, command, words, Way { carriers, cache, workspace }).await
+                    }
                     false => process::start(&self.client, &workspace, command, keepalive, &self.tasks).await,
                 }
             };

@@ -3,6 +3,7 @@
 mod input;
 mod modes;
 mod output;
+mod redraw;
 mod shell;
 mod start;
 
@@ -13,6 +14,7 @@ use std::process::ExitStatus;
 
 use rustix::process::Pid;
 use tokio::process::Child;
+use tokio::sync::Notify;
 
 use super::account::Account;
 use super::activity;
@@ -37,7 +39,7 @@ pub(super) async fn run(
     }
     let Stream { sender, receiver } = stream;
     let ssh_agent = ssh_agent_socket(&mut request);
-    let _listening = ssh_agent.as_ref().zip(request.ssh_agent).map(|(socket, number)| socket.listen(number, carrier));
+    let _listening = ssh_agent.as_ref().zip(request.ssh_agent).map(|(socket, number)| socket.lead(number, carrier));
     let display = display(&mut request);
     let _leading = display.as_ref().and_then(|display| lead(display, request.x11.as_ref(), carrier));
     let (mut announced, mut listener) = (memory::announcements(), memory::Listener::new(request.out_of_memory));
@@ -58,12 +60,15 @@ pub(super) async fn run(
     if terminal {
         sender.mark_terminal();
     }
-    let mut input = Box::pin(input::feed(receiver, stdin, terminal, group));
+    let redraw = Notify::new();
+    let mut input = Box::pin(input::feed(receiver, stdin, terminal, group, &redraw));
+    let mut redrawn = Box::pin(redraw::serve(&redraw, &held));
     let mut copied = Box::pin(output::copy(output, &mut child, &sender));
     let status = loop {
         tokio::select! {
             status = &mut copied => break status,
             () = &mut input => break None, // The session is over.
+            () = &mut redrawn => {}
             Ok(()) = announced.changed(), if terminal => {
                 if let Some(news) = listener.hear() {
                     let _ = sender.send(Message::control(&news));
@@ -71,7 +76,7 @@ pub(super) async fn run(
             }
         }
     };
-    drop(copied);
+    drop((copied, redrawn));
     match status {
         Some(status) => {
             let end = exit(status);

@@ -39,7 +39,7 @@ async fn copy(channel: Channel<Msg>, stream: Stream, inbox: Inbox, leave: impl F
     let (events, inbox) = (Arc::new(Events::default()), Arc::new(inbox));
     let receive = receive(reader, inbox.clone(), events.clone());
     let _receive = AbortOnDropHandle::new(tokio::spawn(receive.in_current_span()));
-    let writer = Writer { half, events: events.clone(), screen: false };
+    let writer = Writer::new(half, events.clone());
     let Stream { sender, receiver } = stream;
     let both = async {
         let ended = tokio::try_join!(up(&inbox, &sender), down(receiver, &writer));
