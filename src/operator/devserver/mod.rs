@@ -17,6 +17,7 @@ mod step;
 mod suspend;
 mod team;
 mod tell;
+mod time_limit;
 mod usage;
 
 use std::collections::HashSet;
@@ -43,6 +44,7 @@ use self::fetch::Stores;
 use self::lifecycle::{Life, State};
 use self::memory::Memories;
 use self::resolve::Invalid;
+use self::time_limit::time_limit;
 use super::backoff::Backoff;
 use super::team::Members;
 use super::watch::{Change, Ready, ours, reflect, reflect_listed, reflect_ours};
@@ -200,8 +202,6 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     let owner = context.stores.owner(&namespace);
     let resolved = resolve::resolve(&server, &seen.flavors, &context.config)
         .and_then(|wanted| team::mount(wanted, &seen.team_volumes));
-    // Also of one that is beyond another limit: its pod may run.
-    let of_flavor = resolved.as_ref().ok().and_then(|wanted| wanted.flavor.time_limit);
     let wanted = resolved.and_then(|wanted| {
         if owner.is_none() && context.stores.is_owner_unreadable(&namespace) {
             return Err(Invalid::UnreadableOwner(wanted.user));
@@ -209,7 +209,7 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
         let servers = || context.stores.siblings(&namespace);
         limits::check(&server, &wanted, owner.as_deref(), servers).map(|()| wanted)
     });
-    let limit = of_flavor.into_iter().chain(owner.as_deref().and_then(limits::time)).min();
+    let limit = time_limit(&server, seen.pod.as_deref(), &seen.flavors, owner.as_deref());
     let mut server = server;
     let mut life = decide(&server, limit, &context);
     if life.state == State::Due && server.metadata.deletion_timestamp.is_none() {

@@ -1,7 +1,7 @@
 //! A DevServer's spec, its flavor and the configuration, read into what to build. Pure.
 
 mod environment;
-mod flavor;
+pub(super) mod flavor;
 mod home;
 mod volumes;
 
