@@ -73,7 +73,9 @@ fn build_spec(wanted: &Resolved) -> PodSpec {
         security_context: Some(PodSecurityContext {
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
             // A new volume is root's; this lets an image's other user write in it. Only when the root of the volume
-            // differs, or each start would walk through every file of the home.
+            // differs, or each start would walk through every file of the home. One group whatever user.gid says, for it
+            // is of all volumes: of members of a team who start in turn each would have all of its volume given to his own.
+            // Every process of the pod is in it.
             fs_group: Some(home.group),
             fs_group_change_policy: Some("OnRootMismatch".to_owned()),
             ..PodSecurityContext::default()
@@ -291,7 +293,11 @@ pub(super) mod tests {
         let context = spec.containers[0].security_context.clone().unwrap();
         assert_eq!((context.run_as_user, context.run_as_group), (Some(1234), Some(4321)));
         assert_eq!(context.allow_privilege_escalation, Some(false));
-        assert_eq!(spec.security_context.unwrap().fs_group, Some(4321), "she may write in her home");
+        assert_eq!(
+            spec.security_context.unwrap().fs_group,
+            Some(1000),
+            "one for all members of a team; she is in it, too"
+        );
         let spec = with(RunAs { sudo: Some(true), ..RunAs::default() });
         assert_eq!(spec.containers[0].security_context, None);
     }

@@ -201,7 +201,7 @@ pub(super) fn resolve(
         ephemeral: home.ephemeral,
     };
     let user_in_pod = resolve_run_as(run_as)?;
-    let home = home::resolve(home, user_in_pod.gid, config)?;
+    let home = home::resolve(home, config)?;
     let flavor = flavor::resolve(flavor, flavors, &user)?;
     Ok(Resolved {
         namespace,
