@@ -10,6 +10,7 @@ use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::jiff::Timestamp;
+use kube::api::ListParams;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, watcher};
@@ -22,9 +23,15 @@ use crate::api::{DevServer, names};
 pub(super) struct EventWatches {
     client: Client,
     /// By namespace, as are those of `heard`: one watch, however many DevServers wait.
-    watches: DashMap<String, AbortOnDropHandle<()>>,
+    watches: DashMap<String, Watch>,
     heard: Arc<DashMap<String, Heard>>,
     changed: UnboundedSender<ObjectRef<DevServer>>,
+}
+
+struct Watch {
+    _task: AbortOnDropHandle<()>,
+    /// It waited for nothing.
+    at_once: bool,
 }
 
 /// What a namespace's events told while they were watched.
@@ -60,14 +67,30 @@ impl EventWatches {
         self.heard.get(namespace_of(key)).map(|heard| heard.about(&key.name)).unwrap_or_default()
     }
 
-    /// Begins to watch, unless it does already.
-    pub(super) fn follow(&self, key: &ObjectRef<DevServer>) {
+    /// Begins to watch, unless it does already: at once, or when it takes longer than most.
+    pub(super) fn follow(&self, key: &ObjectRef<DevServer>, at_once: bool) {
         let namespace = namespace_of(key);
         self.heard.entry(namespace.to_owned()).or_default().followed.insert(key.name.clone());
-        self.watches.entry(namespace.to_owned()).or_insert_with(|| {
-            let task = listen(self.client.clone(), namespace.to_owned(), self.heard.clone(), self.changed.clone());
-            AbortOnDropHandle::new(tokio::spawn(task))
-        });
+        if self.watches.get(namespace).is_some_and(|watch| watch.at_once || !at_once) {
+            return;
+        }
+        let patience = if at_once { Duration::ZERO } else { PATIENCE };
+        let (heard, changed) = (self.heard.clone(), self.changed.clone());
+        let task = listen(self.client.clone(), namespace.to_owned(), patience, heard, changed);
+        let task = AbortOnDropHandle::new(tokio::spawn(task));
+        self.watches.insert(namespace.to_owned(), Watch { _task: task, at_once });
+    }
+
+    /// Notes what there is now, which a watch may hear of only later. It is known until the DevServer is followed no more.
+    pub(super) async fn look(&self, key: &ObjectRef<DevServer>) -> kube::Result<()> {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), namespace_of(key));
+        let events = events.list(&ListParams::default()).await?;
+        let mut heard = self.heard.entry(namespace_of(key).to_owned()).or_default();
+        heard.followed.insert(key.name.clone());
+        for event in &events.items {
+            heard.hear(event);
+        }
+        Ok(())
     }
 
     pub(super) fn unfollow(&self, key: &ObjectRef<DevServer>) {
@@ -122,11 +145,12 @@ impl Heard {
 async fn listen(
     client: Client,
     namespace: String,
+    patience: Duration,
     heard: Arc<DashMap<String, Heard>>,
     changed: UnboundedSender<ObjectRef<DevServer>>,
 ) {
     // Most pods run before this is over and cost no watch.
-    tokio::time::sleep(PATIENCE).await;
+    tokio::time::sleep(patience).await;
     let events: Api<Event> = Api::namespaced(client, &namespace);
     let mut stream = std::pin::pin!(watcher(events, watcher::Config::default()).default_backoff().applied_objects());
     while let Some(event) = stream.next().await {
@@ -220,7 +244,7 @@ mod tests {
         let (watches, _told) = EventWatches::new(Client::new(nobody, "default"));
         let key = |name: &str| ObjectRef::<DevServer>::new(name).within("dev-alice");
         for name in ["a", "b", "c"] {
-            watches.follow(&key(name));
+            watches.follow(&key(name), name == "b");
         }
         assert_eq!(watches.watches.len(), 1);
         watches.unfollow(&key("b"));
