@@ -57,6 +57,11 @@ pub fn home_claim(devserver: &str) -> String {
     format!("{devserver}-home")
 }
 
+/// The DevServer whose home a claim of this name holds.
+pub fn devserver_of_home(claim: &str) -> Option<&str> {
+    claim.strip_suffix("-home").filter(|name| is_devserver_name(name))
+}
+
 /// The claim by which a member has the volume of `team`. The dot keeps it apart from all homes'.
 pub fn team_claim(team: &str) -> String {
     format!("team.{team}")

@@ -70,7 +70,7 @@ pub struct DevServerUserSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct UserLimits {
-    /// How many she may have, those that are suspended included. The oldest are within the limit.
+    /// How many she may have, those that sleep too. Those with a pod count first, then the oldest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dev_servers: Option<u32>,
     /// Names of the flavors that she may use. Default: all that are for everybody or for her.

@@ -23,6 +23,10 @@ impl<K: Eq + Hash> Backoff<K> {
         pause
     }
 
+    pub(super) fn retain(&self, keep: impl Fn(&K) -> bool) {
+        self.failures.retain(|key, _| keep(key));
+    }
+
     /// It worked, or it is gone.
     pub(super) fn forget(&self, key: &K) {
         self.failures.remove(key);

@@ -42,6 +42,8 @@ pub struct Config {
     pub home_mount_path: String,
     /// Group that may write in the home.
     pub home_group: i64,
+    /// How many DevServers a user may have whose object does not say it; zero: any number.
+    pub max_devservers: u32,
     /// How long a pod waits for its volume before it is made all the same.
     #[serde(with = "crate::config::duration")]
     pub volume_wait: Duration,

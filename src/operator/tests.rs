@@ -46,6 +46,8 @@ mod on_the_embedded_cluster {
     };
     use crate::minik8s;
 
+    mod escapes;
+
     /// Long enough for a busy machine; nothing waits this long unless it is broken.
     const PATIENCE: Duration = Duration::from_secs(30);
 

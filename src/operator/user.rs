@@ -160,6 +160,12 @@ async fn reconcile(user: Arc<DevServerUser>, context: Arc<Context>) -> Result<Ac
             apply_status(&context, &user, UserPhase::Failed, "InvalidName", Some(error.to_string()), None).await?;
             Ok(Action::await_change())
         }
+        // An administrator has to decide, and nobody tells when one did.
+        Err(error @ provisioning::Error::NotHers { .. }) => {
+            apply_status(&context, &user, UserPhase::Failed, "NamespaceTaken", Some(error.to_string()), None).await?;
+            context.backoff.forget(&name);
+            Ok(Action::requeue(REFUSED.min(context.resync)))
+        }
         Err(error) => {
             let message = error_chain(&error);
             apply_status(&context, &user, UserPhase::Failed, "ProvisioningFailed", Some(message), None).await?;
@@ -244,7 +250,7 @@ async fn say_what_is_kept(recorder: &Recorder, user: &str) {
     }
 }
 
-/// How often a role that the operator may not hand out is tried again.
+/// How often a role that the operator may not hand out, or a namespace that is not its own, is tried again.
 const REFUSED: Duration = Duration::from_secs(60);
 
 /// Users provisioned at once: after a start all of them are due.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -19,7 +19,8 @@ use crate::api::{DevServerUser, names};
 /// Makes all that `user` has before she has a pod. A namespace that is just being deleted is waited for and made anew;
 /// `progress` is told, in words for the user.
 ///
-/// Nothing is read first: applying what is already so changes nothing, and costs one round trip, not two.
+/// A namespace of that name that was not made for her is left alone, with all that is in it. Nothing else is read first:
+/// applying what is already so changes nothing, and costs one round trip, not two.
 pub async fn ensure_user(
     client: &Client,
     user: &DevServerUser,
@@ -36,6 +37,10 @@ pub async fn ensure_user(
     let started = Instant::now();
     let deadline = started + config.terminating_timeout;
     loop {
+        let there = look(&namespaces, &wanted.name_any()).await?;
+        if there.is_some_and(|there| !is_for(&there, &name)) {
+            return Err(Error::NotHers { namespace: wanted.name_any(), user: name });
+        }
         let namespace = apply(&namespaces, "namespace", &wanted).await?;
         if namespace.metadata.deletion_timestamp.is_none() {
             let outcome = apply_contents(client, &name, build::contents(user, config), quotas).await;
@@ -55,6 +60,24 @@ pub async fn ensure_user(
             Err(_) => return Err(Error::Terminating { namespace: namespace_name, waited: started.elapsed() }),
         }
     }
+}
+
+/// Not by `get`: whoever provisions has the right to list, to wait until an old one is gone.
+async fn look(namespaces: &Api<Namespace>, name: &str) -> Result<Option<Namespace>, Error> {
+    let by_name = ListParams::default().fields(&format!("metadata.name={name}"));
+    let mut patience = Patience { pause: FIRST_PAUSE };
+    loop {
+        match namespaces.list(&by_name).await {
+            Ok(found) => return Ok(found.items.into_iter().next()),
+            Err(error) => patience.after(error, "namespace", name).await?,
+        }
+    }
+}
+
+/// One that goes takes what is in it along.
+fn is_for(there: &Namespace, user: &str) -> bool {
+    there.metadata.deletion_timestamp.is_some()
+        || there.labels().get(names::USER_LABEL).is_some_and(|hers| hers == user)
 }
 
 async fn apply_contents(client: &Client, user: &str, contents: Contents, known: Quotas) -> Result<(), Error> {
@@ -171,6 +194,22 @@ mod tests {
             "status": "Failure", "code": code, "reason": reason, "message": "no", "details": { "causes": causes },
         });
         kube::Error::Api(Box::new(serde_json::from_value::<Status>(status).unwrap()))
+    }
+
+    #[test]
+    fn a_namespace_is_hers_by_its_label_alone() {
+        let namespace = |labels: serde_json::Value| -> Namespace {
+            serde_json::from_value(serde_json::json!({ "metadata": { "name": "dev-alice", "labels": labels } }))
+                .unwrap()
+        };
+        let (foreign, bobs) = (serde_json::json!({ "team": "x" }), serde_json::json!({ (names::USER_LABEL): "bob" }));
+        assert!(is_for(&build::namespace("alice", &super::super::tests::config()), "alice"), "as we make it");
+        assert!(!is_for(&namespace(foreign.clone()), "alice") && !is_for(&namespace(bobs), "alice"));
+        assert!(!is_for(&namespace(serde_json::Value::Null), "alice"));
+        let mut going = namespace(foreign);
+        going.metadata.deletion_timestamp =
+            Some(serde_json::from_value(serde_json::json!("2026-01-02T03:04:05Z")).unwrap());
+        assert!(is_for(&going, "alice"), "it is made anew when it is gone");
     }
 
     #[test]

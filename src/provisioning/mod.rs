@@ -10,6 +10,8 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Deserialize;
 
+use crate::api::names;
+
 pub use build::default_devserver;
 pub use ensure::ensure_user;
 
@@ -56,6 +58,18 @@ pub enum Error {
     /// The object's name cannot name a namespace.
     #[error("{0:?} cannot be a user: a name has 1 to 59 lower-case letters, digits and inner hyphens")]
     Name(String),
+    /// There is a namespace of that name that was not made for her.
+    #[error(
+        "namespace {namespace} is not bastion's, and whoever logs in as {user} would have all that is in it; \
+         to hand it over: kubectl label namespace {namespace} {label}={user}",
+        label = names::USER_LABEL
+    )]
+    NotHers {
+        /// Its name.
+        namespace: String,
+        /// Whose it would be.
+        user: String,
+    },
     /// An object could not be applied.
     #[error("failed to apply {kind} {name}")]
     Apply {
@@ -89,6 +103,9 @@ impl Error {
     pub fn user_message(&self) -> String {
         match self {
             Self::Name(_) => self.to_string(),
+            Self::NotHers { namespace, .. } => {
+                format!("there is a namespace {namespace} that was not made for you; tell an administrator")
+            }
             Self::Apply { kind, name, .. } => {
                 format!("your {kind} {name} could not be set up; tell an administrator")
             }

@@ -57,8 +57,8 @@ async fn a_login_waits_for_a_namespace_that_is_being_deleted() {
 async fn a_namespace_that_is_half_made_is_completed() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
-    let namespace: Namespace =
-        serde_json::from_value(json!({"metadata": {"name": alice.namespace()}})).expect("it is a namespace");
+    let namespace = json!({"metadata": {"name": alice.namespace(), "labels": {"devserver.io/user": alice.name()}}});
+    let namespace: Namespace = serde_json::from_value(namespace).expect("it is a namespace");
     // The operator may have been there first.
     let _ = Api::<Namespace>::all(product.client()).create(&PostParams::default(), &namespace).await;
     alice.ssh("echo in").run().await.exits(0).prints("in\n");

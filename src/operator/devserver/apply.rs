@@ -15,9 +15,10 @@ use super::build::{BuiltClaim, build_claim, build_pod, is_same_template};
 use super::fetch::Seen;
 use super::refusal::{self, Refusal, RefusalKind};
 use super::resolve::{HomeVolume, Resolved};
-use super::step::{Situation, Step, Volume, next_step, volume};
+use super::step::{Situation, Step, Volume, belongs_to, next_step, volume};
 use super::team;
 use crate::api::{DevServer, DevServerStatus, Phase, names};
+use crate::operator::backoff::doubled;
 use crate::operator::write_status::write_status;
 
 /// What reconciling came to: the status tells about it.
@@ -38,10 +39,13 @@ impl Done {
         Self { pod: seen.pod, claim: seen.claim, step: Step::Keep, refusal: None, note: None, look_again: None }
     }
 
-    fn refused(mut self, refusal: Refusal) -> Self {
+    /// For the `times`th time in a row.
+    fn refused(mut self, refusal: Refusal, times: u32) -> Self {
         self.look_again = Some(match refusal.kind {
             RefusalKind::TooEarly => Duration::from_secs(1),
-            RefusalKind::Quota | RefusalKind::NameTaken => Duration::from_secs(5),
+            // When a pod of hers goes, it is tried at once.
+            RefusalKind::Quota => doubled(Duration::from_secs(1), Duration::from_secs(30), times),
+            RefusalKind::NameTaken => Duration::from_secs(5),
             RefusalKind::Rejected => Duration::from_secs(60),
         });
         self.refusal = Some(refusal);
@@ -56,6 +60,8 @@ pub(super) enum Error {
     Claim(#[source] Box<kube::Error>),
     #[error("failed to create the pod")]
     CreatePod(#[source] Box<kube::Error>),
+    #[error("failed to look whether the DevServer is gone")]
+    LookUp(#[source] Box<kube::Error>),
     #[error("failed to delete the pod")]
     DeletePod(#[source] Box<kube::Error>),
     #[error("failed to change who else may enter the pod")]
@@ -85,7 +91,7 @@ pub(super) async fn apply(
             Ok(applied) => done.claim = Some(Arc::new(applied)),
             // A home that cannot be changed is no reason against a pod; one that cannot be made is.
             Err(refusal) if done.claim.is_some() => done.note = Some(refusal.message),
-            Err(refusal) => return Ok(done.refused(refusal)),
+            Err(refusal) => return Ok(done.refused(refusal, context.memories.refused(key))),
         }
     }
     done.note = done.note.or(lacking);
@@ -111,8 +117,8 @@ pub(super) async fn apply(
                 done.note.get_or_insert_with(|| late.to_owned());
             }
         }
-        // A pod that is to sleep is not applied.
-        Step::WaitUntilGone | Step::Suspend => {}
+        // A pod that is to sleep, or goes with its DevServer, is not applied.
+        Step::WaitUntilGone | Step::Suspend | Step::End => {}
         Step::WaitForVolume | Step::WaitForTeamsVolume => done.look_again = Some(patience),
         Step::Pause(pause) => done.look_again = Some(pause),
         Step::Replace | Step::ClearAway => {
@@ -137,8 +143,24 @@ pub(super) async fn apply(
                 done.look_again = Some(UNSEEN);
             }
             Created::Gone => done.look_again = Some(UNSEEN),
-            Created::Refused(refusal) => return Ok(done.refused(refusal)),
+            Created::Refused(refusal) => return Ok(done.refused(refusal, context.memories.refused(key))),
         },
+    }
+    Ok(done)
+}
+
+/// A spec that cannot be had leaves its pod as it is; but one of an earlier DevServer of that name is not its pod.
+pub(super) async fn keep(context: &Context, server: &DevServer, seen: Seen) -> Result<Done, Error> {
+    let mut done = Done::nothing(seen);
+    let uid = server.uid().unwrap_or_default();
+    if let Some(pod) = done.pod.as_deref().filter(|pod| !belongs_to(pod, &uid)) {
+        done.step = match pod.metadata.deletion_timestamp {
+            Some(_) => Step::WaitUntilGone,
+            None => Step::Replace,
+        };
+        if done.step == Step::Replace {
+            delete_pod(context, pod, done.step).await?;
+        }
     }
     Ok(done)
 }

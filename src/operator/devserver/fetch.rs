@@ -8,7 +8,8 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 
-use super::limits::Siblings;
+use super::limits::{Sibling, Siblings};
+use super::places::Taken;
 use super::team::{self, TeamVolume};
 use crate::api::{DevServer, DevServerFlavor, DevServerTeam, DevServerUser, names};
 use crate::operator::watch::Ready;
@@ -102,9 +103,13 @@ impl Stores {
         names::user_of(namespace).is_some_and(|user| self.unreadable_owners.why::<DevServerUser>("", user).is_some())
     }
 
-    pub(super) fn siblings(&self, namespace: &str) -> Siblings {
+    pub(super) fn siblings(&self, namespace: &str, taken: &Taken<'_>) -> Siblings {
+        let sibling = |server: Arc<DevServer>| {
+            let has_pod = self.pods.get(&ObjectRef::new(&server.name_any()).within(namespace)).is_some();
+            Sibling { has_place: has_pod || taken.has(&ObjectRef::from_obj(&*server)), server }
+        };
         Siblings {
-            readable: self.devservers_in(namespace),
+            readable: self.devservers_in(namespace).into_iter().map(sibling).collect(),
             unreadable: self.unreadable.names_in::<DevServer>(namespace),
         }
     }

@@ -26,6 +26,8 @@ pub(super) enum Change {
 pub(super) fn change(server: &DevServer, role: Option<&Role>, binding: Option<&RoleBinding>) -> Change {
     let namespace = server.namespace().unwrap_or_default();
     let owner = namespace.strip_prefix("dev-").filter(|user| names::is_user_name(user));
+    // With one that goes nothing is shared any more, however long something holds it.
+    let owner = owner.filter(|_| server.metadata.deletion_timestamp.is_none());
     let guests = owner.map(|owner| guests(&server.spec.share, owner)).unwrap_or_default();
     let Some(owner) = owner.filter(|_| !guests.is_empty()) else {
         return if role.is_some() || binding.is_some() { Change::Withdraw } else { Change::Nothing };
@@ -100,17 +102,43 @@ pub(super) async fn apply(client: &Client, server: &DevServer, change: Change) -
             let (role, binding) = *objects;
             let params = PatchParams::apply(names::OPERATOR_FIELD_MANAGER).force();
             roles.patch(&role.name_any(), &params, &Patch::Apply(&role)).await?;
-            bindings.patch(&name, &params, &Patch::Apply(&binding)).await?;
+            let applied = bindings.patch(&name, &params, &Patch::Apply(&binding)).await;
+            if is_of_another_role(applied.as_ref().err()) {
+                gone(bindings.delete(&name, &DeleteParams::default()).await)?;
+                bindings.patch(&name, &params, &Patch::Apply(&binding)).await?;
+            } else {
+                applied?;
+            }
             let guests = binding.subjects.map_or(0, |subjects| subjects.len());
             info!(namespace, devserver, guests, "shared a DevServer");
         }
-        Change::Withdraw => {
-            gone(bindings.delete(&name, &DeleteParams::default()).await)?;
-            gone(roles.delete(&name, &DeleteParams::default()).await)?;
-            info!(namespace, devserver, "a DevServer is shared no more");
-        }
+        Change::Withdraw => withdraw(client, &namespace, &devserver).await?,
     }
     Ok(())
+}
+
+/// Takes everything back that guests of `devserver` have.
+pub(super) async fn withdraw(client: &Client, namespace: &str, devserver: &str) -> kube::Result<()> {
+    let roles: Api<Role> = Api::namespaced(client.clone(), namespace);
+    let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
+    let name = names::guests(devserver);
+    gone(bindings.delete(&name, &DeleteParams::default()).await)?;
+    gone(roles.delete(&name, &DeleteParams::default()).await)?;
+    info!(namespace, devserver, "a DevServer is shared no more");
+    Ok(())
+}
+
+/// Why it could not be shared, for its owner.
+pub(super) fn why(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        error => error.to_string(),
+    }
+}
+
+/// Somebody made a binding of that name for another role, and a binding's role cannot change.
+fn is_of_another_role(error: Option<&kube::Error>) -> bool {
+    matches!(error, Some(kube::Error::Api(status)) if status.code == 422)
 }
 
 fn gone<T>(deleted: kube::Result<T>) -> kube::Result<()> {

@@ -14,18 +14,20 @@ pub(super) fn time(user: &DevServerUser) -> Option<Duration> {
     user.spec.limits.as_ref()?.max_time_to_live.as_ref()?.get()
 }
 
-/// Whether `server`, one of its owner's `servers`, is within her limits. Most have none, and nobody counts.
+/// Whether `server`, one of its owner's `servers`, is within her limits. `most` is how many she may have whose object does
+/// not say it; zero: any number.
 pub(super) fn check(
     server: &DevServer,
     wanted: &Resolved,
     user: Option<&DevServerUser>,
+    most: u32,
     servers: impl FnOnce() -> Siblings,
 ) -> Result<(), Invalid> {
-    let Some(user) = user else { return Ok(()) };
-    let Some(UserLimits { dev_servers, flavors, max_time_to_live }) = &user.spec.limits else { return Ok(()) };
-    let name = user.name_any();
-    if let Some(most) = dev_servers {
-        count(server, servers(), *most, &name)?;
+    let limits = user.and_then(|user| user.spec.limits.clone()).unwrap_or_default();
+    let UserLimits { dev_servers, flavors, max_time_to_live } = &limits;
+    let name = &wanted.user;
+    if let Some(most) = dev_servers.or((most > 0).then_some(most)) {
+        count(server, &servers(), most, name)?;
     }
     if let Some(flavor) = wanted.flavor.name.as_deref().filter(|_| !flavors.is_empty())
         && !flavors.iter().any(|allowed| allowed == flavor)
@@ -45,31 +47,59 @@ pub(super) fn check(
 
 /// The DevServers of one owner.
 pub(super) struct Siblings {
-    pub(super) readable: Vec<Arc<DevServer>>,
+    pub(super) readable: Vec<Sibling>,
     /// The names of the others. They have their place: their pods run.
     pub(super) unreadable: Vec<String>,
 }
 
-/// The oldest are within the limit.
-fn count(server: &DevServer, servers: Siblings, most: u32, user: &str) -> Result<(), Invalid> {
-    let age = |server: &DevServer| (server.creation_timestamp().map(|time| time.0), server.name_any());
-    let is_going = |server: &Arc<DevServer>| server.metadata.deletion_timestamp.is_some();
-    let own = age(server);
-    let mut older: Vec<String> = servers
+pub(super) struct Sibling {
+    pub(super) server: Arc<DevServer>,
+    /// It has a pod, or was let through to one.
+    pub(super) has_place: bool,
+}
+
+impl Sibling {
+    /// One that goes is over once its pod is.
+    fn counts(&self) -> bool {
+        self.has_place || !self.is_going()
+    }
+
+    fn is_going(&self) -> bool {
+        self.server.metadata.deletion_timestamp.is_some()
+    }
+}
+
+/// Those that have a place are within the limit first, then the oldest: a name that sorts before others of the same second
+/// gets no further one.
+fn count(server: &DevServer, servers: &Siblings, most: u32, user: &str) -> Result<(), Invalid> {
+    let name = server.name_any();
+    let rank = |server: &DevServer, has_place: bool| {
+        (!has_place, server.creation_timestamp().map(|time| time.0), server.name_any())
+    };
+    let has_place = servers.readable.iter().any(|one| one.has_place && one.server.name_any() == name);
+    let own = rank(server, has_place);
+    let first: Vec<&Sibling> = servers
         .readable
         .iter()
-        .filter(|other| !is_going(other) && other.name_any() != server.name_any() && age(other) < own)
-        .map(|other| other.name_any())
-        .chain(servers.unreadable)
+        .filter(|other| other.counts() && other.server.name_any() != name && rank(&other.server, other.has_place) < own)
         .collect();
-    if older.len() < usize::try_from(most).unwrap_or(usize::MAX) {
+    if first.len() + servers.unreadable.len() < usize::try_from(most).unwrap_or(usize::MAX) {
         return Ok(());
     }
-    older.sort();
+    let staying = first.iter().filter(|other| !other.is_going()).map(|other| other.server.name_any());
+    let mut staying: Vec<String> = staying.chain(servers.unreadable.iter().cloned()).collect();
+    staying.sort();
+    let more = staying.len().saturating_sub(NAMED);
+    staying.truncate(NAMED);
+    let and_more = if more == 0 { String::new() } else { format!(" and {more} more") };
     let many = if most == 1 { "DevServer" } else { "DevServers" };
-    let advice = if older.is_empty() { String::new() } else { format!("; delete one of {}", older.join(", ")) };
+    let advice =
+        if staying.is_empty() { String::new() } else { format!("; delete one of {}{and_more}", staying.join(", ")) };
     Err(Invalid::Limit(format!("{user} may have {most} {many}, and this is one more{advice}")))
 }
+
+/// A status is no list.
+const NAMED: usize = 10;
 
 #[cfg(test)]
 mod tests {
@@ -98,8 +128,62 @@ mod tests {
         let flavors = [flavor("small", true), flavor("large", false)];
         let wanted = resolve(server, &flavors, &config()).unwrap();
         let unreadable = unreadable.iter().map(|name| (*name).to_owned()).collect();
-        let siblings = || Siblings { readable: servers.to_vec(), unreadable };
-        check(server, &wanted, Some(&alice(limits)), siblings).err().map(|invalid| invalid.to_string())
+        let waits = |server: &Arc<DevServer>| Sibling { server: server.clone(), has_place: false };
+        let siblings = || Siblings { readable: servers.iter().map(waits).collect(), unreadable };
+        check(server, &wanted, Some(&alice(limits)), 0, siblings).err().map(|invalid| invalid.to_string())
+    }
+
+    /// Whether each is within the limit; `!` marks one that has a place.
+    fn within(most: u32, all: &[(&str, i64)]) -> Vec<bool> {
+        let servers: Vec<_> = all.iter().map(|(name, second)| made(name.trim_start_matches('!'), *second)).collect();
+        let is_within = |server: &Arc<DevServer>| {
+            let readable = servers
+                .iter()
+                .zip(all)
+                .map(|(server, (name, _))| Sibling { server: server.clone(), has_place: name.starts_with('!') });
+            let siblings = Siblings { readable: readable.collect(), unreadable: Vec::new() };
+            count(server, &siblings, most, "alice").is_ok()
+        };
+        servers.iter().map(is_within).collect()
+    }
+
+    #[test]
+    fn who_has_a_place_keeps_it_from_whoever_sorts_before_it() {
+        assert_eq!(within(1, &[("!z", 1), ("y", 1), ("x", 1)]), [true, false, false]);
+        assert_eq!(within(1, &[("z", 1), ("y", 1), ("x", 1)]), [false, false, true]);
+        assert_eq!(within(1, &[("old", 1), ("!new", 2)]), [false, true], "else both would run once old wakes");
+        assert_eq!(within(2, &[("old", 1), ("!new", 2), ("newest", 3)]), [true, true, false]);
+        assert_eq!(within(2, &[("!a", 1), ("!b", 2), ("!c", 3)]), [true, true, false], "the limit was lowered");
+    }
+
+    #[test]
+    fn one_that_goes_counts_as_long_as_it_has_a_pod() {
+        let mut going = (*made("going", 1)).clone();
+        going.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        let (going, new) = (Arc::new(going), made("new", 2));
+        let told = |has_place| {
+            let readable = vec![Sibling { server: going.clone(), has_place }];
+            count(&new, &Siblings { readable, unreadable: Vec::new() }, 1, "alice").err().map(|error| error.to_string())
+        };
+        assert_eq!(told(true).as_deref(), Some("alice may have 1 DevServer, and this is one more"));
+        assert_eq!(told(false), None);
+    }
+
+    #[test]
+    fn who_has_no_limit_of_her_own_has_the_configurations() {
+        let wanted = resolve(&server(DevServerSpec::default()), &[], &config()).unwrap();
+        let (old, new) = (made("old", 1), made("dev", 2));
+        let told = |user: Option<&DevServerUser>, most| {
+            let siblings = || Siblings {
+                readable: vec![Sibling { server: old.clone(), has_place: false }],
+                unreadable: Vec::new(),
+            };
+            check(&new, &wanted, user, most, siblings).is_ok()
+        };
+        assert_eq!((told(None, 0), told(None, 1), told(None, 2)), (true, false, true));
+        let own = alice(UserLimits { dev_servers: Some(2), ..UserLimits::default() });
+        assert!(told(Some(&own), 1));
+        assert!(!told(Some(&alice(UserLimits::default())), 1));
     }
 
     fn made(name: &str, second: i64) -> Arc<DevServer> {

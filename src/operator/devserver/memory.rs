@@ -19,9 +19,26 @@ struct Memory {
     /// When the last pod was made, and how many were made in a row that did not live long.
     made: Option<Instant>,
     in_a_row: u32,
+    /// How often in a row the cluster would have no pod or home of it.
+    refusals: u32,
 }
 
 impl Memories {
+    /// Something was refused again; how often it was before.
+    pub(super) fn refused(&self, key: &ObjectRef<DevServer>) -> u32 {
+        let mut memory = self.0.entry(key.clone()).or_default();
+        let before = memory.refusals;
+        memory.refusals = before.saturating_add(1);
+        before
+    }
+
+    /// There may be room by now.
+    pub(super) fn may_be_had(&self, key: &ObjectRef<DevServer>) {
+        if let Some(mut memory) = self.0.get_mut(key) {
+            memory.refusals = 0;
+        }
+    }
+
     /// How much longer to wait for the volume.
     pub(super) fn patience(&self, key: &ObjectRef<DevServer>, config: &Config) -> Duration {
         let mut memory = self.0.entry(key.clone()).or_default();
@@ -38,6 +55,7 @@ impl Memories {
     pub(super) fn made(&self, key: &ObjectRef<DevServer>) {
         let mut memory = self.0.entry(key.clone()).or_default();
         memory.waiting_since = None;
+        memory.refusals = 0;
         memory.pod_made(Instant::now());
     }
 
@@ -48,6 +66,10 @@ impl Memories {
 
     pub(super) fn forget(&self, key: &ObjectRef<DevServer>) {
         self.0.remove(key);
+    }
+
+    pub(super) fn retain(&self, keep: impl Fn(&ObjectRef<DevServer>) -> bool) {
+        self.0.retain(|key, _| keep(key));
     }
 }
 
@@ -76,6 +98,20 @@ const LONG_LIFE: Duration = Duration::from_secs(600);
 mod tests {
     use super::*;
     use crate::operator::tests::config;
+
+    #[test]
+    fn refusals_are_counted_until_there_may_be_room_and_those_that_are_gone_are_forgotten() {
+        let memories = Memories::default();
+        let key = |name: &str| ObjectRef::<DevServer>::new(name).within("dev-alice");
+        let refused = |name: &str| memories.refused(&key(name));
+        assert_eq!([refused("a"), refused("a"), refused("b"), refused("a")], [0, 1, 0, 2]);
+        memories.may_be_had(&key("a"));
+        assert_eq!(refused("a"), 0);
+        memories.made(&key("a"));
+        assert_eq!(refused("a"), 0);
+        memories.retain(|kept| *kept == key("a"));
+        assert_eq!((refused("a"), refused("b")), (1, 0));
+    }
 
     #[test]
     fn pods_that_die_young_are_followed_more_and_more_slowly() {

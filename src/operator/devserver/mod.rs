@@ -9,21 +9,25 @@ mod guests;
 mod lifecycle;
 mod limits;
 mod memory;
+mod places;
 pub(super) mod quantity;
 mod refusal;
 mod resolve;
 mod status;
 mod step;
+mod strays;
 mod suspend;
 mod team;
 mod tell;
+mod time_limit;
 mod usage;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::channel::mpsc::{UnboundedReceiver, unbounded};
+use dashmap::DashMap;
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -42,7 +46,9 @@ use self::events::EventWatches;
 use self::fetch::Stores;
 use self::lifecycle::{Life, State};
 use self::memory::Memories;
-use self::resolve::Invalid;
+use self::places::Places;
+use self::step::Step;
+use self::time_limit::time_limit;
 use super::backoff::Backoff;
 use super::team::Members;
 use super::watch::{Change, Ready, ours, reflect, reflect_listed, reflect_ours};
@@ -57,6 +63,11 @@ struct Context {
     memories: Memories,
     events: EventWatches,
     ends: Ends,
+    places: Places,
+    /// Of which gone ones what is left is being deleted, and whether to look once more.
+    clearing: DashMap<ObjectRef<DevServer>, bool>,
+    /// Whom else to look at. The controller listens as long as this lives.
+    others: UnboundedSender<ObjectRef<DevServer>>,
     recorder: Recorder,
     backoff: Backoff<ObjectRef<DevServer>>,
 }
@@ -82,6 +93,7 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
     let (guests, guest_changes) = reflect::<RoleBinding>(&client, of_devservers.clone(), relisted.clone());
     let (guest_roles, guest_role_changes) = reflect::<Role>(&client, of_devservers, relisted);
     let (events, told): (_, UnboundedReceiver<ObjectRef<DevServer>>) = EventWatches::new(client.clone());
+    let (others, other_servers) = unbounded();
     let reporter = Reporter { controller: "bastion-operator".to_owned(), instance: None };
     let context = Arc::new(Context {
         recorder: Recorder::new(client.clone(), reporter),
@@ -104,20 +116,20 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
         memories: Memories::default(),
         events,
         ends: Ends::default(),
+        places: Places::default(),
+        clearing: DashMap::new(),
+        others,
         backoff: Backoff::new(),
     });
 
-    let (vacated, vacancies) = unbounded();
     let devserver_changes = devserver_changes.filter_map({
         let context = context.clone();
         move |change| {
             let applied = match change {
                 Ok(Change::Deleted(server)) => {
                     context.forget(&ObjectRef::from_obj(&server));
-                    for sibling in context.stores.devservers_in(&server.namespace().unwrap_or_default()) {
-                        // One that was beyond the limit may be within it now. The controller lives as long as this.
-                        let _ = vacated.unbounded_send(ObjectRef::from_obj(&*sibling));
-                    }
+                    // One that was beyond the limit may be within it now.
+                    context.look_at_all_in(&server.namespace().unwrap_or_default());
                     None
                 }
                 Ok(change) => change.into_applied().map(Ok),
@@ -161,26 +173,44 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
             false => Vec::from_iter(devserver_of(&claim)),
         }
     };
+    let of_pods = pod_changes.flat_map({
+        let context = context.clone();
+        move |change| {
+            if let Ok(Change::Deleted(pod)) = &change {
+                context.has_room_again(&pod.namespace().unwrap_or_default());
+            }
+            stream::iter(change.map(|change| strays::of(&change.into_object())).unwrap_or_default())
+        }
+    });
+    let of_guests = guest_changes.map(|change| change.map(|change| strays::of(&change.into_object())));
+    let of_guest_roles = guest_role_changes.map(|change| change.map(|change| strays::of(&change.into_object())));
+    let relists = relists.inspect({
+        let context = context.clone();
+        move |()| context.after_a_list()
+    });
     Controller::for_stream(devserver_changes, devservers)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .reconcile_all_on(relists)
         .reconcile_on(told)
-        .reconcile_on(vacancies)
+        .reconcile_on(other_servers)
         .reconcile_on(of_teams)
-        .owns_stream(pod_changes.map(|change| change.map(Change::into_object)))
-        .owns_stream(guest_changes.map(|change| change.map(Change::into_object)))
-        .owns_stream(guest_role_changes.map(|change| change.map(Change::into_object)))
+        // Not by their owners alone: of some nobody is the owner any more.
+        .reconcile_on(of_pods)
+        .reconcile_on(of_guests.flat_map(|servers| stream::iter(servers.unwrap_or_default())))
+        .reconcile_on(of_guest_roles.flat_map(|servers| stream::iter(servers.unwrap_or_default())))
         // The claim has no owner reference, or it would go with the DevServer.
         .watches_stream(claim_changes.map(|change| change.map(Change::into_object)), that_mount)
         .watches_stream(flavor_changes.map(|change| change.map(Change::into_object)), with_this_flavor)
         .watches_stream(user_changes.map(|change| change.map(Change::into_object)), of_this_user)
         .watches_stream(class_changes.map(|change| change.map(Change::into_object)), |_: StorageClass| None)
-        .run(reconcile, after_error, context)
-        .for_each(|outcome| async {
+        .run(reconcile, after_error, context.clone())
+        .for_each_concurrent(None, |outcome| async {
             match outcome {
-                // A pod went after its DevServer.
-                Ok(_) | Err(controller::Error::ObjectNotFound(_)) => {}
-                Err(controller::Error::ReconcilerFailed(..)) => {} // logged by the policy, with the pause
+                // Something that was its own is there, or went after it.
+                Err(controller::Error::ObjectNotFound(gone)) => {
+                    strays::clear(&context, &gone.into_kind_unchecked(())).await;
+                }
+                Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {} // logged by the policy, with the pause
                 Err(error) => warn!(error = error_chain(&error), "failed to watch DevServers and what they own"),
             }
         })
@@ -192,46 +222,42 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     context.stores.wait_until_ready().await;
     let key = ObjectRef::from_obj(&*server);
     let seen = context.stores.fetch(&server);
-    if server.metadata.deletion_timestamp.is_none() {
-        let change = guests::change(&server, seen.guest_role.as_deref(), seen.guests.as_deref());
-        guests::apply(&context.client, &server, change).await.map_err(|error| Error::Guests(Box::new(error)))?;
-    }
+    let is_going = server.metadata.deletion_timestamp.is_some();
+    let change = guests::change(&server, seen.guest_role.as_deref(), seen.guests.as_deref());
+    // What keeps others out is no reason to leave the rest undone.
+    let shared = guests::apply(&context.client, &server, change).await;
     let namespace = server.namespace().unwrap_or_default();
     let owner = context.stores.owner(&namespace);
     let resolved = resolve::resolve(&server, &seen.flavors, &context.config)
         .and_then(|wanted| team::mount(wanted, &seen.team_volumes));
-    // Also of one that is beyond another limit: its pod may run.
-    let of_flavor = resolved.as_ref().ok().and_then(|wanted| wanted.flavor.time_limit);
-    let wanted = resolved.and_then(|wanted| {
-        if owner.is_none() && context.stores.is_owner_unreadable(&namespace) {
-            return Err(Invalid::UnreadableOwner(wanted.user));
-        }
-        let servers = || context.stores.siblings(&namespace);
-        limits::check(&server, &wanted, owner.as_deref(), servers).map(|()| wanted)
-    });
-    let limit = of_flavor.into_iter().chain(owner.as_deref().and_then(limits::time)).min();
+    let wanted = context.within_limits(&server, resolved, owner.as_deref());
+    let limit = time_limit(&server, seen.pod.as_deref(), &seen.flavors, owner.as_deref());
     let mut server = server;
     let mut life = decide(&server, limit, &context);
-    if life.state == State::Due && server.metadata.deletion_timestamp.is_none() {
+    if life.state == State::Due && !is_going {
         match suspend::mark(&context, &server).await? {
             Some(marked) => server = Arc::new(marked),
             None => return Ok(Action::requeue(Duration::from_secs(1))),
         }
         life = decide(&server, limit, &context);
     }
-    let done = match &wanted {
-        _ if server.metadata.deletion_timestamp.is_some() => apply::Done::nothing(seen),
-        _ if life.state == State::Asleep => suspend::put_away(&context, &key, seen).await?,
+    let mut done = match &wanted {
+        // Who deletes it ends it, whatever holds the object: without this the garbage collector would leave the pod.
+        _ if is_going => suspend::put_away(&context, &key, seen, Step::End).await?,
+        _ if life.state == State::Asleep => suspend::put_away(&context, &key, seen, Step::Suspend).await?,
         Ok(wanted) => apply::apply(&context, &key, wanted, seen).await?,
-        Err(_) => apply::Done::nothing(seen),
+        Err(_) => apply::keep(&context, &server, seen).await?,
     };
+    if let Err(error) = &shared {
+        done.note.get_or_insert_with(|| format!("it cannot be shared yet: {}", guests::why(error)));
+    }
     let told = server.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     if status::is_in_doubt(told, done.pod.as_deref(), &context.events.notes(&key)) {
         context.events.look(&key).await.map_err(|error| Error::Events(Box::new(error)))?;
     }
     let notes = context.events.notes(&key);
     let mut status = status::status(&server, &life, wanted.as_ref().err(), &done, &notes);
-    status.last_end = context.ends.newest(&key, status.last_end.take());
+    status.last_end = context.ends.newest(&server, status.last_end.take());
     if matches!(status.phase, Phase::Pending | Phase::Starting) {
         context.events.follow(&key, server.spec.startup_script.is_some());
     } else {
@@ -242,6 +268,8 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     if let Some(news) = news {
         tell::publish(&context.recorder, &server, news).await;
     }
+    // Last, and as often as it takes.
+    shared.map_err(|error| Error::Guests(Box::new(error)))?;
     context.backoff.forget(&key);
     let look_again = done.look_again.into_iter().chain(life.look_again).min();
     Ok(look_again.map_or_else(Action::await_change, Action::requeue))
@@ -273,6 +301,20 @@ impl Context {
         self.events.unfollow(key);
         self.ends.forget(key);
         self.backoff.forget(key);
+        self.places.look().set(key, false);
+    }
+
+    /// What went while a watch was lost is told by nobody.
+    fn after_a_list(&self) {
+        let is_there = |key: &ObjectRef<DevServer>| self.stores.devservers.get(key).is_some();
+        self.memories.retain(is_there);
+        self.events.retain(is_there);
+        self.ends.retain(is_there);
+        self.backoff.retain(is_there);
+        self.places.look().retain(is_there);
+        for gone in self.stores.gone_but_not_all() {
+            let _ = self.others.unbounded_send(gone);
+        }
     }
 }
 

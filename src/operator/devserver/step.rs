@@ -18,6 +18,8 @@ pub(super) enum Step {
     Replace,
     /// Away with it: it is to sleep.
     Suspend,
+    /// Away with it: its DevServer goes, or is gone.
+    End,
     /// Away with it: it ended and no kubelet will start it again.
     ClearAway,
     /// It goes; the next one can be made when it is gone.
@@ -67,14 +69,17 @@ pub(super) fn next_step(situation: &Situation<'_>) -> Step {
     if pod.metadata.deletion_timestamp.is_some() {
         return Step::WaitUntilGone;
     }
-    let is_of_this_devserver = pod.owner_references().iter().any(|owner| owner.uid == owner_uid);
-    if !is_of_this_devserver || is_replaced_by(pod, wanted) {
+    if !belongs_to(pod, owner_uid) || is_replaced_by(pod, wanted) {
         return Step::Replace;
     }
     if has_ended(pod) {
         return if pause.is_zero() { Step::ClearAway } else { Step::Pause(pause) };
     }
     Step::Keep
+}
+
+pub(super) fn belongs_to(pod: &Pod, owner_uid: &str) -> bool {
+    pod.owner_references().iter().any(|owner| owner.uid == owner_uid)
 }
 
 /// Evicted, shut down with its node, or refused by a kubelet. Its containers are restarted in place otherwise.

@@ -34,10 +34,15 @@ pub(super) async fn mark(context: &Context, server: &DevServer) -> Result<Option
 }
 
 /// Takes its pod away, and nothing else.
-pub(super) async fn put_away(context: &Context, key: &ObjectRef<DevServer>, seen: Seen) -> Result<Done, Error> {
+pub(super) async fn put_away(
+    context: &Context,
+    key: &ObjectRef<DevServer>,
+    seen: Seen,
+    why: Step,
+) -> Result<Done, Error> {
     let done = Done::nothing(seen);
     if let Some(pod) = done.pod.as_deref().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
-        delete_pod(context, pod, Step::Suspend).await?;
+        delete_pod(context, pod, why).await?;
     }
     // It did not die; the next pod is no further try.
     context.memories.replaced(key);

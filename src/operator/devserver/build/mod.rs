@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 #[cfg(test)]
 pub(super) use pod::tests::pod as test_pod;
-pub(super) use pod::{build_pod, has_agent, is_replaced_by, is_same_template};
+pub(super) use pod::{MadeOf, build_pod, has_agent, is_replaced_by, is_same_template, made_of};
 pub(super) use volume_claim::{BuiltClaim, build_claim};
 
 use super::resolve::Resolved;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::iter;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
     Container, EnvVar, Pod, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile, SecurityContext,
@@ -15,19 +16,23 @@ use sha2::{Digest, Sha256};
 use super::labels;
 use super::startup::{script_variable, startup_probe};
 use super::volumes::{agent_mount, mounts, volumes};
-use crate::api::{RunAs, names};
+use crate::api::{RunAs, TimeSpan, names};
 use crate::operator::AgentConfig;
 use crate::operator::devserver::resolve::Resolved;
 
 pub(in super::super) fn build_pod(wanted: &Resolved) -> Pod {
     let spec = build_spec(wanted);
+    let flavor = wanted.flavor.name.clone().map(|name| (FLAVOR, name));
+    // In neither hash: what a flavor's limit becomes replaces no pod.
+    let time_limit = wanted.flavor.time_limit.map(|limit| (TIME_LIMIT, format!("{}s", limit.as_secs())));
     let annotations = [(WISHES_HASH, hash(&wanted.wishes)), (TEMPLATE_HASH, hash(&spec))];
+    let annotations = annotations.into_iter().chain(flavor).chain(time_limit);
     Pod {
         metadata: ObjectMeta {
             name: Some(wanted.name.clone()),
             namespace: Some(wanted.namespace.clone()),
             labels: Some(labels(wanted)),
-            annotations: Some(annotations.map(|(key, value)| (key.to_owned(), value)).into()),
+            annotations: Some(annotations.map(|(key, value)| (key.to_owned(), value)).collect()),
             owner_references: Some(vec![wanted.owner.clone()]),
             ..ObjectMeta::default()
         },
@@ -68,7 +73,9 @@ fn build_spec(wanted: &Resolved) -> PodSpec {
         security_context: Some(PodSecurityContext {
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
             // A new volume is root's; this lets an image's other user write in it. Only when the root of the volume
-            // differs, or each start would walk through every file of the home.
+            // differs, or each start would walk through every file of the home. One group whatever user.gid says, for it
+            // is of all volumes: of members of a team who start in turn each would have all of its volume given to his own.
+            // Every process of the pod is in it.
             fs_group: Some(home.group),
             fs_group_change_policy: Some("OnRootMismatch".to_owned()),
             ..PodSecurityContext::default()
@@ -137,6 +144,19 @@ fn install_agent(agent: &AgentConfig, wanted: &Resolved) -> Container {
     }
 }
 
+/// What a pod was made of, as far as that outlives a change of its DevServer's spec.
+pub(in super::super) struct MadeOf<'a> {
+    pub(in super::super) flavor: &'a str,
+    /// The flavor's, when the pod was made.
+    pub(in super::super) time_limit: Option<Duration>,
+}
+
+/// None for a pod without flavor, and for one that an older operator made, which did not note it.
+pub(in super::super) fn made_of(pod: &Pod) -> Option<MadeOf<'_>> {
+    let time_limit = annotation(pod, TIME_LIMIT).and_then(|noted| TimeSpan(noted.clone()).get());
+    Some(MadeOf { flavor: annotation(pod, FLAVOR)?, time_limit })
+}
+
 /// Whether an agent was put into `pod`.
 pub(in super::super) fn has_agent(pod: &Pod) -> bool {
     let containers = pod.spec.as_ref().and_then(|spec| spec.init_containers.as_ref());
@@ -160,6 +180,8 @@ fn hash(what: &impl Serialize) -> String {
 const INSTALL_AGENT: &str = "install-agent";
 const WISHES_HASH: &str = "devserver.io/spec-hash";
 const TEMPLATE_HASH: &str = "devserver.io/template-hash";
+const FLAVOR: &str = "devserver.io/flavor";
+const TIME_LIMIT: &str = "devserver.io/time-limit";
 
 /// Process 1 of a pod whose image brings none of its own. Process 1 has no default signal handlers, so without the trap
 /// every stop would take the whole grace period. `wait` reaps what dying sessions leave behind, and is interrupted by the
@@ -271,7 +293,11 @@ pub(super) mod tests {
         let context = spec.containers[0].security_context.clone().unwrap();
         assert_eq!((context.run_as_user, context.run_as_group), (Some(1234), Some(4321)));
         assert_eq!(context.allow_privilege_escalation, Some(false));
-        assert_eq!(spec.security_context.unwrap().fs_group, Some(4321), "she may write in her home");
+        assert_eq!(
+            spec.security_context.unwrap().fs_group,
+            Some(1000),
+            "one for all members of a team; she is in it, too"
+        );
         let spec = with(RunAs { sudo: Some(true), ..RunAs::default() });
         assert_eq!(spec.containers[0].security_context, None);
     }

@@ -11,7 +11,7 @@ use crate::operator::devserver::resolve::{HomeVolume, Resolved};
 pub(super) fn volumes(wanted: &Resolved) -> Vec<Volume> {
     let claims = claims(wanted);
     let claims = claims.iter().enumerate().map(|(index, claim)| match claim {
-        Some(claim) => claim_volume(index, claim),
+        Some(claim) => claim_volume(index, claim, index > 0 && is_only_read(claim, wanted)),
         None => empty_volume(&volume_name(index)),
     });
     let agent = wanted.agent.as_ref().map(|_| empty_volume("agent"));
@@ -59,8 +59,14 @@ fn claims(wanted: &Resolved) -> Vec<Option<String>> {
     claims
 }
 
-fn claim_volume(index: usize, claim: &str) -> Volume {
-    let source = PersistentVolumeClaimVolumeSource { claim_name: claim.to_owned(), read_only: None };
+/// Kubelets give what may be written in to the pod's group, file by file, whatever its mounts say.
+fn is_only_read(claim: &str, wanted: &Resolved) -> bool {
+    wanted.volumes.iter().filter(|volume| volume.claim == claim).all(|volume| volume.read_only)
+}
+
+fn claim_volume(index: usize, claim: &str, read_only: bool) -> Volume {
+    let source =
+        PersistentVolumeClaimVolumeSource { claim_name: claim.to_owned(), read_only: read_only.then_some(true) };
     Volume { name: volume_name(index), persistent_volume_claim: Some(source), ..Volume::default() }
 }
 
@@ -137,12 +143,19 @@ mod tests {
             volume("data.2026", "/data", false),
             volume("data.2026", "/published", true),
             volume("dev-home", "/old", true),
+            volume("sets", "/sets", true),
+            volume("sets", "/more/sets", true),
         ];
         let spec = test_pod(DevServerSpec { volumes, ..DevServerSpec::default() }).spec.unwrap();
         let claim = |volume: &Volume| volume.persistent_volume_claim.clone().map(|source| source.claim_name);
         let all: Vec<_> = spec.volumes.iter().flatten().map(|volume| (volume.name.as_str(), claim(volume))).collect();
         let claimed = |name: &str| Some(name.to_owned());
-        assert_eq!(all, [("home", claimed("dev-home")), ("volume-1", claimed("data.2026"))]);
+        let expected =
+            [("home", claimed("dev-home")), ("volume-1", claimed("data.2026")), ("volume-2", claimed("sets"))];
+        assert_eq!(all, expected);
+        let sources = spec.volumes.iter().flatten().filter_map(|volume| volume.persistent_volume_claim.clone());
+        let read_only: Vec<_> = sources.map(|source| source.read_only).collect();
+        assert_eq!(read_only, [None, None, Some(true)], "a volume that is only read is changed by nobody");
         let mounts = spec.containers[0].volume_mounts.iter().flatten();
         let mounts: Vec<_> =
             mounts.map(|mount| (mount.name.as_str(), mount.mount_path.as_str(), mount.read_only)).collect();
@@ -151,6 +164,8 @@ mod tests {
             ("volume-1", "/data", None),
             ("volume-1", "/published", Some(true)),
             ("home", "/old", Some(true)),
+            ("volume-2", "/sets", Some(true)),
+            ("volume-2", "/more/sets", Some(true)),
         ];
         assert_eq!(mounts, expected);
     }

@@ -1,13 +1,14 @@
 //! The flavor that a DevServer names, or the default one of those that its owner may use.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::ResourceExt;
 
 use super::{Invalid, ResolvedFlavor};
 use crate::api::{DevServerFlavor, DevServerFlavorSpec};
 
-pub(super) fn resolve(
+pub(in super::super) fn resolve(
     name: Option<String>,
     flavors: &[Arc<DevServerFlavor>],
     user: &str,
@@ -44,7 +45,7 @@ fn read(flavor: &DevServerFlavor) -> ResolvedFlavor {
         node_selector,
         tolerations,
         runtime_class_name,
-        time_limit,
+        time_limit: _,
         allowed_users: _,
         volumes,
         default: _,
@@ -55,10 +56,15 @@ fn read(flavor: &DevServerFlavor) -> ResolvedFlavor {
         node_selector,
         tolerations,
         runtime_class_name,
-        // Zero would be no time at all.
-        time_limit: time_limit.and_then(|limit| limit.get()).filter(|limit| !limit.is_zero()),
+        time_limit: time_limit(flavor),
         volumes,
     }
+}
+
+/// For how long a DevServer of it may run.
+pub(in super::super) fn time_limit(flavor: &DevServerFlavor) -> Option<Duration> {
+    // Zero would be no time at all.
+    flavor.spec.time_limit.as_ref()?.get().filter(|limit| !limit.is_zero())
 }
 
 #[cfg(test)]

@@ -5,8 +5,7 @@ use super::{HomeVolume, Invalid, ResolvedHome, can_mount};
 use crate::api::Home;
 use crate::operator::Config;
 
-/// `gid` is the group that the owner's programs run as, if she says so.
-pub(super) fn resolve(home: Home, gid: Option<i64>, config: &Config) -> Result<ResolvedHome, Invalid> {
+pub(super) fn resolve(home: Home, config: &Config) -> Result<ResolvedHome, Invalid> {
     let Home { size, storage_class, existing_claim, ephemeral, mount_path } = home;
     let mount_path = mount_path.unwrap_or_else(|| config.home_mount_path.clone());
     if !can_mount(&mount_path) {
@@ -28,7 +27,7 @@ pub(super) fn resolve(home: Home, gid: Option<i64>, config: &Config) -> Result<R
         (Some(claim), false) => HomeVolume::Existing(claim),
         (None, false) => HomeVolume::Own { size: size.unwrap_or_else(|| config.home_size.clone()), storage_class },
     };
-    Ok(ResolvedHome { volume, mount_path, group: gid.unwrap_or(config.home_group) })
+    Ok(ResolvedHome { volume, mount_path, group: config.home_group })
 }
 
 #[cfg(test)]
@@ -41,7 +40,7 @@ mod tests {
     fn a_home_is_one_of_three_kinds() {
         let existing = || Home { existing_claim: Some("mine".to_owned()), ..Home::default() };
         let ephemeral = || Home { ephemeral: true, ..Home::default() };
-        let volume = |home| resolve(home, None, &config()).unwrap().volume;
+        let volume = |home| resolve(home, &config()).unwrap().volume;
         assert_eq!(volume(existing()), HomeVolume::Existing("mine".to_owned()));
         assert_eq!(volume(ephemeral()), HomeVolume::Ephemeral);
         let size = || Some(Quantity("1Gi".to_owned()));
@@ -54,13 +53,7 @@ mod tests {
             Home { size: size(), ..ephemeral() },
             Home { storage_class: class(), ..ephemeral() },
         ] {
-            assert!(matches!(resolve(mixed, None, &config()), Err(Invalid::Home(_))));
+            assert!(matches!(resolve(mixed, &config()), Err(Invalid::Home(_))));
         }
-    }
-
-    #[test]
-    fn the_owners_group_may_write_in_it() {
-        assert_eq!(resolve(Home::default(), None, &config()).unwrap().group, 1000);
-        assert_eq!(resolve(Home::default(), Some(4711), &config()).unwrap().group, 4711);
     }
 }

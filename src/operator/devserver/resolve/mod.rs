@@ -1,7 +1,7 @@
 //! A DevServer's spec, its flavor and the configuration, read into what to build. Pure.
 
 mod environment;
-mod flavor;
+pub(super) mod flavor;
 mod home;
 mod volumes;
 
@@ -201,7 +201,7 @@ pub(super) fn resolve(
         ephemeral: home.ephemeral,
     };
     let user_in_pod = resolve_run_as(run_as)?;
-    let home = home::resolve(home, user_in_pod.gid, config)?;
+    let home = home::resolve(home, config)?;
     let flavor = flavor::resolve(flavor, flavors, &user)?;
     Ok(Resolved {
         namespace,
