@@ -5,6 +5,7 @@ mod credentials;
 mod doctor;
 mod faults;
 mod proxies;
+mod question;
 mod shell;
 
 use std::os::unix::fs::PermissionsExt;
