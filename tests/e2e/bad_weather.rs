@@ -4,6 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use bastion::api::DevServer;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
 use crate::harness::{
     Input, Laptop, Master, Product, Session, eventually, eventually_within, has_agents, is_real, skip_unless,
 };
@@ -181,7 +185,9 @@ async fn a_full_home_is_told_of_and_keeps_nobody_out() {
     laptop.run_with("sftp", &["-q", "-b", "-", "pod"], b"put file by-put\n").await.fails().says("by-put");
     laptop.run_with("ssh", &["pod", "cat >by-cat"], &[7; 100_000]).await.exits(1).says("No space left on device");
 
-    // Its pod starts anew with it, too.
+    // Its pod starts anew with it, too, and with a script that has much to say.
+    let script = Patch::Merge(json!({"spec": {"startupScript": "#!/bin/sh\nseq 100000\nexit 0\n"}}));
+    alice.api::<DevServer>().patch("dev", &PatchParams::default(), &script).await.expect("it is there");
     alice.loses_pod("dev").await;
     eventually("the next pod", async || (alice.ssh("echo in").run().await.text() == "in\n").then_some(())).await;
     bob.ssh("echo in").run().await.exits(0).prints("in\n");

@@ -7,6 +7,7 @@ mod faults;
 mod proxies;
 mod question;
 mod shell;
+mod strangers;
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
