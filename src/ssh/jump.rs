@@ -9,7 +9,7 @@ use std::task::{Context as TaskContext, Poll};
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use russh::server::{ChannelOpenHandle, Msg};
-use russh::{Channel, ChannelOpenFailure};
+use russh::{Channel, ChannelOpenFailure, ChannelWriteHalf};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::StreamReader;
 use tokio_util::task::AbortOnDropHandle;
@@ -103,7 +103,7 @@ impl Jump {
             }
         };
         reply.accept().await;
-        let (stream, _receiving) = ChannelStream::new(channel, forwarder.inbox());
+        let (stream, half, _receiving) = ChannelStream::new(channel, forwarder.inbox());
         let cut = stream.events.closed.clone();
         let half_closed = cut.child_token();
         let outer = Outer { user, target, depth: depth + 1, standing: forwarder.standing.clone() };
@@ -112,6 +112,8 @@ impl Jump {
         let connection = serve::connection(context, host_keys, stream, client, None, half_closed);
         connection.instrument(info_span!("jump", devserver)).await;
         cut.cancel();
+        // Whatever ended the inner connection: its client may wait for this.
+        let _ = half.close().await;
     }
 }
 
@@ -123,7 +125,7 @@ struct ChannelStream {
 }
 
 impl ChannelStream {
-    fn new(channel: Channel<Msg>, inbox: Inbox) -> (Self, AbortOnDropHandle<()>) {
+    fn new(channel: Channel<Msg>, inbox: Inbox) -> (Self, ChannelWriteHalf<Msg>, AbortOnDropHandle<()>) {
         let (reader, half) = channel.split();
         let (events, inbox) = (Arc::new(Events::default()), Arc::new(inbox));
         let receiving = receive(reader, inbox.clone(), events.clone());
@@ -131,7 +133,7 @@ impl ChannelStream {
         let source =
             stream::try_unfold(inbox, async |inbox: Arc<Inbox>| Ok(inbox.take().await?.map(|data| (data, inbox))));
         let stream = Self { source: StreamReader::new(Box::pin(source)), sink: Box::pin(half.make_writer()), events };
-        (stream, receiving)
+        (stream, half, receiving)
     }
 }
 

@@ -49,3 +49,16 @@ async fn a_drain_waits_for_programs_and_tells_terminals() {
     assert_eq!(ended(shell).await.2, Some(0));
     timeout(PATIENCE, server.run).await.expect("the drain ends").unwrap();
 }
+
+/// A client in it may have nobody else to tell it: OpenSSH's `ssh -W` waits for the close.
+#[tokio::test]
+async fn a_channel_ends_with_the_connection_that_jumps_through_it() {
+    let alice = TestServer::start(config()).await.log_in("alice").await;
+    for words in [&b"SSH-1.0-of old\r\n"[..], b"SSH-2.0-x\r\nno packet of SSH's, whatever it may be"] {
+        let mut jump = alice.channel_open_direct_tcpip("gpu", 22, "localhost", 1).await.unwrap();
+        jump.data(words).await.unwrap();
+        let closed = async { while !matches!(jump.wait().await, Some(ChannelMsg::Close) | None) {} };
+        timeout(PATIENCE, closed).await.expect("the channel is closed");
+    }
+    assert_eq!(ended(exec(&alice, "exit 3").await).await.2, Some(3), "the connection around it goes on");
+}
