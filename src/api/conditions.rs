@@ -5,6 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 /// The object does what its spec asks for.
 pub const READY: &str = "Ready";
 
+/// The reason of [`READY`] where a DevServer's pod is what its spec asks for.
+pub const RUNNING: &str = "Running";
+
 /// DevServers that name no flavor get this one.
 pub const DEFAULT: &str = "Default";
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use futures::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -13,7 +13,9 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{Instrument, info};
 
 use crate::api::names;
-use crate::devctl::{self, Caller, Keyboard, LastHour, Piece, Request, Streams, Taken, TakenNow};
+use crate::devctl::{
+    self, Caller, Keyboard, KnownHostsLine, LastHour, News, Piece, Request, Streams, Taken, TakenNow, Typed,
+};
 use crate::identity::Identity;
 use crate::impersonation::impersonate;
 use crate::ssh::{Answer, Answered};
@@ -24,20 +26,28 @@ pub(super) struct Devctl {
     client: kube::Client,
     workspaces: Workspaces,
     tasks: TaskTracker,
+    known_hosts_line: KnownHostsLine,
 }
 
 /// A pod that says nothing for so long is not waited for.
 const POD: Duration = Duration::from_secs(5);
 /// Pieces that wait, each way.
 const PIECES: usize = 8;
-/// Lines that may be typed before anybody asks for one.
-const LINES: usize = 1024;
+/// Lines that may be typed on a terminal before anybody asks for one.
+const TYPED_LINES: usize = 64;
+/// What a program sends waits where the session counts it.
+const SENT_LINES: usize = 1;
 /// After Ctrl-C a verb may say what goes on without it.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 impl Devctl {
-    pub(super) fn new(client: kube::Client, workspaces: Workspaces, tasks: TaskTracker) -> Self {
-        Self { client, workspaces, tasks }
+    pub(super) fn new(
+        client: kube::Client,
+        workspaces: Workspaces,
+        tasks: TaskTracker,
+        known_hosts_line: KnownHostsLine,
+    ) -> Self {
+        Self { client, workspaces, tasks, known_hosts_line }
     }
 
     fn serve(&self, identity: &Identity, target: &Target, request: Request, command: &Command) -> Process {
@@ -46,9 +56,9 @@ impl Devctl {
         let (signals, sent) = mpsc::channel(PIECES);
         let (output, outputs) = mpsc::channel(PIECES);
         let (written, pieces) = mpsc::channel(PIECES);
-        let (lines, typed) = mpsc::channel(LINES);
-        let interrupted = CancellationToken::new();
         let is_terminal = command.terminal.is_some();
+        let (lines, typed) = mpsc::channel(if is_terminal { TYPED_LINES } else { SENT_LINES });
+        let interrupted = CancellationToken::new();
         let user = identity.user();
         let namespace = names::namespace(user);
         let caller = Caller {
@@ -70,6 +80,7 @@ impl Devctl {
             },
             last_hour: Some(last_hour(self.workspaces.clone(), identity.clone())),
             taken: Some(taken(self.workspaces.clone(), identity.clone())),
+            known_hosts_line: Some(self.known_hosts_line.clone()),
         };
         let keyboard = Keyboard::new(is_terminal, interrupted.clone());
         let typing = async move {
@@ -166,30 +177,31 @@ async fn run(workspaces: Workspaces, identity: Identity, request: Request, mut c
     }
 }
 
-/// Takes what is typed.
+/// Takes what is typed. After the last line there may still be a Ctrl-C.
 async fn read(
     mut input: mpsc::Receiver<Bytes>,
     mut keyboard: Keyboard,
     lines: mpsc::Sender<String>,
     echo: mpsc::Sender<Piece>,
 ) {
-    while let Some(bytes) = input.recv().await {
-        let shown = keyboard.take(&bytes);
-        for line in keyboard.lines() {
-            if keyboard.is_terminal() {
+    let mut lines = Some(lines);
+    while let Some(mut bytes) = input.recv().await {
+        while !bytes.is_empty() {
+            let Typed { taken, shown, news } = keyboard.take(&bytes);
+            bytes.advance(taken);
+            if !shown.is_empty() {
+                let _ = echo.send(Piece::Typed(shown.into())).await;
+            }
+            match (news, &lines) {
                 // Lines that nobody asked for are not kept for ever: Ctrl-C may come behind them.
-                let _ = lines.try_send(line);
-            } else if lines.send(line).await.is_err() {
-                return;
+                (Some(News::Line(line)), Some(lines)) if keyboard.is_terminal() => drop(lines.try_send(line)),
+                (Some(News::Line(line)), Some(lines)) => drop(lines.send(line).await),
+                (Some(News::End), _) => lines = None,
+                (Some(News::Line(_)), None) | (None, _) => {}
             }
         }
-        match shown {
-            Some(shown) if !shown.is_empty() => drop(echo.send(Piece::Typed(shown.into())).await),
-            Some(_) => {}
-            None => return,
-        }
     }
-    if let Some(line) = keyboard.end() {
+    if let Some((line, lines)) = keyboard.end().zip(lines) {
         let _ = lines.send(line).await;
     }
 }
@@ -238,5 +250,40 @@ mod tests {
     #[test]
     fn a_raw_terminal_is_told_where_lines_begin() {
         assert_eq!(with_returns(b"a\nb\n"), "a\r\nb\r\n");
+    }
+
+    /// What comes in, the lines that go out, and the keyboard's Ctrl-C.
+    fn reading(terminal: bool) -> (mpsc::Sender<Bytes>, mpsc::Receiver<String>, CancellationToken) {
+        let (stdin, input) = mpsc::channel(PIECES);
+        let (lines, typed) = mpsc::channel(SENT_LINES);
+        let (echo, mut echoed) = mpsc::channel(PIECES);
+        let interrupted = CancellationToken::new();
+        tokio::spawn(read(input, Keyboard::new(terminal, interrupted.clone()), lines, echo));
+        tokio::spawn(async move { while echoed.recv().await.is_some() {} });
+        (stdin, typed, interrupted)
+    }
+
+    #[tokio::test]
+    async fn lines_that_no_verb_reads_are_not_taken() {
+        let (stdin, mut lines, _) = reading(false);
+        let newlines = || Bytes::from_static(&[b'\n'; 1000]);
+        // One is in hand, the others wait; no more will ever go in.
+        for _ in 0..=PIECES {
+            stdin.send(newlines()).await.unwrap();
+        }
+        assert!(stdin.try_send(newlines()).is_err());
+        for _ in 0..1000 {
+            assert_eq!(lines.recv().await.as_deref(), Some(""));
+        }
+        stdin.send(newlines()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn ctrl_c_is_heard_after_ctrl_d() {
+        let (stdin, mut lines, interrupted) = reading(true);
+        stdin.send(Bytes::from_static(b"\x04")).await.unwrap();
+        assert_eq!(lines.recv().await, None);
+        stdin.send(Bytes::from_static(b"x\x03")).await.unwrap();
+        interrupted.cancelled().await;
     }
 }

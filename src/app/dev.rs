@@ -85,6 +85,12 @@ async fn serve(
     cluster: &minik8s::Cluster,
     shutdown: CancellationToken,
 ) -> Result<()> {
+    if config.operator.agent.image.is_empty() {
+        warn!(
+            program = agent::PROGRAM,
+            "no agent lies beside this program: no sftp, scp, forwards or shells that last; `cargo build` makes it"
+        );
+    }
     let client = super::client::new(&cluster.client_config())?;
     roles::add(&client).await.context("failed to add the roles of users")?;
     let (users, identity_file) = users(options).await?;

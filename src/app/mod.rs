@@ -73,6 +73,8 @@ async fn serve_on(
     shutdown: CancellationToken,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<()> {
+    // The same as the server makes of it.
+    let authority = ssh::Authority::new(&key).context("ssh.host_key")?;
     let keys = ssh::HostKeys::new(key, &config.ssh).context("ssh")?;
     let telemetry_listener = bind(config.telemetry.listen, "telemetry.listen").await?;
     let listener = bind(config.ssh.listen, "ssh.listen").await?;
@@ -99,7 +101,12 @@ async fn serve_on(
         let workspaces = workspaces.clone();
         async move { workspaces.sample().await }
     }));
-    let answer = answer::Devctl::new(client, workspaces.clone(), tasks.clone());
+    let answer = answer::Devctl::new(
+        client,
+        workspaces.clone(),
+        tasks.clone(),
+        Arc::new(move |patterns: &str| authority.known_hosts_line(patterns)),
+    );
     let server =
         ssh::Server::new(config.ssh, keys, Arc::new(authenticator), Arc::new(workspaces.clone()), Arc::new(answer));
     ready(listener.local_addr()?);

@@ -33,7 +33,12 @@ pub struct Caller {
     pub last_hour: Option<LastHour>,
     /// Tells what the programs in one of her DevServers take; where nobody can ask its pod, none.
     pub taken: Option<Taken>,
+    /// The line that vouches for DevServers; none where nobody does.
+    pub known_hosts_line: Option<KnownHostsLine>,
 }
+
+/// By the patterns of hosts, as known_hosts has them (sshd(8)).
+pub type KnownHostsLine = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 /// By the DevServer's name; else why not.
 pub type LastHour = Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>;
@@ -109,14 +114,20 @@ impl Caller {
     /// Asks for a line; none at the end of the input.
     pub(super) async fn ask(&mut self, question: &str) -> Result<Option<String>, Error> {
         self.err(question).await;
+        let answer = self.line().await;
+        if answer.is_err() {
+            // Behind the question.
+            self.err("\n").await;
+        }
+        Ok(answer?.map(|line| line.trim().to_owned()))
+    }
+
+    /// The next line that is sent; none at the end of the input.
+    pub(super) async fn line(&mut self) -> Result<Option<String>, Error> {
         tokio::select! {
             biased;
-            () = self.streams.interrupted.cancelled() => {
-                // Behind the question.
-                self.err("\n").await;
-                Err(Error::interrupted())
-            }
-            line = self.streams.lines.recv() => Ok(line.map(|line| line.trim().to_owned())),
+            () = self.streams.interrupted.cancelled() => Err(Error::interrupted()),
+            line = self.streams.lines.recv() => Ok(line),
         }
     }
 

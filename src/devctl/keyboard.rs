@@ -7,56 +7,76 @@ pub struct Keyboard {
     line: Vec<u8>,
     /// Whether it is a terminal in raw mode, whose keys are to be shown.
     raw: bool,
-    /// That are complete.
-    lines: Vec<String>,
     interrupted: CancellationToken,
+}
+
+/// What became of some bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Typed {
+    /// So many of them were taken: no more than make one line, so that nobody has to keep many.
+    pub taken: usize,
+    pub shown: Vec<u8>,
+    pub news: Option<News>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum News {
+    Line(String),
+    /// Ctrl-D: there are no more lines. Ctrl-C may come all the same.
+    End,
 }
 
 /// A longer line is nobody's answer.
 const MAX_LINE: usize = 64 * 1024;
+/// As the kernel has it for a terminal.
+const MAX_TYPED_LINE: usize = 4096;
 
 impl Keyboard {
     pub fn new(raw: bool, interrupted: CancellationToken) -> Self {
-        Self { line: Vec::new(), raw, lines: Vec::new(), interrupted }
+        Self { line: Vec::new(), raw, interrupted }
     }
 
     pub fn is_terminal(&self) -> bool {
         self.raw
     }
 
-    /// The lines that have come since the last time.
-    pub fn lines(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.lines)
-    }
-
-    /// Takes what came, and gives what is to be shown of it; none at the end of the input.
-    pub fn take(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+    /// Takes what came, up to the end of a line.
+    pub fn take(&mut self, bytes: &[u8]) -> Typed {
+        let longest = if self.raw { MAX_TYPED_LINE } else { MAX_LINE };
         let mut shown = Vec::new();
-        for &byte in bytes {
-            match byte {
+        for (at, &byte) in bytes.iter().enumerate() {
+            let news = match byte {
                 b'\r' | b'\n' if self.raw => {
                     shown.extend_from_slice(b"\r\n");
-                    self.end_line();
+                    Some(News::Line(self.end_line()))
                 }
-                b'\n' => self.end_line(),
-                CTRL_C if self.raw => self.interrupted.cancel(),
-                CTRL_D if self.raw && self.line.is_empty() => return None,
+                b'\n' => Some(News::Line(self.end_line())),
+                CTRL_C if self.raw => {
+                    self.interrupted.cancel();
+                    None
+                }
+                CTRL_D if self.raw && self.line.is_empty() => Some(News::End),
                 ERASE | BACKSPACE | CTRL_U if self.raw => {
                     let most = if byte == CTRL_U { usize::MAX } else { 1 };
                     let erased = (0..most).take_while(|_| self.erase()).count();
                     shown.extend_from_slice(&b"\x08 \x08".repeat(erased));
+                    None
                 }
-                ..b' ' if self.raw => {}
-                _ if self.line.len() < MAX_LINE => {
+                ..b' ' if self.raw => None,
+                _ if self.line.len() < longest => {
                     self.line.push(byte);
                     if self.raw {
                         shown.push(byte);
                     }
+                    None
                 }
-                _ => {}
+                _ => None,
+            };
+            if news.is_some() {
+                return Typed { taken: at + 1, shown, news };
             }
         }
-        Some(shown)
+        Typed { taken: bytes.len(), shown, news: None }
     }
 
     /// No more comes: what there is counts as a line.
@@ -64,9 +84,9 @@ impl Keyboard {
         (!self.line.is_empty()).then(|| String::from_utf8_lossy(&self.line).into_owned())
     }
 
-    fn end_line(&mut self) {
+    fn end_line(&mut self) -> String {
         let line = std::mem::take(&mut self.line);
-        self.lines.push(String::from_utf8_lossy(&line).into_owned());
+        String::from_utf8_lossy(&line).into_owned()
     }
 
     /// Takes away the last character.
@@ -91,13 +111,21 @@ const ERASE: u8 = 127;
 mod tests {
     use super::*;
 
-    fn typed(raw: bool, bytes: &[u8]) -> (Vec<u8>, Vec<String>, bool) {
+    fn typed(raw: bool, mut bytes: &[u8]) -> (Vec<u8>, Vec<String>, bool) {
         let interrupted = CancellationToken::new();
         let mut keyboard = Keyboard::new(raw, interrupted.clone());
-        let shown = keyboard.take(bytes).unwrap_or_default();
-        let mut all = keyboard.lines();
-        all.extend(keyboard.end());
-        (shown, all, interrupted.is_cancelled())
+        let (mut shown, mut lines) = (Vec::new(), Vec::new());
+        while !bytes.is_empty() {
+            let typed = keyboard.take(bytes);
+            bytes = &bytes[typed.taken..];
+            shown.extend(typed.shown);
+            match typed.news {
+                Some(News::Line(line)) => lines.push(line),
+                Some(News::End) | None => {}
+            }
+        }
+        lines.extend(keyboard.end());
+        (shown, lines, interrupted.is_cancelled())
     }
 
     #[test]
@@ -111,11 +139,22 @@ mod tests {
     #[test]
     fn ctrl_c_interrupts_a_terminal_and_nothing_else() {
         assert!(typed(true, b"\x03").2);
+        assert!(typed(true, b"\x04\x03").2, "the end of the lines is not the end of the keyboard");
         assert!(!typed(false, b"\x03").2);
     }
 
     #[test]
     fn a_program_sends_lines_and_hears_no_echo() {
         assert_eq!(typed(false, b"one\ntwo"), (vec![], vec!["one".to_owned(), "two".to_owned()], false));
+    }
+
+    #[test]
+    fn a_line_is_given_before_the_next_is_read() {
+        let mut keyboard = Keyboard::new(false, CancellationToken::new());
+        let line = |text: &str, taken| Typed { taken, shown: vec![], news: Some(News::Line(text.to_owned())) };
+        assert_eq!(keyboard.take(b"one\ntwo\n"), line("one", 4));
+        assert_eq!(keyboard.take(b"\n\n"), line("", 1));
+        assert_eq!(keyboard.take(&[b'x'; MAX_LINE * 2]).news, None);
+        assert_eq!(keyboard.end().map(|line| line.len()), Some(MAX_LINE));
     }
 }

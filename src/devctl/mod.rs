@@ -4,6 +4,7 @@
 //! administrator with a kubeconfig. They know the cluster's API and the [`Caller`], and neither SSH nor the bastion.
 
 mod caller;
+mod changes;
 mod error;
 mod keyboard;
 pub mod laptop;
@@ -13,9 +14,9 @@ mod time;
 mod verbs;
 mod wait;
 
-pub use caller::{Caller, LastHour, Piece, Streams, Taken, TakenNow};
+pub use caller::{Caller, KnownHostsLine, LastHour, Piece, Streams, Taken, TakenNow};
 pub use error::{Error, Exit};
-pub use keyboard::Keyboard;
+pub use keyboard::{Keyboard, News, Typed};
 pub use verbs::{Enter, Program, Verb};
 
 use error::plain;

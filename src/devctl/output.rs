@@ -60,12 +60,36 @@ pub(super) fn object<K: ResourceExt + Serialize>(format: Format, object: &K) -> 
     }
 }
 
-fn pretty(value: &impl Serialize) -> Result<String, Error> {
+/// Prints one object for programs; for people it is what they are told that counts.
+pub(super) async fn changed<K: ResourceExt + Serialize>(
+    caller: &Caller,
+    format: Format,
+    changed: &K,
+) -> Result<(), Error> {
+    if let Some(text) = object(format, changed)? {
+        caller.print(&text).await;
+    }
+    Ok(())
+}
+
+/// The same where the words are all that is printed.
+pub(super) async fn changed_or<K: ResourceExt + Serialize>(
+    caller: &Caller,
+    format: Format,
+    changed: &K,
+    words: &str,
+) -> Result<(), Error> {
+    let text = object(format, changed)?;
+    caller.print(&text.unwrap_or_else(|| format!("{words}\n"))).await;
+    Ok(())
+}
+
+pub(super) fn pretty(value: &impl Serialize) -> Result<String, Error> {
     let text = serde_json::to_string_pretty(value);
     text.map(|text| text + "\n").map_err(|error| Error::failed(format!("it cannot be written as JSON: {error}")))
 }
 
-fn yaml(value: &impl Serialize) -> Result<String, Error> {
+pub(super) fn yaml(value: &impl Serialize) -> Result<String, Error> {
     // By way of JSON, which an object is whatever its type.
     let value = serde_json::to_value(value).map_err(|error| Error::failed(error.to_string()))?;
     let text = serde_saphyr::to_string(&value);

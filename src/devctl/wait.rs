@@ -9,17 +9,34 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::plain;
 use super::{Caller, Error, Exit};
-use crate::api::{DevServer, Phase};
+use crate::api::{DevServer, DevServerStatus, Phase};
 
-/// Waits until `name` runs; of a status that is older than `generation` nothing is believed.
-pub(super) async fn until_running(caller: &Caller, name: &str, generation: i64, limit: Duration) -> Result<(), Error> {
+/// Waits until `name` runs, and gives what is told of it then; of a status that is older than `generation` nothing is
+/// believed.
+pub(super) async fn until_running(
+    caller: &Caller,
+    name: &str,
+    generation: i64,
+    limit: Duration,
+) -> Result<DevServerStatus, Error> {
     let mut progress = Progress { caller, shown: String::new() };
-    let result = follow(&mut progress, name, generation, Instant::now() + limit).await;
+    let result = follow(&mut progress, name, generation, after(Instant::now(), limit)).await;
     progress.clear().await;
     result
 }
 
-async fn follow(progress: &mut Progress<'_>, name: &str, generation: i64, deadline: Instant) -> Result<(), Error> {
+/// `limit` after `now`; clocks do not count for ever, and nobody waits that long.
+fn after(now: Instant, limit: Duration) -> Instant {
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+    now + limit.min(LONGEST)
+}
+
+async fn follow(
+    progress: &mut Progress<'_>,
+    name: &str,
+    generation: i64,
+    deadline: Instant,
+) -> Result<DevServerStatus, Error> {
     let caller = progress.caller;
     let mut changes = watch_object(caller.api::<DevServer>(), name).default_backoff().boxed();
     let mut message = "waiting for the operator".to_owned();
@@ -58,9 +75,10 @@ async fn follow(progress: &mut Progress<'_>, name: &str, generation: i64, deadli
         let Some(status) = server.status.filter(|status| status.observed_generation >= Some(generation)) else {
             continue;
         };
-        message = plain(&status.message.unwrap_or_else(|| format!("{:?}", status.phase).to_lowercase()));
+        let said = status.message.clone().unwrap_or_else(|| format!("{:?}", status.phase).to_lowercase());
+        message = plain(&said);
         match status.phase {
-            Phase::Running => return Ok(()),
+            Phase::Running => return Ok(status),
             Phase::Failed => {
                 return Err(Error::failed(format!(
                     "`{name}` cannot run: {message}; `devctl why {name}` says what to do"
@@ -116,5 +134,17 @@ pub(super) async fn until_observed(caller: &Caller, name: &str, generation: i64,
         if observed >= Some(generation) {
             return Some(server);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn for_ever_is_not_too_long_to_wait() {
+        let now = Instant::now();
+        assert_eq!(after(now, Duration::from_secs(60)), now + Duration::from_secs(60));
+        assert!(after(now, Duration::MAX) > now);
     }
 }

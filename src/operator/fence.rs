@@ -100,7 +100,7 @@ mod tests {
     async fn operate(client: Client, leads: oneshot::Sender<()>, shutdown: CancellationToken) {
         let (mut config, provisioning) = settings();
         config.lease.retry = Duration::from_millis(100);
-        config.lease.duration = Duration::from_secs(3);
+        config.lease.duration = Duration::from_secs(12);
         let ready = || leads.send(()).unwrap_or_default();
         operator::run(client, config, provisioning, ready, shutdown).await.unwrap();
     }

@@ -57,10 +57,13 @@ pub(super) async fn process(
 ) -> Result<Totals, Closed> {
     let Process { stdin, size, mut output, signals: kill, redraw, .. } = process;
     let Client { inbox, sizes, signals, writer, events, terminal, standing, notices } = client;
+    let is_deaf = kill.is_closed();
     let mut notices = if redraw.is_some() { notices } else { notices.in_lines() };
     let (count, mut bytes_in) = watch::channel(0);
+    // Of those it cannot hear the client is told, once.
+    let (mut unheard, heard) = if is_deaf { (Some(signals), None) } else { (None, Some(signals)) };
     let feed = async move {
-        tokio::join!(feed_stdin(&inbox, stdin, count), feed_sizes(sizes, size), feed_signals(signals, kill))
+        tokio::join!(feed_stdin(&inbox, stdin, count), feed_sizes(sizes, size), feed_signals(heard, kill))
     };
     let _feed = AbortOnDropHandle::new(tokio::spawn(feed.in_current_span()));
     let mut bytes_out = 0;
@@ -85,6 +88,12 @@ pub(super) async fn process(
                 writer.say(message::line(&drain.notice(), true)).await?;
                 continue;
             }
+            Some(name) = next_of(&mut unheard) => {
+                unheard = None;
+                let text = format!("no signal, such as {name}, reaches the program: this DevServer's pod has no agent");
+                writer.say(message::line(&text, terminal)).await?;
+                continue;
+            }
             notice = notices.next(&mut bytes_in) => {
                 match (notice, &redraw) {
                     (Notice::Show(text), _) => writer.say(text).await?,
@@ -106,6 +115,7 @@ pub(super) async fn process(
                 bytes_out += count_out(&data);
                 writer.stderr(data, terminal).await?;
             }
+            Some(Output::Eof) => writer.eof().await,
             Some(Output::Interrupted) => {
                 let text = "the connection to your pod is interrupted; what runs there goes on, and so will this";
                 writer.say(message::line(text, terminal)).await?;
@@ -159,9 +169,18 @@ async fn feed_sizes(mut sizes: watch::Receiver<Option<TerminalSize>>, process: w
     }
 }
 
-async fn feed_signals(mut signals: mpsc::Receiver<String>, process: mpsc::Sender<String>) {
+async fn feed_signals(signals: Option<mpsc::Receiver<String>>, process: mpsc::Sender<String>) {
+    let Some(mut signals) = signals else { return };
     while let Some(name) = signals.recv().await {
         let _ = process.send(name).await;
+    }
+}
+
+/// Never, without any. Cancel safe.
+async fn next_of(signals: &mut Option<mpsc::Receiver<String>>) -> Option<String> {
+    match signals {
+        Some(signals) => signals.recv().await,
+        None => std::future::pending().await,
     }
 }
 

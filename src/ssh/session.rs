@@ -30,6 +30,10 @@ const CTRL_C: u8 = 3;
 const MAX_SIGNALS: usize = 8;
 const NO_DISPLAY: &str = "X11 is not forwarded, as this DevServer's pod has no agent; ask your administrator to set \
                           operator.agent and restart the DevServer";
+const NO_SSH_AGENT: &str = "your ssh-agent is not forwarded, as this DevServer's pod has no bastion-agent; ask your \
+                            administrator to set operator.agent and restart the DevServer";
+const NO_LASTING: &str = "this shell ends with its connection, as this DevServer's pod has no agent; ask your administrator \
+                          to set operator.agent and restart the DevServer";
 /// A session channel whose client may still be asking.
 pub(super) struct Session {
     /// Whose session it is; forwards what belongs to it.
@@ -52,7 +56,7 @@ impl Session {
         let detached = context.config.detached_shell_timeout;
         let Some(mut command) = request::read(&mut reader, identity.permissions(), detached).await else { return };
         let events = Arc::new(Events::default());
-        let mut writer = Writer { half, events: events.clone(), screen: false };
+        let mut writer = Writer::new(half, events.clone());
         if let Some(line) = typed_line(&command, identity) {
             match answer.answer(identity, target, line, &command) {
                 Some(Answered::Here(process)) => own = Some(process),
@@ -154,12 +158,12 @@ impl Session {
                 match exit {
                     Exit::Code(status) => drop(writer.half.exit_status(status).await),
                     Exit::Signal { number, core_dumped } => {
-                        let (id, name) = (writer.half.id(), signal::name(number));
-                        let _ =
-                            self.client.exit_signal_request(id, name, core_dumped, String::new(), String::new()).await;
+                        let (id, name, words) = (writer.half.id(), signal::name(number), signal::words(number));
+                        let language = "en".to_owned();
+                        let _ = self.client.exit_signal_request(id, name, core_dumped, words, language).await;
                     }
                 }
-                let _ = writer.half.eof().await;
+                writer.eof().await;
                 let _ = writer.half.close().await;
                 info!(?exit, bytes_in, bytes_out, duration = ?began.elapsed(), "session ended");
             }
@@ -232,8 +236,8 @@ impl Session {
         }
         match started {
             Ok(process) => {
-                if command.x11.is_some() && process.x11.is_none() {
-                    writer.stderr(message::line(NO_DISPLAY, terminal), terminal).await.map_err(Err)?;
+                for missing in missing(command, &process) {
+                    writer.stderr(message::line(missing, terminal), terminal).await.map_err(Err)?;
                 }
                 self.tell_news(command, writer).await.map_err(Err)?;
                 // Whoever had to wait may be new here.
@@ -271,6 +275,17 @@ fn typed_line<'a>(command: &'a Command, identity: &Identity) -> Option<&'a str> 
         Program::Command(line) if identity.permissions().forced_command.is_none() => str::from_utf8(line).ok(),
         _ => None,
     }
+}
+
+/// What was asked for, and a pod without an agent cannot do.
+fn missing(command: &Command, process: &Process) -> impl Iterator<Item = &'static str> {
+    let lasts = matches!(command.program, Program::Shell) && command.detached.is_some();
+    let all = [
+        (command.x11.is_some() && process.x11.is_none(), NO_DISPLAY),
+        (command.ssh_agent && process.ssh_agent.is_none(), NO_SSH_AGENT),
+        (lasts && process.signals.is_closed(), NO_LASTING),
+    ];
+    all.into_iter().filter(|(is_missing, _)| *is_missing).map(|(_, words)| words)
 }
 
 /// What a client has for its program.
@@ -316,7 +331,9 @@ async fn receive(mut reader: ChannelReadHalf, program: ToProgram, events: Arc<Ev
                 size.send_replace(Some(terminal_size(col_width, row_height)));
             }
             // What the program has not been told yet is enough.
-            Some(ChannelMsg::Signal { signal: name }) if takes_signals => drop(signal.try_send(signal::text(name))),
+            Some(ChannelMsg::Signal { signal: name }) if takes_signals => {
+                drop(signal::text(name).map(|name| signal.try_send(name)))
+            }
             Some(ChannelMsg::Close) | None => {
                 events.closed.cancel();
                 return;

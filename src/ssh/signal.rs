@@ -24,6 +24,7 @@ pub(super) fn name(number: u32) -> Sig {
         9 => Sig::KILL,
         10 => Sig::USR1,
         11 => Sig::SEGV,
+        12 => Sig::Custom("USR2".to_owned()),
         13 => Sig::PIPE,
         14 => Sig::ALRM,
         15 => Sig::TERM,
@@ -31,10 +32,37 @@ pub(super) fn name(number: u32) -> Sig {
     }
 }
 
-/// The name without SIG.
-pub(super) fn text(signal: Sig) -> String {
+/// What a shell says of it, in the words of Linux's strsignal(3).
+pub(super) fn words(number: u32) -> String {
+    let known = match number {
+        1 => "Hangup",
+        2 => "Interrupt",
+        3 => "Quit",
+        4 => "Illegal instruction",
+        5 => "Trace/breakpoint trap",
+        6 => "Aborted",
+        7 => "Bus error",
+        8 => "Floating point exception",
+        9 => "Killed",
+        10 => "User defined signal 1",
+        11 => "Segmentation fault",
+        12 => "User defined signal 2",
+        13 => "Broken pipe",
+        14 => "Alarm clock",
+        15 => "Terminated",
+        24 => "CPU time limit exceeded",
+        25 => "File size limit exceeded",
+        31 => "Bad system call",
+        _ => return format!("Signal {number}"),
+    };
+    known.to_owned()
+}
+
+/// The name without SIG; none of what the RFC does not know, and no agent would.
+pub(super) fn text(signal: Sig) -> Option<String> {
     match signal {
-        Sig::Custom(name) => name,
-        signal => format!("{signal:?}"),
+        Sig::Custom(name) if name == "USR2" => Some(name),
+        Sig::Custom(_) => None,
+        signal => Some(format!("{signal:?}")),
     }
 }

@@ -1,6 +1,7 @@
 //! The client-bound half of a channel.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use russh::ChannelWriteHalf;
@@ -29,11 +30,28 @@ pub(super) struct Writer {
     pub(super) events: Arc<Events>,
     /// Whether it leads to the screen of a shell.
     pub(super) screen: bool,
+    /// Nothing more may follow.
+    over: AtomicBool,
 }
 
 impl Writer {
+    pub(super) fn new(half: ChannelWriteHalf<Msg>, events: Arc<Events>) -> Self {
+        Self { half, events, screen: false, over: AtomicBool::new(false) }
+    }
+
+    /// Tells the client that no output follows; once. What the bastion itself would say then is not said: OpenSSH's client
+    /// ends its connection at data on stderr that comes after.
+    pub(super) async fn eof(&self) {
+        if !self.over.swap(true, Ordering::Relaxed) {
+            let _ = self.until_closed(self.half.eof()).await;
+        }
+    }
+
     pub(super) async fn stdout(&self, data: Bytes) -> Result<(), Closed> {
-        self.until_closed(self.half.data_bytes(data)).await
+        match self.over.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => self.until_closed(self.half.data_bytes(data)).await,
+        }
     }
 
     /// What the bastion itself says. A command's output may be read by a program, on a terminal too, as Ansible's is: it
@@ -47,6 +65,7 @@ impl Writer {
         const STDERR: u32 = 1; // RFC 4254 §5.2
         match terminal {
             true => self.stdout(data).await,
+            false if self.over.load(Ordering::Relaxed) => Ok(()),
             false => self.until_closed(self.half.extended_data_bytes(STDERR, data)).await,
         }
     }

@@ -5,9 +5,10 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Command, Exit, Output, Process, Program};
 
-/// Its programs echo stdin to stdout, but for the commands `exit N`, `stderr TEXT`, `stall` (never reads), `double`
+/// Its programs echo stdin to stdout, but for the commands `exit N`, `stderr TEXT`, `hush` (closes stdout and stderr,
+/// and ends after stdin), `deaf` (hears no signals), `stall` (never reads), `double`
 /// (writes twice what it reads) and `size` (prints the terminal's size at each change). Any signal
-/// ends them as SIGTERM.
+/// ends them as SIGTERM, but for SIGQUIT, which leaves a core file.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct EchoWorkspaces;
 
@@ -16,19 +17,24 @@ impl EchoWorkspaces {
     pub(crate) fn start(self, command: &Command) -> Process {
         let (stdin, input) = mpsc::channel(8);
         let (size, sizes) = watch::channel(None);
-        let (signals, mut sent) = mpsc::channel(8);
+        let (signals, mut sent) = mpsc::channel::<String>(8);
         let (output, receiver) = mpsc::channel(8);
         let line = match &command.program {
             Program::Shell | Program::Sftp | Program::Shells(_) => String::new(),
             Program::Command(line) => String::from_utf8_lossy(line).into_owned(),
         };
+        let is_deaf = line == "deaf";
         tokio::spawn(async move {
             let exit = tokio::select! {
                 status = run(&line, input, sizes, &output) => Exit::Code(status),
-                Some(_) = sent.recv() => Exit::Signal { number: 15, core_dumped: false },
+                Some(name) = sent.recv() => match name.as_str() {
+                    "QUIT" => Exit::Signal { number: 3, core_dumped: true },
+                    _ => Exit::Signal { number: 15, core_dumped: false },
+                },
             };
             let _ = output.send(Output::Exit(exit)).await;
         });
+        let signals = if is_deaf { mpsc::channel(1).0 } else { signals };
         Process { stdin, size, output: receiver, signals, redraw: None, ssh_agent: None, x11: None }
     }
 }
@@ -45,6 +51,12 @@ async fn run(
         "stderr" => {
             let _ = output.send(Output::Stderr(Bytes::copy_from_slice(rest.as_bytes()))).await;
             return 0;
+        }
+        "hush" => {
+            let _ = output.send(Output::Stdout(Bytes::from_static(b"all"))).await;
+            let _ = output.send(Output::Eof).await;
+            while input.recv().await.is_some() {}
+            let _ = output.send(Output::Stderr(Bytes::from_static(b"never"))).await;
         }
         "stall" => output.closed().await,
         "size" => {

@@ -79,7 +79,7 @@ async fn a_pod_made_anew_within_the_linger_is_entered_at_once() {
     let before = uid().await.expect("a pod that runs has one");
     alice.loses_pod("dev").await;
     eventually("another pod", async || uid().await.filter(|uid| *uid != before)).await;
-    alice.ssh("echo in").limit(Duration::from_secs(10)).run().await.exits(0).prints("in\n");
+    alice.ssh("echo in").limit(Duration::from_secs(30)).run().await.exits(0).prints("in\n");
 }
 
 /// A carrier that is closed as soon as nobody uses it is closed in the moment in which the next session comes: it read

@@ -32,10 +32,14 @@ impl Newcomer {
     }
 
     fn runs_dev_with_agent(&self, arguments: &[&str], agent: Option<&Path>) -> Server {
+        self.runs_dev_of(Path::new(env!("CARGO_BIN_EXE_bastion")), arguments, agent)
+    }
+
+    fn runs_dev_of(&self, program: &Path, arguments: &[&str], agent: Option<&Path>) -> Server {
         let data = self.folder.path().join("data");
         let data = data.to_str().expect("the tests' folders have plain names");
         let all = [&["dev", "--listen", "127.0.0.1:0", "--data", data], arguments].concat();
-        Server::start(&all, |command| {
+        Server::start_at(program, &all, |command| {
             command.env("HOME", self.home()).env("USER", "newcomer").env_remove("LOGNAME");
             if let Some(agent) = agent {
                 command.env("SSH_AUTH_SOCK", agent);
@@ -69,6 +73,35 @@ async fn the_line_that_is_printed_can_be_pasted() {
     assert!(line.starts_with("ssh "), "{line}");
     assert_eq!(stdout(&paste(&format!("{line} 'echo works'"))), "works\n");
     assert_eq!(server.stdout().lines().count(), 1, "one line on stdout: {}", server.stdout());
+}
+
+/// All that a newcomer's first build makes, and nothing of what other tests had built.
+#[tokio::test]
+async fn what_quickstart_builds_is_enough() {
+    skip_unless!(!is_real(), "`bastion dev` brings its own cluster");
+    let programs = Path::new(env!("CARGO_BIN_EXE_bastion")).parent().expect("it is in a folder");
+    let built = |script: &str| {
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(script)).expect("it is there");
+        let build = text.lines().find(|line| line.contains("--release") && line.contains("--bin")).expect("it builds");
+        let words = build.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|word| !word.is_empty());
+        let words: Vec<String> = words.map(str::to_owned).collect();
+        words.windows(2).filter(|pair| pair[0] == "--bin").map(|pair| pair[1].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(built("scripts/bench.d/stage.py"), built("scripts/quickstart"));
+    let newcomer = Newcomer::arrives();
+    let bin = tempfile::tempdir_in(programs).expect("the target folder is ours");
+    for name in built("scripts/quickstart") {
+        // Not a symlink: it looks beside the file that it is.
+        std::fs::hard_link(programs.join(&name), bin.path().join(&name)).expect("it was built");
+    }
+    let mut server = newcomer.runs_dev_of(&bin.path().join("bastion"), &[], None);
+    let line = server.ready().await;
+    let file = newcomer.folder.path().join("note");
+    std::fs::write(&file, "carried").expect("the folder is ours");
+    let copy = line.replacen("ssh -p ", "scp -q -P ", 1);
+    let (options, login) = copy.rsplit_once(' ').expect("a login");
+    stdout(&paste(&format!("{options} {} {login}:", file.display())));
+    assert_eq!(stdout(&paste(&format!("{line} 'cat note'"))), "carried");
 }
 
 #[tokio::test]
@@ -151,9 +184,9 @@ async fn ctrl_c_ends_it_and_every_process_it_started() {
     eventually("its processes", async || (all().len() >= 3).then_some(())).await;
 
     server.signal(Signal::INT);
-    let status = server.ends_within(Duration::from_secs(12)).await;
+    let status = server.ends_within(Duration::from_secs(30)).await;
     assert!(status.success(), "{status}");
-    eventually_within(Duration::from_secs(2), "no process left", async || all().is_empty().then_some(())).await;
+    eventually_within(Duration::from_secs(10), "no process left", async || all().is_empty().then_some(())).await;
     session.finish().await.fails();
 }
 

@@ -140,7 +140,7 @@ async fn a_program_that_leaves_its_input_unread_ends_at_once() {
     alice.is_running().await;
     let flood = Flood::lines(300_000_000);
     let head = alice.ssh("head -c 9").input(Input::Flood(flood)).run().await;
-    head.exits(0).prints("000000000").took_less_than(Duration::from_secs(15));
+    head.exits(0).prints("000000000").took_less_than(Duration::from_secs(60));
 }
 
 #[tokio::test]
@@ -194,4 +194,37 @@ async fn a_killed_client_leaves_no_process_behind() {
     eventually("its process", async || (alice.counts_processes(seconds).await == 1).then_some(())).await;
     terminal.kill().await;
     eventually("no process left", async || (alice.counts_processes(seconds).await == 0).then_some(())).await;
+}
+
+/// Whoever read its output waited for the end of all that it did after.
+#[tokio::test]
+async fn a_program_may_end_its_output_long_before_itself() {
+    skip_unless!(has_agents(), "a plain exec cannot tell");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let command = "echo all; echo said >&2; exec >&- 2>&-; read line; exit 3";
+    let mut held = alice.ssh(command).input(Input::Held).start();
+    held.ends_stdout().await;
+    assert!(held.is_running());
+    held.types("\n").await;
+    held.finish().await.exits(3).prints("all\n").says_exactly("said\n");
+}
+
+#[tokio::test]
+async fn a_session_knows_where_it_comes_from() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let told = alice.ssh("echo $SSH_CONNECTION; echo $SSH_CLIENT; echo [$SSH_TTY]").run().await.exits(0).text();
+    let lines: Vec<Vec<&str>> = told.lines().map(|line| line.split(' ').collect()).collect();
+    let [connection, client, tty] = &lines[..] else { panic!("{told}") };
+    let [from, port, to, own] = connection[..] else { panic!("{told}") };
+    let listens = product.front().port().to_string();
+    assert_eq!([from, to, own], ["127.0.0.1", "127.0.0.1", listens.as_str()]);
+    assert!(port.parse::<u16>().is_ok_and(|port| port > 0), "{told}");
+    assert_eq!(client, &[from, port, own]);
+    assert_eq!(tty, &["[]"]);
+    skip_unless!(has_agents(), "a plain exec does not tell its terminal");
+    let mut terminal = alice.ssh("test $(tty) = $SSH_TTY && echo same; echo $SSH_CLIENT").terminal(24, 80);
+    terminal.shows("same").await;
+    terminal.exits(0).await;
 }

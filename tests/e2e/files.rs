@@ -56,6 +56,18 @@ async fn sftp_does_what_openssh_does() {
     }
 }
 
+/// They could be written by all: clients ask for 0777 and count on the umask.
+#[tokio::test]
+async fn a_new_folder_has_what_the_umask_leaves() {
+    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+    let (good, said) = sftp(folder.path(), "mkdir a\n").await;
+    assert!(good, "{said}");
+    let made = |name: &str| fs::metadata(folder.path().join(name)).map(|made| made.permissions().mode() & 0o777).ok();
+    // What the umask leaves of 0777 here.
+    fs::create_dir(folder.path().join("b")).expect("it can be made");
+    assert_eq!(made("a"), made("b"));
+}
+
 #[tokio::test]
 async fn an_interrupted_upload_is_resumed() {
     let folder = tempfile::tempdir().expect("there is a folder for temporary files");

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Flood, Input, Product, keygen};
+use crate::harness::{Flood, Input, Product, eventually, keygen, processes_with_argument};
 
 #[tokio::test]
 async fn a_devserver_is_a_host_with_a_key_that_lasts() {
@@ -23,6 +23,46 @@ async fn a_devserver_is_a_host_with_a_key_that_lasts() {
     assert_eq!(key("second"), key(&full_name));
     assert_eq!(key("dev"), key("localhost"));
     assert_ne!(key("dev"), key("second"));
+}
+
+/// It waited for a close that never came, and whoever read its stderr waited with it.
+#[tokio::test]
+async fn a_proxy_that_no_signal_ends_ends_with_the_connection_through_it() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    let known_hosts = product.folder().join(format!("{}-known", alice.name()));
+    let jump = |command: &str| alice.ssh(command).jump("dev", alice.key(), &known_hosts).proxy_under_nohup();
+    let host = format!("{}@127.0.0.1", alice.name());
+    let proxies = || processes_with_argument(&host).len();
+
+    let killed = jump("echo up; sleep 98430").start();
+    killed.prints("up\n").await;
+    assert_eq!(proxies(), 1);
+    killed.kill().await;
+    eventually("the proxy of one that was killed ends", async || (proxies() == 0).then_some(())).await;
+
+    jump("echo in; exit 3").run().await.exits(3).prints("in\n");
+    eventually("the proxy of one that is over ends", async || (proxies() == 0).then_some(())).await;
+}
+
+/// The line alone: no key is learnt.
+#[tokio::test]
+async fn the_line_that_is_told_is_all_that_ssh_needs() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.add_devserver("second").await;
+    let told = alice.ssh("devctl config").run().await;
+    told.exits(0).says("known_hosts").says(&format!("ssh -J {}@", alice.name()));
+    assert!(told.text().starts_with("@cert-authority ") && told.text().lines().count() == 1, "{}", told.text());
+    let known_hosts = product.folder().join(format!("{}-told", alice.name()));
+    fs::write(&known_hosts, told.text()).expect("the folder is ours");
+    for host in ["second", &format!("second.{}", alice.name())] {
+        let jump = alice.ssh("echo in").jump(host, alice.key(), &known_hosts);
+        jump.run().await.exits(0).prints("in\n");
+    }
+    assert_eq!(fs::read_to_string(&known_hosts).expect("it is there"), told.text());
+    alice.ssh("help").run().await.exits(0).prints_line("  config ");
 }
 
 #[tokio::test]
@@ -46,6 +86,11 @@ async fn everything_works_through_a_jump() {
     let alice = product.user("alice").await;
     let known_hosts = product.folder().join(format!("{}-known", alice.name()));
     let jump = |command: &str| alice.ssh(command).jump("dev", alice.key(), &known_hosts);
+    // That of the laptop, and of the bastion.
+    let told = jump("echo $SSH_CONNECTION").run().await.exits(0).text();
+    let words: Vec<&str> = told.split_whitespace().collect();
+    let port = product.front().port().to_string();
+    assert!(matches!(words[..], ["127.0.0.1", _, "127.0.0.1", own] if own == port), "{told}");
     let flood = Flood::bytes(7, 30_000_000);
     let upload = jump("sha256sum | cut -c1-64").input(Input::Flood(flood.clone())).run().await;
     upload.exits(0).prints(&format!("{}\n", flood.sha256()));

@@ -16,14 +16,14 @@ async fn connect(replica: &Replica) -> TcpStream {
 async fn is_dropped(mut stream: TcpStream, start: Instant) -> Duration {
     let mut buffer = vec![0; 4096];
     let ends = async { while let Ok(1..) = stream.read(&mut buffer).await {} };
-    within(Duration::from_secs(20), "the connection is dropped", ends).await;
+    within(Duration::from_secs(60), "the connection is dropped", ends).await;
     start.elapsed()
 }
 
 #[tokio::test]
 async fn a_client_that_does_not_log_in_is_dropped() {
     let product = Product::shared().await;
-    let replica = product.serve(&["ssh.login_grace_time=2s"]).await;
+    let replica = product.serve(&["ssh.login_grace_time=6s"]).await;
     let start = Instant::now();
     let silent = connect(&replica).await;
     let mut greeted = connect(&replica).await;
@@ -32,7 +32,7 @@ async fn a_client_that_does_not_log_in_is_dropped() {
     garbled.write_all(b"SSH-2.0-Garbled\r\n\x00\x00\x7f\x00").await.expect("it reads");
     let (silent, greeted) = tokio::join!(is_dropped(silent, start), is_dropped(greeted, start));
     for took in [silent, greeted] {
-        assert!(took > Duration::from_millis(1800), "dropped after {took:?}");
+        assert!(took > Duration::from_millis(5800), "dropped after {took:?}");
     }
     is_dropped(garbled, start).await;
 }
@@ -41,8 +41,8 @@ async fn a_client_that_does_not_log_in_is_dropped() {
 async fn a_user_who_is_logged_in_is_not_dropped() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
-    let replica = product.serve(&["ssh.login_grace_time=2s"]).await;
-    alice.ssh_at(&replica, "sleep 4; echo still").run().await.exits(0).prints("still\n");
+    let replica = product.serve(&["ssh.login_grace_time=6s"]).await;
+    alice.ssh_at(&replica, "sleep 8; echo still").run().await.exits(0).prints("still\n");
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn connections_that_do_not_log_in_are_limited() {
     }
     let start = Instant::now();
     let fourth = is_dropped(connect(&replica).await, start).await;
-    assert!(fourth < Duration::from_secs(10), "refused only after {fourth:?}");
+    assert!(fourth < Duration::from_secs(20), "refused only after {fourth:?}");
     drop(silent);
     eventually("those who log in get in again", async || {
         (alice.ssh_at(&replica, "echo in").run().await.text() == "in\n").then_some(())

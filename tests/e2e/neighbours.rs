@@ -1,15 +1,11 @@
 //! Many sessions on one connection: what one of them does delays no other.
 
-use std::time::Duration;
-
 use crate::harness::{Finished, Flood, Input, Master, Product, eventually, heavy};
 
-/// What a neighbour may take for an `echo` while others flood: starting it costs an exec on a busy machine.
-const QUICK: Duration = Duration::from_secs(4);
-
-async fn is_quick(master: &Master) {
+/// Sessions of this connection come to their end, which a test then compares with another's, not with a clock.
+async fn goes_on(master: &Master) {
     for _ in 0..3 {
-        master.ssh("echo here").run().await.exits(0).prints("here\n").took_less_than(QUICK);
+        master.ssh("echo here").run().await.exits(0).prints("here\n");
     }
 }
 
@@ -39,7 +35,7 @@ async fn ten_sessions_at_once_share_a_connection() {
     }
 }
 
-/// A program that reads nothing for 13 s held up each channel of its connection, as russh has one loop for all.
+/// A program that reads nothing held up each channel of its connection, as russh has one loop for all.
 #[tokio::test]
 async fn a_program_that_does_not_read_delays_nobody_and_loses_nothing() {
     let product = Product::shared().await;
@@ -48,10 +44,12 @@ async fn a_program_that_does_not_read_delays_nobody_and_loses_nothing() {
     let _turn = heavy().await;
     let master = Master::start(alice.shell()).await;
     let flood = Flood::bytes(3, 300_000_000);
-    let stalled = master.ssh("sleep 13; cat").input(Input::Flood(flood.clone())).hashed().start();
+    let stalled =
+        master.ssh("until test -e go; do sleep 0.1; done; cat").input(Input::Flood(flood.clone())).hashed().start();
     eventually("the flood flows", async || (stalled.sent() > 1_000_000).then_some(())).await;
-    is_quick(&master).await;
+    goes_on(&master).await;
     assert!(stalled.stdout_is_empty(), "it was meant to stall meanwhile");
+    master.ssh("touch go").run().await.exits(0);
     stalled.finish().await.exits(0).prints_flood(&flood);
 }
 
@@ -64,9 +62,10 @@ async fn an_amplifier_comes_to_its_end_and_delays_nobody() {
     let _turn = heavy().await;
     let master = Master::start(alice.shell()).await;
     let lines = Flood::lines(20_000_000);
-    let amplifier = master.ssh("awk '{for(i=0;i<50;i++)print}'").input(Input::Flood(lines)).start();
+    let mut amplifier = master.ssh("awk '{for(i=0;i<50;i++)print}'").input(Input::Flood(lines)).start();
     amplifier.prints("00007\n").await;
-    is_quick(&master).await;
+    goes_on(&master).await;
+    assert!(amplifier.is_running(), "it was over before its neighbours were");
     amplifier.finish().await.exits(0).prints_count(1_000_000_000);
 }
 
@@ -78,8 +77,8 @@ async fn a_client_that_does_not_read_delays_nobody_and_loses_nothing() {
     let _turn = heavy().await;
     let master = Master::start(alice.shell()).await;
     let mut slow = master.ssh("yes | head -c 300000000; echo sent >&2").reads_later().start();
-    is_quick(&master).await;
-    is_quick(&master).await;
+    goes_on(&master).await;
+    goes_on(&master).await;
     assert!(slow.is_running() && !slow.stderr().contains("sent"), "it was meant to wait for its reader");
     slow.reads_on();
     slow.finish().await.exits(0).prints_count(300_000_000);

@@ -8,9 +8,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::forwards::shouts;
-use crate::harness::{
-    Input, Product, Session, User, eventually, eventually_within, free_port, has_agents, skip_unless,
-};
+use crate::harness::{Input, Product, Session, User, eventually, free_port, has_agents, skip_unless};
 
 /// Echoes what is typed, and goes on when there is no more of it.
 const ECHO: &str = "cat; exec sleep 98801";
@@ -256,7 +254,7 @@ async fn a_guest_who_may_only_look_from_now_on_is_put_out() {
     let session = held(&bob, &login).await;
     share(&alice, "dev", json!([{"user": bob.name(), "readOnly": true}])).await;
     session.finish().await.exits(255).says("no longer shared with you as it was");
-    eventually_within(Duration::from_secs(10), "the right is gone", async || {
+    eventually("the right is gone", async || {
         alice.api::<RoleBinding>().get_opt("dev-guests").await.expect("the API server answers").is_none().then_some(())
     })
     .await;

@@ -116,6 +116,19 @@ async fn a_shell_finds_the_agent_of_whoever_is_back_in_it() {
     second.exits(0).await;
 }
 
+/// The job goes on writing to the terminal: neither the session nor the shell ever ended.
+#[tokio::test]
+async fn a_job_that_writes_on_and_on_does_not_keep_its_shell() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let mut terminal = alice.shell().terminal(24, 80);
+    terminal.types("(while echo on-and-on; do sleep 0.01; done) &\r").await;
+    terminal.shows_row("on-and-on").await;
+    terminal.types("exit\r").await;
+    terminal.ends().await;
+}
+
 #[tokio::test]
 async fn whoever_wants_none_that_lasts_has_none() {
     skip_unless!(has_agents(), "the pods have no agent");

@@ -22,8 +22,8 @@ async fn a_load_balancer_tells_the_clients_address() {
     only_from("192.0.2.7");
     for header in [V1, V2] {
         let balancer = LoadBalancer::start(&replica, BALANCER, header).await;
-        let ssh = balancer.ssh(&replica, alice.name()).key(alice.key()).command("echo in");
-        ssh.run().await.exits(0).prints("in\n");
+        let ssh = balancer.ssh(&replica, alice.name()).key(alice.key()).command("echo $SSH_CLIENT");
+        ssh.run().await.exits(0).prints(&format!("192.0.2.7 5022 {}\n", replica.port()));
     }
     assert_eq!(replica.server().log().matches("client=192.0.2.7:5022").count(), 2);
 

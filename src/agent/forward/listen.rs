@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, SockAddr, Type};
@@ -61,37 +61,22 @@ impl Drop for PrivateFolder {
     }
 }
 
-/// Where a socket can stand for a user's ssh-agent.
-pub(in crate::agent) struct SshAgentSocket(PrivateFolder);
-
-impl SshAgentSocket {
-    pub(in crate::agent) fn new() -> io::Result<Self> {
-        PrivateFolder::new().map(Self)
-    }
-
-    /// For `SSH_AUTH_SOCK`.
-    pub(in crate::agent) fn path(&self) -> PathBuf {
-        self.0.path().join("agent")
-    }
-
-    /// Hands who connects there to `listener`, until that is dropped.
-    pub(in crate::agent) fn listen(&self, listener: u64, carrier: &Carrier) -> io::Result<AbortOnDropHandle<()>> {
-        let socket = bind_unix(&self.path())?;
-        Ok(AbortOnDropHandle::new(tokio::spawn(accept(socket, always(listener, carrier)))))
-    }
-}
-
 pub(super) enum Listener {
     Tcp(TcpListener),
     Unix { listener: UnixListener, _file: RemoveFile },
 }
 
-/// Removes a socket's file.
-pub(super) struct RemoveFile(PathBuf);
+/// Removes a socket's file, unless another has its place by now.
+pub(super) struct RemoveFile {
+    path: PathBuf,
+    inode: u64,
+}
 
 impl Drop for RemoveFile {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        if fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -160,9 +145,9 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// As sshd does, nothing that is there is replaced, and nobody else may connect.
-fn bind_unix(path: &Path) -> io::Result<Listener> {
+pub(super) fn bind_unix(path: &Path) -> io::Result<Listener> {
     let listener = UnixListener::bind(path)?;
-    let file = RemoveFile(path.to_owned());
+    let file = RemoveFile { path: path.to_owned(), inode: fs::symlink_metadata(path)?.ino() };
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     Ok(Listener::Unix { listener, _file: file })
 }

@@ -2,9 +2,11 @@
 
 mod listen;
 mod resolve;
+mod ssh_agent;
 mod x11;
 
-pub(super) use listen::{SshAgentSocket, listen};
+pub(super) use listen::listen;
+pub(super) use ssh_agent::SshAgentSocket;
 pub(super) use x11::{Display, Leading};
 
 use std::io;
@@ -92,10 +94,12 @@ async fn up(mut source: impl AsyncRead + Unpin, sender: &Sender) -> io::Result<(
     loop {
         let data = piece::read(&mut source).await?;
         if data.is_empty() {
-            return sender.send(Message::Eof).map_err(io::Error::other);
+            let _ = sender.send(Message::Eof);
+            return Ok(());
         }
         activity::forwarded(data.len());
-        sender.data(data).await.map_err(io::Error::other)?;
+        // Whoever has closed reads no more, and what she sent before still goes down: this is thrown away, as by sshd.
+        let _ = sender.data(data).await;
     }
 }
 
@@ -111,4 +115,51 @@ async fn down(mut receiver: Receiver, mut sink: impl AsyncWrite + Unpin) -> io::
         }
     }
     Err(io::ErrorKind::ConnectionAborted.into()) // Nobody listens any more, whatever the source still has.
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use futures::StreamExt;
+    use futures::channel::mpsc;
+    use tokio::io::{AsyncReadExt, duplex};
+
+    use super::*;
+    use crate::carrier::{Carrier, Keepalive, Link, Side, accept};
+
+    /// What the client had sent before was thrown away with the first answer that nobody would read.
+    #[tokio::test]
+    async fn what_was_sent_before_the_end_arrives_although_the_program_answers() {
+        let (bastion, _) = Carrier::new(Side::Bastion, "one".into());
+        let (agent, mut incoming) = Carrier::new(Side::Agent, "one".into());
+        let (to_agent, from_bastion) = mpsc::channel::<Bytes>(2);
+        let (to_bastion, from_agent) = mpsc::channel::<Bytes>(2);
+        tokio::spawn(async move {
+            let mut source = from_bastion.map(Ok::<_, Infallible>);
+            let accepted = accept(&mut source).await.unwrap();
+            agent.accepted(Link { source, sink: to_bastion }, accepted).await
+        });
+        let keepalive = Keepalive { ping: PATIENCE, patience: 3, grace: PATIENCE };
+        let client = bastion.open(Bytes::from_static(b"x"));
+        let linked = bastion.clone();
+        tokio::spawn(async move {
+            let link = Link { source: from_agent.map(Ok::<_, Infallible>), sink: to_agent };
+            linked.link(link, keepalive, |_| {}).await
+        });
+        let (_, stream) = incoming.recv().await.unwrap();
+        client.sender.data(vec![7; 500_000].into()).await.unwrap();
+        client.sender.send(Message::Eof).unwrap();
+        drop(client);
+        // The agent has heard all of it.
+        bastion.settled().await;
+        let (socket, mut program) = duplex(1000);
+        let (source, sink) = tokio::io::split(socket);
+        tokio::spawn(copy(source, sink, stream));
+        program.write_all(b"an answer").await.unwrap();
+        let mut read = Vec::new();
+        timeout(PATIENCE, program.read_to_end(&mut read)).await.unwrap().unwrap();
+        assert_eq!(read.len(), 500_000);
+    }
 }

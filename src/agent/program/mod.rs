@@ -37,7 +37,7 @@ pub(super) async fn run(
     }
     let Stream { sender, receiver } = stream;
     let ssh_agent = ssh_agent_socket(&mut request);
-    let _listening = ssh_agent.as_ref().zip(request.ssh_agent).map(|(socket, number)| socket.listen(number, carrier));
+    let _listening = ssh_agent.as_ref().zip(request.ssh_agent).map(|(socket, number)| socket.lead(number, carrier));
     let display = display(&mut request);
     let _leading = display.as_ref().and_then(|display| lead(display, request.x11.as_ref(), carrier));
     let (mut announced, mut listener) = (memory::announcements(), memory::Listener::new(request.out_of_memory));

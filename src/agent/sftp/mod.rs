@@ -12,7 +12,7 @@ mod wire;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 
 use handles::{Handle, Handles};
@@ -165,13 +165,8 @@ impl Server {
             14 => {
                 let (path, attributes) = (fields.path()?, fields.attributes()?);
                 let mode = attributes.permissions.unwrap_or(0o777) & 0o7777;
-                done(fs::DirBuilder::new().create(&path))?;
-                done(match attributes.permissions {
-                    Some(_) => {
-                        files::set(&path, &wire::Attributes { permissions: Some(mode), ..Default::default() }, true)
-                    }
-                    None => Ok(()),
-                })
+                // As mkdir(2): less what the umask takes away, for many clients always ask for 0777.
+                done(fs::DirBuilder::new().mode(mode).create(path))
             }
             15 => done(fs::remove_dir(fields.path()?)),
             16 => Ok(one_name(&files::real_path(&fields.path()?)?)),

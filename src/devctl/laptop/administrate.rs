@@ -1,7 +1,7 @@
 //! `devctl --context NAME …`: the verbs on a cluster that an administrator's kubeconfig names, with her own rights.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::arguments::Cluster;
 use super::failure::{Failure, USAGE};
+use super::remote::write;
 use super::{terminal, written};
 use crate::devctl::{self, Caller, Piece, Request, Streams};
 
@@ -34,8 +35,16 @@ pub(super) async fn verb(cluster: Cluster, words: &[OsString]) -> Result<u8, Fai
     let (typed, lines) = mpsc::channel(PIECES);
     let interrupted = CancellationToken::new();
     let streams = Streams { output, lines, columns: Arc::new(self::columns), colour, interrupted: interrupted.clone() };
-    let mut caller =
-        Caller { client, namespace, devserver: None, chosen: false, last_hour: None, taken: None, streams };
+    let mut caller = Caller {
+        client,
+        namespace,
+        devserver: None,
+        chosen: false,
+        last_hour: None,
+        taken: None,
+        known_hosts_line: None,
+        streams,
+    };
     let work = async move {
         match request {
             Request::Run(verb) => devctl::run(*verb, &mut caller).await,
@@ -87,14 +96,11 @@ fn columns() -> Option<u16> {
 }
 
 async fn show(mut pieces: mpsc::Receiver<Piece>) -> io::Result<()> {
+    let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
     while let Some(piece) = pieces.recv().await {
         match piece {
-            Piece::Stdout(bytes) => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(&bytes)?;
-                stdout.flush()?;
-            }
-            Piece::Stderr(bytes) => io::stderr().lock().write_all(&bytes)?,
+            Piece::Stdout(bytes) => write(&mut stdout, &bytes).await?,
+            Piece::Stderr(bytes) => write(&mut stderr, &bytes).await?,
             // The terminal has shown it.
             Piece::Typed(_) => {}
         }

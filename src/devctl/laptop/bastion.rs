@@ -82,7 +82,12 @@ impl Bastion {
     }
 
     fn paths(&self, files: &[String]) -> Vec<PathBuf> {
-        files.iter().filter(|file| *file != "none").map(|file| self.places.expand(&self.fill(file))).collect()
+        files.iter().filter(|file| *file != "none").map(|file| self.path(file)).collect()
+    }
+
+    /// A path as OpenSSH's files have it, with `~`, tokens, and variables as `${NAME}`.
+    pub(super) fn path(&self, text: &str) -> PathBuf {
+        self.places.expand(&variables(&self.fill(text), |name| std::env::var(name).ok()))
     }
 
     /// Fills in the tokens of ssh_config(5).
@@ -97,6 +102,7 @@ impl Bastion {
                     Some('r') => filled.push_str(&self.login),
                     Some('n') => filled.push_str(&self.destination.host),
                     Some('k') => filled.push_str(self.known_as().0),
+                    Some('i') => filled.push_str(&rustix::process::getuid().as_raw().to_string()),
                     Some('u') => filled.push_str(&local_user().unwrap_or_default()),
                     Some('d') => filled.push_str(&self.places.home.display().to_string()),
                     Some('%') => filled.push('%'),
@@ -122,6 +128,25 @@ impl Bastion {
     }
 }
 
+/// With the values of `${NAME}`; what has none stays as it is.
+fn variables(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
+    let (mut filled, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once("${") {
+        filled.push_str(before);
+        match after.split_once('}').and_then(|(name, behind)| Some((value(name)?, behind))) {
+            Some((value, behind)) => {
+                filled.push_str(&value);
+                rest = behind;
+            }
+            None => {
+                filled.push_str("${");
+                rest = after;
+            }
+        }
+    }
+    filled + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,5 +166,16 @@ mod tests {
         let typed = bastion("bob@front:22");
         assert_eq!((typed.login.as_str(), typed.port, typed.display().as_str()), ("bob", 22, "bastion.example.org"));
         assert_eq!(typed.login_argument(), "bob@front:22");
+        let keys = home.path().join("keys/bastion.org");
+        assert_eq!(bastion("bob@bastion.org").path("%d/keys/%h"), keys);
+        assert_eq!(bastion("bob@bastion.org").path("~/keys/%n"), keys);
+    }
+
+    #[test]
+    fn variables_are_filled_in_where_they_are_set() {
+        let value = |name: &str| (name == "KEYS").then(|| "/keys".to_owned());
+        assert_eq!(variables("${KEYS}/a/${KEYS}", value), "/keys/a//keys");
+        assert_eq!(variables("${NO}/${KEYS}${", value), "${NO}//keys${");
+        assert_eq!(variables("plain$", value), "plain$");
     }
 }

@@ -54,6 +54,8 @@ impl Drop for Proxy {
 const CONNECT: Duration = Duration::from_secs(15);
 /// For the key exchange, when nobody is asked anything meanwhile.
 const GREET: Duration = Duration::from_secs(30);
+/// That may wait for whoever reads our output, of 32 KiB at most.
+const PACKETS: usize = 4096;
 /// A laptop that slept should know soon.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -78,6 +80,8 @@ pub(super) async fn greet_on(dialled: Dialled, bastion: &Bastion, unknown: Unkno
         preferred,
         keepalive_interval: Some(KEEPALIVE),
         nodelay: true,
+        // When it is full, the connection stands still, and answers no keepalive.
+        channel_buffer_size: PACKETS,
         ..client::Config::default()
     };
     let Dialled { stream, proxy } = dialled;
@@ -125,7 +129,7 @@ impl Greeted {
 
 /// The agent, if one is configured; else at which socket it does not answer, and why.
 pub(super) async fn reach_agent(bastion: &Bastion) -> Result<Option<Agent>, (PathBuf, String)> {
-    let Some(socket) = agent_socket(&bastion.config, &bastion.places) else { return Ok(None) };
+    let Some(socket) = agent_socket(bastion) else { return Ok(None) };
     match UnixStream::connect(&socket).await {
         Ok(stream) => Ok(Some(Agent::connect(stream))),
         Err(error) => Err((socket, error.to_string())),
@@ -135,7 +139,7 @@ pub(super) async fn reach_agent(bastion: &Bastion) -> Result<Option<Agent>, (Pat
 /// What there is to log in with.
 pub(super) async fn identities(bastion: &Bastion, agent: &mut Result<Option<Agent>, (PathBuf, String)>) -> Identities {
     let agent = agent.as_mut().map(Option::as_mut).map_err(|error| error.clone());
-    Identities::find(&bastion.config, &bastion.places, bastion.identity.as_deref(), agent).await
+    Identities::find(bastion, agent).await
 }
 
 /// Key exchange and ciphers of today; of host keys, those first that can be checked.

@@ -7,8 +7,7 @@ use russh::keys::agent::client::AgentClient;
 use russh::keys::{Certificate, PrivateKey, PublicKey, decode_secret_key, load_public_key};
 use tokio::net::UnixStream;
 
-use super::places::Places;
-use super::ssh_config::HostConfig;
+use super::bastion::Bastion;
 
 /// What can be offered to a server, in the order to do so.
 #[derive(Default)]
@@ -55,26 +54,27 @@ pub(super) type Agent = AgentClient<UnixStream>;
 const DEFAULT_FILES: [&str; 5] = ["id_ed25519", "id_ed25519_sk", "id_ecdsa", "id_ecdsa_sk", "id_rsa"];
 
 /// The socket of the agent to ask.
-pub(super) fn agent_socket(config: &HostConfig, places: &Places) -> Option<PathBuf> {
+pub(super) fn agent_socket(bastion: &Bastion) -> Option<PathBuf> {
     let from_environment = |name: &str| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
-    match config.identity_agent.as_deref() {
+    match bastion.config.identity_agent.as_deref() {
         Some("none") => None,
         None | Some("SSH_AUTH_SOCK") => from_environment("SSH_AUTH_SOCK"),
-        Some(path) => match path.strip_prefix('$') {
-            Some(variable) => from_environment(variable.trim_matches(['{', '}'])),
-            None => Some(places.expand(path)),
+        Some(path) => match path.strip_prefix('$').map(|name| name.trim_matches(['{', '}'])).filter(is_variable) {
+            Some(variable) => from_environment(variable),
+            None => Some(bastion.path(path)),
         },
     }
 }
 
+/// Else it is a path that begins with one.
+fn is_variable(name: &&str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 impl Identities {
-    /// Finds what there is. `chosen` is the one file that she named; then it is the only one.
-    pub(super) async fn find(
-        config: &HostConfig,
-        places: &Places,
-        chosen: Option<&Path>,
-        agent: Result<Option<&mut Agent>, (PathBuf, String)>,
-    ) -> Self {
+    /// Finds what there is. If she named a file, then it is the only one.
+    pub(super) async fn find(bastion: &Bastion, agent: Result<Option<&mut Agent>, (PathBuf, String)>) -> Self {
+        let Bastion { config, places, identity: chosen, .. } = bastion;
         let mut found = Self::default();
         let held = match agent {
             Ok(None) => Vec::new(),
@@ -84,7 +84,7 @@ impl Identities {
                     held
                 }
                 Err(error) => {
-                    let socket = agent_socket(config, places).unwrap_or_default();
+                    let socket = agent_socket(bastion).unwrap_or_default();
                     found.agent = AgentState::Unreachable(socket, error.to_string());
                     Vec::new()
                 }
@@ -97,11 +97,11 @@ impl Identities {
         let configured = config.identity_files.iter().filter(|file| *file != "none");
         let explicit: Vec<PathBuf> = match chosen {
             Some(file) => vec![file.to_owned()],
-            None => configured.map(|file| places.expand(file)).collect(),
+            None => configured.map(|file| bastion.path(file)).collect(),
         };
         let named = chosen.is_some() || !config.identity_files.is_empty();
         for file in &explicit {
-            found.add_file(file, config, places, &held, true);
+            found.add_file(file, bastion, &held, true);
         }
         if chosen.is_none() && config.identities_only != Some(true) {
             for identity in &held {
@@ -110,7 +110,7 @@ impl Identities {
         }
         if !named {
             for file in DEFAULT_FILES.map(|name| places.ssh().join(name)) {
-                found.add_file(&file, config, places, &held, false);
+                found.add_file(&file, bastion, &held, false);
             }
         }
         found
@@ -123,14 +123,8 @@ impl Identities {
     }
 
     /// Certificates first: they say more than the key.
-    fn add_file(
-        &mut self,
-        file: &Path,
-        config: &HostConfig,
-        places: &Places,
-        held: &[AgentIdentity],
-        must_exist: bool,
-    ) {
+    fn add_file(&mut self, file: &Path, bastion: &Bastion, held: &[AgentIdentity], must_exist: bool) {
+        let Bastion { config, places, .. } = bastion;
         let name = places.shorten(file);
         let key = match read(file) {
             Ok(key) => key,
@@ -151,7 +145,7 @@ impl Identities {
             }
         };
         let beside = std::iter::once(with_suffix(file, "-cert.pub"));
-        let beside = beside.chain(config.certificate_files.iter().map(|file| places.expand(file)));
+        let beside = beside.chain(config.certificate_files.iter().map(|file| bastion.path(file)));
         for path in beside {
             let certificate = std::fs::read_to_string(&path).ok();
             let certificate = certificate.and_then(|text| Certificate::from_openssh(text.trim()).ok());
@@ -256,6 +250,8 @@ mod tests {
     use russh::keys::ssh_key::LineEnding;
     use russh::keys::ssh_key::private::Ed25519Keypair;
 
+    use super::super::places::Places;
+    use super::super::ssh_config::HostConfig;
     use super::*;
 
     struct Home {
@@ -279,7 +275,10 @@ mod tests {
         }
 
         async fn find(&self, config: &HostConfig, chosen: Option<&Path>) -> Identities {
-            Identities::find(config, &self.places, chosen, Ok(None)).await
+            let destination = "alice@bastion".parse().unwrap();
+            let chosen = chosen.map(Path::to_owned);
+            let bastion = Bastion::resolve(destination, chosen, &self.places).unwrap();
+            Identities::find(&Bastion { config: config.clone(), ..bastion }, Ok(None)).await
         }
     }
 
@@ -298,6 +297,8 @@ mod tests {
         assert!(usual.notes.is_empty());
         let config = HostConfig { identity_files: vec!["~/.ssh/work".into()], ..Default::default() };
         assert_eq!(names(&home.find(&config, None).await), ["~/.ssh/work"]);
+        let config_by_token = HostConfig { identity_files: vec!["%d/.ssh/work".into()], ..Default::default() };
+        assert_eq!(names(&home.find(&config_by_token, None).await), ["~/.ssh/work"]);
         let chosen = home.places.ssh().join("id_rsa");
         assert_eq!(names(&home.find(&config, Some(&chosen)).await), ["~/.ssh/id_rsa"]);
         assert!(home.folder.path().exists());

@@ -31,14 +31,23 @@ pub(super) async fn run(arguments: Login, places: Places) -> Result<u8, Failure>
     };
     settings.save(&places)?;
     // Who may not forward ports is let in all the same.
-    let who = match Authority::ask(&connection).await {
+    let authority = Authority::ask(&connection).await;
+    let who = match &authority {
         Ok(authority) => {
             format!("{}; your default DevServer is {}", authority.user, authority.devserver)
         }
         Err(_) => bastion.login.clone(),
     };
+    let enabled = ssh_setup::is_enabled(&places)?;
+    if enabled {
+        // Else it would go on to the bastion, or the person, of the login before.
+        match &authority {
+            Ok(authority) => ssh_setup::lead_to(&bastion, authority, &places)?,
+            Err(failure) => eprintln!("devctl: `ssh NAME.dev` leads where it did before: {failure}"),
+        }
+    }
     let mut text = format!("logged in to {} as {who}\nnext: `devctl list`, `devctl ssh`", bastion.display());
-    if !ssh_setup::is_enabled(&places)? {
+    if !enabled {
         text += "; `devctl config ssh enable` makes `ssh NAME.dev` and your editor find your DevServers";
     }
     print(&format!("{text}\n"))

@@ -12,6 +12,7 @@ mod connection;
 mod destination;
 mod doctor;
 mod failure;
+mod forward;
 mod host_key;
 mod identities;
 mod known_hosts;
@@ -33,7 +34,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use failure::{Failure, USAGE};
+use failure::{Failure, INTERRUPTED, USAGE};
 
 use arguments::{Arguments, ConfigVerb, SshVerb, Verb};
 use bastion::Bastion;
@@ -125,7 +126,13 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
             }
         }
         Verb::Cp(copy) => openssh::cp(&bastion()?, &copy),
-        Verb::Forward(forward) => openssh::forward(&bastion()?, &forward),
+        Verb::Forward(forward) => {
+            let bastion = bastion()?;
+            match openssh::forward(&bastion, &forward)? {
+                Some(status) => Ok(status),
+                None => block_on(forward::run(&bastion, &forward)),
+            }
+        }
         Verb::Remote(words) => {
             let bastion = bastion()?;
             block_on(remote::verb(&bastion, &startup_script::inline(words)?))
@@ -149,7 +156,13 @@ fn bastion() -> Result<Bastion, Failure> {
 fn block_on(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("failed to start: {error}")))?;
-    let result = runtime.block_on(work);
+    let result = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            result = work => result,
+            () = terminal::interrupted() => Err(Failure::new("interrupted").status(INTERRUPTED)),
+        }
+    });
     // Somebody who reads stdin cannot be told to stop.
     runtime.shutdown_background();
     result

@@ -37,17 +37,23 @@ pub(super) fn cp(bastion: &Bastion, copy: &Copy) -> Result<u8, Failure> {
     Err(become_it(command))
 }
 
-/// Runs ssh, which only forwards.
-pub(super) fn forward(bastion: &Bastion, forward: &Forward) -> Result<u8, Failure> {
+/// Runs ssh, which only forwards. None: it is not installed.
+pub(super) fn forward(bastion: &Bastion, forward: &Forward) -> Result<Option<u8>, Failure> {
     let login = login(bastion, Some(&forward.name))?;
-    let mut command = Command::new(need("ssh")?);
+    let Some(program) = find("ssh") else { return Ok(None) };
+    let mut command = Command::new(program);
     command.args(options(bastion, "-p")).args(["-N", "-o", "ExitOnForwardFailure=yes", "-o", "ControlPath=none"]);
-    for Ports { local, remote } in &forward.ports {
-        command.arg("-L").arg(format!("127.0.0.1:{local}:localhost:{remote}"));
-        eprintln!("devctl: forwards 127.0.0.1:{local} to port {remote} of {}; Ctrl-C ends it", forward.name);
+    for ports in &forward.ports {
+        command.arg("-L").arg(format!("127.0.0.1:{}:localhost:{}", ports.local, ports.remote));
+        eprintln!("{}", forwards(ports, &forward.name));
     }
     command.arg(format!("{login}@{}", bastion.destination.host));
     Err(become_it(command))
+}
+
+/// What it is told by that it forwards.
+pub(super) fn forwards(Ports { local, remote }: &Ports, name: &str) -> String {
+    format!("devctl: forwards 127.0.0.1:{local} to port {remote} of {name}; Ctrl-C ends it")
 }
 
 /// Whom to log in as to land in that DevServer.

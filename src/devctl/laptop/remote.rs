@@ -1,11 +1,11 @@
 //! A session at the bastion that is joined to this process: what goes in and comes out is passed on byte for byte.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect, Pty, Sig};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::arguments::Ssh;
@@ -69,7 +69,7 @@ pub(super) async fn ask(connection: &Connection, words: &[&str]) -> Result<(u8, 
 }
 
 async fn run(connection: &Connection, command: Option<Vec<u8>>, terminal: bool) -> Result<u8, Failure> {
-    let channel = connection.handle.channel_open_session().await?;
+    let mut channel = connection.handle.channel_open_session().await?;
     for name in VARIABLES {
         if let Ok(value) = std::env::var(name) {
             channel.set_env(false, name, value).await?;
@@ -79,12 +79,18 @@ async fn run(connection: &Connection, command: Option<Vec<u8>>, terminal: bool) 
         let (columns, rows) = terminal::size();
         let kind = std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned());
         let modes = [(Pty::TTY_OP_ISPEED, 38_400), (Pty::TTY_OP_OSPEED, 38_400)];
-        channel.request_pty(false, &kind, columns, rows, 0, 0, &modes).await?;
+        channel.request_pty(true, &kind, columns, rows, 0, 0, &modes).await?;
     }
     match command {
         Some(command) => channel.exec(true, command).await?,
         None => channel.request_shell(true).await?,
     }
+    // Without one at the other end nobody there would know Ctrl-C.
+    let granted = terminal && is_granted(&mut channel).await?;
+    if terminal && !granted {
+        eprintln!("devctl: the bastion gives you no terminal; your key may not have one");
+    }
+    let terminal = granted;
     let raw = match terminal {
         true => Some(Raw::enter().map_err(|error| Failure::new(format!("failed to set up the terminal: {error}")))?),
         false => None,
@@ -98,6 +104,18 @@ async fn run(connection: &Connection, command: Option<Vec<u8>>, terminal: bool) 
     let status = ended?;
     let _ = connection.handle.disconnect(Disconnect::ByApplication, "", "").await;
     Ok(status)
+}
+
+/// Whether the first thing that was asked for is there: answers come in the order of the questions.
+async fn is_granted(channel: &mut Channel<Msg>) -> Result<bool, Failure> {
+    loop {
+        match channel.wait().await {
+            Some(ChannelMsg::Success) => return Ok(true),
+            Some(ChannelMsg::Failure) => return Ok(false),
+            Some(ChannelMsg::Close) | None => return Err(lost()),
+            Some(_) => {}
+        }
+    }
 }
 
 /// Somebody ends this process; it is as a shell would tell it.
@@ -126,13 +144,15 @@ async fn join(channel: Channel<Msg>, terminal: bool) -> Result<u8, Failure> {
     }
 }
 
-/// Writes what comes, each to where it belongs.
+/// Writes what comes, each to where it belongs. A reader that waits, as `less` does, holds up nothing else: the bastion
+/// would take a connection that answers no keepalive for dead.
 async fn show(mut reader: ChannelReadHalf) -> Result<u8, Failure> {
+    let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
     let mut status = None;
     while let Some(message) = reader.wait().await {
         let done = match message {
-            ChannelMsg::Data { data } => write(io::stdout().lock(), &data),
-            ChannelMsg::ExtendedData { data, ext: STDERR } => write(io::stderr().lock(), &data),
+            ChannelMsg::Data { data } => write(&mut stdout, &data).await,
+            ChannelMsg::ExtendedData { data, ext: STDERR } => write(&mut stderr, &data).await,
             ChannelMsg::ExitStatus { exit_status } => {
                 status = Some(u8::try_from(exit_status).unwrap_or(u8::MAX));
                 Ok(())
@@ -151,15 +171,17 @@ async fn show(mut reader: ChannelReadHalf) -> Result<u8, Failure> {
             return written(&error);
         }
     }
-    status.ok_or_else(|| {
-        let cure = "run it again; `devctl doctor` looks at each step of the way";
-        Failure::new("the connection to the bastion was lost").cure(cure).no_connection()
-    })
+    status.ok_or_else(lost)
 }
 
-fn write(mut to: impl Write, data: &[u8]) -> io::Result<()> {
-    to.write_all(data)?;
-    to.flush()
+pub(super) fn lost() -> Failure {
+    let cure = "run it again; `devctl doctor` looks at each step of the way";
+    Failure::new("the connection to the bastion was lost").cure(cure).no_connection()
+}
+
+pub(super) async fn write(to: &mut (impl AsyncWrite + Unpin), data: &[u8]) -> io::Result<()> {
+    to.write_all(data).await?;
+    to.flush().await
 }
 
 /// Sends stdin, and its end.

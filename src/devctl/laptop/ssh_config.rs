@@ -52,7 +52,8 @@ impl Reader<'_> {
     fn file(&mut self, path: &Path, folder: &Path, mut active: bool, depth: usize) -> Result<(), Failure> {
         let Some(text) = places::read(path)? else { return Ok(()) };
         for (number, line) in text.lines().enumerate() {
-            let Some((keyword, arguments)) = split(line) else { continue };
+            let Some((keyword, rest)) = split(line) else { continue };
+            let arguments = arguments(rest);
             let wrong = |why: &str| Failure::new(format!("{} line {}: {why}", path.display(), number + 1));
             match keyword.as_str() {
                 "host" => active = any_matches(arguments.iter().map(String::as_str), self.host),
@@ -65,7 +66,7 @@ impl Reader<'_> {
                         self.file(&file, folder, true, depth + 1)?;
                     }
                 }
-                _ if active => self.set(&keyword, arguments).map_err(|why| wrong(&why))?,
+                _ if active => self.set(&keyword, rest, arguments).map_err(|why| wrong(&why))?,
                 _ => {}
             }
         }
@@ -99,8 +100,8 @@ impl Reader<'_> {
         true
     }
 
-    /// The first value that is found holds; keys and certificates add up.
-    fn set(&mut self, keyword: &str, arguments: Vec<String>) -> Result<(), String> {
+    /// The first value that is found holds; keys and certificates add up. `rest` is the line behind the keyword.
+    fn set(&mut self, keyword: &str, rest: &str, arguments: Vec<String>) -> Result<(), String> {
         let config = &mut self.config;
         let first = arguments.first().cloned().ok_or_else(|| format!("{keyword} has no value"))?;
         match keyword {
@@ -115,7 +116,8 @@ impl Reader<'_> {
             "userknownhostsfile" => set(&mut config.user_known_hosts_files, arguments),
             "globalknownhostsfile" => set(&mut config.global_known_hosts_files, arguments),
             // ssh_config(5): whichever comes first; the other is not looked at any more.
-            "proxycommand" if config.proxy_jump.is_none() => set(&mut config.proxy_command, arguments.join(" ")),
+            // A shell takes the command apart, quotes and all.
+            "proxycommand" if config.proxy_jump.is_none() => set(&mut config.proxy_command, rest.to_owned()),
             "proxyjump" if config.proxy_command.is_none() => set(&mut config.proxy_jump, first),
             _ => {}
         }
@@ -132,8 +134,8 @@ pub(super) fn local_user() -> Option<String> {
     ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty())
 }
 
-/// The keyword, in lower case, and its arguments. None: nothing is on the line.
-fn split(line: &str) -> Option<(String, Vec<String>)> {
+/// The keyword, in lower case, and what stands behind it. None: nothing is on the line.
+fn split(line: &str) -> Option<(String, &str)> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return None;
@@ -142,7 +144,7 @@ fn split(line: &str) -> Option<(String, Vec<String>)> {
     let (keyword, rest) = line.split_at(end);
     let rest = rest.trim_start();
     let rest = rest.strip_prefix('=').unwrap_or(rest);
-    Some((keyword.to_lowercase(), arguments(rest)))
+    Some((keyword.to_lowercase(), rest.trim_start()))
 }
 
 /// Words, which may be in quotes.
@@ -239,6 +241,15 @@ mod tests {
         assert_eq!(loaded("bastion", Some("bob"), &[("config", text)]).unwrap().port, Some(1));
         assert_eq!(loaded("bastion", Some("alice"), &[("config", text)]).unwrap().port, Some(4));
         assert_eq!(loaded("other", Some("alice"), &[("config", text)]).unwrap().port, Some(3));
+    }
+
+    #[test]
+    fn a_proxys_command_is_as_it_was_written() {
+        let command = "sh -c \"aws ssm start-session --target %h  --parameters 'portNumber=%p'\" # all of it";
+        for line in [format!("ProxyCommand {command}\n"), format!("\tproxycommand =  {command}  \n")] {
+            let config = loaded("bastion", None, &[("config", &line)]).unwrap();
+            assert_eq!(config.proxy_command.as_deref(), Some(command));
+        }
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use super::authority::Authority;
 use super::bastion::Bastion;
 use super::connection;
-use super::destination::Destination;
 use super::failure::Failure;
 use super::host_key::Unknown;
 use super::places::{self, Places};
@@ -40,19 +39,32 @@ pub(super) async fn enable(places: Places, yes: bool) -> Result<u8, Failure> {
             return Err(Failure::new("nothing was changed"));
         }
     }
+    lead_to(&bastion, &authority, &places)?;
+    let devserver = &authority.devserver;
+    print(&format!(
+        "`ssh {devserver}.dev` leads to your DevServer {devserver}, as do scp, rsync and your editor\n\
+         `devctl config ssh disable` takes it away again\n"
+    ))
+}
+
+/// Has `ssh NAME.dev` go by this bastion.
+pub(super) fn lead_to(bastion: &Bastion, authority: &Authority, places: &Places) -> Result<(), Failure> {
+    let config = places.ssh().join("config");
     let made = match (places::read(&config)?, places::read(&places.ssh_config())?) {
         (None, _) => true,
         (Some(_), Some(before)) => before.contains(MADE),
         (Some(_), None) => false,
     };
     places::replace(&places.known_hosts(), format!("{}\n", authority.known_hosts_line()?).as_bytes())?;
-    places::replace(&places.ssh_config(), ssh_config(&bastion, &authority, &places, made)?.as_bytes())?;
-    include(&config, &places)?;
-    let devserver = &authority.devserver;
-    print(&format!(
-        "`ssh {devserver}.dev` leads to your DevServer {devserver}, as do scp, rsync and your editor\n\
-         `devctl config ssh disable` takes it away again\n"
-    ))
+    places::replace(&places.ssh_config(), ssh_config(bastion, authority, places, made)?.as_bytes())?;
+    include(&config, places)
+}
+
+/// By which other bastion, or as whom else, `ssh NAME.dev` goes; none if it is as `devctl login` has it.
+pub(super) fn leads_elsewhere(bastion: &Bastion, places: &Places) -> Result<Option<String>, Failure> {
+    let text = places::read(&places.ssh_config())?.unwrap_or_default();
+    let jump = text.lines().find_map(|line| line.trim().strip_prefix("ProxyJump "));
+    Ok(jump.filter(|jump| *jump != bastion.login_argument()).map(str::to_owned))
 }
 
 pub(super) fn disable(places: &Places) -> Result<u8, Failure> {
@@ -113,7 +125,7 @@ fn ssh_config(bastion: &Bastion, authority: &Authority, places: &Places, made: b
         Some(identity) => format!("  IdentityFile {}\n", quoted(identity)?),
         None => String::new(),
     };
-    let jump = Destination { user: Some(bastion.login.clone()), ..bastion.destination.clone() };
+    let jump = bastion.login_argument();
     let known_hosts = quoted(&places.known_hosts())?;
     let _ = write!(
         text,

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
+use tokio::sync::Notify;
 
 use super::failure::{Failure, INTERRUPTED};
 
@@ -55,6 +56,8 @@ async fn answer(terminal: File, question: &str) -> Result<String, NoAnswer> {
         let read = BufReader::new(&terminal).read_line(&mut line)?;
         io::Result::Ok((read > 0).then(|| line.trim_end_matches(['\r', '\n']).to_owned()))
     });
+    // From here on Ctrl-C does not end this process by itself any more.
+    ASKED.notify_one();
     tokio::select! {
         line = read => line.ok().and_then(Result::ok).flatten().ok_or(NoAnswer::NoTerminal),
         // Else it would end us with the terminal as it is.
@@ -62,6 +65,17 @@ async fn answer(terminal: File, question: &str) -> Result<String, NoAnswer> {
             eprintln!();
             Err(NoAnswer::Interrupted)
         }
+    }
+}
+
+/// Somebody has been asked something.
+static ASKED: Notify = Notify::const_new();
+
+/// Ctrl-C where it has to be heard, as nothing else would end this process: from the first question on.
+pub(super) async fn interrupted() {
+    ASKED.notified().await;
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
     }
 }
 

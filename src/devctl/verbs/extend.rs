@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::list::phase;
 use crate::api::{DevServerStatus, Phase, TimeSpan};
+use crate::devctl::output::{self, OutputArgs};
 use crate::devctl::{Caller, Error, time, wait};
 
 #[derive(clap::Args)]
@@ -17,6 +18,8 @@ pub struct Args {
     /// How much longer
     #[arg(long, short, value_name = "TIME", default_value = "4h", value_parser = time::parser())]
     time: TimeSpan,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// The operator needs a moment to say how much of it is granted.
@@ -37,18 +40,21 @@ impl Args {
         let server = caller.patch(&name, patch).await?;
         let generation = server.metadata.generation.unwrap_or_default();
         let observed = wait::until_observed(caller, &name, generation, OPERATOR).await;
-        let expiration = observed.and_then(|server| server.status?.expiration_time);
+        let server = observed.unwrap_or(server);
+        let expiration = server.status.as_ref().and_then(|status| status.expiration_time.as_ref());
+        // Of an operator that says nothing yet, the time before would be told.
+        let is_known = server.status.as_ref().is_some_and(|status| status.observed_generation >= Some(generation));
+        let expiration = expiration.filter(|_| is_known);
         let now = caller.now();
         let text = match expiration {
             Some(end) if end.0.as_second() < until.0.as_second() => format!(
                 "`{name}` runs until {}. That is the most it is allowed; save what you need elsewhere before then.",
-                time::point(&end, now)
+                time::point(end, now)
             ),
-            Some(end) => format!("`{name}` runs until {}.", time::point(&end, now)),
+            Some(end) => format!("`{name}` runs until {}.", time::point(end, now)),
             None => format!("`{name}` may run until {}, and longer if nothing else ends it.", time::point(&until, now)),
         };
-        caller.print(&format!("{text}\n")).await;
-        Ok(())
+        output::changed_or(caller, self.output.format, &server, &text).await
     }
 }
 

@@ -4,17 +4,25 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::{Api, ResourceExt};
 
 use crate::api::{DevServerFlavor, Schedulable, names};
+use crate::devctl::changes::{Changes, Rows};
 use crate::devctl::output::{self, Cell, Colour, Format, OutputArgs, Table};
 use crate::devctl::{Caller, Error};
+use crate::watch::Guard;
 
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     output: OutputArgs,
+    /// Go on telling what changes, such as what is free, until Ctrl-C
+    #[arg(long, short)]
+    watch: bool,
 }
 
 impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
+        if self.watch {
+            return follow(caller, self.output.format).await;
+        }
         let flavors = fetch(caller).await?;
         if flavors.is_empty() && self.output.format.is_table() {
             caller.say("There are no flavors; ask your administrator to make a DevServerFlavor.").await;
@@ -29,13 +37,30 @@ impl Args {
 pub(super) async fn fetch(caller: &Caller) -> Result<Vec<DevServerFlavor>, Error> {
     let all = Api::all(caller.client.clone());
     let mut flavors = caller.readable::<DevServerFlavor>(all).await?;
-    let user = names::user_of(&caller.namespace);
-    flavors.retain(|flavor| {
-        let allowed = &flavor.spec.allowed_users;
-        allowed.is_empty() || user.is_none_or(|user| allowed.iter().any(|one| one == user))
-    });
+    flavors.retain(|flavor| is_for(caller, flavor));
     flavors.sort_by_key(ResourceExt::name_any);
     Ok(flavors)
+}
+
+fn is_for(caller: &Caller, flavor: &DevServerFlavor) -> bool {
+    let allowed = &flavor.spec.allowed_users;
+    let user = names::user_of(&caller.namespace);
+    allowed.is_empty() || user.is_none_or(|user| allowed.iter().any(|one| one == user))
+}
+
+/// Prints the list, and then each flavor as it changes.
+async fn follow(caller: &Caller, format: Format) -> Result<(), Error> {
+    let mut changes = Changes::of(Api::<Guard<DevServerFlavor>>::all(caller.client.clone()));
+    let mut rows = Rows::default();
+    let mut first = true;
+    loop {
+        let mut changed = changes.next(caller).await?;
+        changed.retain(|flavor| is_for(caller, flavor));
+        if !changed.is_empty() || std::mem::take(&mut first) {
+            let table = table(&changed, format == Format::Wide);
+            rows.print(caller, format, &changed, table, &[12, 7, 6, 8, 16, 9, 6]).await?;
+        }
+    }
 }
 
 pub(super) fn table(flavors: &[DevServerFlavor], wide: bool) -> Table {
@@ -67,6 +92,7 @@ fn free(flavor: &DevServerFlavor) -> Cell {
     let status = flavor.status.clone().unwrap_or_default();
     let count = status.free.map(|free| free.to_string());
     match status.schedulable {
+        _ if flavor.metadata.deletion_timestamp.is_some() => Cell::coloured("deleted", Colour::Red),
         Schedulable::Yes => Cell::coloured(count.as_deref().unwrap_or("yes"), Colour::Green),
         Schedulable::No => Cell::coloured("none", Colour::Red),
         Schedulable::Autoscaled => Cell::coloured("soon", Colour::Yellow),

@@ -11,8 +11,6 @@ pub(in crate::devctl) enum Laptop {
     Cp(Rest),
     /// On your laptop: forward ports of a DevServer
     Forward(Rest),
-    /// On your laptop: let ssh and editors find your DevServers
-    Config(Rest),
     /// On your laptop: check each hop from there to the pod
     Doctor(Rest),
     /// On your laptop: print a completion script for your shell
@@ -33,7 +31,6 @@ impl Laptop {
             Self::Login(_) => ("login", "with ssh alone there is nothing to remember: `ssh USER@BASTION`"),
             Self::Cp(_) => ("cp", "or there: scp FILE USER+NAME@BASTION:"),
             Self::Forward(_) => ("forward", "or there: ssh -N -L 8888:localhost:8888 USER+NAME@BASTION"),
-            Self::Config(_) => ("config", "or there: ssh -J USER@BASTION NAME"),
             Self::Doctor(_) => ("doctor", "or there: ssh -v USER@BASTION; here `devctl why NAME` looks at a DevServer"),
             Self::Completion(_) => ("completion", "its scripts ask here for names"),
         };

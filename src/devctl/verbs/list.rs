@@ -1,20 +1,17 @@
 //! `devctl list`.
 
-use std::collections::{BTreeMap, HashMap};
-use std::future::ready;
+use std::collections::HashMap;
 
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::api::ListParams;
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
 
 use super::home::Kept;
 use crate::api::{DevServer, GpuUse, Phase, SuspensionReason, names};
+use crate::devctl::changes::{Changes, Rows};
 use crate::devctl::output::{self, Cell, Format, OutputArgs, Table};
-use crate::devctl::{Caller, Error, Exit, time};
+use crate::devctl::{Caller, Error, time};
 use crate::watch::Guard;
 
 #[derive(clap::Args)]
@@ -164,77 +161,15 @@ fn left(server: &DevServer, now: Timestamp) -> String {
 /// What was measured longer ago says nothing of now.
 const STALE: SignedDuration = SignedDuration::from_mins(15);
 
-/// One that cannot be read has nothing to show; the list told of it.
-fn readable(event: Event<Guard<DevServer>>) -> Option<Event<DevServer>> {
-    Some(match event {
-        Event::Init => Event::Init,
-        Event::InitDone => Event::InitDone,
-        Event::InitApply(Guard(server)) => Event::InitApply(server.ok()?),
-        Event::Apply(Guard(server)) => Event::Apply(server.ok()?),
-        Event::Delete(Guard(server)) => Event::Delete(server.ok()?),
-    })
-}
-
 /// Prints the list, and then each DevServer as it changes.
 async fn follow(caller: &Caller, format: Format) -> Result<(), Error> {
-    let events = watch(caller.api::<Guard<DevServer>>(), watcher::Config::default()).default_backoff();
-    let mut events = events.filter_map(|event| ready(event.map(readable).transpose())).boxed();
-    let mut first: Option<BTreeMap<String, DevServer>> = Some(BTreeMap::new());
-    // It does not answer any more, and that was said.
-    let mut away = false;
-    let mut widths = Vec::new();
+    let mut changes = Changes::of(caller.api::<Guard<DevServer>>());
+    let mut rows = Rows::default();
     loop {
-        let event = tokio::select! {
-            biased;
-            () = caller.streams.interrupted.cancelled() => return Err(Error::stopped()),
-            event = events.next() => event,
-        };
-        let changed = match event {
-            Some(Ok(Event::InitApply(server))) if first.is_some() => {
-                first.get_or_insert_default().insert(server.name_any(), server);
-                continue;
-            }
-            Some(Ok(Event::InitDone)) => {
-                away = false;
-                match first.take() {
-                    Some(servers) => servers.into_values().collect(),
-                    None => continue,
-                }
-            }
-            Some(Ok(Event::InitApply(server) | Event::Apply(server) | Event::Delete(server))) => vec![server],
-            Some(Ok(Event::Init)) => continue,
-            Some(Err(watcher::Error::WatchFailed(_) | watcher::Error::WatchStartFailed(_))) => continue,
-            Some(Err(watcher::Error::InitialListFailed(error))) if first.is_some() => return Err(Error::of_api(error)),
-            Some(Err(watcher::Error::InitialListFailed(error))) => {
-                let error = Error::of_api(error);
-                if error.exit == Exit::Refused {
-                    return Err(error);
-                }
-                if !std::mem::replace(&mut away, true) {
-                    caller.say("the cluster does not answer; trying again").await;
-                }
-                continue;
-            }
-            Some(Err(error)) => return Err(Error::failed(format!("the cluster does not tell what changes: {error}"))),
-            None => return Ok(()),
-        };
-        if format.is_table() {
-            let pods = Pods::fetch(caller, format).await?;
-            let table = table(&changed, &pods, format, caller.now());
-            let begins = widths.is_empty();
-            if begins {
-                widths = table.widths(caller.columns());
-                // What comes later may be longer than what there was.
-                for (width, least) in widths.iter_mut().zip([12, 10, 16, 11, 6, 9]) {
-                    *width = (*width).max(if caller.columns().is_some() { 0 } else { least });
-                }
-            }
-            caller.print(&table.render_rows(&widths, begins, caller.streams.colour)).await;
-        } else {
-            for server in &changed {
-                caller.print(&output::object(format, server)?.unwrap_or_default()).await;
-            }
-        }
+        let changed = changes.next(caller).await?;
+        let pods = Pods::fetch(caller, format).await?;
+        let table = table(&changed, &pods, format, caller.now());
+        rows.print(caller, format, &changed, table, &[12, 10, 16, 11, 6, 9]).await?;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The verbs, one file each: its arguments, and what it does.
 
 mod complete;
+mod config;
 mod create;
 mod delete;
 mod describe;
@@ -12,6 +13,7 @@ mod idle;
 mod laptop;
 mod list;
 mod logs;
+mod refused;
 mod reset;
 mod resume;
 mod share;
@@ -70,6 +72,8 @@ pub enum Verb {
     Top(top::Args),
     /// Add, remove and list users, and their keys (for administrators)
     Users(users::Args),
+    /// Print what ssh must know to reach DevServers as hosts: a line for ~/.ssh/known_hosts
+    Config(config::Args),
     /// Print the version
     Version(version::Args),
     /// Print names, one a line, for a shell to complete
@@ -96,6 +100,7 @@ impl Verb {
             Self::Flavors(args) => args.run(caller).await,
             Self::Top(args) => args.run(caller).await,
             Self::Users(args) => args.run(caller).await,
+            Self::Config(args) => args.run(caller).await,
             Self::Version(args) => args.run(caller).await,
             Self::Complete(args) => args.run(caller).await,
         }

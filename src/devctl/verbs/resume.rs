@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::api::TimeSpan;
+use crate::devctl::output::{self, OutputArgs};
 use crate::devctl::{Caller, Error, time, wait};
 
 #[derive(clap::Args)]
@@ -16,6 +17,8 @@ pub struct Args {
     wait: bool,
     #[command(flatten)]
     waiting: Waiting,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(clap::Args)]
@@ -49,6 +52,8 @@ impl Args {
         } else {
             caller.say(&format!("`{name}` does not sleep.")).await;
         }
-        Ok(())
+        // As it is now, if it was waited for.
+        let server = if self.wait { caller.devserver(&name).await? } else { server };
+        output::changed(caller, self.output.format, &server).await
     }
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::extend::later;
 use super::list::phase;
 use crate::api::{Phase, TimeSpan};
+use crate::devctl::output::{self, OutputArgs};
 use crate::devctl::{Caller, Error, time};
 
 #[derive(clap::Args)]
@@ -14,6 +15,8 @@ pub struct Args {
     /// For how long
     #[arg(long, short, value_name = "TIME", default_value = "4h", value_parser = time::parser())]
     time: TimeSpan,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 impl Args {
@@ -25,7 +28,7 @@ impl Args {
         }
         let now = caller.now();
         let until = later(now, &self.time)?;
-        caller.patch(&name, json!({"spec": {"lifecycle": {"snoozedUntil": until}}})).await?;
+        let snoozed = caller.patch(&name, json!({"spec": {"lifecycle": {"snoozedUntil": until}}})).await?;
         let expiration = server.status.and_then(|status| status.expiration_time);
         let mut text = format!("`{name}` is not suspended for being idle before {}.", time::point(&until, now));
         if let Some(end) = expiration.filter(|end| end.0 < until.0) {
@@ -34,7 +37,6 @@ impl Args {
                 time::relative(&end, now)
             );
         }
-        caller.print(&format!("{text}\n")).await;
-        Ok(())
+        output::changed_or(caller, self.output.format, &snoozed, &text).await
     }
 }

@@ -47,12 +47,7 @@ impl StartupScript {
 async fn sent(caller: &mut Caller) -> Result<String, Error> {
     let mut text = String::new();
     loop {
-        let line = tokio::select! {
-            biased;
-            () = caller.streams.interrupted.cancelled() => return Err(Error::interrupted()),
-            line = caller.streams.lines.recv() => line,
-        };
-        let Some(line) = line else { return Ok(text) };
+        let Some(line) = caller.line().await? else { return Ok(text) };
         if line.contains(char::REPLACEMENT_CHARACTER) {
             return Err(Error::usage("the startup script is no text in UTF-8"));
         }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::home::Kept;
+use crate::devctl::output::{self, OutputArgs};
 use crate::devctl::{Caller, Error};
 
 #[derive(clap::Args)]
@@ -12,6 +13,8 @@ pub struct Args {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 impl Args {
@@ -20,7 +23,7 @@ impl Args {
         let server = caller.devserver(&name).await?;
         if server.spec.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.suspended) {
             caller.say(&format!("`{name}` sleeps already; `devctl resume {name}` wakes it.")).await;
-            return Ok(());
+            return output::changed(caller, self.output.format, &server).await;
         }
         let home = Kept::of(&server);
         let programs = server.status.and_then(|status| status.activity).map_or(0, |activity| activity.programs);
@@ -34,13 +37,13 @@ impl Args {
         if !reasons.is_empty() {
             caller.confirm(&format!("{}. Suspend it?", reasons.join(". ")), self.yes).await?;
         }
-        caller.patch(&name, json!({"spec": {"lifecycle": {"suspended": true}}})).await?;
+        let server = caller.patch(&name, json!({"spec": {"lifecycle": {"suspended": true}}})).await?;
         caller
             .say(&format!(
                 "`{name}` goes to sleep; {}. `devctl resume {name}`, or a login, wakes it.",
                 home.without_pod("its")
             ))
             .await;
-        Ok(())
+        output::changed(caller, self.output.format, &server).await
     }
 }

@@ -5,54 +5,117 @@ use std::collections::{BTreeMap, HashMap};
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::ListParams;
+use serde::Serialize;
+use serde_json::json;
 
 use super::list::{awake, phase};
 use crate::api::{DevServer, Phase, names};
-use crate::devctl::output::{Cell, Table};
+use crate::devctl::output::{self, Cell, Format, OutputArgs, Table};
 use crate::devctl::{Caller, Error, TakenNow};
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What one of her DevServers takes. For programs: CPU in cores, memory in bytes, GPU in percent.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    name: String,
+    phase: Phase,
+    cpu: Option<f64>,
+    memory: Option<u64>,
+    gpu: Option<u32>,
+    limits: Limits,
+    in_use_by: String,
+    programs: u32,
+    forwards: u32,
+}
+
+#[derive(Serialize)]
+struct Quota {
+    resource: String,
+    used: String,
+    limit: String,
+}
 
 impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
+        let format = self.output.format;
         let pods = async { caller.api::<Pod>().list(&ListParams::default()).await.map_err(Error::of_api) };
         let (servers, quotas, pods) = tokio::try_join!(caller.devservers(), quotas(caller), pods)?;
-        if servers.is_empty() {
+        if servers.is_empty() && format.is_table() {
             caller.say(super::list::NONE).await;
         }
-        let limits: HashMap<String, Limits> = pods.items.iter().map(|pod| (pod.name_any(), Limits::of(pod))).collect();
+        let mut limits: HashMap<String, Limits> =
+            pods.items.iter().map(|pod| (pod.name_any(), Limits::of(pod))).collect();
         let taken = join_all(servers.iter().map(|server| taken(caller, server))).await;
-        let mut table = Table::new(&["NAME", "STATUS", "CPU", "MEMORY", "GPU", "IN USE BY", "PROGRAMS", "FORWARDS"]);
-        for (server, taken) in servers.iter().zip(taken) {
-            let phase = phase(server);
-            let activity = server.status.clone().and_then(|status| status.activity).unwrap_or_default();
-            let none = Limits::default();
-            let limits = limits.get(&server.name_any()).unwrap_or(&none);
-            table.row(vec![
-                server.name_any().into(),
-                Cell::phase(&format!("{phase:?}"), phase),
-                of(taken.map(|taken| format!("{}.{:02}", taken.cpu / 100, taken.cpu % 100)), limits.cpu.as_deref())
-                    .into(),
-                of(taken.and_then(|taken| taken.memory).map(bytes), limits.memory.as_deref()).into(),
-                taken.and_then(|taken| taken.gpu).map(|percent| format!("{percent}%")).unwrap_or_default().into(),
-                awake(server, caller.now()).into(),
-                activity.programs.to_string().into(),
-                activity.forwards.to_string().into(),
-            ]);
-        }
-        let mut quota = Table::new(&["QUOTA", "USED", "OF"]);
-        for (resource, limit, used) in quotas {
-            quota.row(vec![resource.into(), used.into(), limit.into()]);
-        }
-        let (columns, colour) = (caller.columns(), caller.streams.colour);
-        let tables = [table, quota].into_iter().filter(|table| !table.is_empty());
-        let text: Vec<String> = tables.map(|table| table.render(columns, colour)).collect();
-        caller.print(&text.join("\n")).await;
+        let rows = servers.iter().zip(taken).map(|(server, taken)| {
+            let limits = limits.remove(&server.name_any()).unwrap_or_default();
+            Row::of(server, taken, limits, caller.now())
+        });
+        let rows: Vec<Row> = rows.collect();
+        let text = match format {
+            Format::Table | Format::Wide => {
+                let (columns, colour) = (caller.columns(), caller.streams.colour);
+                let tables = [table(&rows), quota_table(quotas)].into_iter().filter(|table| !table.is_empty());
+                let text: Vec<String> = tables.map(|table| table.render(columns, colour)).collect();
+                text.join("\n")
+            }
+            Format::Name => rows.iter().map(|row| format!("{}\n", row.name)).collect(),
+            Format::Json => output::pretty(&json!({"devServers": rows, "quota": quotas}))?,
+            Format::Yaml => output::yaml(&json!({"devServers": rows, "quota": quotas}))?,
+        };
+        caller.print(&text).await;
         Ok(())
     }
+}
+
+impl Row {
+    fn of(server: &DevServer, taken: Option<TakenNow>, limits: Limits, now: Timestamp) -> Self {
+        let activity = server.status.clone().and_then(|status| status.activity).unwrap_or_default();
+        Self {
+            name: server.name_any(),
+            phase: phase(server),
+            cpu: taken.map(|taken| taken.cpu as f64 / 100.0),
+            memory: taken.and_then(|taken| taken.memory),
+            gpu: taken.and_then(|taken| taken.gpu),
+            limits,
+            in_use_by: awake(server, now),
+            programs: activity.programs,
+            forwards: activity.forwards,
+        }
+    }
+}
+
+fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new(&["NAME", "STATUS", "CPU", "MEMORY", "GPU", "IN USE BY", "PROGRAMS", "FORWARDS"]);
+    for row in rows {
+        table.row(vec![
+            row.name.as_str().into(),
+            Cell::phase(&format!("{:?}", row.phase), row.phase),
+            of(row.cpu.map(|cores| format!("{cores:.2}")), row.limits.cpu.as_deref()).into(),
+            of(row.memory.map(bytes), row.limits.memory.as_deref()).into(),
+            row.gpu.map(|percent| format!("{percent}%")).unwrap_or_default().into(),
+            row.in_use_by.as_str().into(),
+            row.programs.to_string().into(),
+            row.forwards.to_string().into(),
+        ]);
+    }
+    table
+}
+
+fn quota_table(quotas: Vec<Quota>) -> Table {
+    let mut table = Table::new(&["QUOTA", "USED", "OF"]);
+    for Quota { resource, used, limit } in quotas {
+        table.row(vec![resource.into(), used.into(), limit.into()]);
+    }
+    table
 }
 
 async fn taken(caller: &Caller, server: &DevServer) -> Option<TakenNow> {
@@ -63,7 +126,7 @@ async fn taken(caller: &Caller, server: &DevServer) -> Option<TakenNow> {
 }
 
 /// The most that a pod's programs may take.
-#[derive(Default)]
+#[derive(Default, Serialize)]
 struct Limits {
     cpu: Option<String>,
     memory: Option<String>,
@@ -96,7 +159,7 @@ fn bytes(bytes: u64) -> String {
 }
 
 /// Each resource with its limit, and what of it is used.
-async fn quotas(caller: &Caller) -> Result<Vec<(String, String, String)>, Error> {
+async fn quotas(caller: &Caller) -> Result<Vec<Quota>, Error> {
     let quotas = caller.api::<ResourceQuota>().list(&ListParams::default()).await.map_err(Error::of_api)?;
     let amounts = |amounts: Option<BTreeMap<String, Quantity>>| amounts.unwrap_or_default();
     let lines = quotas.items.into_iter().flat_map(|quota| {
@@ -105,7 +168,7 @@ async fn quotas(caller: &Caller) -> Result<Vec<(String, String, String)>, Error>
         let hard = amounts(status.hard.or_else(|| quota.spec?.hard));
         hard.into_iter().map(move |(resource, limit)| {
             let used = used.get(&resource).map(|used| used.0.clone()).unwrap_or_default();
-            (resource, limit.0, used)
+            Quota { resource, used, limit: limit.0 }
         })
     });
     Ok(lines.collect())

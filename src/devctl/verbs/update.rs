@@ -1,13 +1,16 @@
 //! `devctl update`.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use super::home::{self, Kept};
 use super::list::phase;
+use super::refused::refused;
 use super::reset::Setting;
 use super::resume::Waiting;
 use super::spec::Settings;
-use crate::api::{DevServer, DevServerSpec, Phase};
+use crate::api::{DevServer, DevServerSpec, DevServerStatus, Phase};
 use crate::devctl::output::{self, OutputArgs};
 use crate::devctl::{Caller, Error, revise, wait};
 
@@ -39,6 +42,9 @@ pub struct Args {
     #[command(flatten)]
     unchangeable: home::Unchangeable,
 }
+
+/// The operator needs a moment to say whether it takes the change.
+const OPERATOR: Duration = Duration::from_secs(5);
 
 impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
@@ -82,16 +88,30 @@ impl Args {
             let home = Kept::of(&server).without_pod("its");
             caller.confirm(&format!("That restarts `{name}`: what runs in it ends, and {home}. Go on?"), yes).await?;
         }
+        let before = server.status.clone();
         let server = revise(&caller.api(), server, changes.into()).await?;
+        print(caller, output, &server).await?;
+        let generation = server.metadata.generation.unwrap_or_default();
+        if runs {
+            let observed = wait::until_observed(caller, &name, generation, OPERATOR).await;
+            taken(&name, observed.and_then(|server| server.status).as_ref(), before.as_ref())?;
+        }
         let then = if restarts { "; it restarts" } else { "" };
         caller.say(&format!("`{name}` is changed{then}.")).await;
-        print(caller, output, &server).await?;
         if wait {
-            let generation = server.metadata.generation.unwrap_or_default();
-            wait::until_running(caller, &name, generation, waiting.limit()).await?;
+            let status = wait::until_running(caller, &name, generation, waiting.limit()).await?;
+            taken(&name, Some(&status), before.as_ref())?;
             caller.say(&format!("`{name}` runs; `devctl ssh {name}` enters it.")).await;
         }
         Ok(())
+    }
+}
+
+/// Fails if the API took the change and the operator did not.
+fn taken(name: &str, now: Option<&DevServerStatus>, before: Option<&DevServerStatus>) -> Result<(), Error> {
+    match now.and_then(|now| refused(now, before)) {
+        Some(why) => Err(Error::failed(format!("`{name}` is changed, but that is not what runs: {why}"))),
+        None => Ok(()),
     }
 }
 

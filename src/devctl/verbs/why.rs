@@ -6,6 +6,7 @@ use kube::ResourceExt;
 use super::describe;
 use super::home::Kept;
 use super::list::phase;
+use super::refused;
 use crate::api::{Activity, DevServer, DevServerStatus, LastEnd, Phase, SuspensionReason, conditions};
 use crate::devctl::{Caller, Error, plain, time};
 
@@ -49,6 +50,12 @@ fn explain(server: &DevServer, now: Timestamp) -> Vec<String> {
     match phase(server) {
         Phase::Running => {
             lines.push(format!("`{name}` runs{since}; `devctl ssh {name}` enters it."));
+            if let Some(said) = refused::said(&status) {
+                let invalid = refused::is_invalid(&status);
+                let head = if invalid { "That is not what its settings ask for: " } else { "Of it is told: " };
+                lines.push(format!("{head}{}.", plain(said.trim_end_matches('.'))));
+                lines.extend(advice(&name, reason, &message).filter(|_| invalid));
+            }
             lines.extend(status.last_end.as_ref().map(|end| end_line(end, now)));
             lines.extend(status.activity.as_ref().and_then(|activity| memory_line(&name, activity, now)));
         }
@@ -183,6 +190,15 @@ mod tests {
             json!({"phase": "Suspended", "suspension": {"time": "2026-01-01T00:00:00Z", "reason": "Idle", "message": "x"}}),
         );
         assert!(text.contains("nobody used it") && text.contains("devctl resume train"), "{text}");
+    }
+
+    #[test]
+    fn one_that_runs_but_not_as_asked_says_so() {
+        let ready = json!({"type": "Ready", "status": "True", "reason": "FlavorNotFound", "message": "", "lastTransitionTime": "2026-01-01T00:55:00Z"});
+        let message = "there is no flavor x; the pod train runs as before";
+        let text = why(json!({"phase": "Running", "message": message, "conditions": [ready]}));
+        assert!(text.contains("not what its settings ask for: there is no flavor x"), "{text}");
+        assert!(text.contains("devctl flavors"), "{text}");
     }
 
     #[test]

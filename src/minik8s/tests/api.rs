@@ -360,8 +360,8 @@ async fn a_lease_has_one_holder() {
         kube_lease_manager::LeaseManagerBuilder::new(running.client.clone(), "leader")
             .with_namespace("default")
             .with_identity(holder)
-            .with_duration(2)
-            .with_grace(1)
+            .with_duration(8)
+            .with_grace(4)
             .build()
     };
     let first = manager("one").await.unwrap();

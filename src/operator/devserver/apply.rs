@@ -60,6 +60,8 @@ pub(super) enum Error {
     DeletePod(#[source] Box<kube::Error>),
     #[error("failed to change who else may enter the pod")]
     Guests(#[source] Box<kube::Error>),
+    #[error("failed to look whether the startup script failed")]
+    Events(#[source] Box<kube::Error>),
     #[error("failed to suspend the DevServer")]
     Suspend(#[source] Box<kube::Error>),
     #[error("failed to write the DevServer's status")]

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::jiff::Timestamp;
+use kube::api::ListParams;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, watcher};
@@ -51,12 +52,24 @@ impl EventWatches {
         notes
     }
 
-    /// Begins to watch, unless it does already.
-    pub(super) fn follow(&self, key: &ObjectRef<DevServer>) {
+    /// Begins to watch, unless it does already: at once, or when it takes longer than most.
+    pub(super) fn follow(&self, key: &ObjectRef<DevServer>, at_once: bool) {
+        let patience = if at_once { Duration::ZERO } else { PATIENCE };
         self.watches.entry(key.clone()).or_insert_with(|| {
-            let task = follow(self.client.clone(), key.clone(), self.notes.clone(), self.changed.clone());
+            let task = follow(self.client.clone(), key.clone(), patience, self.notes.clone(), self.changed.clone());
             AbortOnDropHandle::new(tokio::spawn(task))
         });
+    }
+
+    /// Notes what there is now, which a watch may hear of only later.
+    pub(super) async fn look(&self, key: &ObjectRef<DevServer>) -> kube::Result<()> {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), key.namespace.as_deref().unwrap_or_default());
+        let events = events.list(&ListParams::default()).await?;
+        let mut notes = self.notes.entry(key.clone()).or_default();
+        for event in events.items.iter().filter(|event| is_about(key, event)) {
+            note(&mut notes, event);
+        }
+        Ok(())
     }
 
     pub(super) fn unfollow(&self, key: &ObjectRef<DevServer>) {
@@ -68,31 +81,34 @@ impl EventWatches {
 async fn follow(
     client: Client,
     key: ObjectRef<DevServer>,
+    patience: Duration,
     notes: Arc<DashMap<ObjectRef<DevServer>, Vec<Note>>>,
     changed: UnboundedSender<ObjectRef<DevServer>>,
 ) {
     // Most pods run before this is over and cost no watch.
-    tokio::time::sleep(PATIENCE).await;
+    tokio::time::sleep(patience).await;
     let events: Api<Event> = Api::namespaced(client, key.namespace.as_deref().unwrap_or_default());
-    let pod = key.name.clone();
-    let claim = names::home_claim(&key.name);
     let mut stream = std::pin::pin!(watcher(events, watcher::Config::default()).default_backoff().applied_objects());
     while let Some(event) = stream.next().await {
         match event {
             Ok(event) => {
-                let about = &event.involved_object;
-                let is_about_it = match about.kind.as_deref() {
-                    Some("Pod") => about.name.as_deref() == Some(&pod),
-                    Some("PersistentVolumeClaim") => about.name.as_deref() == Some(&claim),
-                    _ => false,
-                };
-                if is_about_it && note(&mut notes.entry(key.clone()).or_default(), &event) {
+                if is_about(&key, &event) && note(&mut notes.entry(key.clone()).or_default(), &event) {
                     // The controller listens as long as this task is allowed to live.
                     let _ = changed.unbounded_send(key.clone());
                 }
             }
             Err(error) => debug!(namespace = key.namespace, %error, "failed to watch events"),
         }
+    }
+}
+
+/// Whether it is about its pod or its home.
+fn is_about(key: &ObjectRef<DevServer>, event: &Event) -> bool {
+    let about = &event.involved_object;
+    match about.kind.as_deref() {
+        Some("Pod") => about.name.as_deref() == Some(&key.name),
+        Some("PersistentVolumeClaim") => about.name.as_deref() == Some(&names::home_claim(&key.name)),
+        _ => false,
     }
 }
 

@@ -225,11 +225,15 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
         Ok(wanted) => apply::apply(&context, &key, wanted, seen).await?,
         Err(_) => apply::Done::nothing(seen),
     };
+    let told = server.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    if status::is_in_doubt(told, done.pod.as_deref(), &context.events.notes(&key)) {
+        context.events.look(&key).await.map_err(|error| Error::Events(Box::new(error)))?;
+    }
     let notes = context.events.notes(&key);
     let mut status = status::status(&server, &life, wanted.as_ref().err(), &done, &notes);
     status.last_end = context.ends.newest(&key, status.last_end.take());
     if matches!(status.phase, Phase::Pending | Phase::Starting) {
-        context.events.follow(&key);
+        context.events.follow(&key, server.spec.startup_script.is_some());
     } else {
         context.events.unfollow(&key);
     }

@@ -37,7 +37,7 @@ async fn copy(channel: Channel<Msg>, stream: Stream, inbox: Inbox, standing: &St
     let (events, inbox) = (Arc::new(Events::default()), Arc::new(inbox));
     let receive = receive(reader, inbox.clone(), events.clone());
     let _receive = AbortOnDropHandle::new(tokio::spawn(receive.in_current_span()));
-    let writer = Writer { half, events: events.clone(), screen: false };
+    let writer = Writer::new(half, events.clone());
     let Stream { sender, receiver } = stream;
     let both = async { tokio::try_join!(up(&inbox, &sender), down(receiver, &writer)) };
     let closed_long_ago = async {

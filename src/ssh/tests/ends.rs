@@ -50,6 +50,31 @@ async fn a_drain_waits_for_programs_and_tells_terminals() {
     timeout(PATIENCE, server.run).await.expect("the drain ends").unwrap();
 }
 
+/// OpenSSH's client would end its connection at data on stderr after the end.
+#[tokio::test]
+async fn who_writes_no_more_runs_on_and_nothing_follows_the_end_of_its_output() {
+    let server = TestServer::start(config()).await;
+    let alice = server.log_in("alice").await;
+    let mut channel = exec(&alice, "hush").await;
+    let mut seen = Vec::new();
+    let read = async {
+        while let Some(message) = channel.wait().await {
+            match message {
+                ChannelMsg::Data { data } => seen.push(String::from_utf8_lossy(&data).into_owned()),
+                ChannelMsg::ExtendedData { .. } => seen.push("stderr".to_owned()),
+                ChannelMsg::ExitStatus { exit_status } => seen.push(exit_status.to_string()),
+                ChannelMsg::Eof => {
+                    seen.push("eof".to_owned());
+                    channel.eof().await.unwrap();
+                }
+                _ => {}
+            }
+        }
+    };
+    timeout(PATIENCE, read).await.expect("the channel ends");
+    assert_eq!(seen, ["all", "eof", "0"]);
+}
+
 /// A client in it may have nobody else to tell it: OpenSSH's `ssh -W` waits for the close.
 #[tokio::test]
 async fn a_channel_ends_with_the_connection_that_jumps_through_it() {

@@ -1,6 +1,6 @@
 //! What a session's program is given and gives.
 
-use russh::ChannelMsg;
+use russh::{ChannelMsg, Sig};
 use tokio::time::timeout;
 
 use super::{Config, PATIENCE, TestServer, config, ended, exec};
@@ -20,19 +20,46 @@ async fn exec_reports_output_and_exit_status() {
 #[tokio::test]
 async fn a_signal_reaches_the_program_and_its_end_is_told_as_one() {
     let server = TestServer::start(config()).await;
-    let mut cat = exec(&server.log_in("alice").await, "cat").await;
-    cat.signal(russh::Sig::TERM).await.unwrap();
+    let alice = server.log_in("alice").await;
+    for (signal, dumps, words) in [(Sig::TERM, false, "Terminated"), (Sig::QUIT, true, "Quit")] {
+        let mut cat = exec(&alice, "cat").await;
+        cat.signal(Sig::Custom("x".repeat(10_000))).await.unwrap();
+        cat.signal(signal.clone()).await.unwrap();
+        let told = async {
+            loop {
+                match cat.wait().await.expect("it is told before the close") {
+                    ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, .. } => {
+                        return (format!("{signal_name:?}"), core_dumped, error_message);
+                    }
+                    ChannelMsg::ExitStatus { .. } => panic!("a signal is no exit status"),
+                    _ => {}
+                }
+            }
+        };
+        let told = timeout(PATIENCE, told).await.expect("it ends");
+        assert_eq!(told, (format!("{signal:?}"), dumps, words.to_owned()));
+    }
+}
+
+/// As in a pod without an agent.
+#[tokio::test]
+async fn whoever_signals_a_program_that_cannot_hear_it_is_told_once() {
+    let server = TestServer::start(config()).await;
+    let mut deaf = exec(&server.log_in("alice").await, "deaf").await;
+    for _ in 0..3 {
+        deaf.signal(Sig::TERM).await.unwrap();
+    }
     let told = async {
         loop {
-            match cat.wait().await.expect("it is told before the close") {
-                ChannelMsg::ExitSignal { signal_name, core_dumped, .. } => return (signal_name, core_dumped),
-                ChannelMsg::ExitStatus { .. } => panic!("a signal is no exit status"),
-                _ => {}
+            if let ChannelMsg::ExtendedData { data, .. } = deaf.wait().await.expect("it is told") {
+                return String::from_utf8_lossy(&data).into_owned();
             }
         }
     };
-    let (name, core_dumped) = timeout(PATIENCE, told).await.expect("it ends");
-    assert!(matches!(name, russh::Sig::TERM) && !core_dumped);
+    let told = timeout(PATIENCE, told).await.expect("it is told");
+    assert!(told.contains("no signal, such as TERM, reaches the program"), "{told}");
+    deaf.eof().await.unwrap();
+    assert_eq!(ended(deaf).await, (vec![], String::new(), Some(0)));
 }
 
 #[tokio::test]

@@ -155,6 +155,7 @@ async fn downward(
         let passed = match message {
             Message::Data(data) => output.send(Output::Stdout(data)).await,
             Message::Stderr(data) => output.send(Output::Stderr(data)).await,
+            Message::Eof => output.send(Output::Eof).await,
             Message::Control(news) => {
                 let end = match parse(&news) {
                     Ok(News::OutOfMemory(told)) => {

@@ -73,6 +73,8 @@ pub struct TerminalSize {
 pub enum Output {
     Stdout(Bytes),
     Stderr(Bytes),
+    /// It has closed its stdout and stderr, and runs on.
+    Eof,
     /// For a while nothing comes or goes; the program runs on.
     Interrupted,
     /// It goes on where it was.
@@ -93,7 +95,7 @@ pub struct Process {
     /// The size of its terminal; the last value wins.
     pub size: watch::Sender<Option<TerminalSize>>,
     pub output: mpsc::Receiver<Output>,
-    /// Signals for it, by their names without SIG. Without an agent nobody hears of them.
+    /// Signals for it, by their names without SIG. Closed where nobody hears of them, as without an agent.
     pub signals: mpsc::Sender<String>,
     /// Asks for the terminal to be drawn anew, where that can be done: on that of a shell that lasts.
     pub redraw: Option<Arc<Notify>>,

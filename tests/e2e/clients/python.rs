@@ -95,15 +95,16 @@ async def main():
         process = await client.create_process('echo up; exec sleep 1000')
         assert await process.stdout.readline() == 'up\n'
         process.terminate()
-        assert (await process.wait()).exit_signal[0] == 'TERM'
+        assert (await process.wait()).exit_signal[:3] == ('TERM', False, 'Terminated')
 
-        process = await client.create_process('stty size; read line; stty size; echo "$line"',
+        resized = 'until [ "$(stty size)" = "20 90" ]; do sleep 0.1; done'
+        process = await client.create_process(f'stty size; {resized}; echo resized; read line; echo "said $line"',
                                               term_type='xterm', term_size=(100, 30))
         assert await process.stdout.readline() == '30 100\r\n'
         process.change_terminal_size(90, 20)
-        await asyncio.sleep(0.5)
+        assert await process.stdout.readline() == 'resized\r\n'
         process.stdin.write('line\n')
-        assert '20 90' in await process.stdout.read()
+        assert 'said line' in await process.stdout.read()
 
         async with client.start_sftp_client() as sftp:
             await sftp.put('bytes', 'there'); await sftp.get('there', 'back')

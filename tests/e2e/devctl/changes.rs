@@ -26,6 +26,20 @@ async fn an_update_restarts_what_it_must_and_asks_first() {
 }
 
 #[tokio::test]
+async fn a_change_that_is_not_taken_is_no_success() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    let refused = devctl(&alice, "update dev --flavor no-such-flavor --yes --wait").run().await;
+    refused.exits(1).says("that is not what runs").says("no-such-flavor").says("runs as before");
+    alice.ssh("echo in").run().await.exits(0).prints("in\n");
+    let why = devctl(&alice, "why dev").run().await.exits(0).text();
+    assert!(why.contains("no-such-flavor") && why.contains("devctl flavors"), "{why}");
+    let taken = devctl(&alice, "update dev --reset flavor --wait").run().await;
+    taken.exits(0).says("`dev` runs");
+}
+
+#[tokio::test]
 async fn time_is_extended_and_idleness_snoozed() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
@@ -44,6 +58,9 @@ async fn time_is_extended_and_idleness_snoozed() {
     let until = lifecycle.snoozed_until.expect("it was snoozed").0.as_second();
     assert!((before + 1800..before + 1900).contains(&until), "{until} is half an hour after {before}");
     assert!(devctl(&alice, "idle long").run().await.exits(0).text().contains("Snoozed:"));
+    devctl(&alice, "extend long --time 1h -o name").run().await.exits(0).prints("long\n");
+    let snoozed = devctl(&alice, "snooze long --time 1h -o json").run().await.exits(0).text();
+    assert!(snoozed.contains("\"snoozedUntil\""), "{snoozed}");
     devctl(&alice, "extend long --time soon").run().await.exits(2).says("4h, 90m");
 }
 
@@ -55,8 +72,10 @@ async fn one_sleeps_and_wakes_when_asked_to() {
     let sleeps = async || devserver(&alice, "tired").await.spec.lifecycle.is_some_and(|lifecycle| lifecycle.suspended);
     devctl(&alice, "suspend tired").run().await.exits(0).says("devctl resume tired");
     assert!(sleeps().await);
-    devctl(&alice, "suspend tired").run().await.exits(0).says("sleeps already");
-    devctl(&alice, "resume tired --wait").run().await.exits(0).says("`tired` runs");
+    devctl(&alice, "suspend tired -o name").run().await.exits(0).prints("tired\n").says("sleeps already");
+    let resumed = devctl(&alice, "resume tired --wait -o json").run().await.exits(0).says("`tired` runs").text();
+    let resumed: serde_json::Value = serde_json::from_str(&resumed).expect("it is JSON");
+    assert_eq!(resumed["status"]["phase"], "Running");
     assert!(!sleeps().await);
     devctl(&alice, "resume tired").run().await.exits(0).says("does not sleep");
 }

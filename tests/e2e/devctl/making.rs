@@ -63,11 +63,14 @@ async fn a_devserver_is_made_looked_at_and_deleted() {
 async fn one_that_cannot_start_is_waited_for_and_explained() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
-    let words = format!("create stuck --flavor {FLAVOR} --volume nothing:/data:ro --wait --timeout 5s");
-    let waited = devctl(&alice, &words).run().await;
-    waited.exits(5).says("there is no claim nothing").says("`stuck` is not ready yet").says("devctl why stuck");
-    let why = devctl(&alice, "why stuck").run().await.exits(0).text();
-    assert!(why.contains("there is no claim nothing") && why.contains("--remove-volume"), "{why}");
+    let words = format!("create stuck --flavor {FLAVOR} --volume nothing:/data:ro --wait --timeout 1s");
+    devctl(&alice, &words).run().await.exits(5).says("`stuck` is not ready yet").says("devctl why stuck");
+    let why = eventually("the claim is missed", async || {
+        let why = devctl(&alice, "why stuck").run().await.exits(0).text();
+        why.contains("there is no claim nothing").then_some(why)
+    })
+    .await;
+    assert!(why.contains("--remove-volume"), "{why}");
 
     let mut terminal = devctl(&alice, "resume stuck --wait").terminal(24, 120);
     terminal.shows("there is no claim nothing").await;
@@ -148,4 +151,11 @@ async fn a_list_that_is_watched_tells_what_changes_until_its_reader_goes() {
     terminal.shows("second ").await;
     terminal.types("\x03").await;
     terminal.exits(130).await;
+
+    // The last that the cluster tells of it is that it ran.
+    let watch = devctl(&alice, "list --watch").start();
+    watch.prints("second ").await;
+    devctl(&alice, "delete second --yes").run().await.exits(0);
+    watch.prints("Terminating").await;
+    watch.kill().await;
 }

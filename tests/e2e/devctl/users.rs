@@ -73,6 +73,17 @@ async fn an_administrator_adds_lists_and_removes_users() {
     assert!(users.get_opt(&carol).await.expect("the API server answers").is_none());
 }
 
+/// Whoever can log in can send this; the bastion's memory is everybody's.
+#[tokio::test]
+async fn a_list_of_keys_is_not_read_for_ever() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    for input in [b"\n".repeat(8 << 20), [b"x".repeat(60 << 10).as_slice(), b"\n"].concat().repeat(128)] {
+        let add = devctl(&alice, "users add x --key -").input(Input::Bytes(input)).run().await;
+        add.exits(2).prints("").says("more than a list of keys");
+    }
+}
+
 /// Rights for a user's account. They end with the test.
 struct Administrator {
     product: Product,

@@ -47,9 +47,16 @@ async fn flavors_and_the_quota_are_told() {
     let flavors = devctl(&alice, "flavors").run().await.exits(0).text();
     assert!(flavors.contains("FREE"), "{flavors}");
     assert!(flavors.lines().any(|line| line.starts_with(FLAVOR) && line.contains("1Gi")), "{flavors}");
+    let watch = devctl(&alice, "flavors --watch").start();
+    watch.prints(FLAVOR).await;
+    watch.kill().await;
     assert!(devctl(&alice, "complete flavors").run().await.exits(0).text().contains(FLAVOR));
     let top = devctl(&alice, "top").run().await.exits(0).text();
     assert!(top.contains("dev ") && top.contains("requests.nvidia.com/gpu"), "{top}");
+    let top: serde_json::Value =
+        serde_json::from_str(&devctl(&alice, "top -o json").run().await.exits(0).text()).expect("it is JSON");
+    assert_eq!((&top["devServers"][0]["name"], &top["devServers"][0]["phase"]), (&"dev".into(), &"Running".into()));
+    assert!(top["quota"].as_array().is_some_and(|quota| !quota.is_empty()), "{top}");
     let idle = devctl(&alice, "idle").run().await.exits(0).text();
     assert!(idle.contains("When idle:"), "{idle}");
 }

@@ -24,6 +24,7 @@ async fn what_is_wrong_is_said_with_the_next_command() {
     desk.devctl(&["forward", "nope", "0"]).await.exits(2).says("1 to 65535");
     desk.devctl(&["ssh", "a.b.c"]).await.exits(1).says("devctl list");
 
+    desk.devctl(&["config", "ssh", "enable", "--yes"]).await.exits(0);
     desk.laptop.write(".config/devctl/config.toml", "host = 7");
     desk.devctl(&["list"]).await.exits(1).says("config.toml").says("devctl login");
     // A second login takes the first one's place.
@@ -31,6 +32,14 @@ async fn what_is_wrong_is_said_with_the_next_command() {
     desk.laptop.write(".ssh/second", second.read("key"));
     desk.devctl(&["login", "--identity", ".ssh/second", &second.bastion]).await.exits(0);
     desk.devctl(&["list", "-o", "name"]).await.exits(0).prints("dev\n");
+    // So does `ssh NAME.dev`.
+    let (config, known) = (desk.read(".config/devctl/ssh_config"), desk.read(".config/devctl/known_hosts"));
+    assert!(config.contains(&format!("ProxyJump {}\n", second.bastion)), "{config}");
+    assert!(!config.contains(alice.name()) && known.contains(&format!("*.{} ", bob.name())), "{config}{known}");
+    desk.laptop.write(".config/devctl/ssh_config", config.replace(&second.bastion, &desk.bastion));
+    let report = desk.devctl(&["doctor"]).await;
+    let told = format!("it goes by {}", desk.bastion);
+    assert!(report.exits(1).text().contains(&told), "{}", report.text());
 }
 
 #[tokio::test]

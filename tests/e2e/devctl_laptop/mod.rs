@@ -15,6 +15,7 @@ use std::process::Stdio;
 use serde_json::Value;
 use tokio::process::Command;
 
+use crate::forwards::{connect, exchange, shouts};
 use crate::harness::{Finished, Laptop, Product, Replica, Terminal, User, eventually, skip_unless, within};
 
 const DEVCTL: &str = env!("CARGO_BIN_EXE_devctl");
@@ -227,6 +228,24 @@ async fn a_forward_makes_a_port_local() {
     let mut child = forward.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it was built");
     eventually("the local port", async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()).await;
     child.kill().await.expect("it is our child");
+
+    // Without OpenSSH, devctl forwards itself.
+    let (port, there) = (crate::harness::free_port(), crate::harness::free_port());
+    let server = shouts(&alice, &there.to_string()).await;
+    let busy = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("there are ports");
+    let busy = busy.local_addr().map(|address| (busy, address.port())).expect("it has one");
+    let mut forward = desk.command(&["forward", "dev", &format!("{port}:{there}"), &format!("{}:{there}", busy.1)]);
+    forward.env("PATH", "/nonexistent");
+    Desk::finish(forward).await.exits(1).says(&format!("failed to listen on 127.0.0.1:{}", busy.1));
+    let mut forward = desk.laptop.command(DEVCTL, &["forward", "dev", &format!("{port}:{there}")]);
+    let forward = forward.env("PATH", "/nonexistent").stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = forward.spawn().expect("it was built");
+    let text = b"all of it ".repeat(300_000);
+    for _ in 0..2 {
+        assert_eq!(exchange(connect(port).await, &text).await, text.to_ascii_uppercase());
+    }
+    child.kill().await.expect("it is our child");
+    server.kill().await;
 }
 
 #[tokio::test]
@@ -256,6 +275,8 @@ async fn somebody_at_a_terminal_is_asked_and_sees_one() {
 
     let mut watch = desk.terminal(&["list", "--watch"]);
     watch.shows("dev ").await;
+    // The end of the input is not the end of the keyboard.
+    watch.types("\x04").await;
     watch.types("\x03").await;
     watch.exits(130).await;
 }

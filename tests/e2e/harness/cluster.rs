@@ -3,6 +3,8 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use bastion::api::DevServerFlavor;
 use k8s_openapi::api::core::v1::Namespace;
@@ -180,10 +182,14 @@ pub(crate) fn kubectl(arguments: &[&str], input: &str) -> String {
     String::from_utf8(output.stdout).expect("kubectl writes text")
 }
 
-/// A port that was free a moment ago.
+/// A port that nobody else takes: not in the range that `bind` to port 0 draws from, and never given twice by this process.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
-    listener.local_addr().expect("it is bound").port()
+    const PORTS: std::ops::Range<u16> = 11_000..29_000; // NodePorts begin at 30000, ephemeral ports at 32768.
+    // Runs side by side begin far from each other.
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::random()));
+    let next = || PORTS.start + NEXT.fetch_add(1, Ordering::Relaxed) % (PORTS.end - PORTS.start);
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(next).take(PORTS.len()).find(is_free).expect("loopback has free ports")
 }
 
 /// `name` in the data folder, wherever the embedded cluster has it.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::io::ioctl_fionread;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
@@ -29,6 +30,8 @@ pub(crate) struct Session {
     writer: Option<JoinHandle<()>>,
     out: JoinHandle<(u64, String)>,
     err: JoinHandle<()>,
+    /// Sent or dropped: what is in stderr by now is all that is waited for.
+    err_is_over: oneshot::Sender<()>,
     read_on: Option<oneshot::Sender<()>>,
     start: Instant,
     limit: Duration,
@@ -43,7 +46,8 @@ impl Session {
         let out = child.stdout.take().expect("it is piped");
         let out = tokio::spawn(read_stdout(out, Arc::clone(&stdout), ssh.hashed, may_read));
         let err = child.stderr.take().expect("it is piped");
-        let err = tokio::spawn(read_stderr(err, Arc::clone(&stderr)));
+        let (err_is_over, is_over) = oneshot::channel();
+        let err = tokio::spawn(read_stderr(err, Arc::clone(&stderr), is_over));
         let mut stdin = child.stdin.take();
         let writer = match ssh.input {
             Input::Nothing | Input::Held => None,
@@ -54,7 +58,7 @@ impl Session {
             Input::Flood(flood) => stdin.take().map(|stdin| tokio::spawn(write(stdin, flood, Arc::clone(&sent)))),
         };
         let (start, limit) = (Instant::now(), ssh.limit);
-        Self { child, stdin, stdout, stderr, sent, writer, out, err, read_on, start, limit }
+        Self { child, stdin, stdout, stderr, sent, writer, out, err, err_is_over, read_on, start, limit }
     }
 
     /// Waits until stderr holds `text`.
@@ -78,6 +82,11 @@ impl Session {
             there.then_some(())
         })
         .await;
+    }
+
+    /// Waits until stdout has ended, which it may long before `ssh` does.
+    pub(crate) async fn ends_stdout(&self) {
+        eventually_within(self.limit, "the end of stdout", async || self.out.is_finished().then_some(())).await;
     }
 
     /// Writes to a stdin that is held open.
@@ -145,7 +154,10 @@ impl Session {
         }
         // ssh's children, a control master for one, may hold its pipes for longer.
         let (length, sha256) = within(self.limit, "the end of stdout", self.out).await.expect("it does not panic");
-        let _ = tokio::time::timeout(Duration::from_secs(2), self.err).await;
+        if tokio::time::timeout(Duration::from_secs(2), &mut self.err).await.is_err() {
+            let _ = self.err_is_over.send(());
+            within(self.limit, "what ssh wrote on stderr", self.err).await.expect("it does not panic");
+        }
         let stdout = std::mem::take(&mut *self.stdout.lock().unwrap_or_else(PoisonError::into_inner));
         let stderr = String::from_utf8_lossy(&self.stderr.lock().unwrap_or_else(PoisonError::into_inner)).into_owned();
         Finished { status, stdout, stderr, length, sha256, took }
@@ -301,9 +313,16 @@ async fn read_stdout(
     }
 }
 
-async fn read_stderr(mut pipe: ChildStderr, kept: Arc<Mutex<Vec<u8>>>) {
+async fn read_stderr(mut pipe: ChildStderr, kept: Arc<Mutex<Vec<u8>>>, mut is_over: oneshot::Receiver<()>) {
     let mut buffer = vec![0; 4096];
-    while let Ok(n @ 1..) = pipe.read(&mut buffer).await {
-        kept.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buffer[..n]);
+    let mut over = false;
+    while !over || ioctl_fionread(&pipe).is_ok_and(|left| left > 0) {
+        tokio::select! {
+            read = pipe.read(&mut buffer) => match read {
+                Ok(n @ 1..) => kept.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buffer[..n]),
+                Ok(0) | Err(_) => return,
+            },
+            _ = &mut is_over, if !over => over = true,
+        }
     }
 }

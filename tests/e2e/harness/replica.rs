@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::process::Command;
 
 use super::Server;
 use super::cluster::{free_port, text};
+use super::wait::eventually;
 
 pub(crate) struct Replica {
     port: u16,
@@ -44,7 +45,7 @@ impl Replica {
         let address = ready.strip_prefix("listening on ").and_then(|address| address.parse::<SocketAddr>().ok());
         let port = address.unwrap_or_else(|| panic!("no address in {ready:?}")).port();
         let known_hosts = folder.join(format!("known_hosts-{port}"));
-        std::fs::write(&known_hosts, host_keys(port)).expect("the folder is ours");
+        std::fs::write(&known_hosts, host_keys(port).await).expect("the folder is ours");
         Self { port, telemetry, known_hosts, server: Some(server) }
     }
 
@@ -83,9 +84,13 @@ impl Replica {
     }
 }
 
-fn host_keys(port: u16) -> String {
-    let output = Command::new("ssh-keyscan").args(["-t", "ed25519", "-p", &port.to_string(), "127.0.0.1"]).output();
-    let keys = String::from_utf8(output.expect("OpenSSH is installed").stdout).expect("keys are text");
-    assert!(!keys.is_empty(), "ssh-keyscan saw no host key");
-    keys
+async fn host_keys(port: u16) -> String {
+    let port = port.to_string();
+    // A server that is busy with other logins may have kept it waiting for longer than its patience.
+    eventually("ssh-keyscan sees a host key", async || {
+        let output = Command::new("ssh-keyscan").args(["-T", "60", "-t", "ed25519", "-p", &port, "127.0.0.1"]).output();
+        let keys = output.await.expect("OpenSSH is installed").stdout;
+        (!keys.is_empty()).then(|| String::from_utf8(keys).expect("keys are text"))
+    })
+    .await
 }

@@ -21,13 +21,18 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `bastion` with `arguments`; `adjust` may set its environment.
     pub(crate) fn start(arguments: &[&str], adjust: impl FnOnce(&mut Command)) -> Self {
+        Self::start_at(Path::new(env!("CARGO_BIN_EXE_bastion")), arguments, adjust)
+    }
+
+    /// A copy of the program that lies elsewhere.
+    pub(crate) fn start_at(program: &Path, arguments: &[&str], adjust: impl FnOnce(&mut Command)) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{}-{}-{}", arguments[0], std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e");
         std::fs::create_dir_all(&folder).expect("the target folder is ours");
         let (stdout, log) = (folder.join(format!("{name}.out")), folder.join(format!("{name}.log")));
         let create = |path: &Path| File::create(path).expect("the target folder is ours");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bastion"));
+        let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(create(&stdout)).stderr(create(&log));
         command.env_remove("SSH_AUTH_SOCK");
         adjust(&mut command);

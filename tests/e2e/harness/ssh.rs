@@ -106,6 +106,16 @@ impl Ssh {
             .key(key)
     }
 
+    /// OpenSSH ends the proxy of [`Self::jump`] by hanging it up. Under nohup it has to hear of the end from the server.
+    pub(crate) fn proxy_under_nohup(mut self) -> Self {
+        for argument in &mut self.arguments {
+            if let Some(command) = argument.to_str().and_then(|argument| argument.strip_prefix("ProxyCommand=")) {
+                *argument = format!("ProxyCommand=nohup {command}").into();
+            }
+        }
+        self
+    }
+
     /// Trusts the host keys in `file`, and no other.
     pub(crate) fn known_hosts(mut self, file: &Path) -> Self {
         // OpenSSH goes by the first of several.

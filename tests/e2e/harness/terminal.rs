@@ -59,7 +59,13 @@ impl Terminal {
 
     /// Waits until the rows are as `condition` wants.
     pub(crate) async fn shows_rows(&self, what: &str, condition: impl Fn(&[String]) -> bool) {
-        let deadline = Instant::now() + LIMIT;
+        let seen = self.comes_to_show(LIMIT, condition).await;
+        assert!(seen, "the terminal does not show {what}, but:\n{}", self.rows().join("\n").trim_end());
+    }
+
+    /// Whether the rows are as `condition` wants within `limit`.
+    pub(crate) async fn comes_to_show(&self, limit: Duration, condition: impl Fn(&[String]) -> bool) -> bool {
+        let deadline = Instant::now() + limit;
         let mut seen = condition(&self.rows());
         let mut over = false;
         while !seen && !over && Instant::now() < deadline {
@@ -67,7 +73,7 @@ impl Terminal {
             over = self.screen.is_finished();
             seen = condition(&self.rows());
         }
-        assert!(seen, "the terminal does not show {what}, but:\n{}", self.rows().join("\n").trim_end());
+        seen
     }
 
     pub(crate) fn rows(&self) -> Vec<String> {

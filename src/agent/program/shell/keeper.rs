@@ -8,18 +8,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use pty_process::OwnedReadPty;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::screen::Screen;
+use crate::agent::hang_up;
 use crate::agent::memory;
-use crate::agent::program::output::{LAST_WORDS, read};
-use crate::agent::program::{exit, hang_up};
-use crate::agent::request::{News, Size};
+use crate::agent::program::exit;
+use crate::agent::program::output::{LastWords, read};
+use crate::agent::request::{Exit, News, Size};
 use crate::carrier::{Message, Sender};
 
 /// A session that looks at the shell.
@@ -36,6 +37,22 @@ pub(super) struct Viewer {
     pub(super) listener: memory::Listener,
     /// Somebody took its place.
     pub(super) gone: CancellationToken,
+}
+
+/// The signal that ends a shell that is given up.
+const HUP: u32 = Signal::HUP.as_raw().unsigned_abs();
+
+/// A shell that nobody came back to.
+pub(super) struct GivenUp {
+    child: Child,
+    group: Pid,
+    terminal: Arc<OwnedFd>,
+}
+
+impl GivenUp {
+    pub(super) async fn hang_up(self) {
+        hang_up::terminal(self.child, self.group, self.terminal).await;
+    }
 }
 
 pub(super) enum Order {
@@ -59,29 +76,22 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Serves to the shell's end.
-    pub(super) async fn run(mut self) {
+    /// Serves to the shell's end, or until nobody came back in time: then something is left to be hung up.
+    pub(super) async fn run(mut self) -> Option<GivenUp> {
         let mut viewers: Vec<Viewer> = Vec::new();
         let status = self.serve(&mut viewers).await;
-        match status {
-            Some(status) => {
-                // Who has just come hears it too.
-                self.orders.close();
-                while let Some(order) = self.orders.recv().await {
-                    self.obey(&mut viewers, order).await;
-                }
-                let end = exit(status);
-                for mut viewer in viewers {
-                    for news in viewer.listener.hear_at(end).into_iter().chain([News::Exited(end)]) {
-                        let _ = viewer.sender.send(Message::control(&news));
-                    }
-                }
-            }
-            None => {
-                drop(self.source);
-                hang_up::terminal(self.child, self.group, self.terminal).await;
+        // Who has just come hears it too, and who only looked on.
+        self.orders.close();
+        while let Some(order) = self.orders.recv().await {
+            self.obey(&mut viewers, order).await;
+        }
+        let end = status.map_or(Exit::Signal { number: HUP, core_dumped: false }, exit);
+        for mut viewer in viewers {
+            for news in viewer.listener.hear_at(end).into_iter().chain([News::Exited(end)]) {
+                let _ = viewer.sender.send(Message::control(&news));
             }
         }
+        status.is_none().then_some(GivenUp { child: self.child, group: self.group, terminal: self.terminal })
     }
 
     /// How it ended; none if nobody came back in time.
@@ -102,10 +112,8 @@ impl Keeper {
                     _ => return self.child.wait().await.ok(),
                 },
                 ended = self.child.wait() => {
-                    while let Ok(Ok(data)) = timeout(LAST_WORDS, read(&mut self.source)).await {
-                        if data.is_empty() {
-                            break;
-                        }
+                    let mut last_words = LastWords::new();
+                    while let Some(data) = last_words.next(&mut self.source).await {
                         self.show(viewers, data).await;
                     }
                     return ended.ok();

@@ -89,7 +89,7 @@ impl Shell {
         sender.mark_terminal();
         let Brought { ssh_agent, x11 } = &brought;
         let _ssh_agent =
-            self.ssh_agent.as_ref().zip(*ssh_agent).map(|(socket, listener)| socket.listen(listener, carrier));
+            self.ssh_agent.as_ref().zip(*ssh_agent).map(|(socket, listener)| socket.lead(listener, carrier));
         let _display = self.display.as_ref().and_then(|display| lead(display, x11.as_ref(), carrier));
         let (number, gone) = (NEXT.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
         self.lookers().insert(number, Looker { carrier: carrier.clone(), gone: gone.clone() });

@@ -147,8 +147,12 @@ impl Shells {
         let (counted, told) = (activity::program(), ledger::Entry::new(group, None));
         tokio::spawn(async move {
             let (_counted, _told) = (counted, told);
-            keeper.run().await;
+            let given_up = keeper.run().await;
+            // First: nobody is to be led to a shell that is being ended.
             shells.shells().retain(|shell| shell.number != number);
+            if let Some(given_up) = given_up {
+                given_up.hang_up().await;
+            }
         });
         Ok(shell)
     }

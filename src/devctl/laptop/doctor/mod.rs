@@ -130,11 +130,23 @@ fn time(seconds: u64) -> String {
     time.map_or_else(|| "for ever".to_owned(), |time| time.to_string())
 }
 
+fn elsewhere(places: &Places) -> Option<String> {
+    let bastion = Bastion::of(&Settings::load(places).ok()?, places).ok()?;
+    ssh_setup::leads_elsewhere(&bastion, places).ok()?
+}
+
 /// What else there is on this machine.
 fn programs(report: &mut Report, places: &Places) {
     match ssh_setup::is_enabled(places) {
         Ok(true) => match ssh_setup::missing(places).as_slice() {
-            [] => report.ok("ssh NAME.dev", "enabled".to_owned()),
+            [] => match elsewhere(places) {
+                None => report.ok("ssh NAME.dev", "enabled".to_owned()),
+                Some(jump) => report.failed(
+                    "ssh NAME.dev",
+                    format!("it goes by {jump}, which is not where you are logged in"),
+                    "`devctl config ssh enable` turns it",
+                ),
+            },
             [file, ..] => report.failed(
                 "ssh NAME.dev",
                 format!("{} is missing", places.shorten(file)),
@@ -147,7 +159,7 @@ fn programs(report: &mut Report, places: &Places) {
     match openssh::find("ssh").zip(openssh::find("scp")) {
         Some((ssh, _)) => report.ok("OpenSSH", ssh.display().to_string()),
         None => {
-            report.note("OpenSSH", "not installed".to_owned(), "`devctl cp` and `devctl forward` need its ssh and scp");
+            report.note("OpenSSH", "not installed".to_owned(), "`devctl cp` needs its scp; a ProxyJump its ssh");
         }
     }
 }

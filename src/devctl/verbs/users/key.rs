@@ -6,20 +6,21 @@ use sha2::{Digest, Sha256};
 
 use crate::devctl::{Caller, Error};
 
+/// More than this is no list of one person's keys, and it is kept in the bastion's memory: in bytes and in lines.
+const MOST: usize = 256 << 10;
+const MOST_LINES: usize = 1000;
+
 /// Keys that are given, or read from stdin where that is said.
 pub(super) async fn read(caller: &mut Caller, given: Vec<String>) -> Result<Vec<String>, Error> {
     let mut lines = Vec::new();
     for key in given {
-        if key != "-" {
-            lines.push(key);
-            continue;
-        }
-        while let Some(line) = caller.ask("").await? {
-            lines.push(line);
+        match key.as_str() {
+            "-" => lines.extend(sent(caller).await?),
+            _ => lines.push(key),
         }
     }
     let mut keys: Vec<String> = Vec::new();
-    for line in lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for line in lines.iter().map(|line| line.trim()).filter(|line| says_something(line)) {
         if fingerprint(line).is_none() {
             let start: String = line.chars().take(40).collect();
             let text =
@@ -31,6 +32,27 @@ pub(super) async fn read(caller: &mut Caller, given: Vec<String>) -> Result<Vec<
         }
     }
     Ok(keys)
+}
+
+/// The lines of stdin that say something.
+async fn sent(caller: &mut Caller) -> Result<Vec<String>, Error> {
+    let (mut lines, mut count, mut bytes) = (Vec::new(), 0, 0);
+    while let Some(line) = caller.line().await? {
+        count += 1;
+        bytes += line.len() + 1;
+        if count > MOST_LINES || bytes > MOST {
+            return Err(Error::usage("that is more than a list of keys"));
+        }
+        if says_something(line.trim()) {
+            lines.push(line);
+        }
+    }
+    Ok(lines)
+}
+
+/// As in authorized_keys.
+fn says_something(line: &str) -> bool {
+    !line.is_empty() && !line.starts_with('#')
 }
 
 /// The fingerprint of the key in `line`, as `ssh-keygen -l` has it; none if there is none.

@@ -53,6 +53,8 @@ enum Verb {
         /// The fingerprint of a key to remove; may be given again
         #[arg(long, value_name = "FINGERPRINT")]
         remove: Vec<String>,
+        #[command(flatten)]
+        output: OutputArgs,
     },
 }
 
@@ -70,7 +72,7 @@ impl Args {
                 let table = table::table(&users, &teams, output.format == Format::Wide, caller.now());
                 output::list(caller, output.format, &users, table).await
             }
-            Verb::Keys { name, add, remove } => keys(caller, &name, add, &remove).await,
+            Verb::Keys { name, add, remove, output } => keys(caller, &name, add, &remove, output).await,
         }
     }
 }
@@ -148,7 +150,13 @@ async fn find(caller: &Caller, name: &str) -> Result<DevServerUser, Error> {
     })
 }
 
-async fn keys(caller: &mut Caller, name: &str, add: Vec<String>, remove: &[String]) -> Result<(), Error> {
+async fn keys(
+    caller: &mut Caller,
+    name: &str,
+    add: Vec<String>,
+    remove: &[String],
+    output: OutputArgs,
+) -> Result<(), Error> {
     let mut user = find(caller, name).await?;
     if !add.is_empty() || !remove.is_empty() {
         let mut keys = user.spec.public_keys.clone();
@@ -166,6 +174,9 @@ async fn keys(caller: &mut Caller, name: &str, add: Vec<String>, remove: &[Strin
             }
         }
         user = revise(&api(caller), user, json!({"publicKeys": keys})).await?;
+    }
+    if !output.format.is_table() {
+        return output::changed(caller, output.format, &user).await;
     }
     if user.spec.public_keys.is_empty() {
         caller.say(&format!("`{name}` has no key here; `devctl users keys {name} --add KEY` gives her one.")).await;

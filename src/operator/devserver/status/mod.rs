@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
+pub(super) use self::startup::is_in_doubt;
 use super::apply::Done;
 use super::build::has_agent;
 use super::events::Note;
@@ -88,7 +89,9 @@ fn verdict(server: &DevServer, life: &Life, invalid: Option<&Invalid>, done: &Do
     }
     if let Some(pod) = pod.as_deref().filter(|pod| *step == Step::Keep && words::is_ready(pod)) {
         let message = invalid.map(|invalid| format!("{invalid}; the pod {} runs as before", pod.name_any()));
-        return Verdict { phase: Phase::Running, reason: "Running", message: message.or_else(|| note.clone()) };
+        // Whoever changed the spec is to know that it is not what runs.
+        let reason = invalid.map_or(conditions::RUNNING, Invalid::reason);
+        return Verdict { phase: Phase::Running, reason, message: message.or_else(|| note.clone()) };
     }
     if let Some(invalid) = invalid {
         return Verdict::new(Phase::Failed, invalid.reason(), invalid.to_string());

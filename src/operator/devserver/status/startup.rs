@@ -20,25 +20,41 @@ pub(super) fn tell(
         |condition: &Condition| started.as_ref().is_some_and(|at| condition.last_transition_time.0 >= at.0);
     all.retain(|condition| condition.type_ != conditions::STARTUP_SCRIPT || is_of_this_container(condition));
     let (pod, started) = (pod?, started?);
-    let failed = notes.iter().rev().find_map(|note| {
-        let is_of_it = Some(&note.uid) == pod.metadata.uid.as_ref() && note.is_about_container;
-        let is_later = note.at.is_none_or(|at| at >= started.0);
-        note.message
-            .strip_prefix("Startup probe failed: ")
-            .filter(|_| is_of_it && is_later && note.reason == "Unhealthy")
-    });
     let known = all.iter().find(|condition| condition.type_ == conditions::STARTUP_SCRIPT);
-    let (holds, reason, message) = match (failed, known) {
+    let (holds, reason, message) = match (failure(pod, &started, notes), known) {
         (Some(said), _) => (false, "Failed", said.trim().to_owned()),
         (None, Some(known)) => return (known.status == "False").then(|| known.message.clone()),
-        (None, None) if container_status(pod).is_some_and(|status| status.started == Some(true)) => {
-            (true, "Succeeded", String::new())
-        }
+        (None, None) if is_over(pod) => (true, "Succeeded", String::new()),
         (None, None) => return None,
     };
     let condition = conditions::condition(conditions::STARTUP_SCRIPT, holds, reason, &message, generation, now.clone());
     conditions::set(all, condition);
     (!holds).then_some(message)
+}
+
+/// Whether the script of the present container is over, and nobody has looked yet whether there is an event of its failure.
+pub(in crate::operator::devserver) fn is_in_doubt(all: &[Condition], pod: Option<&Pod>, notes: &[Note]) -> bool {
+    let Some(pod) = pod.filter(|pod| has_script(pod) && is_over(pod)) else { return false };
+    let Some(started) = started_at(pod) else { return false };
+    let is_told = |condition: &Condition| {
+        condition.type_ == conditions::STARTUP_SCRIPT && condition.last_transition_time.0 >= started.0
+    };
+    !all.iter().any(is_told) && failure(pod, &started, notes).is_none()
+}
+
+/// What the probe said of the script that began with the container.
+fn failure<'a>(pod: &Pod, started: &Time, notes: &'a [Note]) -> Option<&'a str> {
+    notes.iter().rev().find_map(|note| {
+        let is_of_it = Some(&note.uid) == pod.metadata.uid.as_ref() && note.is_about_container;
+        let is_later = note.at.is_none_or(|at| at >= started.0);
+        note.message
+            .strip_prefix("Startup probe failed: ")
+            .filter(|_| is_of_it && is_later && note.reason == "Unhealthy")
+    })
+}
+
+fn is_over(pod: &Pod) -> bool {
+    container_status(pod).is_some_and(|status| status.started == Some(true))
 }
 
 fn has_script(pod: &Pod) -> bool {
@@ -99,10 +115,24 @@ mod tests {
     }
 
     #[test]
+    fn before_a_success_is_told_once_the_events_are_looked_at() {
+        let mut all = Vec::new();
+        let in_doubt = |all: &[Condition], pod: &Pod, notes: &[Note]| is_in_doubt(all, Some(pod), notes);
+        assert!(!in_doubt(&all, &pod(10, false), &[]), "it runs");
+        assert!(in_doubt(&all, &pod(10, true), &[]));
+        assert!(in_doubt(&all, &pod(10, true), &[failure(9)]), "of the container before");
+        assert!(!in_doubt(&all, &pod(10, true), &[failure(12)]));
+        tell(&mut all, Some(&pod(10, true)), &[], None, &time(12));
+        assert!(!in_doubt(&all, &pod(10, true), &[]), "it was told");
+        assert!(in_doubt(&all, &pod(20, true), &[]), "the next one's");
+    }
+
+    #[test]
     fn without_a_script_there_is_nothing_to_tell() {
         let mut plain = pod(10, true);
         plain.spec.as_mut().unwrap().containers[0].startup_probe = None;
         let mut all = Vec::new();
+        assert!(!is_in_doubt(&all, Some(&plain), &[]));
         assert_eq!(tell(&mut all, Some(&plain), &[failure(12)], None, &time(12)), None);
         assert!(all.is_empty());
     }

@@ -126,6 +126,7 @@ fn a_ready_pod_is_running() {
 fn a_running_pod_is_not_ended_by_what_became_invalid() {
     let mut scene = Scene::running();
     scene.invalid = Some(Invalid::NoFlavor { name: "x".to_owned(), existing: vec!["a".to_owned()] });
+    assert_eq!(scene.status().conditions[0].reason, "FlavorNotFound");
     scene.is(Phase::Running, r#"there is no flavor "x"; there are: a; the pod dev runs as before"#);
 
     let mut scene = Scene::running();

@@ -1,0 +1,86 @@
+//! `bastion-agent run`, as a container starts and stops it.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::harness::{LIMIT, eventually, within};
+
+/// The agent in a folder of its own, as a pod's first process.
+struct First {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl First {
+    async fn starts(folder: &Path, command: &[&str]) -> Self {
+        let socket = folder.join("agent.sock");
+        let _ = std::fs::remove_file(&socket); // That of the one before.
+        let mut child = Command::new(folder.join("bastion-agent"))
+            .args(["run", "--"])
+            .args(command)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the agent was installed");
+        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        eventually("the agent listens", async || socket.exists().then_some(())).await;
+        Self { child, lines }
+    }
+
+    async fn prints(&mut self, line: &str) {
+        let printed = within(LIMIT, "a line", self.lines.next_line()).await.expect("it can be read");
+        assert_eq!(printed.as_deref(), Some(line));
+    }
+
+    fn is_told(&self, signal: Signal) {
+        let pid = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)).expect("it runs");
+        kill_process(pid, signal).expect("it runs");
+    }
+
+    async fn ends(mut self) -> Option<i32> {
+        within(LIMIT, "its end", self.child.wait()).await.expect("it is our child").code()
+    }
+}
+
+async fn installed() -> TempDir {
+    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+    let installed = Command::new(env!("CARGO_BIN_EXE_bastion-agent")).arg("install").arg(folder.path()).status().await;
+    assert!(installed.expect("the agent was built").success());
+    folder
+}
+
+/// It heard of TERM and INT only: of the STOPSIGNAL of most servers' images its command never did.
+#[tokio::test]
+async fn the_pods_command_hears_what_the_container_is_told() {
+    let folder = installed().await;
+    let signals = [("HUP", Signal::HUP), ("USR1", Signal::USR1), ("USR2", Signal::USR2), ("WINCH", Signal::WINCH)];
+    let traps: String = signals.iter().map(|(name, _)| format!("trap 'echo {name}' {name}; ")).collect();
+    let script = format!("{traps} trap 'echo over; exit 7' QUIT; echo up; while :; do sleep 0.05; done");
+    let mut first = First::starts(folder.path(), &["sh", "-c", &script]).await;
+    first.prints("up").await;
+    for (name, signal) in signals {
+        first.is_told(signal);
+        first.prints(name).await;
+    }
+    first.is_told(Signal::QUIT);
+    first.prints("over").await;
+    assert_eq!(first.ends().await, Some(7));
+}
+
+#[tokio::test]
+async fn a_pod_without_a_command_ends_by_what_images_are_stopped_with() {
+    let folder = installed().await;
+    for stop in [Signal::TERM, Signal::INT, Signal::QUIT, Signal::USR1, Signal::WINCH] {
+        let first = First::starts(folder.path(), &[]).await;
+        first.is_told(Signal::HUP);
+        first.is_told(stop);
+        assert_eq!(first.ends().await, Some(0), "{stop:?}");
+    }
+}

@@ -1,0 +1,56 @@
+//! DevServers whose pods have no agent: what does not work there says so.
+
+use tempfile::TempDir;
+
+use crate::harness::{Agent, Input, Server, Ssh, is_real, keygen, skip_unless};
+
+/// A `bastion dev` that brings no agent into its pods.
+struct Bare {
+    _server: Server,
+    ready: String,
+    /// Gone after it.
+    folder: TempDir,
+}
+
+impl Bare {
+    async fn starts() -> Self {
+        let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let user = format!("alice={}.pub", keygen(folder.path(), "alice", "ed25519").display());
+        std::fs::write(path("config"), "[operator]\nagent = { image = \"\", path = \"/none\" }\n").expect("it is ours");
+        let (data, config) = (path("data"), path("config"));
+        let all = ["dev", "--listen", "127.0.0.1:0", "--data", &data, "--config", &config, "--user", &user];
+        let mut server = Server::start(&all, |_| {});
+        let ready = server.ready().await;
+        Self { _server: server, ready, folder }
+    }
+
+    fn ssh(&self) -> Ssh {
+        Ssh::to_dev(&self.ready, "alice").key(&self.folder.path().join("alice"))
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_work_without_an_agent_says_so_in_a_sentence() {
+    skip_unless!(!is_real(), "it is about a cluster of its own");
+    let bare = Bare::starts().await;
+    // Whoever comes first is told what she waits for.
+    bare.ssh().command("true").run().await.exits(0);
+    bare.ssh().command("echo in").run().await.exits(0).prints("in\n").says_exactly("");
+    for command in ["shells", "shells 1"] {
+        bare.ssh().command(command).run().await.exits(255).says("this DevServer's pod has no agent").prints("");
+    }
+    let sftp = bare.ssh().argument("-s").command("sftp").input(Input::Nothing).run().await;
+    sftp.exits(255).says("this DevServer's pod has no agent, which sftp").prints("");
+
+    let agent = Agent::start().await;
+    agent.add(&bare.folder.path().join("alice"));
+    let forwarding = Ssh::to_dev(&bare.ready, "alice").agent(agent.socket()).argument("-A");
+    let forwarded = forwarding.command("echo \"[$SSH_AUTH_SOCK]\"").run().await;
+    forwarded.exits(0).says("your ssh-agent is not forwarded").prints("[]\n");
+
+    let mut shell = bare.ssh().terminal(24, 200);
+    shell.shows("this shell ends with its connection").await;
+    shell.types("exit\r").await;
+    shell.exits(0).await;
+}
