@@ -24,8 +24,8 @@ fn comes_back<T: DeserializeOwned + Serialize + PartialEq>(payload: &[u8]) {
 #[cfg(test)]
 pub(crate) mod seeds {
     use super::super::request::{
-        Address, Attach, Exit, Listen, Origin, OutOfMemory, Program, ProgramRequest, Shells, ShellsRequest, Size,
-        Terminal,
+        Address, Attach, Exit, Listen, Origin, OutOfMemory, Program, ProgramRequest, ReturnRequest, Shells,
+        ShellsRequest, Size, Terminal,
     };
     use super::*;
 
@@ -45,11 +45,19 @@ pub(crate) mod seeds {
                 x11: None,
                 detached,
                 out_of_memory: true,
+                session: Some("0f".into()),
             })
         };
         let shells = |shells| {
-            let terminal = terminal.clone();
-            Request::Shells(ShellsRequest { shells, terminal, ssh_agent: None, x11: None, out_of_memory: true })
+            let (terminal, ssh_agent, out_of_memory) = (terminal.clone(), None, true);
+            Request::Shells(ShellsRequest { shells, terminal, ssh_agent, x11: None, out_of_memory, session: None })
+        };
+        let back = ReturnRequest {
+            session: "0f".into(),
+            terminal: terminal.clone().expect("it is some"),
+            read_only: false,
+            ssh_agent: None,
+            x11: None,
         };
         let address = Address::Tcp { host: "localhost".into(), port: 80 };
         let origin = Origin { host: "::1".into(), port: 5022 };
@@ -60,6 +68,7 @@ pub(crate) mod seeds {
             shells(Shells::List { json: true }),
             shells(Shells::Look { json: false }),
             shells(Shells::Attach { number: 3, mode: Attach::TakeOver }),
+            Request::Return(back),
             Request::Connect(Address::Unix("/run/x".into())),
             Request::Listen(Listen { address, listener: 1 }),
         ];
@@ -70,6 +79,7 @@ pub(crate) mod seeds {
         all.extend(orders.iter().map(json));
         all.extend(exits.iter().map(json));
         all.push(json(&News::OutOfMemory(OutOfMemory { limit: Some(1 << 30), peak: None })));
+        all.push(json(&News::Notice("back".into())));
         all.into_iter().map(Vec::from).collect()
     }
 }

@@ -13,6 +13,8 @@ pub enum Request {
     Program(ProgramRequest),
     /// About the shells that last; goes on as a program does.
     Shells(ShellsRequest),
+    /// To look on at the shell that a session looked at whose carrier was given up; goes on as a program does.
+    Return(ReturnRequest),
     /// A connection to make, from within the pod; then the stream's data is the connection's.
     Connect(Address),
     /// To listen in the pod for as long as the stream lasts.
@@ -72,6 +74,9 @@ pub struct ProgramRequest {
     /// Whether the session understands [`News::OutOfMemory`].
     #[serde(default)]
     pub out_of_memory: bool,
+    /// What a session is called that can come back to a shell that lasts. It understands [`News::Notice`].
+    #[serde(default)]
+    pub session: Option<String>,
 }
 
 impl ProgramRequest {
@@ -94,6 +99,20 @@ pub struct ShellsRequest {
     pub x11: Option<(X11, u64)>,
     #[serde(default)]
     pub out_of_memory: bool,
+    #[serde(default)]
+    pub session: Option<String>,
+}
+
+/// A session that is back.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ReturnRequest {
+    /// What it is called. Nobody else can guess it.
+    pub session: String,
+    pub terminal: Terminal,
+    pub read_only: bool,
+    /// As a program's.
+    pub ssh_agent: Option<u64>,
+    pub x11: Option<(X11, u64)>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -160,7 +179,8 @@ pub struct Size {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub enum Order {
     Resize(Size),
-    /// A shell that lasts is to be shown anew: something else was written over it.
+    /// The terminal is to be shown anew, as something else was written over it: a shell that lasts by the agent, another
+    /// program by itself.
     Redraw,
     /// The name of a signal without SIG, as in RFC 4254 §6.10.
     Signal(String),
@@ -176,6 +196,8 @@ pub enum News {
     /// The kernel ended a program of the pod for want of memory. To a terminal while it goes on, and to any session whose
     /// own program it was, before [`News::Exited`].
     OutOfMemory(OutOfMemory),
+    /// What whoever looks at a shell should read, where a full-screen program leaves no row for it.
+    Notice(String),
     /// How the pod is used. The last.
     Activity(Activity),
     /// And how it was in the last hour. The last.

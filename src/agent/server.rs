@@ -139,6 +139,7 @@ impl Server {
                 activity::session();
                 self.shells.serve(request, carrier, stream).await;
             }
+            Ok(Request::Return(request)) => self.shells.take_back(request, carrier, stream).await,
             Ok(Request::Connect(address)) => forward::connect(address, stream).await,
             Ok(Request::Activity) => {
                 let _ = stream.sender.send(Message::control(&News::Activity(activity::report())));

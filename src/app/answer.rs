@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{Instrument, info};
 
+use super::rights;
 use crate::api::names;
 use crate::devctl::{
     self, Caller, Keyboard, KnownHostsLine, LastHour, News, Piece, Request, Streams, Taken, TakenNow, Typed,
@@ -163,11 +164,17 @@ async fn run(workspaces: Workspaces, identity: Identity, request: Request, mut c
     let interrupted = caller.streams.interrupted.clone();
     let work = async move {
         // Her account is what the cluster is asked as.
-        if let Err(error) = workspaces.provide(&identity).await {
-            info!(error = &error as &dyn std::error::Error, "failed to provision the user");
-            devctl::fail(&error.user_message(), &caller).await
-        } else {
-            devctl::run(*verb, &mut caller).await
+        match workspaces.provide(&identity).await {
+            Ok(is_new) => {
+                if is_new {
+                    rights::heard(&caller.client, &caller.namespace).await;
+                }
+                devctl::run(*verb, &mut caller).await
+            }
+            Err(error) => {
+                info!(error = &error as &dyn std::error::Error, "failed to provision the user");
+                devctl::fail(&error.user_message(), &caller).await
+            }
         }
     };
     let mut work = std::pin::pin!(work);

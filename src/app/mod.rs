@@ -7,6 +7,7 @@ mod client;
 mod dev;
 mod host_key;
 #[cfg(feature = "embedded")]
+mod rights;
 mod roles;
 
 #[cfg(feature = "embedded")]

@@ -1,21 +1,24 @@
 //! What one end knows of one stream: what went out and came in, and how much of both was taken.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
 use super::Error;
 use super::frame::{Acknowledgement, Message};
+use super::inbox::Inlet;
+use super::queue::Queue;
 
 /// Arrived messages that need not be told of at once.
 const UNTOLD_MESSAGES: u64 = 64;
 /// The part of the window of which the same is true: each telling costs all that lies between as much as a piece of data.
 const UNTOLD_PART: usize = 4;
+/// Messages that are written before the other side has told of any: it does sooner, and further ones can be joined.
+const MAX_WRITTEN: usize = 8 * 1024;
 
 pub(super) struct Entry {
     /// Sent and not acknowledged; the first `written` of them went out on this link.
-    pub(super) outgoing: VecDeque<Message>,
+    pub(super) outgoing: Queue,
     pub(super) written: usize,
     /// What the other side has told.
     pub(super) acknowledged: Acknowledgement,
@@ -24,11 +27,10 @@ pub(super) struct Entry {
     /// A permit for each byte that may be sent.
     pub(super) window: Arc<Semaphore>,
     /// Towards the reader; none once either side has ended.
-    pub(super) inbound: Option<mpsc::UnboundedSender<Message>>,
+    pub(super) inbound: Option<Inlet>,
     /// What came, and how much of it was taken.
     pub(super) arrived: Acknowledgement,
     pub(super) arrived_bytes: u64,
-    pub(super) taken_messages: u64,
     pub(super) told: Acknowledgement,
     pub(super) is_ready: bool,
     pub(super) is_terminal: bool,
@@ -44,6 +46,17 @@ impl Entry {
             || (self.ended_there && self.told != self.arrived)
     }
 
+    /// What may be written now.
+    pub(super) fn unwritten(&self) -> Option<&Message> {
+        self.outgoing.get(self.written).filter(|_| self.written < MAX_WRITTEN)
+    }
+
+    /// It is over for whoever uses it, who then ends it for the other side.
+    pub(super) fn break_off(&mut self) {
+        self.inbound = None;
+        self.window.close();
+    }
+
     /// What was acknowledged need not be kept, and what was taken makes room. Nothing can be taken that has not arrived:
     /// else more would be sent, and kept, than the window allows.
     pub(super) fn acknowledge(&mut self, told: Acknowledgement) -> Result<(), Error> {
@@ -53,11 +66,11 @@ impl Entry {
         let (Some(news), Some(taken)) = (news.filter(|news| *news <= self.outgoing.len()), taken) else {
             return Err(impossible);
         };
-        let arrived = self.outgoing.iter().take(news).map(|message| message.weight() as u64).sum::<u64>();
+        let arrived = self.outgoing.weight(news) as u64;
         if told.bytes > self.acknowledged_bytes + arrived {
             return Err(impossible);
         }
-        self.outgoing.drain(..news);
+        self.outgoing.remove(news);
         self.written = self.written.saturating_sub(news);
         self.window.add_permits(taken as usize);
         self.acknowledged = told;

@@ -88,11 +88,20 @@ impl Message {
 
     /// Whether the other side takes it.
     pub(super) fn fits(&self) -> bool {
+        self.payload().len() <= MAX_PAYLOAD
+    }
+
+    pub(super) fn payload(&self) -> &[u8] {
         match self {
-            Self::Open(payload) | Self::Data(payload) | Self::Stderr(payload) | Self::Control(payload) => {
-                payload.len() <= MAX_PAYLOAD
-            }
-            Self::Eof | Self::End => true,
+            Self::Open(payload) | Self::Data(payload) | Self::Stderr(payload) | Self::Control(payload) => payload,
+            Self::Eof | Self::End => &[],
+        }
+    }
+
+    pub(super) fn payload_mut(&mut self) -> Option<&mut Bytes> {
+        match self {
+            Self::Open(payload) | Self::Data(payload) | Self::Stderr(payload) | Self::Control(payload) => Some(payload),
+            Self::Eof | Self::End => None,
         }
     }
 

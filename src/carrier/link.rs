@@ -180,7 +180,7 @@ impl Carrier {
             while let Some(frame) = Frame::decode(&mut buffer)? {
                 let opened = self.0.state().receive(&self.0, frame)?;
                 if let Some(opened) = opened {
-                    let _ = self.0.opened.send(opened); // With nobody who listens it is dropped, and so ends.
+                    self.0.hand_over(opened);
                 }
             }
             self.0.changed.notify_one();

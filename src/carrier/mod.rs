@@ -9,8 +9,10 @@ mod entry;
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
+mod inbox;
 mod link;
 mod pulse;
+mod queue;
 mod state;
 mod stream;
 #[cfg(test)]
@@ -47,7 +49,6 @@ struct Shared {
     /// The same on both sides; nobody else can guess it.
     name: String,
     state: Mutex<State>,
-    opened: mpsc::UnboundedSender<Opened>,
     /// Something is to be written.
     changed: Notify,
     /// Something came, or nothing will any more.
@@ -91,8 +92,7 @@ impl Carrier {
         let (opened, incoming) = mpsc::unbounded_channel();
         let shared = Shared {
             name,
-            state: Mutex::new(State::new(side)),
-            opened,
+            state: Mutex::new(State::new(side, opened)),
             changed: Notify::new(),
             heard: Notify::new(),
             unlink: Mutex::default(),
@@ -149,7 +149,7 @@ impl Carrier {
         }
     }
 
-    /// Ends all streams: nothing can go on.
+    /// Ends all streams: nothing can go on, and nothing else comes in.
     pub fn close(&self) {
         self.0.state().close();
         self.0.unlink().cancel();
@@ -178,6 +178,14 @@ impl Drop for Hold {
 }
 
 impl Shared {
+    /// To whoever serves it. With nobody who does it is dropped, and so ends.
+    fn hand_over(&self, opened: Opened) {
+        let incoming = self.state().opened.clone();
+        if let Some(incoming) = incoming {
+            let _ = incoming.send(opened);
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it holds the lock")
     }

@@ -8,6 +8,8 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::entry::Entry;
 use super::frame::{Acknowledgement, Body, Frame, Message};
+use super::inbox::{Refused, inbox};
+use super::queue::Queue;
 use super::stream::Stream;
 use super::{Error, Opened, Shared, Side};
 
@@ -27,8 +29,6 @@ const OLD_WINDOW: usize = 1024 * 1024;
 pub(super) const MAX_WINDOW: usize = 2 * 1024 * 1024;
 /// Streams that the other side may have open.
 const MAX_STREAMS: usize = 16 * 1024;
-/// Messages without weight that may wait for their reader.
-const MAX_WAITING: u64 = 4096;
 /// Says of a stream that it is over and forgotten.
 const GONE: Acknowledgement = Acknowledgement { messages: u64::MAX, bytes: u64::MAX };
 
@@ -48,6 +48,8 @@ pub(super) struct State {
     /// Streams that somebody types on.
     terminals: usize,
     pub(super) closed: bool,
+    /// Towards who serves what the other side opens, until it is closed.
+    pub(super) opened: Option<mpsc::UnboundedSender<Opened>>,
     side: Side,
     /// The window of the other side.
     window: usize,
@@ -56,12 +58,12 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(side: Side) -> Self {
+    pub(super) fn new(side: Side, opened: mpsc::UnboundedSender<Opened>) -> Self {
         let next = if side == Side::Bastion { 1 } else { 2 };
         let (streams, ready, gone) = Default::default();
-        let (window, own_window) = (OLD_WINDOW, OLD_WINDOW);
+        let (window, own_window, opened) = (OLD_WINDOW, OLD_WINDOW, Some(opened));
         let (pong, newest, holds, terminals, closed) = (false, 0, 0, 0, false);
-        Self { streams, ready, pong, gone, next, newest, holds, terminals, closed, side, window, own_window }
+        Self { streams, ready, pong, gone, next, newest, holds, terminals, closed, opened, side, window, own_window }
     }
 
     pub(super) fn open(&mut self, shared: &Arc<Shared>, request: Bytes) -> Stream {
@@ -75,14 +77,14 @@ impl State {
     }
 
     fn insert(&mut self, shared: &Arc<Shared>, id: u32, arrived: u64) -> Stream {
-        let (inbound, messages) = mpsc::unbounded_channel();
+        let (inbound, messages) = inbox();
         let window = Arc::new(Semaphore::new(self.window));
         if self.closed {
             window.close();
             return Stream::new(shared.clone(), id, window, messages);
         }
         let entry = Entry {
-            outgoing: VecDeque::new(),
+            outgoing: Queue::default(),
             written: 0,
             acknowledged: Acknowledgement::default(),
             acknowledged_bytes: 0,
@@ -90,7 +92,6 @@ impl State {
             inbound: Some(inbound),
             arrived: Acknowledgement { messages: arrived, bytes: 0 },
             arrived_bytes: 0,
-            taken_messages: arrived,
             told: Acknowledgement::default(),
             is_ready: false,
             is_terminal: false,
@@ -102,12 +103,11 @@ impl State {
     }
 
     /// Queues a message; false if the stream is over, or ends because the other side would not take the message: it would
-    /// end the link, and each link after it.
+    /// end the link, and each link after it. Or because too many wait already, of those that no window holds up.
     pub(super) fn send(&mut self, id: u32, message: Message) -> bool {
         let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.ended_here) else { return false };
         if !message.fits() {
-            entry.inbound = None;
-            entry.window.close();
+            entry.break_off();
             return false;
         }
         if message == Message::End {
@@ -116,9 +116,12 @@ impl State {
         } else if entry.ended_there {
             return false;
         }
-        entry.outgoing.push_back(message);
+        let queued = entry.outgoing.push(message, entry.written).is_ok();
+        if !queued {
+            entry.break_off();
+        }
         self.make_ready(id);
-        true
+        queued
     }
 
     /// Somebody types on stream `id`.
@@ -141,7 +144,6 @@ impl State {
     pub(super) fn taken(&mut self, id: u32, weight: usize) -> bool {
         let Some(entry) = self.streams.get_mut(&id) else { return false };
         entry.arrived.bytes += weight as u64;
-        entry.taken_messages += 1;
         let due = entry.is_due(self.own_window);
         if due {
             self.make_ready(id);
@@ -223,6 +225,9 @@ impl State {
                     self.forget(id);
                 } else if let Some(entry) = self.streams.get_mut(&id) {
                     entry.acknowledge(told)?;
+                    if entry.unwritten().is_some() {
+                        self.make_ready(id);
+                    }
                     self.forget_if_over(id);
                 }
             }
@@ -256,16 +261,16 @@ impl State {
         if entry.arrived_bytes - entry.arrived.bytes > window_of(self.side) as u64 {
             return Err(Error::Protocol("more data than the window allows"));
         }
-        if entry.arrived.messages - entry.taken_messages > MAX_WAITING + window_of(self.side) as u64 {
-            return Err(Error::Protocol("more messages than anybody reads"));
-        }
         if message == Message::End {
             entry.ended_there = true;
             entry.inbound = None;
             entry.window.close();
-        } else if entry.inbound.as_ref().is_none_or(|inbound| inbound.send(message).is_err()) {
+        } else if let Err(refused) = entry.inbound.as_ref().map_or(Err(Refused::Left), |inbound| inbound.push(message))
+        {
             entry.arrived.bytes += weight; // Nobody reads it.
-            entry.taken_messages += 1;
+            if refused == Refused::Full {
+                entry.break_off();
+            }
         }
         if entry.is_due(self.own_window) {
             self.make_ready(id);
@@ -290,11 +295,11 @@ impl State {
                 entry.told = entry.arrived;
                 Frame { stream: id, body: Body::Acknowledge(entry.arrived) }.encode(buffer);
             }
-            if let Some(message) = entry.outgoing.get(entry.written) {
+            if let Some(message) = entry.unwritten().cloned() {
                 entry.written += 1;
-                Frame { stream: id, body: Body::Message(message.clone()) }.encode(buffer);
+                Frame { stream: id, body: Body::Message(message) }.encode(buffer);
             }
-            if entry.written < entry.outgoing.len() {
+            if entry.unwritten().is_some() {
                 self.make_ready(id);
             }
             self.forget_if_over(id);
@@ -329,8 +334,11 @@ impl State {
     pub(super) fn assert_bounded(&self) {
         assert!(self.gone.len() <= MAX_STREAMS + 1);
         for entry in self.streams.values() {
-            let kept: usize = entry.outgoing.iter().map(Message::weight).sum();
-            assert!(kept <= MAX_WINDOW && entry.written <= entry.outgoing.len());
+            let kept = entry.outgoing.assert_bounded(MAX_WINDOW);
+            assert!(entry.written <= entry.outgoing.len());
+            if let Some(inbound) = &entry.inbound {
+                inbound.assert_bounded(window_of(self.side));
+            }
             assert!(entry.arrived_bytes - entry.arrived.bytes <= MAX_WINDOW as u64);
             assert!(
                 entry.ended_here || entry.window.is_closed() || kept + entry.window.available_permits() <= MAX_WINDOW
@@ -361,7 +369,9 @@ impl State {
     pub(super) fn close(&mut self) {
         self.closed = true;
         self.terminals = 0;
-        for (_, entry) in self.streams.drain() {
+        self.opened = None;
+        (self.ready, self.gone) = Default::default();
+        for entry in std::mem::take(&mut self.streams).into_values() {
             entry.window.close();
         }
     }

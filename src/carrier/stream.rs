@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
 use super::Shared;
 use super::frame::{MAX_DATA, Message};
+use super::inbox::Outlet;
 
 /// Both halves of a stream. Once both are dropped it ends, and the other side hears of it.
 pub struct Stream {
@@ -23,7 +24,7 @@ pub struct Sender {
 
 pub struct Receiver {
     stream: Arc<Handle>,
-    messages: mpsc::UnboundedReceiver<Message>,
+    messages: Outlet,
 }
 
 /// The room that a message takes up. Dropped, the other side may send as much again.
@@ -43,12 +44,7 @@ struct Handle {
 }
 
 impl Stream {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        id: u32,
-        window: Arc<Semaphore>,
-        messages: mpsc::UnboundedReceiver<Message>,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, id: u32, window: Arc<Semaphore>, messages: Outlet) -> Self {
         let stream = Arc::new(Handle { shared, id });
         Self { sender: Sender { stream: stream.clone(), window }, receiver: Receiver { stream, messages } }
     }
@@ -95,7 +91,7 @@ impl Sender {
 impl Receiver {
     /// The next message; none once the other side has ended the stream. Cancel safe.
     pub async fn receive(&mut self) -> Option<(Message, Credit)> {
-        let message = self.messages.recv().await?;
+        let message = self.messages.receive().await?;
         let credit = Credit { stream: self.stream.clone(), weight: message.weight() };
         Some((message, credit))
     }

@@ -160,6 +160,87 @@ fn who_asks_without_reading_is_answered_once() {
     assert!(late.any(|refused| matches!(refused, Err(Error::Protocol(_)))));
 }
 
+/// It filled the memory for whoever did not read, by what no window holds up.
+#[tokio::test]
+async fn a_stream_floods_nobody_with_control_messages() {
+    let (carrier, _incoming) = Carrier::new(Side::Bastion, "one".into());
+    let (flooded, mut neighbour) = (carrier.open(Bytes::from_static(b"x")), carrier.open(Bytes::from_static(b"y")));
+    let control = Message::Control(vec![b'c'; MAX_PAYLOAD].into());
+    for _ in 0..100 {
+        receive(&carrier, 1, Body::Message(control.clone())).unwrap();
+        carrier.0.state().assert_bounded();
+    }
+    let Stream { sender, mut receiver } = flooded;
+    let mut came = 0;
+    while receiver.receive().await.is_some() {
+        came += 1;
+    }
+    assert_eq!(came, queue::MAX_WEIGHTLESS_BYTES / MAX_PAYLOAD);
+    assert!(sender.data(Bytes::from_static(b"data")).await.is_err());
+    receive(&carrier, 3, Body::Message(control)).unwrap();
+    assert!(neighbour.receiver.receive().await.is_some());
+}
+
+/// Whoever sent signals to a pod that stood still filled the memory until it was given up.
+#[tokio::test]
+async fn orders_that_nobody_takes_end_their_stream() {
+    let (carrier, _incoming) = Carrier::new(Side::Bastion, "one".into());
+    let Stream { sender, mut receiver } = carrier.open(Bytes::from_static(b"x"));
+    let sent = (0..).take_while(|_| sender.send(Message::control(&"TERM")).is_ok()).take(1 << 20).count();
+    assert_eq!(sent, queue::MAX_WEIGHTLESS - 1); // The request is one.
+    carrier.0.state().assert_bounded();
+    assert!(receiver.receive().await.is_none());
+}
+
+/// Each byte of the window was a message of its own, here and on its way.
+#[tokio::test]
+async fn single_bytes_that_wait_are_joined() {
+    let mut pair = Pair::new();
+    let Stream { sender, .. } = pair.bastion.open(Bytes::from_static(b"x"));
+    let sent: Vec<u8> = (0..200_000).map(|at: usize| (at % 251) as u8).collect();
+    for byte in Bytes::from(sent.clone()).chunks(1) {
+        sender.data(Bytes::copy_from_slice(byte)).await.unwrap();
+    }
+    let queued: usize = pair.bastion.0.state().streams.values().map(|entry| entry.outgoing.len()).sum();
+    assert!(queued < 100, "{queued}");
+    let _link = pair.link();
+    let (_, mut agents) = pair.opened.recv().await.unwrap();
+    sender.send(Message::Eof).unwrap();
+    assert!(collect(&mut agents.receiver).await == sent);
+}
+
+/// What was written and not acknowledged was kept, each byte in its message.
+#[tokio::test]
+async fn who_acknowledges_nothing_is_written_to_no_more_until_it_does() {
+    let (carrier, _incoming) = Carrier::new(Side::Bastion, "one".into());
+    let Stream { sender, .. } = carrier.open(Bytes::from_static(b"x"));
+    for _ in 0..20_000 {
+        sender.data(Bytes::from_static(b"d")).await.unwrap();
+        carrier.0.state().write(&mut bytes::BytesMut::new(), usize::MAX);
+    }
+    let queued = || carrier.0.state().streams[&1].outgoing.len();
+    assert!((8_000..9_000).contains(&queued()), "{}", queued());
+    receive(&carrier, 1, Body::Acknowledge(Acknowledgement { messages: 1, bytes: 0 })).unwrap();
+    let mut written = bytes::BytesMut::new();
+    carrier.0.state().write(&mut written, usize::MAX);
+    let joined = Frame::decode(&mut written).unwrap().unwrap();
+    assert!(matches!(joined.body, Body::Message(Message::Data(data)) if data.len() > 10_000));
+}
+
+/// One was left in the pod for each carrier, with its maps.
+#[tokio::test]
+async fn a_closed_carrier_takes_nothing_in_and_keeps_nothing() {
+    let mut pair = Pair::new();
+    let _link = pair.link();
+    let streams: Vec<_> = (0..100).map(|_| pair.bastion.open(Bytes::from_static(b"x"))).collect();
+    for _ in &streams {
+        assert!(pair.opened.recv().await.is_some());
+    }
+    pair.agent.close();
+    assert!(pair.opened.recv().await.is_none());
+    assert_eq!(pair.agent.0.state().streams.capacity(), 0);
+}
+
 /// It told of bytes that it took and never of messages, which are kept until it does: all that was sent.
 #[tokio::test]
 async fn bytes_make_room_only_once_their_message_has_arrived() {

@@ -58,7 +58,7 @@ fn network(word: &str) -> Result<IpNet, String> {
 }
 
 /// `*` stands for any bytes and `?` for one. Takes no more than the product of both lengths.
-pub(super) fn match_wildcards(pattern: &[u8], text: &[u8]) -> bool {
+pub(crate) fn match_wildcards(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     // The last `*`, and where the text it stands for ends so far.
     let mut star = None;

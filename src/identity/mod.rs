@@ -17,6 +17,7 @@ mod revoked;
 mod sources;
 mod standing;
 
+pub(crate) use address::match_wildcards;
 pub use authenticator::{Authenticator, Credential, Identity, OwnedCredential};
 pub use config::Config;
 pub use permissions::Permissions;

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::sleep;
 
 use super::standing::Standing;
 use crate::workspace::Target;
@@ -33,4 +35,68 @@ pub(super) struct Client {
 pub(super) struct Slots {
     pub(super) sessions: Arc<Semaphore>,
     pub(super) forwards: Arc<Semaphore>,
+    max_sessions: u32,
+    max_forwards: u32,
+}
+
+impl Slots {
+    pub(super) fn new(max_sessions: usize, max_forwards: usize) -> Self {
+        let permits = |max| Arc::new(Semaphore::new(max));
+        Self {
+            sessions: permits(max_sessions),
+            forwards: permits(max_forwards),
+            max_sessions: max_sessions as u32,
+            max_forwards: max_forwards as u32,
+        }
+    }
+
+    pub(super) fn is_free_of_sessions(&self) -> bool {
+        self.sessions.available_permits() == self.max_sessions as usize
+    }
+
+    /// Waits until no session is open.
+    pub(super) async fn no_session(&self) {
+        let _ = self.sessions.acquire_many(self.max_sessions).await;
+    }
+
+    /// Waits until nothing is open and, `later`, still nothing: OpenSSH reports 255 if it reads a good-bye together with an
+    /// exit status, and left alone goes by itself. While the permits are kept nothing new is opened.
+    pub(super) async fn all_free(&self, later: Duration) -> [SemaphorePermit<'_>; 2] {
+        loop {
+            self.no_session().await;
+            // What is awaited meanwhile lasts long enough for sessions to begin.
+            let _ = self.forwards.acquire_many(self.max_forwards).await;
+            sleep(later).await;
+            let sessions = self.sessions.try_acquire_many(self.max_sessions);
+            if let (Ok(sessions), Ok(forwards)) = (sessions, self.forwards.try_acquire_many(self.max_forwards)) {
+                return [sessions, forwards];
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    const LATER: Duration = Duration::from_millis(20);
+
+    #[tokio::test]
+    async fn a_session_that_begins_while_a_forward_ends_is_waited_for() {
+        let slots = Slots::new(4, 4);
+        let forward = slots.forwards.clone().try_acquire_owned().unwrap();
+        let all_free = slots.all_free(LATER);
+        tokio::pin!(all_free);
+        assert!(all_free.as_mut().now_or_never().is_none(), "a forward is open");
+        let session = slots.sessions.clone().try_acquire_owned().unwrap();
+        drop(forward);
+        assert!(all_free.as_mut().now_or_never().is_none(), "it waits for last words");
+        sleep(2 * LATER).await;
+        assert!(all_free.as_mut().now_or_never().is_none(), "a session is open");
+        drop(session);
+        let _permits = all_free.await;
+        assert!(slots.sessions.try_acquire().is_err() && slots.forwards.try_acquire().is_err());
+    }
 }

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
+use super::variables::AcceptEnv;
 use crate::identity::{Permits, Way};
 
 /// The `[ssh]` section of the configuration.
@@ -38,6 +39,8 @@ pub struct Config {
     pub penalties: PenaltiesConfig,
     pub max_key_offers: usize,
     pub max_sessions: usize,
+    /// Variables that clients may set (sshd_config(5), `AcceptEnv`).
+    pub accept_env: AcceptEnv,
     pub allow_port_forwarding: bool,
     /// Sockets in the file system too (sshd_config(5), `AllowStreamLocalForwarding`).
     pub allow_stream_local_forwarding: bool,
@@ -58,6 +61,7 @@ pub struct Config {
     #[serde(with = "crate::config::duration")]
     pub drain_timeout: Duration,
     pub spool_directory: PathBuf,
+    pub spool_memory_mib: u64,
     pub spool_slow_above_mib: u64,
     pub spool_limit_mib: u64,
     pub spool_total_mib: u64,

@@ -3,7 +3,7 @@
 //! russh calls these inside its session loop: they reply and spawn, and never wait for the network. Only a login may wait
 //! a moment for keys: nothing else happens on its connection yet.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -21,10 +21,11 @@ use super::context::Context;
 use super::forward::{self, Asked, Forwarder, Listeners};
 use super::jump::{Destination, Jump};
 use super::login::{Login, Proven};
-use super::request::{SFTP, accepts_variable};
+use super::request::SFTP;
 use super::session::Session;
 use super::standing::Standing;
 use super::throttle::Throttle;
+use super::variables::Variables;
 use crate::identity::{Credential, Permissions};
 use crate::workspace::{Address, Target};
 
@@ -40,7 +41,7 @@ pub(super) struct Connection {
     listeners: Listeners,
     /// Session channels that run nothing yet. As with sshd, only for these something may be asked that a program begins
     /// with, and of these only one program (RFC 4254 §6.5).
-    larval: HashSet<ChannelId>,
+    larval: HashMap<ChannelId, Variables>,
     standing: Standing,
     /// Ends the standing.
     watching: Option<AbortOnDropHandle<()>>,
@@ -64,7 +65,7 @@ impl Connection {
             logged_in,
             slots,
             listeners: Listeners::default(),
-            larval: HashSet::new(),
+            larval: HashMap::new(),
             standing,
             watching: None,
             span: Span::current(),
@@ -79,7 +80,7 @@ impl Connection {
     /// Forwards for whoever logged in, while she may.
     fn forwarder(&self) -> Option<Forwarder> {
         let (identity, target) = self.login.succeeded().filter(|_| self.standing.holds()).cloned()?;
-        let (context, throttle, slots) = (self.context.clone(), self.throttle.clone(), self.slots.forwards.clone());
+        let (context, throttle, slots) = (self.context.clone(), self.throttle.clone(), self.slots.clone());
         Some(Forwarder { context, throttle, identity, target, slots, standing: self.standing.clone() })
     }
 
@@ -117,13 +118,13 @@ impl Connection {
     }
 
     fn start(&mut self, channel: ChannelId, replies: &mut Replies) -> Result<(), russh::Error> {
-        let may_start = self.larval.remove(&channel);
+        let may_start = self.larval.remove(&channel).is_some();
         Self::answer(channel, may_start, replies)
     }
 
     /// Answers what `channel` may be told before it runs a program, and not after.
     fn prepare(&self, channel: ChannelId, granted: bool, replies: &mut Replies) -> Result<(), russh::Error> {
-        Self::answer(channel, granted && self.larval.contains(&channel), replies)
+        Self::answer(channel, granted && self.larval.contains_key(&channel), replies)
     }
 
     fn answer(channel: ChannelId, granted: bool, replies: &mut Replies) -> Result<(), russh::Error> {
@@ -182,7 +183,7 @@ impl Handler for Connection {
         };
         let permit = self.slots.sessions.clone().try_acquire_owned();
         if permit.is_ok() {
-            self.larval.insert(channel.id());
+            self.larval.insert(channel.id(), Variables::default());
         }
         let Client { address, server, .. } = self.client;
         let session = Session { forwarder, client: replies.handle(), address, server };
@@ -271,7 +272,7 @@ impl Handler for Connection {
     }
 
     async fn agent_request(&mut self, channel: ChannelId, _: &mut Replies) -> Result<bool, Self::Error> {
-        let forwarder = self.forwarder().filter(|_| self.larval.contains(&channel));
+        let forwarder = self.forwarder().filter(|_| self.larval.contains_key(&channel));
         Ok(forwarder.is_some_and(|forwarder| forwarder.admit_ssh_agent()))
     }
 
@@ -298,7 +299,9 @@ impl Handler for Connection {
         value: &str,
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        self.prepare(channel, accepts_variable(name, value), replies)
+        let accept = &self.context.config.accept_env;
+        let variables = self.larval.get_mut(&channel);
+        Self::answer(channel, variables.is_some_and(|variables| variables.admit(accept, name, value)), replies)
     }
 
     async fn shell_request(&mut self, channel: ChannelId, replies: &mut Replies) -> Result<(), Self::Error> {

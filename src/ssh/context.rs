@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::authority::Authority;
 use super::penalties::Penalties;
-use super::throttle::Disk;
+use super::room::Room;
 use super::{Answer, Authenticate, Config, Run};
 
 /// What all connections share.
@@ -19,7 +19,9 @@ pub(super) struct Context {
     pub(super) answer: Arc<dyn Answer>,
     pub(super) authority: Authority,
     pub(super) penalties: Penalties,
-    pub(super) disk: Arc<Disk>,
+    /// For input that programs have not read.
+    pub(super) memory: Arc<Room>,
+    pub(super) disk: Arc<Room>,
     pub(super) drain: Drain,
     /// Sessions of all connections.
     pub(super) tasks: TaskTracker,

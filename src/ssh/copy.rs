@@ -10,13 +10,14 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info};
 
 use super::context::Drain;
+use super::full_screen::FullScreen;
 use super::inbox::Inbox;
 use super::message;
 use super::notice::{Notice, Notices};
 use super::standing::Standing;
 use super::writer::{Closed, Events, Writer};
 use crate::telemetry::metrics;
-use crate::workspace::{self, Exit, Output, Process, TerminalSize};
+use crate::workspace::{self, Exit, Output, Process, Redraw, TerminalSize};
 
 const FAILURE: u32 = 255;
 
@@ -58,7 +59,7 @@ pub(super) async fn process(
     let Process { stdin, size, mut output, signals: kill, redraw, .. } = process;
     let Client { inbox, sizes, signals, writer, events, terminal, standing, notices } = client;
     let is_deaf = kill.is_closed();
-    let mut notices = if redraw.is_some() { notices } else { notices.in_lines() };
+    let (mut notices, mut screen) = (notices, FullScreen::default());
     let (count, mut bytes_in) = watch::channel(0);
     // Of those it cannot hear the client is told, once.
     let (mut unheard, heard) = if is_deaf { (Some(signals), None) } else { (None, Some(signals)) };
@@ -70,6 +71,11 @@ pub(super) async fn process(
     let mut told_of_drain = false;
     let mut lost = None;
     let exit = loop {
+        let redraw = match &redraw {
+            Some(Redraw::ByAgent(redraw)) => Some(redraw),
+            Some(Redraw::ByProgram(redraw)) => Some(redraw).filter(|_| screen.is_shown()),
+            None => None,
+        };
         let output = tokio::select! {
             biased;
             () = events.closed.cancelled() => return Err(Closed),
@@ -94,8 +100,8 @@ pub(super) async fn process(
                 writer.say(message::line(&text, terminal)).await?;
                 continue;
             }
-            notice = notices.next(&mut bytes_in) => {
-                match (notice, &redraw) {
+            notice = notices.next(&mut bytes_in, redraw.is_some()) => {
+                match (notice, redraw) {
                     (Notice::Show(text), _) => writer.say(text).await?,
                     (Notice::Redraw, Some(redraw)) => redraw.notify_one(),
                     (Notice::Redraw, None) => {}
@@ -109,6 +115,9 @@ pub(super) async fn process(
         match output {
             Some(Output::Stdout(data)) => {
                 bytes_out += count_out(&data);
+                if terminal {
+                    screen.see(&data);
+                }
                 writer.stdout(data).await?;
             }
             Some(Output::Stderr(data)) => {
@@ -122,6 +131,14 @@ pub(super) async fn process(
             }
             Some(Output::Resumed) => {
                 writer.say(message::line("the connection to your pod is back", terminal)).await?;
+                if let Some(redraw) = redraw {
+                    redraw.notify_one();
+                }
+            }
+            Some(Output::Away) => {
+                let text = "your pod does not answer; your shell goes on there, and you are back in it here as soon as the \
+                            pod answers (what you type until then is not sent; Ctrl-C leaves)";
+                writer.say(message::line(text, terminal)).await?;
             }
             // Over whatever a program draws on a terminal.
             Some(Output::Notice(text)) if terminal => notices.add(text),

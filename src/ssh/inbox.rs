@@ -13,12 +13,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
+use super::room::InMemory;
 use super::throttle::Throttle;
 
-/// Bytes that one channel keeps in memory.
+/// Bytes that one channel keeps in memory, while there is room for them among those of all connections.
 const MEMORY: usize = 1024 * 1024;
-/// The most that [`Inbox::take`] joins of what is in memory, in bytes.
+/// Bytes that it keeps there although there is none: keystrokes are not to wait for the disk.
+const ALWAYS: usize = 4 * 1024;
+/// The most that is joined in memory, in bytes.
 const PIECE: usize = 32 * 1024;
+/// What is at least as long is kept as it came, in bytes. What is shorter costs more memory than it has bytes, and is
+/// joined to what came before.
+const LONG: usize = 4 * 1024;
 /// The most that it reads from the file, in bytes: each read is a trip to another thread.
 const SPOOL_PIECE: usize = 256 * 1024;
 
@@ -36,7 +42,8 @@ struct State {
     front: VecDeque<Bytes>,
     spool: Option<Spool>,
     back: VecDeque<Bytes>,
-    /// Bytes in `front` and `back`.
+    tail: BytesMut,
+    /// Bytes in `front`, `back` and `tail`.
     held: usize,
     eof: bool,
 }
@@ -71,27 +78,41 @@ impl Inbox {
     }
 
     async fn keep(&self, data: Bytes) -> io::Result<()> {
-        let (spool, data) = {
+        let (spool, data, way) = {
             let mut state = self.state();
             // What little is left in the file does not send the rest there too, or it would never come to an end.
             let fits = state.held == 0 || state.held + data.len() <= MEMORY;
-            if fits && state.spooled() <= SPOOL_PIECE as u64 {
-                state.held += data.len();
-                state.back.push_back(data);
+            if fits && state.spooled() <= SPOOL_PIECE as u64 && self.finds_room(state.held, data.len()) {
+                state.push(data);
                 return Ok(());
             }
-            state.begin_spooling(data)
+            self.throttle.memory().occupy(data.len() as u64);
+            let (spool, data) = state.begin_spooling(data);
+            let size = data.len() as u64;
+            (spool, data, OnTheWay { throttle: &self.throttle, size, disk: 0, arrived: false })
         };
-        self.spool(spool, data).await
+        self.spool(spool, data, way).await
     }
 
-    async fn spool(&self, spool: Option<(Arc<File>, u64)>, data: Bytes) -> io::Result<()> {
+    /// Takes room in memory for `size` bytes more than the `held` ones.
+    fn finds_room(&self, held: usize, size: usize) -> bool {
+        let memory = self.throttle.memory();
+        match held + size <= ALWAYS {
+            true => {
+                memory.occupy(size as u64);
+                true
+            }
+            false => memory.take(size as u64),
+        }
+    }
+
+    async fn spool(&self, spool: Option<(Arc<File>, u64)>, data: Bytes, mut way: OnTheWay<'_>) -> io::Result<()> {
         let directory = self.directory.clone();
         let size = data.len() as u64;
         if !self.throttle.disk().take(size) {
-            self.throttle.remove(size as usize);
             return Err(io::Error::other("no room on disk for more input that programs do not read"));
         }
+        way.disk = size;
         let written = blocking(move || {
             let (file, end) = match spool {
                 Some(spool) => spool,
@@ -100,13 +121,11 @@ impl Inbox {
             file.write_all_at(&data, end)?;
             Ok((file, end))
         });
-        let (file, end) = written.await.inspect_err(|_| {
-            self.throttle.disk().give(size);
-            self.throttle.remove(size as usize);
-        })?;
+        let (file, end) = written.await?;
         let mut state = self.state();
         let spool = state.spool.get_or_insert(Spool { file, start: end, end });
         spool.end = end + size;
+        way.arrived = true;
         Ok(())
     }
 
@@ -124,10 +143,12 @@ impl Inbox {
             let spool = {
                 let mut state = self.state();
                 if state.front.is_empty() && state.spooled() == 0 {
+                    state.end_tail();
                     state.front = std::mem::take(&mut state.back);
                 }
                 if let Some(data) = state.take_front() {
                     drop(state);
+                    self.throttle.memory().give(data.len() as u64);
                     self.throttle.remove(data.len());
                     return Ok(Some(data));
                 }
@@ -145,13 +166,16 @@ impl Inbox {
     }
 
     async fn take_spool(&self, (file, start, end): (Arc<File>, u64, u64)) -> io::Result<Bytes> {
-        let size = (end - start).min(SPOOL_PIECE as u64) as usize;
-        let data = blocking(move || {
-            let mut data = BytesMut::zeroed(size);
-            file.read_exact_at(&mut data, start)?;
-            Ok(data.freeze())
+        let size = (end - start).min(SPOOL_PIECE as u64);
+        // It counts until the program has it, and with little room there is less of it.
+        let mut read = InMemory::new(size, PIECE as u64, self.throttle.memory());
+        let read = blocking(move || {
+            file.read_exact_at(read.bytes(), start)?;
+            Ok(read)
         })
         .await?;
+        let data = Bytes::from_owner(read);
+        let size = data.len();
         let mut state = self.state();
         if let Some(spool) = &mut state.spool {
             spool.start += size as u64;
@@ -163,7 +187,44 @@ impl Inbox {
     }
 }
 
+/// Bytes in memory that go to the file. What they took is given back, but for what they take there once they arrived.
+struct OnTheWay<'a> {
+    throttle: &'a Throttle,
+    size: u64,
+    /// Of these, those with room on disk.
+    disk: u64,
+    arrived: bool,
+}
+
+impl Drop for OnTheWay<'_> {
+    fn drop(&mut self) {
+        self.throttle.memory().give(self.size);
+        if !self.arrived {
+            self.throttle.disk().give(self.disk);
+            self.throttle.remove(self.size as usize);
+        }
+    }
+}
+
 impl State {
+    fn push(&mut self, data: Bytes) {
+        self.held += data.len();
+        if data.len() >= LONG || self.tail.len() + data.len() > PIECE {
+            self.end_tail();
+        }
+        match data.len() >= LONG {
+            true => self.back.push_back(data),
+            false => self.tail.extend_from_slice(&data),
+        }
+    }
+
+    /// What comes is not joined to what came so far.
+    fn end_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.back.push_back(std::mem::take(&mut self.tail).freeze());
+        }
+    }
+
     /// Bytes that wait in the file.
     fn spooled(&self) -> u64 {
         self.spool.as_ref().map_or(0, |spool| spool.end - spool.start)
@@ -178,6 +239,7 @@ impl State {
             }
             (spool.file.clone(), spool.end)
         });
+        self.end_tail();
         if !waits {
             self.front.append(&mut self.back);
             return (spool, data);
@@ -210,6 +272,7 @@ impl Drop for Inbox {
         let state = self.state();
         let spooled = state.spooled();
         self.throttle.disk().give(spooled);
+        self.throttle.memory().give(state.held as u64);
         self.throttle.remove(state.held + spooled as usize);
     }
 }
@@ -220,11 +283,18 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 
 #[cfg(test)]
 mod tests {
-    use super::super::throttle::{Disk, Pace};
+    use futures::FutureExt;
+
+    use super::super::room::Room;
+    use super::super::throttle::Pace;
     use super::*;
 
     fn inbox(limit: u64) -> (Inbox, Arc<Throttle>) {
-        let throttle = Throttle::new(limit, limit, Disk::new(limit));
+        with_room(limit, u64::MAX)
+    }
+
+    fn with_room(limit: u64, memory: u64) -> (Inbox, Arc<Throttle>) {
+        let throttle = Throttle::new(limit, limit, Room::new(memory), Room::new(limit));
         (Inbox::new(throttle.clone(), std::env::temp_dir()), throttle)
     }
 
@@ -248,6 +318,7 @@ mod tests {
             received.extend_from_slice(&data);
         }
         assert!(sent == received);
+        assert_eq!((throttle.memory().used(), throttle.disk().used()), (0, 0));
         assert!(throttle.add(0) && throttle.pace() == Pace::Free);
     }
 
@@ -258,6 +329,51 @@ mod tests {
             inbox.put(Bytes::from(piece)).await.unwrap();
         }
         assert_eq!(inbox.take().await.unwrap().unwrap(), "abc");
+    }
+
+    #[tokio::test]
+    async fn many_small_pieces_are_kept_as_few() {
+        let (inbox, _) = inbox(u64::MAX);
+        for n in 0..3 * PIECE {
+            inbox.put(Bytes::copy_from_slice(&[n as u8])).await.unwrap();
+        }
+        assert!(inbox.state().back.len() <= 3);
+        inbox.put(Bytes::from(vec![7; LONG])).await.unwrap();
+        let mut received = 0;
+        while received < 3 * PIECE + LONG {
+            received += inbox.take().await.unwrap().unwrap().len();
+        }
+        assert_eq!((received, inbox.state().held), (3 * PIECE + LONG, 0));
+    }
+
+    #[tokio::test]
+    async fn where_memory_is_used_up_only_a_little_stays_in_it() {
+        let (inbox, throttle) = with_room(u64::MAX, 0);
+        let sent: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+        for piece in sent.chunks(1000) {
+            inbox.put(Bytes::copy_from_slice(piece)).await.unwrap();
+        }
+        assert!(throttle.memory().used() <= ALWAYS as u64, "{}", throttle.memory().used());
+        assert!(throttle.disk().used() >= (sent.len() - ALWAYS) as u64);
+        inbox.put_eof();
+        let mut received = Vec::new();
+        while let Some(data) = inbox.take().await.unwrap() {
+            assert!(data.len() <= PIECE);
+            received.extend_from_slice(&data);
+        }
+        assert!(sent == received);
+        assert_eq!((throttle.memory().used(), throttle.disk().used()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_dropped_on_its_way_to_disk_is_given_back() {
+        let (inbox, throttle) = with_room(u64::MAX, 0);
+        for _ in 0..3 {
+            inbox.put(Bytes::from(vec![0; PIECE])).now_or_never();
+        }
+        drop(inbox);
+        assert_eq!((throttle.memory().used(), throttle.disk().used()), (0, 0));
+        assert_eq!(throttle.pace(), Pace::Free);
     }
 
     #[tokio::test]

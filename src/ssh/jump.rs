@@ -12,6 +12,7 @@ use russh::server::{ChannelOpenHandle, Msg};
 use russh::{Channel, ChannelOpenFailure, ChannelWriteHalf};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::StreamReader;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info, info_span, warn};
 
@@ -127,7 +128,10 @@ struct ChannelStream {
 impl ChannelStream {
     fn new(channel: Channel<Msg>, inbox: Inbox) -> (Self, ChannelWriteHalf<Msg>, AbortOnDropHandle<()>) {
         let (reader, half) = channel.split();
-        let (events, inbox) = (Arc::new(Events::default()), Arc::new(inbox));
+        // A stream with a gap leads nowhere.
+        let closed = CancellationToken::new();
+        let events = Arc::new(Events { overflowed: closed.clone(), closed, ..Events::default() });
+        let inbox = Arc::new(inbox);
         let receiving = receive(reader, inbox.clone(), events.clone());
         let receiving = AbortOnDropHandle::new(tokio::spawn(receiving.in_current_span()));
         let source =

@@ -23,7 +23,7 @@ pub(super) struct Login {
     offered: u32,
     unproven: u32,
     /// The last login name and why it was refused.
-    refused: Option<(String, Refusal)>,
+    refused: Option<(String, String)>,
     succeeded: Option<(Identity, Target)>,
     proven: Option<Proven>,
     span: Span,
@@ -138,8 +138,10 @@ impl Login {
 
     fn refuse(&mut self, login: &str, credential: Credential<'_>, reason: Refusal) -> Auth {
         let (key, certificate) = (credential.fingerprint(), credential.certificate());
-        debug!(login, key, certificate, %reason, "refused a key");
-        self.refused = Some((login.chars().take(MAX_LOGGED_LOGIN).collect(), reason));
+        // As texts, which the log escapes: some of it is the client's.
+        let (login, reason) = (login.chars().take(MAX_LOGGED_LOGIN).collect::<String>(), reason.to_string());
+        info!(login, key, certificate, reason, "refused a key");
+        self.refused = Some((login, reason));
         Auth::reject()
     }
 }
@@ -151,8 +153,7 @@ impl Drop for Login {
             return;
         }
         let _in_connection = self.span.enter();
-        let (login, reason) =
-            self.refused.as_ref().map(|(login, reason)| (login, tracing::field::display(reason))).unzip();
+        let (login, reason) = self.refused.as_ref().map(|(login, reason)| (login, reason)).unzip();
         let keys = self.offered;
         let offence = if self.began.elapsed() >= self.context.config.login_grace_time {
             metrics().login(LoginResult::TimedOut);

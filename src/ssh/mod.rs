@@ -8,6 +8,7 @@ mod connection;
 mod context;
 mod copy;
 mod forward;
+mod full_screen;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod greeting;
@@ -22,7 +23,9 @@ mod notice;
 mod penalties;
 mod progress;
 mod proxy_protocol;
+mod receive;
 mod request;
+mod room;
 mod serve;
 mod server;
 mod session;
@@ -31,6 +34,7 @@ mod signal;
 mod standing;
 mod throttle;
 mod transport;
+mod variables;
 mod writer;
 
 #[cfg(test)]
@@ -115,8 +119,17 @@ pub trait Run: Send + Sync + 'static {
         address: &'a Address,
     ) -> BoxFuture<'a, Result<Stream, workspace::Error>>;
 
-    /// Listens at `address` where `target` points.
+    /// Listens at `address` where `target` points, telling `progress` in words what it waits for.
     fn listen<'a>(
+        &'a self,
+        identity: &'a Identity,
+        target: &'a Target,
+        address: &'a Address,
+        progress: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> BoxFuture<'a, Result<Listener, workspace::Error>>;
+
+    /// Listens there again, once it runs, which this waits for and does not bring about.
+    fn listen_again<'a>(
         &'a self,
         identity: &'a Identity,
         target: &'a Target,
@@ -189,8 +202,18 @@ impl Run for Workspaces {
         identity: &'a Identity,
         target: &'a Target,
         address: &'a Address,
+        progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> BoxFuture<'a, Result<Listener, workspace::Error>> {
-        Box::pin(Self::listen(self, identity, target, address))
+        Box::pin(Self::listen(self, identity, target, address, progress))
+    }
+
+    fn listen_again<'a>(
+        &'a self,
+        identity: &'a Identity,
+        target: &'a Target,
+        address: &'a Address,
+    ) -> BoxFuture<'a, Result<Listener, workspace::Error>> {
+        Box::pin(Self::listen_again(self, identity, target, address))
     }
 
     fn devserver(&self, target: &Target) -> String {

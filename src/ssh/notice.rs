@@ -16,7 +16,7 @@ pub(super) struct Notices {
     texts: BoxStream<'static, String>,
     /// Those that came from the program's side, and are not shown yet.
     added: VecDeque<String>,
-    /// The size of a terminal that can be drawn anew: on it a warning lies over the upper rows until it was seen.
+    /// That of the terminal at first, if there is one.
     size: Option<TerminalSize>,
     sizes: watch::Receiver<Option<TerminalSize>>,
     /// What the client had sent when the last warning was shown, and when that was.
@@ -50,12 +50,6 @@ impl Notices {
         Self { texts, added, size: None, sizes, shown: None, begin, reading: READING }
     }
 
-    /// The terminal cannot be drawn anew: a warning is a line of its own.
-    pub(super) fn in_lines(mut self) -> Self {
-        self.size = None;
-        self
-    }
-
     /// Another one, as soon as may be. A pod may say more than anybody can read: of much only the newest is kept.
     pub(super) fn add(&mut self, text: String) {
         if self.added.len() == MAX_ADDED {
@@ -69,8 +63,9 @@ impl Notices {
         self.added.drain(..)
     }
 
-    /// What is next; `input` counts the bytes from the client. Cancel safe.
-    pub(super) async fn next(&mut self, input: &mut watch::Receiver<u64>) -> Notice {
+    /// What is next; `input` counts the bytes from the client. On a terminal that `is_drawn_anew` a warning lies over the
+    /// upper rows until it was seen, on another it is a line of its own. Cancel safe.
+    pub(super) async fn next(&mut self, input: &mut watch::Receiver<u64>, is_drawn_anew: bool) -> Notice {
         let Self { texts, added, size, sizes, shown, begin, reading } = self;
         let text = async {
             sleep_until(*begin).await;
@@ -92,7 +87,7 @@ impl Notices {
             }
         };
         tokio::select! {
-            text = text => match *size {
+            text = text => match size.filter(|_| is_drawn_anew) {
                 None => Notice::Show(message::line(&text, true)),
                 Some(first) => {
                     let size = (*sizes.borrow()).unwrap_or(first);
@@ -140,22 +135,22 @@ mod tests {
     async fn a_warning_stays_until_it_was_seen() {
         let (input, mut count) = watch::channel(7);
         let mut notices = notices("one");
-        let Notice::Show(shown) = notices.next(&mut count).await else { panic!("it is shown first") };
+        let Notice::Show(shown) = notices.next(&mut count, true).await else { panic!("it is shown first") };
         assert!(std::str::from_utf8(&shown).unwrap().contains("bastion: one"));
-        assert!(is_quiet(&timeout(LONG, notices.next(&mut count)).await), "nobody has typed");
+        assert!(is_quiet(&timeout(LONG, notices.next(&mut count, true)).await), "nobody has typed");
         input.send_replace(8);
-        assert!(matches!(notices.next(&mut count).await, Notice::Redraw));
-        assert!(is_quiet(&timeout(LONG, notices.next(&mut count)).await), "drawn anew once");
+        assert!(matches!(notices.next(&mut count, true).await, Notice::Redraw));
+        assert!(is_quiet(&timeout(LONG, notices.next(&mut count, true)).await), "drawn anew once");
     }
 
     #[tokio::test]
     async fn who_types_meanwhile_has_time_to_read() {
         let (input, mut count) = watch::channel(0);
         let mut notices = notices("one");
-        let Notice::Show(_) = notices.next(&mut count).await else { panic!("it is shown first") };
+        let Notice::Show(_) = notices.next(&mut count, true).await else { panic!("it is shown first") };
         let shown = Instant::now();
         input.send_replace(1);
-        assert!(matches!(notices.next(&mut count).await, Notice::Redraw));
+        assert!(matches!(notices.next(&mut count, true).await, Notice::Redraw));
         assert!(shown.elapsed() >= notices.reading);
     }
 
@@ -166,13 +161,13 @@ mod tests {
         let mut notices = Notices::new(stream::pending().boxed(), TerminalSize { columns: 40, rows: 10 }, sizes);
         notices.add("one".to_owned());
         assert!(
-            is_quiet(&timeout(Duration::from_millis(20), notices.next(&mut count)).await),
+            is_quiet(&timeout(Duration::from_millis(20), notices.next(&mut count, true)).await),
             "its screen comes first"
         );
         assert_eq!(notices.rest().collect::<Vec<_>>(), ["one"]);
         notices.begin = Instant::now();
         notices.add("two".to_owned());
-        let Notice::Show(shown) = notices.next(&mut count).await else { panic!("it is shown first") };
+        let Notice::Show(shown) = notices.next(&mut count, true).await else { panic!("it is shown first") };
         assert!(std::str::from_utf8(&shown).unwrap().contains("bastion: two") && notices.rest().next().is_none());
         for text in ["1", "2", "3", "4", "5", "6"] {
             notices.add(text.to_owned());
@@ -183,10 +178,10 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_drawn_anew_is_told_in_a_line() {
         let (input, mut count) = watch::channel(0);
-        let mut notices = notices("one").in_lines();
-        let Notice::Show(shown) = notices.next(&mut count).await else { panic!("it is shown first") };
+        let mut notices = notices("one");
+        let Notice::Show(shown) = notices.next(&mut count, false).await else { panic!("it is shown first") };
         assert_eq!(shown, message::line("one", true));
         input.send_replace(1);
-        assert!(is_quiet(&timeout(LONG, notices.next(&mut count)).await));
+        assert!(is_quiet(&timeout(LONG, notices.next(&mut count, false)).await));
     }
 }

@@ -1,33 +1,26 @@
 //! What a client asks for on a session channel (RFC 4254 §6.2–6.5), up to the program to run.
 
-use std::time::Duration;
-
 use russh::{ChannelMsg, ChannelReadHalf};
 use tracing::debug;
 
-use super::forward;
+use super::variables::{PERSIST, Variables};
+use super::{Config, forward};
 use crate::identity::Permissions;
 use crate::workspace::{Command, Program, Terminal, TerminalSize};
 
-/// Set to 0, the shell ends with its connection.
-const PERSIST: &str = "BASTION_PERSIST";
 /// The type of a terminal that cannot even move its cursor.
 const DUMB: &str = "dumb";
 /// The one subsystem there is.
 pub(super) const SFTP: &str = "sftp";
 
 /// Reads up to the request to run something; `None` if the client closes before. Replies are the connection's part.
-pub(super) async fn read(
-    reader: &mut ChannelReadHalf,
-    permissions: &Permissions,
-    detached: Duration,
-) -> Option<Command> {
-    const MAX_VARIABLES: usize = 16;
+pub(super) async fn read(reader: &mut ChannelReadHalf, permissions: &Permissions, config: &Config) -> Option<Command> {
     let mut terminal = None;
     let mut ssh_agent = false;
     let mut x11 = None;
-    let mut detached = Some(detached).filter(|detached| !detached.is_zero() && permissions.persistent_shells);
-    let mut environment: Vec<(String, String)> = Vec::new();
+    let mut detached =
+        Some(config.detached_shell_timeout).filter(|detached| !detached.is_zero() && permissions.persistent_shells);
+    let (mut variables, mut environment) = (Variables::default(), Vec::<(String, String)>::new());
     let program = loop {
         match reader.wait().await? {
             ChannelMsg::RequestPty { term, col_width, row_height, terminal_modes, .. } if permissions.pty => {
@@ -44,7 +37,7 @@ pub(super) async fn read(
                 detached = detached.filter(|_| value != "0");
             }
             ChannelMsg::SetEnv { variable_name: name, variable_value: value, .. }
-                if accepts_variable(&name, &value) && environment.len() < MAX_VARIABLES =>
+                if variables.admit(&config.accept_env, &name, &value) =>
             {
                 environment.push((name, value));
             }
@@ -81,15 +74,6 @@ fn force(asked: Program, permissions: &Permissions, environment: &mut Vec<(Strin
     Program::Command(forced.clone().into_bytes())
 }
 
-/// Whether a client may set this variable: locale and colours, as sshd's usual `AcceptEnv` has it.
-pub(super) fn accepts_variable(name: &str, value: &str) -> bool {
-    const MAX_VALUE: usize = 1024;
-    let known = matches!(name, "LANG" | "COLORTERM" | "NO_COLOR" | PERSIST)
-        || name.strip_prefix("LC_").is_some_and(|rest| !rest.is_empty());
-    let word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    known && word && name.len() <= 64 && value.len() <= MAX_VALUE && !value.contains('\0')
-}
-
 /// A name for `TERM` that no terminfo lookup can be led astray with.
 fn terminal_type(asked: &str) -> String {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || b"-+._".contains(&byte);
@@ -108,18 +92,6 @@ pub(super) fn terminal_size(columns: u32, rows: u32) -> TerminalSize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_harmless_variables_are_taken() {
-        assert!(accepts_variable("LANG", "C.UTF-8"));
-        assert!(accepts_variable("LC_ALL", "C.UTF-8"));
-        assert!(accepts_variable("COLORTERM", "truecolor"));
-        assert!(accepts_variable("NO_COLOR", "1"));
-        for (name, value) in [("LD_PRELOAD", "x"), ("LC_", "x"), ("LC_A=B", "x"), ("PATH", "/"), ("LC_X", "a\0b")] {
-            assert!(!accepts_variable(name, value), "{name}");
-        }
-        assert!(!accepts_variable("LC_X", &"x".repeat(1025)));
-    }
 
     #[test]
     fn terminals_are_what_a_kernel_can_have() {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use russh::{Disconnect, MethodKind, MethodSet, SshId, cipher};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -59,12 +58,10 @@ pub(super) async fn connection(
     cut: CancellationToken,
 ) {
     let config = &context.config;
-    let throttle = Throttle::new(config.spool_slow_above_mib * MIB, config.spool_limit_mib * MIB, context.disk.clone());
+    let (slow_above, limit) = (config.spool_slow_above_mib * MIB, config.spool_limit_mib * MIB);
+    let throttle = Throttle::new(slow_above, limit, context.memory.clone(), context.disk.clone());
     let logged_in = CancellationToken::new();
-    let slots = Slots {
-        sessions: Arc::new(Semaphore::new(config.max_sessions)),
-        forwards: Arc::new(Semaphore::new(config.max_forwards)),
-    };
+    let slots = Slots::new(config.max_sessions, config.max_forwards);
     let standing = Standing::default();
     let handler =
         Connection::new(context.clone(), throttle.clone(), client, logged_in.clone(), slots.clone(), standing.clone());
@@ -77,10 +74,7 @@ pub(super) async fn connection(
         let leave = async {
             // A drain ends connections that run nothing, now or later.
             context.drain.begun().await;
-            let _ = slots.sessions.acquire_many(config.max_sessions as u32).await;
-            let _ = slots.forwards.acquire_many(config.max_forwards as u32).await;
-            // OpenSSH reports 255 if it reads our good-bye together with an exit status. Left alone it goes by itself.
-            sleep(LAST_WORDS).await;
+            let _nothing_new = slots.all_free(LAST_WORDS).await;
             let bye = handle.disconnect(Disconnect::ByApplication, "the server goes down".into(), "en".into());
             let _ = timeout(LAST_WORDS, bye).await;
             sleep(LAST_WORDS).await;
@@ -91,7 +85,7 @@ pub(super) async fn connection(
             let why = standing.ended().await;
             info!(why, "ending a connection: whoever logged in may not any more");
             // Sessions say why, and end.
-            let _ = timeout(LAST_WORDS, slots.sessions.acquire_many(config.max_sessions as u32)).await;
+            let _ = timeout(LAST_WORDS, slots.no_session()).await;
             sleep(LAST_WORDS).await;
             let bye = handle.disconnect(Disconnect::ByApplication, why.to_owned(), "en".into());
             let _ = timeout(LAST_WORDS, bye).await;

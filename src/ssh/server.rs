@@ -8,7 +8,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, info_span, warn};
@@ -19,7 +19,7 @@ use super::context::{Context, Drain};
 use super::host_key::HostKeys;
 use super::limits::{Startup, Startups};
 use super::penalties::Penalties;
-use super::throttle::Disk;
+use super::room::Room;
 use super::{Answer, Authenticate, Config, Run, proxy_protocol, serve};
 use crate::telemetry::{LoginResult, metrics};
 
@@ -35,6 +35,8 @@ const MIB: u64 = 1024 * 1024;
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// A load balancer sends its header at once.
 const PROXY_HEADER: Duration = Duration::from_secs(5);
+/// What is cut ends at once.
+const SETTLE: Duration = Duration::from_secs(5);
 
 impl Server {
     pub fn new(
@@ -48,7 +50,8 @@ impl Server {
         let startups = Startups::new(config.max_startups, config.max_startups_per_source);
         let context = Arc::new(Context {
             drain: Drain::new(config.drain_timeout),
-            disk: Disk::new(config.spool_total_mib * MIB),
+            memory: Room::new(config.spool_memory_mib * MIB),
+            disk: Room::new(config.spool_total_mib * MIB),
             penalties: Penalties::new(config.penalties.clone()),
             config,
             authenticate,
@@ -86,13 +89,15 @@ impl Server {
         connections.close();
         server.context.tasks.close();
         let open = connections.len();
-        info!(open, timeout = ?server.context.config.drain_timeout, "draining");
-        if timeout(server.context.config.drain_timeout, connections.wait()).await.is_err() {
+        let patience = server.context.config.drain_timeout;
+        info!(open, timeout = ?patience, "draining");
+        let deadline = Instant::now() + patience;
+        if timeout_at(deadline, connections.wait()).await.is_err() {
             warn!(open = connections.len(), "the drain's time is up; cutting what is left");
             cut.cancel();
-            connections.wait().await;
+            settle(&connections, "connections", deadline).await;
         }
-        server.context.tasks.wait().await;
+        settle(&server.context.tasks, "sessions", deadline).await;
     }
 
     /// Learns whose connection it is.
@@ -138,6 +143,14 @@ impl Server {
         let client = Client { address, server, outer: None };
         serve::connection(self.context.clone(), self.host_keys.clone(), stream, client, Some(startup), cut).await;
         metrics().open_connections.dec();
+    }
+}
+
+/// Waits for what was cut or has nothing left to serve. What comes after a drain must not depend on it.
+async fn settle(tasks: &TaskTracker, what: &str, deadline: Instant) {
+    let deadline = deadline.max(Instant::now() + SETTLE);
+    if timeout_at(deadline, tasks.wait()).await.is_err() {
+        warn!(left = tasks.len(), "{what} do not end; leaving them behind");
     }
 }
 

@@ -2,30 +2,35 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use russh::server::{Handle, Msg};
-use russh::{Channel, ChannelMsg, ChannelReadHalf};
+use russh::{Channel, ChannelReadHalf};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument, debug, info, info_span};
+use tracing::{Instrument, info, info_span};
 
 use super::forward::{self, Forwarder};
 use super::inbox::Inbox;
 use super::introduction::introduction;
 use super::notice::Notices;
-use super::request::{SFTP, terminal_size};
+use super::receive::{ToProgram, closed, receive};
+use super::request::SFTP;
 use super::writer::{Closed, Events, Writer};
 use super::{Answered, copy, message, progress, request, shells, signal};
 use crate::identity::Identity;
 use crate::telemetry::metrics;
-use crate::workspace::{Command, Exit, Process, Program, Reader, Target, TerminalSize};
+use crate::workspace::{self, Command, Exit, Process, Program, Reader, Target, TerminalSize};
 
 /// The exit status that OpenSSH's client reports for its own failures; ours mean the same to scripts.
 const FAILURE: u32 = 255;
 /// What a shell reports for a program that Ctrl-C ended.
 const INTERRUPTED: u32 = 130;
-const CTRL_C: u8 = 3;
+/// Longer than any DevServer's name, in characters.
+const MAX_LOGGED: usize = 128;
+/// To tell somebody why her session ends.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// Signals that may wait to be sent on.
 const MAX_SIGNALS: usize = 8;
 const NO_DISPLAY: &str = "X11 is not forwarded, as this DevServer's pod has no agent; ask your administrator to set \
@@ -53,8 +58,8 @@ impl Session {
         let (answer, mut own) = (context.answer.clone(), None);
         // Whether she may stay there is watched for as long as this is.
         let mut elsewhere = None;
-        let detached = context.config.detached_shell_timeout;
-        let Some(mut command) = request::read(&mut reader, identity.permissions(), detached).await else { return };
+        let command = request::read(&mut reader, identity.permissions(), &context.config).await;
+        let Some(mut command) = command else { return };
         let events = Arc::new(Events::default());
         let mut writer = Writer::new(half, events.clone());
         if let Some(line) = typed_line(&command, identity) {
@@ -69,7 +74,14 @@ impl Session {
         }
         match typed_line(&command, &self.forwarder.identity).filter(|_| own.is_none()).and_then(shells::parse) {
             Some(Ok(shells)) => command.program = Program::Shells(shells),
-            Some(Err(usage)) => return explain_usage(&usage, &writer, command.terminal.is_some()).await,
+            Some(Err(usage)) => {
+                let explained = explain_usage(&usage, &writer, command.terminal.is_some());
+                // It waits for the client's window, and all of its connection for what it sends meanwhile.
+                return tokio::select! {
+                    () = explained => {}
+                    () = closed(&mut reader) => {}
+                };
+            }
             None => {}
         }
         let Forwarder { identity, target, .. } = &self.forwarder;
@@ -79,7 +91,9 @@ impl Session {
         command.x11 = command.x11.filter(|_| self.forwarder.permits_x11());
         // One that lasts would be what its owner's next login finds, and hers what a guest would.
         command.detached = command.detached.filter(|_| !matches!(target, Target::Shared { .. }));
-        let span = info_span!("session", user = identity.user(), devserver = %target, channel = number);
+        // As a text, which the log escapes: it is the client's.
+        let devserver: String = target.to_string().chars().take(MAX_LOGGED).collect();
+        let span = info_span!("session", user = identity.user(), devserver, channel = number);
         self.serve(command, own, reader, writer, &events).instrument(span).await;
         events.closed.cancel();
         drop(elsewhere);
@@ -116,7 +130,6 @@ impl Session {
             Program::Sftp => SFTP,
             Program::Shells(_) => "shells",
         };
-        let context = &self.forwarder.context;
         let (key, persistent) = (self.forwarder.identity.fingerprint(), terminal && command.detached.is_some());
         info!(kind, terminal, persistent, key, "session started");
 
@@ -128,28 +141,11 @@ impl Session {
         let to_program = ToProgram { inbox: inbox.clone(), size, signal, takes_signals };
         let receive = receive(reader, to_program, events.clone(), terminal);
         let _receive = AbortOnDropHandle::new(tokio::spawn(receive.in_current_span()));
-        let is_own = own.is_some();
-        let started = match own {
-            Some(process) => Ok(process),
-            None => self.start(&command, &writer).await,
-        };
-        let result = match started {
-            Ok(mut process) => {
-                let _ssh_agent = process.ssh_agent.take().map(|connections| {
-                    let serve = forward::serve_ssh_agent(connections, self.forwarder.clone(), self.client.clone());
-                    AbortOnDropHandle::new(tokio::spawn(serve.in_current_span()))
-                });
-                let _x11 = process.x11.take().map(|connections| {
-                    let serve = forward::serve_x11(connections, self.forwarder.clone(), self.client.clone());
-                    AbortOnDropHandle::new(tokio::spawn(serve.in_current_span()))
-                });
-                let (standing, notices) = (&self.forwarder.standing, self.notices(&command, sizes.clone()));
-                let client =
-                    copy::Client { inbox, sizes, signals, writer: &writer, events, terminal, standing, notices };
-                let ended = copy::process(process, client, &context.drain, began).await;
-                if is_own { ended } else { self.explain(ended, &writer, terminal).await }
-            }
-            Err(status) => status.map(copy::Totals::ended),
+        let (standing, notices) = (&self.forwarder.standing, Notices::none(sizes.clone()));
+        let client = copy::Client { inbox, sizes, signals, writer: &writer, events, terminal, standing, notices };
+        let result = tokio::select! {
+            result = self.work(&command, own, client, began) => result,
+            () = self.turned_out() => Ok(copy::Totals::ended(FAILURE)),
         };
         match result {
             Ok(totals) => {
@@ -172,6 +168,44 @@ impl Session {
         metrics().open_sessions.dec();
     }
 
+    /// Starts the program, or takes the bastion's `own`, and copies to its end.
+    async fn work(
+        &self,
+        command: &Command,
+        own: Option<Process>,
+        client: copy::Client<'_>,
+        began: Instant,
+    ) -> Result<copy::Totals, Closed> {
+        let (writer, terminal, is_own) = (client.writer, client.terminal, own.is_some());
+        let started = match own {
+            Some(process) => Ok(process),
+            None => self.start(command, writer).await,
+        };
+        let mut process = match started {
+            Ok(process) => process,
+            Err(status) => return status.map(copy::Totals::ended),
+        };
+        let _ssh_agent = process.ssh_agent.take().map(|connections| {
+            let serve = forward::serve_ssh_agent(connections, self.forwarder.clone(), self.client.clone());
+            AbortOnDropHandle::new(tokio::spawn(serve.in_current_span()))
+        });
+        let _x11 = process.x11.take().map(|connections| {
+            let serve = forward::serve_x11(connections, self.forwarder.clone(), self.client.clone());
+            AbortOnDropHandle::new(tokio::spawn(serve.in_current_span()))
+        });
+        // Only now: a notice lies over the screen of a program that runs.
+        let client = copy::Client { notices: self.notices(command, client.sizes.clone()), ..client };
+        let ended = copy::process(process, client, &self.forwarder.context.drain, began).await;
+        if is_own { ended } else { self.explain(ended, writer, terminal).await }
+    }
+
+    /// Returns some time after she may not be there any more: for a client that does not read, and so is not told why, and
+    /// whose input would reach the program for as long as it likes.
+    async fn turned_out(&self) {
+        self.forwarder.standing.ended().await;
+        sleep(LAST_WORD).await;
+    }
+
     /// What may have to be told meanwhile: only to a terminal, for a program may read anything else.
     fn notices(&self, command: &Command, sizes: watch::Receiver<Option<TerminalSize>>) -> Notices {
         let Forwarder { context, identity, target, .. } = &self.forwarder;
@@ -190,7 +224,8 @@ impl Session {
     ) -> Result<copy::Totals, Closed> {
         let Forwarder { context, identity, target, .. } = &self.forwarder;
         let totals = ended?;
-        let reason = match signal::ended(totals.exit) {
+        let left = matches!(totals.lost, Some(workspace::Error::Left));
+        let reason = match signal::ended(totals.exit) && !left {
             true => context.run.why_gone(identity, target).await,
             false => None,
         };
@@ -288,14 +323,6 @@ fn missing(command: &Command, process: &Process) -> impl Iterator<Item = &'stati
     all.into_iter().filter(|(is_missing, _)| *is_missing).map(|(_, words)| words)
 }
 
-/// What a client has for its program.
-struct ToProgram {
-    inbox: Arc<Inbox>,
-    size: watch::Sender<Option<TerminalSize>>,
-    signal: mpsc::Sender<String>,
-    takes_signals: bool,
-}
-
 /// Answers a command of ours that was not understood, or asked for help, as clap has it.
 async fn explain_usage(usage: &clap::Error, writer: &Writer, terminal: bool) {
     let text = usage.render().to_string();
@@ -308,37 +335,5 @@ async fn explain_usage(usage: &clap::Error, writer: &Writer, terminal: bool) {
         let _ = writer.half.exit_status(usage.exit_code().unsigned_abs()).await;
         let _ = writer.half.eof().await;
         let _ = writer.half.close().await;
-    }
-}
-
-/// Takes what the client sends until it closes. Never waits for the program.
-async fn receive(mut reader: ChannelReadHalf, program: ToProgram, events: Arc<Events>, terminal: bool) {
-    let ToProgram { inbox, size, signal, takes_signals } = program;
-    loop {
-        match reader.wait().await {
-            Some(ChannelMsg::Data { data }) => {
-                if terminal && data.contains(&CTRL_C) {
-                    events.interrupted.notify_one();
-                }
-                if let Err(error) = inbox.put(data).await {
-                    info!(%error, "the client's input cannot be kept");
-                    events.overflowed.cancel();
-                    return;
-                }
-            }
-            Some(ChannelMsg::Eof) => inbox.put_eof(),
-            Some(ChannelMsg::WindowChange { col_width, row_height, .. }) => {
-                size.send_replace(Some(terminal_size(col_width, row_height)));
-            }
-            // What the program has not been told yet is enough.
-            Some(ChannelMsg::Signal { signal: name }) if takes_signals => {
-                drop(signal::text(name).map(|name| signal.try_send(name)))
-            }
-            Some(ChannelMsg::Close) | None => {
-                events.closed.cancel();
-                return;
-            }
-            Some(other) => debug!(?other, "ignored while a program runs"),
-        }
     }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::room::Room;
+
 /// What waits in all inboxes of one connection, in bytes.
 ///
 /// russh tells the client on receipt that there is room for more, so a client never stops by itself. While programs
@@ -20,7 +22,8 @@ pub(super) struct Throttle {
     slow_above: u64,
     limit: u64,
     drained: Notify,
-    disk: Arc<Disk>,
+    memory: Arc<Room>,
+    disk: Arc<Room>,
 }
 
 /// How fast the socket is to be read.
@@ -46,39 +49,18 @@ const FOLLOW: Duration = Duration::from_millis(2);
 /// keystrokes for others come in the same stream.
 const TRICKLE: Duration = Duration::from_millis(250);
 
-/// What all connections together have on disk, in bytes.
-#[derive(Debug)]
-pub(super) struct Disk {
-    used: AtomicU64,
-    limit: u64,
-}
-
-impl Disk {
-    pub(super) fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self { used: AtomicU64::new(0), limit })
-    }
-
-    /// Takes room for `bytes`, if there is.
-    pub(super) fn take(&self, bytes: u64) -> bool {
-        let taken = self.used.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limit;
-        if !taken {
-            self.give(bytes);
-        }
-        taken
-    }
-
-    pub(super) fn give(&self, bytes: u64) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
 impl Throttle {
-    pub(super) fn new(slow_above: u64, limit: u64, disk: Arc<Disk>) -> Arc<Self> {
-        let in_vain = AtomicU32::new(0);
-        Arc::new(Self { waiting: AtomicU64::new(0), in_vain, slow_above, limit, drained: Notify::new(), disk })
+    /// `memory` and `disk` are what all connections share.
+    pub(super) fn new(slow_above: u64, limit: u64, memory: Arc<Room>, disk: Arc<Room>) -> Arc<Self> {
+        let (waiting, in_vain) = (AtomicU64::new(0), AtomicU32::new(0));
+        Arc::new(Self { waiting, in_vain, slow_above, limit, drained: Notify::new(), memory, disk })
     }
 
-    pub(super) fn disk(&self) -> &Disk {
+    pub(super) fn memory(&self) -> &Arc<Room> {
+        &self.memory
+    }
+
+    pub(super) fn disk(&self) -> &Room {
         &self.disk
     }
 
@@ -136,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_more_waits_the_longer_it_is_waited_for() {
-        let throttle = Throttle::new(u64::MAX, u64::MAX, Disk::new(0));
+        let throttle = Throttle::new(u64::MAX, u64::MAX, Room::new(0), Room::new(0));
         let mut times = Vec::new();
         for _ in 0..3 {
             throttle.add(3 * FOLLOW_ABOVE as usize);

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dashmap::DashMap;
-use futures::future::join_all;
+use futures::future::{join_all, pending};
 use futures::stream::BoxStream;
 use futures::{Sink, SinkExt, StreamExt};
-use tokio::sync::{OnceCell, oneshot, watch};
-use tokio::time::{Instant, sleep};
+use tokio::sync::{Notify, OnceCell, oneshot, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::{debug, info};
 
 use super::agent::Agent;
+use super::breaks::Breaks;
 use super::exec::{self, ExecRequest, Frame};
 use super::listeners::Listeners;
 use super::notices::Plans;
@@ -28,6 +29,8 @@ use crate::carrier::{self, Carrier, Hold, Keepalive, Link, News, Side};
 pub(super) struct Carriers {
     client: kube::Client,
     keepalive: Keepalive,
+    /// What it may take until an exec is open.
+    answered: Duration,
     linger: Duration,
     reports: activity::Reports,
     plans: Plans,
@@ -40,8 +43,9 @@ pub(super) struct Held {
     _hold: Hold,
 }
 
-/// Between two tries to link.
-const PAUSE: Duration = Duration::from_millis(200);
+/// What it may take until an exec is open, node and all. A connection to a host that is gone without a word is found dead
+/// only by this, or by the kernel in a quarter of an hour.
+const ANSWERED: Duration = Duration::from_secs(20);
 /// Between two looks whether a carrier is in use, at least.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -49,7 +53,7 @@ impl Carriers {
     pub(super) fn new(client: kube::Client, cache: Cache, config: &Config, plans: Plans) -> Self {
         let keepalive = Keepalive { ping: config.exec_ping, patience: 3, grace: config.carrier_grace };
         let (linger, reports) = (config.carrier_linger, activity::Reports::new(client.clone(), cache, config));
-        Self { client, keepalive, linger, reports, plans, of_pods: Arc::default() }
+        Self { client, keepalive, answered: ANSWERED, linger, reports, plans, of_pods: Arc::default() }
     }
 
     /// The workspace's agent, to which there is a link when this returns.
@@ -83,14 +87,10 @@ impl Carriers {
 
     /// Tells how its pod is used, over a carrier that is there for nothing else.
     pub(super) async fn report_once(&self, workspace: &Workspace) -> Result<(), Error> {
-        let (carrier, _incoming) = Carrier::new(Side::Bastion, format!("{:032x}", rand::random::<u128>()));
-        let link = open_link(&self.client, workspace).await?;
-        let done = tokio::select! {
-            ended = carrier.link(link, self.keepalive, |_| {}) => {
-                Err(ended.map_or_else(Error::Carrier, |()| Error::Lost("the exec was closed".into())))
-            }
-            done = self.reports.report_once(&carrier, workspace) => done,
-        };
+        let (carrier, _) = Carrier::new(Side::Bastion, format!("{:032x}", rand::random::<u128>()));
+        let link = self.open_link(workspace).await?;
+        let report = self.reports.report_once(&carrier, workspace);
+        let done = once_linked(&carrier, link, self.keepalive, report).await;
         carrier.close();
         done
     }
@@ -121,6 +121,32 @@ impl Carriers {
         join_all(agents.iter().map(|agent| agent.carrier.settled())).await;
     }
 
+    /// An exec in the workspace's pod that leads to its agent.
+    async fn open_link(
+        &self,
+        workspace: &Workspace,
+    ) -> Result<
+        Link<BoxStream<'static, Result<Bytes, Error>>, impl Sink<Bytes, Error = tungstenite::Error> + Unpin>,
+        Error,
+    > {
+        let command = [names::AGENT, "connect"];
+        let request = ExecRequest {
+            namespace: &workspace.namespace,
+            pod: &workspace.pod,
+            container: names::CONTAINER,
+            impersonate: &workspace.service_account,
+            on_behalf_of: workspace.on_behalf_of.as_deref(),
+            command: &command,
+            stdin: true,
+            tty: false,
+        };
+        let opened = timeout(self.answered, exec::open(&self.client, &request)).await;
+        let (sink, source) = opened.unwrap_or_else(|_| Err(Error::Lost("the exec was not answered".into())))?.split();
+        let sink = Box::pin(sink.with(async |bytes: Bytes| Ok::<_, tungstenite::Error>(exec::stdin(&bytes))));
+        let source = source.filter_map(|message| std::future::ready(read(message))).boxed();
+        Ok(Link { source, sink })
+    }
+
     fn forget_closed(&self, workspace: &Workspace) {
         self.of_pods.remove_if(workspace, |_, known| known.get().is_some_and(|agent| agent.carrier.is_closed()));
     }
@@ -145,14 +171,14 @@ struct Keeper {
 
 impl Keeper {
     async fn run(self, first: oneshot::Sender<Result<(), Error>>) {
-        let mut first = Some(first);
+        let (mut first, mut breaks) = (Some(first), Breaks::default());
         loop {
-            let (linked, error) = self.link(&mut first).await;
-            if linked {
-                self.broken.send_replace(Some(Instant::now()));
-            }
+            let (lasted, error) = self.link(&mut first).await;
+            let pause = breaks.broke(lasted, &error, Instant::now());
+            self.broken.send_replace(breaks.since());
             let hopeless = match &error {
                 Error::Carrier(carrier::Error::Forgotten | carrier::Error::Version(_)) => true,
+                _ if breaks.are_hopeless() => true,
                 // An API server that just started refuses what it will allow in a moment.
                 error => error.pod_is_gone(),
             };
@@ -160,30 +186,32 @@ impl Keeper {
                 let _ = first.send(Err(error));
                 break;
             }
-            let given_up = self.broken.borrow().is_some_and(|since| since.elapsed() > self.carriers.keepalive.grace);
+            let given_up = breaks.since().is_some_and(|since| since.elapsed() >= self.carriers.keepalive.grace);
             if self.carrier.close_if_unused() || hopeless || given_up {
                 info!(pod = self.workspace.pod, namespace = self.workspace.namespace, %error, "the carrier ended");
                 break;
             }
             debug!(%error, pod = self.workspace.pod, "the carrier broke; linking it again");
-            if !linked {
-                sleep(PAUSE).await;
-            }
+            sleep(pause).await;
         }
         self.carrier.close();
         self.carriers.forget_closed(&self.workspace);
     }
 
-    /// Serves one exec, until it breaks or the carrier is closed as nobody has needed it for a while. Returns whether it
-    /// was linked, and why it is no more.
-    async fn link(&self, first: &mut Option<oneshot::Sender<Result<(), Error>>>) -> (bool, Error) {
-        let link = match open_link(&self.carriers.client, &self.workspace).await {
-            Ok(link) => link,
-            Err(error) => return (false, error),
+    /// Serves one exec, until it breaks or the carrier is closed as nobody has needed it for a while. Returns for how long
+    /// it was linked, if at all, and why it is no more.
+    async fn link(&self, first: &mut Option<oneshot::Sender<Result<(), Error>>>) -> (Option<Duration>, Error) {
+        let opened = tokio::select! {
+            opened = self.carriers.open_link(&self.workspace) => opened,
+            () = self.given_up() => Err(Error::Lost("there was no exec for too long".into())),
         };
-        let mut linked = false;
+        let link = match opened {
+            Ok(link) => link,
+            Err(error) => return (None, error),
+        };
+        let mut linked = None;
         let on_news = |news| {
-            linked = true;
+            linked.get_or_insert_with(Instant::now);
             self.broken.send_replace(match news {
                 News::Linked | News::Heard => None,
                 News::Silent(since) => Some(since),
@@ -204,7 +232,16 @@ impl Keeper {
             },
             () = self.unused() => Error::Lost("nobody has needed it for a while".into()),
         };
-        (linked, error)
+        (linked.map(|linked| linked.elapsed()), error)
+    }
+
+    /// Returns once there has been no link for so long that the agent has ended its programs.
+    async fn given_up(&self) {
+        let since = *self.broken.borrow();
+        match since {
+            Some(since) => sleep_until(since + self.carriers.keepalive.grace).await,
+            None => pending().await,
+        }
     }
 
     /// Returns once nobody has used the carrier for a while and it is closed.
@@ -220,27 +257,29 @@ impl Keeper {
     }
 }
 
-/// An exec in the workspace's pod that leads to its agent.
-async fn open_link(
-    client: &kube::Client,
-    workspace: &Workspace,
-) -> Result<Link<BoxStream<'static, Result<Bytes, Error>>, impl Sink<Bytes, Error = tungstenite::Error> + Unpin>, Error>
+/// Does `work` over a carrier of its own, which it may open streams on: sooner, and an agent takes the carrier for one that
+/// it has forgotten.
+async fn once_linked<R, W, T>(
+    carrier: &Carrier,
+    link: Link<R, W>,
+    keepalive: Keepalive,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error>
+where
+    R: futures::Stream<Item = Result<Bytes, Error>> + Unpin,
+    W: Sink<Bytes, Error = tungstenite::Error> + Unpin,
 {
-    let command = [names::AGENT, "connect"];
-    let request = ExecRequest {
-        namespace: &workspace.namespace,
-        pod: &workspace.pod,
-        container: names::CONTAINER,
-        impersonate: &workspace.service_account,
-        on_behalf_of: workspace.on_behalf_of.as_deref(),
-        command: &command,
-        stdin: true,
-        tty: false,
+    let linked = Notify::new();
+    let work = async {
+        linked.notified().await;
+        work.await
     };
-    let (sink, source) = exec::open(client, &request).await?.split();
-    let sink = Box::pin(sink.with(async |bytes: Bytes| Ok::<_, tungstenite::Error>(exec::stdin(&bytes))));
-    let source = source.filter_map(|message| std::future::ready(read(message))).boxed();
-    Ok(Link { source, sink })
+    tokio::select! {
+        ended = carrier.link(link, keepalive, |_| linked.notify_one()) => {
+            Err(ended.map_or_else(Error::Carrier, |()| Error::Lost("the exec was closed".into())))
+        }
+        done = work => done,
+    }
 }
 
 /// What of a message is the agent's.
@@ -266,11 +305,14 @@ fn read(message: Result<Message, tungstenite::Error>) -> Option<Result<Bytes, Er
 
 #[cfg(test)]
 mod tests {
+    use futures::channel::mpsc;
     use tokio_util::sync::CancellationToken;
     use tokio_util::task::TaskTracker;
 
     use super::*;
     use crate::workspace::Cache;
+
+    const LONG: Duration = Duration::from_secs(60);
 
     fn carriers() -> Carriers {
         let away = tower::service_fn(async |_: http::Request<kube::client::Body>| {
@@ -283,6 +325,7 @@ mod tests {
             reports: activity::Reports::paced(client.clone(), cache.clone(), grace, grace),
             client,
             keepalive: Keepalive { ping: grace, patience: 3, grace },
+            answered: grace,
             linger: Duration::ZERO,
             plans: Plans::start(cache),
             of_pods: Arc::default(),
@@ -311,6 +354,62 @@ mod tests {
         assert!(carrier.close_if_unused());
         assert!(matches!(carriers.of(&workspace).await, Err(Error::Api(_))));
         assert!(carriers.of_pods.is_empty());
+    }
+
+    /// Every other look at a pod failed: its agent was told of a stream that it had never heard of.
+    #[tokio::test]
+    async fn a_stream_is_opened_only_once_there_is_a_link() {
+        let keepalive = Keepalive { ping: Duration::from_secs(60), patience: 3, grace: Duration::ZERO };
+        for _ in 0..20 {
+            let (carrier, _) = Carrier::new(Side::Bastion, "one".into());
+            let (agent, mut opened) = Carrier::new(Side::Agent, "one".into());
+            let (to_agent, from_bastion) = mpsc::channel::<Bytes>(2);
+            let (to_bastion, from_agent) = mpsc::channel::<Bytes>(2);
+            let serve = async {
+                let mut source = from_bastion.map(Ok::<_, std::convert::Infallible>);
+                let accepted = carrier::accept(&mut source).await.unwrap();
+                assert!(accepted.is_new());
+                let _ = agent.accepted(Link { source, sink: to_bastion }, accepted).await;
+            };
+            let link = Link {
+                source: from_agent.map(Ok::<_, Error>),
+                sink: to_agent.sink_map_err(|_| tungstenite::Error::ConnectionClosed),
+            };
+            let ask = async {
+                let mut stream = carrier.open(Bytes::from_static(b"x"));
+                stream.receiver.receive().await.ok_or(Error::NoAgent)
+            };
+            let answer = async {
+                let (request, stream) = opened.recv().await.unwrap();
+                stream.sender.data(request).await.unwrap();
+                stream
+            };
+            let asked = async { tokio::join!(once_linked(&carrier, link, keepalive, ask), answer) };
+            tokio::select! {
+                (answered, _) = asked => assert!(answered.is_ok()),
+                () = serve => panic!("the link broke"),
+            }
+        }
+    }
+
+    /// The balancer before the API server is gone, say, and no packet comes back: nobody was told for a quarter of an hour.
+    #[tokio::test]
+    async fn an_exec_that_is_never_answered_is_given_up() {
+        let silent = tower::service_fn(async |_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>().await
+        });
+        let soon = Duration::from_millis(20);
+        let carriers = Carriers { client: kube::Client::new(silent, "default"), answered: soon, ..carriers() };
+        let opened = timeout(LONG, carriers.of(&workspace())).await.expect("it is given up");
+        assert!(matches!(opened, Err(error) if error.is_outage()));
+
+        let keepalive = Keepalive { grace: soon, ..carriers.keepalive };
+        let carriers = Carriers { answered: LONG, keepalive, ..carriers };
+        let (carrier, _) = Carrier::new(Side::Bastion, "one".into());
+        let broken = watch::channel(Some(Instant::now())).0;
+        let keeper = Keeper { carriers, workspace: workspace(), carrier, broken };
+        let linked = timeout(LONG / 2, keeper.link(&mut None)).await.expect("the agent has ended its programs");
+        assert!(matches!(linked, (None, Error::Lost(_))));
     }
 
     /// Its node is silent, say: the carrier is not yet known to be broken, and a new pod has the name.

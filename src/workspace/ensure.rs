@@ -19,7 +19,7 @@ use super::listeners::Listener;
 use super::memory::Words;
 use super::news::News;
 use super::notices::Plans;
-use super::process::{self, Keepalive, carried};
+use super::process::{self, Keepalive, Way, carried};
 use super::share::Access;
 use super::{Address, Cache, Command, Error, Process, Target, wake};
 use crate::api::{DevServer, Phase, names};
@@ -139,7 +139,11 @@ impl Workspaces {
         let start = |workspace: Workspace| {
             let start = async move {
                 match workspace.agent {
-                    true => carried::start(&*self.carriers.of(&workspace).await?, command, words).await,
+                    true => {
+                        let agent = self.carriers.of(&workspace).await?;
+                        let (carriers, cache) = (self.carriers.clone(), self.cache.clone());
+                        carried::start(&agent, command, words, Way { carriers, cache, workspace }).await
+                    }
                     false => process::start(&self.client, &workspace, command, keepalive, &self.tasks).await,
                 }
             };
@@ -155,11 +159,38 @@ impl Workspaces {
         self.enter(identity, target, &|_| {}, connect).await
     }
 
-    /// Listens at `address` within the workspace that `target` names, which is made or woken first.
-    pub async fn listen(&self, identity: &Identity, target: &Target, address: &Address) -> Result<Listener, Error> {
+    /// Listens at `address` within the workspace that `target` names, which is made or woken first. `progress` is told what
+    /// it waits for.
+    pub async fn listen(
+        &self,
+        identity: &Identity,
+        target: &Target,
+        address: &Address,
+        progress: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<Listener, Error> {
         self.place(identity, target)?.admit_work()?;
         let listen = |workspace| async move { self.agent(&workspace).await?.listen(address).await }.boxed();
-        self.enter(identity, target, &|_| {}, listen).await
+        self.enter(identity, target, progress, listen).await
+    }
+
+    /// Listens there again once it runs. A listener that is left open is no reason to wake what was put to sleep.
+    pub async fn listen_again(
+        &self,
+        identity: &Identity,
+        target: &Target,
+        address: &Address,
+    ) -> Result<Listener, Error> {
+        let mut changes = self.cache.changes();
+        loop {
+            let place = self.place(identity, target)?;
+            place.admit_work()?;
+            if let Some(workspace) = self.running(place.owner, place.name) {
+                return self.agent(&place.entered(workspace)).await?.listen(address).await;
+            }
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await; // The watches end with a shutdown only.
+            }
+        }
     }
 
     pub(super) async fn agent(&self, workspace: &Workspace) -> Result<Held, Error> {

@@ -26,9 +26,20 @@ struct Numbered {
 /// What one listener in the pod accepts; refused once this is dropped.
 #[derive(Debug)]
 pub struct Connections {
+    registered: Registered,
+    door: Door,
+    accepted: mpsc::Receiver<(Origin, Stream)>,
+}
+
+/// Leads to whoever has the [`Connections`].
+#[derive(Clone, Debug)]
+pub(super) struct Door(mpsc::Sender<(Origin, Stream)>);
+
+/// A listener's number, for as long as this is there.
+#[derive(Debug)]
+pub(super) struct Registered {
     listeners: Listeners,
     number: u64,
-    accepted: mpsc::Receiver<(Origin, Stream)>,
 }
 
 /// Listens in a pod until it is dropped.
@@ -59,17 +70,34 @@ impl Listeners {
     }
 
     pub(super) fn register(&self) -> Connections {
-        let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let (sender, accepted) = mpsc::channel(WAITING);
-        self.0.listening.insert(number, sender);
-        Connections { listeners: self.clone(), number, accepted }
+        let door = Door(sender);
+        Connections { registered: self.register_for(&door), door, accepted }
+    }
+
+    /// What another pod's agent, or the same by another carrier, is to hand to those who listen already.
+    pub(super) fn register_for(&self, door: &Door) -> Registered {
+        let number = self.0.next.fetch_add(1, Ordering::Relaxed);
+        self.0.listening.insert(number, door.0.clone());
+        Registered { listeners: self.clone(), number }
+    }
+}
+
+impl Registered {
+    /// What the agent knows it by.
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 }
 
 impl Connections {
     /// What the agent knows the listener by.
     pub(super) fn listener(&self) -> u64 {
-        self.number
+        self.registered.number
+    }
+
+    pub(super) fn door(&self) -> Door {
+        self.door.clone()
     }
 
     /// Who connected, and the connection. Cancel safe.
@@ -78,7 +106,7 @@ impl Connections {
     }
 }
 
-impl Drop for Connections {
+impl Drop for Registered {
     fn drop(&mut self) {
         self.listeners.0.listening.remove(&self.number);
     }

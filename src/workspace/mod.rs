@@ -3,6 +3,7 @@
 mod about;
 mod activity;
 mod agent;
+mod breaks;
 mod cache;
 mod carriers;
 mod ensure;
@@ -32,7 +33,7 @@ pub use ensure::{Config, Workspace, Workspaces};
 pub(crate) use fake::EchoWorkspaces;
 pub use listeners::{Connections, Listener};
 pub use news::Reader;
-pub use process::{Command, Output, Process, Program, Terminal, TerminalSize};
+pub use process::{Command, Output, Process, Program, Redraw, Terminal, TerminalSize};
 pub use target::Target;
 pub use usage::{Taken, Usage};
 
@@ -66,6 +67,12 @@ pub enum Error {
     /// The carrier to the pod's agent ended.
     #[error("the carrier ended")]
     Carrier(#[source] crate::carrier::Error),
+    /// A session was away from its shell for so long that its carrier was given up, and the agent does not lead it back.
+    #[error("no way back to the shell: {0}")]
+    NoWayBack(String),
+    /// Its user did not wait for that.
+    #[error("left while the pod was away")]
+    Left,
     /// Longer than a kernel takes as one argument, or, on a terminal, than a request takes.
     #[error("the command is too long")]
     CommandTooLong,
@@ -113,6 +120,8 @@ impl Error {
                     .to_owned()
             }
             Self::Lost(_) | Self::Carrier(_) => "the connection to your pod was lost".to_owned(),
+            Self::NoWayBack(why) => format!("you are not back in your shell: {why}"),
+            Self::Left => "your shell goes on in the pod; log in again to be back in it".to_owned(),
             Self::Protocol(what) => format!("your pod's node sent something unexpected: {what}"),
             Self::CommandTooLong => {
                 "the command is too long, or not UTF-8; put it into a file, or send it on stdin to `sh -s`".to_owned()

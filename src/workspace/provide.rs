@@ -15,16 +15,16 @@ use crate::identity::Identity;
 use crate::provisioning::{self, Quotas};
 
 impl Workspaces {
-    /// Makes her account and all that is around it, if she has none yet.
-    pub async fn provide(&self, identity: &Identity) -> Result<(), Error> {
+    /// Makes her account and all that is around it, if she has none yet. Returns whether it did.
+    pub async fn provide(&self, identity: &Identity) -> Result<bool, Error> {
         let user = identity.user();
         let is_ready =
             |object: &DevServerUser| object.status.as_ref().is_some_and(|status| status.phase == UserPhase::Ready);
         let provisioning = self.provisioning_of.entry(user.to_owned()).or_default().clone();
         let _one_at_a_time = provisioning.lock().await;
         match self.cache.user(user) {
-            Some(object) if is_ready(&object) => Ok(()),
-            _ => self.provision_user(user, &|_| {}).await.map(drop),
+            Some(object) if is_ready(&object) => Ok(false),
+            _ => self.provision_user(user, &|_| {}).await.map(|_| true),
         }
     }
 

@@ -98,21 +98,29 @@ impl Workspaces {
     }
 
     /// Waits until somebody else's place, where she was let in, is no longer shared with her, or only less of it; why, in
-    /// a sentence for her.
-    pub async fn withdrawn(&self, identity: &Identity, target: &Target) -> String {
-        let Target::Shared { owner, name } = target else { return std::future::pending().await };
-        let mut changes = self.cache.changes();
-        let mut had = None;
-        loop {
-            let has = access(&self.cache, identity.user(), owner, name);
-            if has < had {
-                return format!("{target} is no longer shared with you as it was");
+    /// a sentence for her. What counts is what she had when it was asked, not when it is first waited for.
+    pub fn withdrawn<'a>(
+        &'a self,
+        identity: &'a Identity,
+        target: &'a Target,
+    ) -> impl Future<Output = String> + Send + use<'a> {
+        let now = move || match target {
+            Target::Shared { owner, name } => access(&self.cache, identity.user(), owner, name),
+            Target::Default | Target::Named(_) => None,
+        };
+        let (mut changes, mut had) = (self.cache.changes(), now());
+        async move {
+            while matches!(target, Target::Shared { .. }) {
+                let has = now();
+                if has < had {
+                    return format!("{target} is no longer shared with you as it was");
+                }
+                had = has;
+                if changes.changed().await.is_err() {
+                    break; // The watches end with a shutdown, which ends connections by itself.
+                }
             }
-            had = has;
-            if changes.changed().await.is_err() {
-                // The watches end with a shutdown, which ends connections by itself.
-                std::future::pending::<()>().await;
-            }
+            std::future::pending().await
         }
     }
 }

@@ -127,6 +127,8 @@ async fn a_port_that_the_pod_chose_leads_back_here() {
     skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
+    // It answers with the port, and is not waited for as long as a pod may take.
+    alice.ssh("true").run().await.exits(0);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("there are ports");
     let remote = format!("0:127.0.0.1:{}", listener.local_addr().expect("it is bound").port());
     let forward = alice.shell().argument("-N").argument("-R").argument(&remote).start();

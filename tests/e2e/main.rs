@@ -42,6 +42,7 @@ mod memory;
 mod neighbours;
 mod no_agent;
 mod operators;
+mod outages;
 mod permits;
 mod policy;
 mod provisioning;

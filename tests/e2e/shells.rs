@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use crate::harness::{Agent, Product, Replica, Ssh, Terminal, User, eventually, has_agents, skip_unless};
 
 /// Her next login, once the end of the last connection was heard of and `shows` tells that it is back in her shell.
-async fn comes_back(alice: &User, at: &Replica, (rows, columns): (u16, u16), shows: &str) -> Terminal {
+pub(crate) async fn comes_back(alice: &User, at: &Replica, (rows, columns): (u16, u16), shows: &str) -> Terminal {
     eventually("the shell that was left", async || {
         let mut terminal = alice.shell_at(at).terminal(rows, columns);
         let either =
@@ -65,6 +65,25 @@ async fn a_server_that_dies_does_not_take_shells_with_it() {
 }
 
 #[tokio::test]
+async fn a_shell_that_nobody_comes_back_to_ends() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let replica = product.serve(&["ssh.detached_shell_timeout=2s"]).await;
+    alice.is_known_at(&replica).await;
+    let seconds = "98440.3";
+    let mut terminal = alice.shell_at(&replica).terminal(24, 80);
+    terminal.types(&format!("sleep {seconds}\r")).await;
+    eventually("its process", async || (alice.counts_processes(seconds).await == 1).then_some(())).await;
+    let listed = alice.ssh("shells").run().await;
+    assert!(listed.exits(0).text().contains("Attached"), "it lasts while somebody is in it");
+    terminal.kill().await;
+    eventually("no process left", async || (alice.counts_processes(seconds).await == 0).then_some(())).await;
+    eventually("no shell left", async || (alice.ssh("shells").run().await.text() == "No shells.\n").then_some(()))
+        .await;
+}
+
+#[tokio::test]
 async fn a_full_screen_program_goes_on_and_is_shown_again() {
     skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
@@ -78,6 +97,12 @@ async fn a_full_screen_program_goes_on_and_is_shown_again() {
     let mut second = comes_back(&alice, product.front(), (24, 80), "(END)").await;
     assert!(second.is_full_screen());
     second.shows_row("500").await;
+    // That it is the old shell is said over the program's screen, until somebody has read it and types.
+    second.shows("bastion: the shell you left").await;
+    second.types("=").await;
+    let clean = |rows: &[String]| !rows.iter().any(|row| row.contains("bastion: "));
+    second.shows_rows("a clean screen", clean).await;
+    assert!(second.is_full_screen());
     second.types("q").await;
     second.types("exit\r").await;
     second.exits(0).await;

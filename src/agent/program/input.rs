@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::super::activity;
 use super::super::request::{Order, Size};
@@ -11,7 +11,7 @@ use super::start::Stdin;
 use crate::carrier::{Credit, Message, Receiver, parse};
 
 /// Returns when the other side has ended the stream. Orders pass stdin that the program does not read.
-pub(super) async fn feed(mut receiver: Receiver, stdin: Stdin, terminal: bool, group: Pid) {
+pub(super) async fn feed(mut receiver: Receiver, stdin: Stdin, terminal: bool, group: Pid, redraw: &Notify) {
     // Bounded by the stream's window: credit is given back as the program reads.
     let (data, waiting) = mpsc::unbounded_channel();
     let mut data = Some(data);
@@ -41,7 +41,8 @@ pub(super) async fn feed(mut receiver: Receiver, stdin: Stdin, terminal: bool, g
                             let _ = kill_process_group(group, signal);
                         }
                     }
-                    Ok(Order::Redraw) | Err(_) => {}
+                    Ok(Order::Redraw) => redraw.notify_one(),
+                    Err(_) => {}
                 },
                 _ => {}
             }

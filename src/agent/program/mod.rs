@@ -3,6 +3,7 @@
 mod input;
 mod modes;
 mod output;
+mod redraw;
 mod shell;
 mod start;
 
@@ -13,6 +14,7 @@ use std::process::ExitStatus;
 
 use rustix::process::Pid;
 use tokio::process::Child;
+use tokio::sync::Notify;
 
 use super::account::Account;
 use super::activity;
@@ -58,12 +60,15 @@ pub(super) async fn run(
     if terminal {
         sender.mark_terminal();
     }
-    let mut input = Box::pin(input::feed(receiver, stdin, terminal, group));
+    let redraw = Notify::new();
+    let mut input = Box::pin(input::feed(receiver, stdin, terminal, group, &redraw));
+    let mut redrawn = Box::pin(redraw::serve(&redraw, &held));
     let mut copied = Box::pin(output::copy(output, &mut child, &sender));
     let status = loop {
         tokio::select! {
             status = &mut copied => break status,
             () = &mut input => break None, // The session is over.
+            () = &mut redrawn => {}
             Ok(()) = announced.changed(), if terminal => {
                 if let Some(news) = listener.hear() {
                     let _ = sender.send(Message::control(&news));
@@ -71,7 +76,7 @@ pub(super) async fn run(
             }
         }
     };
-    drop(copied);
+    drop((copied, redrawn));
     match status {
         Some(status) => {
             let end = exit(status);

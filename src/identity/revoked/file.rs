@@ -59,7 +59,7 @@ impl RevokedKeys {
         let Revoked { keys, sha1, sha256, certificates } = &*revoked;
         let (keys, authorities) = (keys.len() + sha1.len() + sha256.len(), certificates.len());
         info!(path = %self.path.display(), keys, authorities, "read the revoked keys");
-        if version.is_settled() {
+        if version.is_settled(SystemTime::now()) {
             *last = Some((version, revoked.clone()));
         }
         Ok(revoked)
@@ -99,10 +99,13 @@ impl Version {
         })
     }
 
-    /// Whether a further change would leave another time.
-    fn is_settled(&self) -> bool {
-        let changed = u64::try_from(self.changed.0).map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
-        changed.is_ok_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|age| age > CLOCK))
+    /// Whether a further change, `now` or later, would leave another time.
+    fn is_settled(&self, now: SystemTime) -> bool {
+        let (Ok(seconds), Ok(nanoseconds)) = (u64::try_from(self.changed.0), u32::try_from(self.changed.1)) else {
+            return false;
+        };
+        let changed = UNIX_EPOCH + Duration::new(seconds, nanoseconds);
+        now.duration_since(changed).is_ok_and(|age| age > CLOCK)
     }
 }
 
@@ -141,11 +144,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_may_change_unseen_within_its_first_second() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let version = Version { changed: (100, 995_000_000), ..Version::of(file.path()).unwrap() };
+        let at = |milliseconds| UNIX_EPOCH + Duration::from_millis(milliseconds);
+        let settled = [100_000, 100_995, 101_001, 101_995, 101_996].map(|time| version.is_settled(at(time)));
+        assert_eq!(settled, [false, false, false, false, true]);
+    }
+
+    #[test]
     fn an_old_file_is_read_once() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), LISTED).unwrap();
         let revoked = RevokedKeys::new(file.path().into()).unwrap();
-        assert!(revoked.last.lock().unwrap().is_none(), "it may change unseen within its first second");
         std::thread::sleep(CLOCK + Duration::from_millis(100));
         assert!(contains(&revoked, LISTED).unwrap());
         let (_, first) = revoked.last.lock().unwrap().clone().unwrap();

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use russh::server::{ChannelOpenHandle, Msg};
 use russh::{Channel, ChannelOpenFailure};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info};
 
 use super::copy;
 use crate::identity::Identity;
+use crate::ssh::client::Slots;
 use crate::ssh::context::Context;
 use crate::ssh::inbox::Inbox;
 use crate::ssh::standing::Standing;
@@ -23,8 +24,7 @@ pub(in crate::ssh) struct Forwarder {
     pub(in crate::ssh) throttle: Arc<Throttle>,
     pub(in crate::ssh) identity: Identity,
     pub(in crate::ssh) target: Target,
-    /// One permit for each connection that may yet be forwarded.
-    pub(in crate::ssh) slots: Arc<Semaphore>,
+    pub(in crate::ssh) slots: Slots,
     /// Whether she may stay.
     pub(in crate::ssh) standing: Standing,
 }
@@ -41,13 +41,24 @@ impl Forwarder {
         let Some(_slot) = self.slot() else {
             return reply.reject(ChannelOpenFailure::ResourceShortage).await;
         };
-        match self.context.run.connect(&self.identity, target, address).await {
+        // From before she is let in there, or one who is turned out meanwhile would stay.
+        let withdrawn = self.context.run.withdrawn(&self.identity, target);
+        let leave = async {
+            let why = tokio::select! {
+                why = withdrawn => why,
+                why = self.standing.ended() => why.to_owned(),
+            };
+            info!(why, "ended a forward");
+        };
+        tokio::pin!(leave);
+        let connected = tokio::select! {
+            connected = self.context.run.connect(&self.identity, target, address) => connected,
+            () = &mut leave => return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await,
+        };
+        match connected {
             Ok(stream) => {
                 reply.accept().await;
-                tokio::select! {
-                    () = copy(channel, stream, self.inbox(), &self.standing) => {}
-                    why = self.context.run.withdrawn(&self.identity, target) => info!(why, "ended a forward"),
-                }
+                copy(channel, stream, self.inbox(), leave).await;
             }
             Err(error) => {
                 debug!(error = &error as &dyn std::error::Error, ?address, "a forwarded connection was not made");
@@ -66,7 +77,7 @@ impl Forwarder {
     }
 
     pub(in crate::ssh) fn slot(&self) -> Option<OwnedSemaphorePermit> {
-        self.slots.clone().try_acquire_owned().ok()
+        self.slots.forwards.clone().try_acquire_owned().ok()
     }
 
     pub(in crate::ssh) fn inbox(&self) -> Inbox {

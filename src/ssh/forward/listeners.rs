@@ -7,19 +7,20 @@ use russh::server::Handle;
 use tokio::time::timeout;
 use tracing::info;
 
-use super::{Forwarder, Listening};
+use super::{Forwarder, Listening, State};
 use crate::workspace::Address;
 
 /// The listeners of one connection, by what the client asked for.
 #[derive(Default)]
 pub(in crate::ssh) struct Listeners(HashMap<Address, Listening>);
 
-/// How long a client that asks the pod to listen is kept waiting, and its other channels with it: russh wants the answer
-/// at once, and the port may be the pod's choice.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a client that asks the pod to listen is kept waiting, and its other channels and signs of life with it: russh
+/// wants the answer at once. OpenSSH with ServerAliveInterval=5 puts up with it.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 impl Listeners {
-    /// Has the pod listen for the client; the port, if it does.
+    /// Has the pod listen for the client; the port, if it does. Where the pod has yet to be made or woken and the port is
+    /// known, that is the answer, and it listens as soon as it can. A port of the pod's choice has to be waited for.
     pub(in crate::ssh) async fn begin(
         &mut self,
         forwarder: Forwarder,
@@ -29,18 +30,28 @@ impl Listeners {
         if self.0.len() >= forwarder.context.config.max_sessions {
             return None;
         }
-        let listening = match timeout(PATIENCE, Listening::begin(forwarder, address.clone(), client)).await {
-            Ok(Ok(listening)) => listening,
-            Ok(Err(error)) => {
-                info!(error = &error as &dyn std::error::Error, ?address, "the pod does not listen");
-                return None;
-            }
-            Err(_) => {
-                info!(?address, "the pod was not ready in time to listen");
-                return None;
-            }
+        let known = match address {
+            Address::Tcp { port: 0, .. } => None,
+            Address::Tcp { port, .. } => Some(port),
+            Address::Unix(_) => Some(0),
         };
-        let port = listening.port;
+        let (listening, mut states) = Listening::begin(forwarder, address.clone(), client);
+        let is_answer = |state: &State| match state {
+            State::Asking => false,
+            State::Waiting => known.is_some(),
+            State::At(_) | State::Failed => true,
+        };
+        let state = timeout(PATIENCE, states.wait_for(is_answer)).await.map(|state| state.map(|state| *state));
+        let port = match state {
+            Ok(Ok(State::At(port))) => Some(port),
+            Ok(Ok(State::Failed) | Err(_)) => None,
+            Ok(Ok(State::Asking | State::Waiting)) | Err(_) => known,
+        };
+        let Some(port) = port else {
+            info!(?address, "refused to listen: the pod does not, or was not ready in time to choose a port");
+            return None;
+        };
+        listening.promised.cancel();
         let asked = match address {
             Address::Tcp { host, .. } => Address::Tcp { host, port },
             address => address,

@@ -3,13 +3,14 @@
 mod accept;
 mod forwarder;
 mod listeners;
+mod listening;
 mod policy;
 mod x11;
 
-use accept::Listening;
 pub(super) use accept::{serve_ssh_agent, serve_x11};
 pub(super) use forwarder::Forwarder;
 pub(super) use listeners::Listeners;
+use listening::{Listening, State};
 pub(super) use policy::Asked;
 pub(super) use x11::x11;
 
@@ -18,50 +19,58 @@ use std::time::Duration;
 
 use russh::server::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug, info};
 
 use super::inbox::Inbox;
-use super::standing::Standing;
 use super::writer::{Closed, Events, Writer};
 use crate::carrier::{self, Message, Receiver, Stream};
 use crate::telemetry::metrics;
 
 /// What a client sent before it closed is given so long to reach whoever should read it.
 const LINGER: Duration = Duration::from_secs(60);
+/// A client that closes once both sides have ended does so within this.
+const CLIENT_CLOSES: Duration = Duration::from_secs(5);
 
-/// Copies both ways, each to its own end, until both are done, either side is gone, or she may not stay.
-async fn copy(channel: Channel<Msg>, stream: Stream, inbox: Inbox, standing: &Standing) {
+/// Copies both ways, each to its own end, until both are done, either side is gone, or `leave` says that she may not stay.
+async fn copy(channel: Channel<Msg>, stream: Stream, inbox: Inbox, leave: impl Future<Output = ()>) {
     let (reader, half) = channel.split();
     let (events, inbox) = (Arc::new(Events::default()), Arc::new(inbox));
     let receive = receive(reader, inbox.clone(), events.clone());
     let _receive = AbortOnDropHandle::new(tokio::spawn(receive.in_current_span()));
     let writer = Writer::new(half, events.clone());
     let Stream { sender, receiver } = stream;
-    let both = async { tokio::try_join!(up(&inbox, &sender), down(receiver, &writer)) };
+    let both = async {
+        let ended = tokio::try_join!(up(&inbox, &sender), down(receiver, &writer));
+        if ended.is_ok() {
+            // OpenSSH closes by itself now. Of a channel that we close first russh keeps something to the connection's end.
+            let _ = timeout(CLIENT_CLOSES, events.closed.cancelled()).await;
+        }
+    };
     let closed_long_ago = async {
         events.closed.cancelled().await;
         sleep(LINGER).await;
     };
     tokio::select! {
-        _ = both => {}
+        () = both => {}
         () = closed_long_ago => {}
         () = events.overflowed.cancelled() => {}
-        _ = standing.ended() => {}
+        () = leave => {}
     }
     events.closed.cancel();
     let _ = writer.half.close().await;
 }
 
-/// Takes what the client sends until it closes. Never waits for the pod.
+/// Takes what the client sends until it closes, which has to be heard of whatever else happens. Never waits for the pod.
 pub(super) async fn receive(mut reader: ChannelReadHalf, inbox: Arc<Inbox>, events: Arc<Events>) {
     loop {
         match reader.wait().await {
+            Some(ChannelMsg::Data { .. }) if events.overflowed.is_cancelled() => {}
             Some(ChannelMsg::Data { data }) => {
                 if let Err(error) = inbox.put(data).await {
                     info!(%error, "what the client sends to a forwarded connection cannot be kept");
-                    return events.overflowed.cancel();
+                    events.overflowed.cancel();
                 }
             }
             Some(ChannelMsg::Eof) => inbox.put_eof(),

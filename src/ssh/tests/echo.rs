@@ -7,6 +7,9 @@ use crate::identity::Identity;
 use crate::ssh::{Answer, Answered, Run};
 use crate::workspace::{self, Address, Command, EchoWorkspaces, Listener, Process, Reader, Target};
 
+/// Who would listen there waits for a DevServer that does not come.
+pub(super) const NEVER_MADE: u16 = 7;
+
 impl Answer for EchoWorkspaces {
     fn answer(&self, _: &Identity, _: &Target, _: &str, _: &Command) -> Option<Answered> {
         None
@@ -45,6 +48,22 @@ impl Run for EchoWorkspaces {
     }
 
     fn listen<'a>(
+        &'a self,
+        _: &'a Identity,
+        _: &'a Target,
+        address: &'a Address,
+        progress: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> BoxFuture<'a, Result<Listener, workspace::Error>> {
+        match address {
+            Address::Tcp { port: NEVER_MADE, .. } => {
+                progress("waking your DevServer");
+                Box::pin(std::future::pending())
+            }
+            _ => Box::pin(std::future::ready(Err(workspace::Error::NoAgent))),
+        }
+    }
+
+    fn listen_again<'a>(
         &'a self,
         _: &'a Identity,
         _: &'a Target,

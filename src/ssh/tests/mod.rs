@@ -4,10 +4,12 @@ mod echo;
 mod ends;
 mod flow;
 mod hostile;
+mod keepalive;
 mod login;
 mod permissions;
 mod requests;
 mod sessions;
+mod unread;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::config::PenaltiesConfig;
+use super::variables::AcceptEnv;
 use super::{Authenticate, Config, HostKeySource, HostKeys, Server};
 use crate::identity::{Credential, Identity, OwnedCredential, Permissions, Permits, Refusal};
 use crate::workspace::EchoWorkspaces;
@@ -102,6 +105,7 @@ fn config() -> Config {
         },
         max_key_offers: 20,
         max_sessions: 10,
+        accept_env: AcceptEnv::parse(vec!["LANG".to_owned(), "X*".to_owned()]).unwrap(),
         allow_port_forwarding: true,
         allow_stream_local_forwarding: true,
         permit_open: Permits::ANY,
@@ -114,6 +118,7 @@ fn config() -> Config {
         keepalive_count_max: 3,
         drain_timeout: Duration::from_secs(1),
         spool_directory: std::env::temp_dir(),
+        spool_memory_mib: 64,
         spool_slow_above_mib: 64,
         spool_limit_mib: 128,
         spool_total_mib: 128,
@@ -144,7 +149,18 @@ impl TestServer {
     }
 
     async fn log_in(&self, name: &str) -> Handle<AnyHost> {
-        let mut connection = self.connect().await;
+        let connection = self.connect().await;
+        self.prove(connection, name).await
+    }
+
+    /// As somebody whose client takes no output.
+    async fn log_in_without_window(&self, name: &str) -> Handle<AnyHost> {
+        let config = Arc::new(client::Config { window_size: 0, ..client::Config::default() });
+        let connection = client::connect(config, self.address, AnyHost).await.unwrap();
+        self.prove(connection, name).await
+    }
+
+    async fn prove(&self, mut connection: Handle<AnyHost>, name: &str) -> Handle<AnyHost> {
         let key = PrivateKeyWithHashAlg::new(self.key.clone(), None);
         assert!(connection.authenticate_publickey(name, key).await.unwrap().success());
         connection

@@ -46,6 +46,28 @@ async fn what_a_program_begins_with_is_refused_once_it_runs() {
 }
 
 #[tokio::test]
+async fn variables_that_are_not_taken_are_refused() {
+    let alice = TestServer::start(config()).await.log_in("alice").await;
+    let mut channel = alice.channel_open_session().await.unwrap();
+    let (mut taken, mut refused) = (0, 0);
+    for n in 0..40 {
+        channel.set_env(true, format!("X{n}"), "x").await.unwrap();
+        match granted(&mut channel).await {
+            true => taken += 1,
+            false => refused += 1,
+        }
+    }
+    assert_eq!((taken, refused), (32, 8));
+    channel.set_env(true, "BASTION_PERSIST", "0").await.unwrap();
+    assert!(granted(&mut channel).await, "it is no variable of a program");
+    let mut fresh = alice.channel_open_session().await.unwrap();
+    for (name, is_taken) in [("X", true), ("Y", false), ("LD_PRELOAD", false)] {
+        fresh.set_env(true, name, "x").await.unwrap();
+        assert_eq!(granted(&mut fresh).await, is_taken, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_forwarded_connection_runs_no_program() {
     let alice = TestServer::start(config()).await.log_in("alice").await;
     let mut jump = alice.channel_open_direct_tcpip("gpu", 22, "localhost", 1).await.unwrap();

@@ -1,76 +1,98 @@
 //! A program that the pod's agent runs, on a stream of the carrier.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::watch::error::RecvError;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::agent::Agent;
 use super::super::memory::Words;
 use super::super::{Connections, Error, X11};
-use super::{CHUNKS, Command, Output, Process, Program, TerminalSize};
+use super::comeback::{Comeback, Way};
+use super::outages::Outages;
+use super::{CHUNKS, Command, Output, Process, Program, Redraw, TerminalSize};
 use crate::agent::request::{self, News, Order, ProgramRequest, Request, ShellsRequest, Size, Terminal};
 use crate::carrier::{MAX_PAYLOAD, Message, Receiver, Sender, Stream, json, parse};
 
-/// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up.
-pub(in super::super) async fn start(agent: &Agent, command: &Command, words: &Words) -> Result<Process, Error> {
+/// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up. To a shell
+/// that lasts, `way` leads back.
+pub(in super::super) async fn start(
+    agent: &Agent,
+    command: &Command,
+    words: &Words,
+    way: Way,
+) -> Result<Process, Error> {
     let ssh_agent = command.ssh_agent.then(|| agent.listeners.register());
     let x11 = command.x11.clone().map(|x11| (x11, agent.listeners.register()));
+    let session = lasts(command).then(|| format!("{:032x}", rand::random::<u128>()));
     let listener = ssh_agent.as_ref().map(Connections::listener);
-    let request =
-        request(command, listener, x11.as_ref().map(|(x11, connections)| (x11.clone(), connections.listener())));
-    let request = json(&request);
+    let display = x11.as_ref().map(|(x11, connections)| (x11.clone(), connections.listener()));
+    let request = json(&request(command, listener, display, session.clone()));
     if request.len() > MAX_PAYLOAD {
         return Err(Error::CommandTooLong);
     }
-    let Stream { sender, mut receiver } = agent.carrier.open(request);
+    let mut stream = agent.carrier.open(request);
     if command.terminal.is_some() {
-        sender.mark_terminal();
+        stream.sender.mark_terminal();
     }
-    match receiver.receive().await.map(|(message, _)| message) {
-        Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
-            News::Started => {}
-            News::NotStarted(why) => return Err(Error::NotStarted(why)),
-            News::Exited(_) | News::OutOfMemory(_) | News::Listening(_) | News::Activity(_) | News::History(_) => {
-                return Err(Error::Protocol("a program that ended before it began"));
-            }
-        },
-        Some(_) => return Err(Error::Protocol("a program that speaks before it began")),
-        None => return Err(Error::Lost("the pod's agent does not run it".into())),
-    }
+    begun(&mut stream.receiver).await?;
     let (stdin, data) = mpsc::channel(CHUNKS);
     let (size, sizes) = watch::channel(None);
     let (signals, sent) = mpsc::channel(CHUNKS);
     let (output, outputs) = mpsc::channel(CHUNKS);
-    let outages = Outages { broken_since: agent.broken_since.clone(), told: false };
-    let (orders, words) = (sender.clone(), words.clone());
-    let redraw = is_drawn_anew(command).then(Arc::<Notify>::default);
-    let upward = AbortOnDropHandle::new(tokio::spawn(upward(sender, data, sizes, sent, redraw.clone())));
-    tokio::spawn(async move {
-        downward(receiver, outages, &words, &orders, &output).await;
-        drop(upward);
+    let redraw = Arc::<Notify>::default();
+    let comeback = session.zip(terminal(command)).map(|(session, terminal)| {
+        let x11 = x11.as_ref().map(|(x11, connections)| (x11.clone(), connections.door()));
+        Comeback::new(way, session, command, terminal, ssh_agent.as_ref().map(Connections::door), x11)
     });
+    let input = Input { stdin: data, sizes, signals: sent, redraw: redraw.clone() };
+    let outages = Outages::of(agent.broken_since.clone());
+    tokio::spawn(serve(stream, input, output, outages, words.clone(), comeback));
     let x11 = x11.map(|(_, connections)| connections);
+    let redraw = match lasts(command) {
+        true => Redraw::ByAgent(redraw),
+        false => Redraw::ByProgram(redraw),
+    };
+    let redraw = command.terminal.is_some().then_some(redraw);
     Ok(Process { stdin, size, output: outputs, signals, redraw, ssh_agent, x11 })
 }
 
-/// Whether the agent knows what is on its terminal.
-fn is_drawn_anew(command: &Command) -> bool {
-    let lasts = matches!(command.program, Program::Shell) && command.detached.is_some();
-    command.terminal.is_some() && (lasts || matches!(command.program, Program::Shells(_)))
+/// Returns once the agent says that what was asked for runs.
+pub(super) async fn begun(receiver: &mut Receiver) -> Result<(), Error> {
+    match receiver.receive().await.map(|(message, _)| message) {
+        Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
+            News::Started => Ok(()),
+            News::NotStarted(why) => Err(Error::NotStarted(why)),
+            News::Exited(_)
+            | News::OutOfMemory(_)
+            | News::Notice(_)
+            | News::Listening(_)
+            | News::Activity(_)
+            | News::History(_) => Err(Error::Protocol("a program that ended before it began")),
+        },
+        Some(_) => Err(Error::Protocol("a program that speaks before it began")),
+        None => Err(Error::Lost("the pod's agent does not run it".into())),
+    }
 }
 
-fn request(command: &Command, ssh_agent: Option<u64>, x11: Option<(X11, u64)>) -> Request {
-    let terminal = command.terminal.as_ref();
-    let terminal = terminal.map(|terminal| Terminal {
+/// Whether it is at a shell that lasts: then the agent knows what is on its terminal, and leads back to it.
+fn lasts(command: &Command) -> bool {
+    let shell = matches!(command.program, Program::Shell) && command.detached.is_some();
+    command.terminal.is_some() && (shell || matches!(command.program, Program::Shells(_)))
+}
+
+fn terminal(command: &Command) -> Option<Terminal> {
+    command.terminal.as_ref().map(|terminal| Terminal {
         term: terminal.term.clone(),
         size: size(terminal.size),
         modes: terminal.modes.clone(),
-    });
+    })
+}
+
+fn request(command: &Command, ssh_agent: Option<u64>, x11: Option<(X11, u64)>, session: Option<String>) -> Request {
+    let terminal = terminal(command);
     let out_of_memory = true;
     let program = match &command.program {
         Program::Shell => request::Program::Shell,
@@ -80,21 +102,75 @@ fn request(command: &Command, ssh_agent: Option<u64>, x11: Option<(X11, u64)>) -
         },
         Program::Sftp => request::Program::Sftp,
         Program::Shells(shells) => {
-            return Request::Shells(ShellsRequest { shells: shells.clone(), terminal, ssh_agent, x11, out_of_memory });
+            let shells = shells.clone();
+            return Request::Shells(ShellsRequest { shells, terminal, ssh_agent, x11, out_of_memory, session });
         }
     };
     let detached = command.detached.map(|detached| detached.as_secs());
     let environment = command.environment.clone();
-    Request::Program(ProgramRequest { program, terminal, environment, ssh_agent, x11, detached, out_of_memory })
+    Request::Program(ProgramRequest {
+        program,
+        terminal,
+        environment,
+        ssh_agent,
+        x11,
+        detached,
+        out_of_memory,
+        session,
+    })
 }
 
-async fn upward(
-    sender: Sender,
-    mut stdin: mpsc::Receiver<Bytes>,
-    mut sizes: watch::Receiver<Option<TerminalSize>>,
-    mut signals: mpsc::Receiver<String>,
-    redraw: Option<Arc<Notify>>,
+/// What a session has for its program.
+struct Input {
+    stdin: mpsc::Receiver<Bytes>,
+    sizes: watch::Receiver<Option<TerminalSize>>,
+    signals: mpsc::Receiver<String>,
+    redraw: Arc<Notify>,
+}
+
+/// Serves a program, by one stream after the other if it is a shell that lasts, until it has ended or nobody listens.
+async fn serve(
+    mut stream: Stream,
+    mut input: Input,
+    output: mpsc::Sender<Output>,
+    mut outages: Outages,
+    words: Words,
+    mut comeback: Option<Comeback>,
 ) {
+    loop {
+        let Stream { sender, receiver } = stream;
+        let stop = CancellationToken::new();
+        let upward = AbortOnDropHandle::new(tokio::spawn(upward(sender, input, stop.clone())));
+        if downward(receiver, outages, &words, &output).await == Ended::Heard {
+            return;
+        }
+        stop.cancel();
+        let (Ok(kept), Some(comeback)) = (upward.await, &mut comeback) else {
+            let error = Error::Lost("the pod's agent is gone, or could not be reached again".into());
+            let _ = output.send(Output::Failed(error)).await;
+            return;
+        };
+        input = kept;
+        let size = *input.sizes.borrow();
+        let Some(back) = comeback.wait(size, &mut input.stdin, &output).await else { return };
+        match back {
+            Ok(back) => (stream, outages) = back,
+            Err(error) => {
+                let _ = output.send(Output::Failed(error)).await;
+                return;
+            }
+        }
+    }
+}
+
+/// Sends what there is, until it is to stop.
+async fn upward(sender: Sender, mut input: Input, stop: CancellationToken) -> Input {
+    stop.run_until_cancelled(send(sender, &mut input)).await;
+    input
+}
+
+async fn send(sender: Sender, input: &mut Input) {
+    let Input { stdin, sizes, signals, redraw } = input;
     let feed = async {
         while let Some(data) = stdin.recv().await {
             if sender.data(data).await.is_err() {
@@ -117,41 +193,36 @@ async fn upward(
         }
     };
     let draw = async {
-        while let Some(redraw) = &redraw {
+        loop {
             redraw.notified().await;
-            let _ = sender.send(Message::control(&Order::Redraw));
+            if sender.send(Message::control(&Order::Redraw)).is_err() {
+                return;
+            }
         }
     };
     tokio::join!(feed, resize, signal, draw);
     std::future::pending::<()>().await; // The stream lasts as long as the program.
 }
 
-/// Returns when the program has ended, or nobody listens any more.
-async fn downward(
-    mut receiver: Receiver,
-    mut outages: Outages,
-    words: &Words,
-    orders: &Sender,
-    output: &mpsc::Sender<Output>,
-) {
+/// Why nothing more comes from a stream.
+#[derive(PartialEq)]
+enum Ended {
+    /// The program's end was told, or nobody listens any more.
+    Heard,
+    Lost,
+}
+
+async fn downward(mut receiver: Receiver, mut outages: Outages, words: &Words, output: &mpsc::Sender<Output>) -> Ended {
     loop {
         let received = tokio::select! {
             received = receiver.receive() => received,
             news = outages.next() => {
-                let redraw = matches!(news, Output::Resumed);
                 let _ = output.send(news).await;
-                if redraw {
-                    let _ = orders.send(Message::control(&Order::Redraw));
-                }
                 continue;
             }
-            () = output.closed() => return,
+            () = output.closed() => return Ended::Heard,
         };
-        let Some((message, _credit)) = received else {
-            let error = Error::Lost("the pod's agent is gone, or could not be reached again".into());
-            let _ = output.send(Output::Failed(error)).await;
-            return;
-        };
+        let Some((message, _credit)) = received else { return Ended::Lost };
         let passed = match message {
             Message::Data(data) => output.send(Output::Stdout(data)).await,
             Message::Stderr(data) => output.send(Output::Stderr(data)).await,
@@ -162,6 +233,10 @@ async fn downward(
                         let _ = output.send(Output::Notice(words.say(told))).await;
                         continue;
                     }
+                    Ok(News::Notice(text)) => {
+                        let _ = output.send(Output::Notice(text)).await;
+                        continue;
+                    }
                     Ok(News::Exited(exit)) => Output::Exit(exit),
                     _ => Output::Failed(Error::Protocol("news of a program that cannot be")),
                 };
@@ -170,49 +245,16 @@ async fn downward(
                     let _ = output.send(Output::Resumed).await;
                 }
                 let _ = output.send(end).await;
-                return;
+                return Ended::Heard;
             }
             _ => Ok(()),
         };
         if passed.is_err() {
-            return;
+            return Ended::Heard;
         }
     }
 }
 
-/// What a session should know of the link to its pod.
-struct Outages {
-    broken_since: watch::Receiver<Option<Instant>>,
-    told: bool,
-}
-
-impl Outages {
-    /// Of a shorter one nothing is said.
-    const PATIENCE: Duration = Duration::from_secs(5);
-
-    /// Cancel safe.
-    async fn next(&mut self) -> Output {
-        let Self { broken_since, told } = self;
-        let heard = async {
-            loop {
-                let since = *broken_since.wait_for(|since| since.is_some() != *told).await?;
-                let Some(since) = since else { return Ok::<_, RecvError>(Output::Resumed) };
-                if timeout_at(since + Self::PATIENCE, broken_since.wait_for(Option::is_none)).await.is_err() {
-                    return Ok(Output::Interrupted);
-                }
-            }
-        };
-        match heard.await {
-            Ok(news) => {
-                *told = !*told;
-                news
-            }
-            // The stream's end tells.
-            Err(_) => std::future::pending().await,
-        }
-    }
-}
-
-fn size(size: TerminalSize) -> Size {
+pub(super) fn size(size: TerminalSize) -> Size {
     Size { columns: size.columns, rows: size.rows }
 }

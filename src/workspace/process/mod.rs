@@ -3,9 +3,11 @@
 //! Two tasks serve each, one for each direction, so that neither waits for the other.
 
 pub(super) mod carried;
+mod comeback;
 mod downward;
 mod hangup;
 mod hello;
+mod outages;
 mod upward;
 
 use std::sync::Arc;
@@ -23,6 +25,8 @@ use super::{Connections, Error, Exit, Shells, Workspace, X11, script};
 use crate::api::names;
 use downward::Downward;
 use upward::Upward;
+
+pub(super) use comeback::Way;
 
 /// What a session asks to run.
 #[derive(Clone, Debug)]
@@ -79,6 +83,8 @@ pub enum Output {
     Interrupted,
     /// It goes on where it was.
     Resumed,
+    /// It was away for too long. A shell that lasts goes on; what is typed is not sent until the session is back in it.
+    Away,
     /// What its user should read, in a sentence.
     Notice(String),
     /// How it ended; without an agent, code 128 + n if signal n ended it. The last.
@@ -97,12 +103,21 @@ pub struct Process {
     pub output: mpsc::Receiver<Output>,
     /// Signals for it, by their names without SIG. Closed where nobody hears of them, as without an agent.
     pub signals: mpsc::Sender<String>,
-    /// Asks for the terminal to be drawn anew, where that can be done: on that of a shell that lasts.
-    pub redraw: Option<Arc<Notify>>,
+    /// Asks for the terminal to be drawn anew, where that can be done.
+    pub redraw: Option<Redraw>,
     /// Who in the pod asks for the user's ssh-agent.
     pub ssh_agent: Option<Connections>,
     /// Who in the pod asks for the user's display.
     pub x11: Option<Connections>,
+}
+
+/// How a terminal is drawn anew.
+#[derive(Clone, Debug)]
+pub enum Redraw {
+    /// By the agent, which knows what is on that of a shell that lasts.
+    ByAgent(Arc<Notify>),
+    /// By the program itself, if it fills the screen.
+    ByProgram(Arc<Notify>),
 }
 
 /// How a stream is kept alive, and told from a dead one.

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::screen::Screen;
+use super::screen::{Notice, Screen};
 use crate::agent::hang_up;
 use crate::agent::memory;
 use crate::agent::program::exit;
@@ -29,7 +29,9 @@ pub(super) struct Viewer {
     pub(super) sender: Sender,
     pub(super) size: Size,
     /// Over the screen that it is shown first; a shell that has just begun has none to show.
-    pub(super) notice: Option<String>,
+    pub(super) notice: Option<Notice>,
+    /// Whether it understands what it is told beside the screen.
+    pub(super) told: bool,
     /// It only looks: it neither holds up the shell nor shapes it, and the shell is left although it looks on.
     pub(super) read_only: bool,
     /// It missed something, and is shown the whole screen as soon as it takes it.
@@ -171,6 +173,9 @@ impl Keeper {
                     match viewer.read_only {
                         true => viewer.behind = painted.now_or_never().is_none(),
                         false => drop(painted.await),
+                    }
+                    if viewer.told && self.screen.is_full_screen() {
+                        let _ = viewer.sender.send(Message::control(&News::Notice(notice.text)));
                     }
                 }
                 viewers.push(viewer);

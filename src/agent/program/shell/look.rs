@@ -1,6 +1,6 @@
 //! A session's looking at a shell.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shell;
 use super::keeper::{Order, Viewer};
+use super::screen::Notice;
 use crate::agent::activity;
 use crate::agent::memory;
 use crate::agent::program::input::signal;
@@ -24,15 +25,20 @@ use crate::carrier::{Carrier, Credit, Message, Receiver, Stream, parse};
 const TAKEN_OVER: &str = "\x1b[?1049l\x1b[?25h\x1b[?1000;1002;1003;1006l\x1b[?2004l\x1b[m\r\n\
                           bastion: another session has taken this shell over\r\n";
 
+/// Sessions that may come back to one shell; the oldest are forgotten.
+const MAX_EXPECTED: usize = 64;
+
 /// How a session looks.
 pub(super) struct Look<'a> {
     pub(super) terminal: &'a Terminal,
-    /// For the first row of what it is shown first; a shell that has just begun has nothing to show.
-    pub(super) notice: Option<String>,
+    /// Over what it is shown first; a shell that has just begun has nothing to show.
+    pub(super) notice: Option<Notice>,
     pub(super) read_only: bool,
     pub(super) brought: Brought,
     /// Whether it understands that memory ran out.
     pub(super) out_of_memory: bool,
+    /// What it is called, if it can come back.
+    pub(super) session: Option<String>,
     pub(super) carrier: &'a Carrier,
 }
 
@@ -42,9 +48,18 @@ pub(super) struct Brought {
     pub(super) x11: Option<(X11, u64)>,
 }
 
+/// Who looks at a shell.
+#[derive(Default)]
+pub(super) struct Lookers {
+    there: HashMap<u64, Looker>,
+    /// Sessions whose carriers were given up while they looked, and who may come back.
+    expected: VecDeque<String>,
+}
+
 /// Whence a session looks at a shell.
-pub(super) struct Looker {
+struct Looker {
     carrier: Carrier,
+    session: Option<String>,
     /// Ends its looking.
     gone: CancellationToken,
 }
@@ -58,12 +73,13 @@ impl Shell {
             since.is_some()
         });
         if let Some(since) = since {
+            self.lookers().expected.clear();
             return Some(since.elapsed());
         }
         // A server that went away may come back for its sessions; until then they do not keep their user from her shell.
         let left = {
             let lookers = self.lookers();
-            !lookers.is_empty() && lookers.values().all(|looker| !looker.carrier.is_linked())
+            !lookers.there.is_empty() && lookers.there.values().all(|looker| !looker.carrier.is_linked())
         };
         left.then(|| {
             self.dismiss();
@@ -71,20 +87,38 @@ impl Shell {
         })
     }
 
-    /// Ends everybody's looking.
+    /// Ends everybody's looking, and that of whoever would come back.
     pub(super) fn dismiss(&self) {
-        self.lookers().drain().for_each(|(_, looker)| looker.gone.cancel());
+        let mut lookers = self.lookers();
+        lookers.there.drain().for_each(|(_, looker)| looker.gone.cancel());
+        lookers.expected.clear();
+    }
+
+    /// Whether `session` looked at it and was not sent away: then it is about to look on.
+    pub(super) fn expects(&self, session: &str, read_only: bool) -> bool {
+        let mut lookers = self.lookers();
+        // Nobody may have noticed here that its link broke.
+        let there = lookers.there.extract_if(|_, looker| looker.session.as_deref() == Some(session));
+        let there = there.map(|(_, looker)| looker.gone.cancel()).count() > 0;
+        let expected = lookers.expected.iter().position(|expected| expected == session);
+        let expected = expected.map(|at| lookers.expected.remove(at)).is_some();
+        drop(lookers);
+        let expects = there || expected;
+        if expects && !read_only {
+            self.detached.send_if_modified(|detached| detached.take().is_some());
+        }
+        expects
     }
 
     /// How many look at it.
     pub(super) fn viewers(&self) -> usize {
-        self.lookers().len()
+        self.lookers().there.len()
     }
 
     /// Shows the shell to a session until that ends, or the shell does.
     pub(super) async fn look(&self, look: Look<'_>, stream: Stream) {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let Look { terminal, notice, read_only, brought, out_of_memory, carrier } = look;
+        let Look { terminal, notice, read_only, brought, out_of_memory, session, carrier } = look;
         let Stream { sender, receiver } = stream;
         sender.mark_terminal();
         let Brought { ssh_agent, x11 } = &brought;
@@ -92,26 +126,42 @@ impl Shell {
             self.ssh_agent.as_ref().zip(*ssh_agent).map(|(socket, listener)| socket.lead(listener, carrier));
         let _display = self.display.as_ref().and_then(|display| lead(display, x11.as_ref(), carrier));
         let (number, gone) = (NEXT.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
-        self.lookers().insert(number, Looker { carrier: carrier.clone(), gone: gone.clone() });
+        let told = session.is_some();
+        let looker = Looker { carrier: carrier.clone(), session, gone: gone.clone() };
+        self.lookers().there.insert(number, looker);
         let (size, sees) = (terminal.size, sender.clone());
         let listener = memory::Listener::new(out_of_memory);
-        let viewer =
-            Viewer { number, sender: sees, size, notice, read_only, behind: false, listener, gone: gone.clone() };
+        let (behind, left) = (false, gone.clone());
+        let viewer = Viewer { number, sender: sees, size, notice, told, read_only, behind, listener, gone: left };
         if self.orders.send(Order::Attach(viewer)).await.is_ok() {
             tokio::select! {
                 () = self.feed(number, read_only, receiver) => {}
                 () = gone.cancelled() => {}
             }
+            // Before the shell is free for others, so that it is known who may come back to it.
+            self.leave(number, carrier);
             let _ = self.orders.send(Order::Leave(number)).await;
         }
-        self.lookers().remove(&number);
+        self.leave(number, carrier);
         if gone.is_cancelled() {
             let _ = sender.data(TAKEN_OVER.into()).await;
             let _ = sender.send(Message::control(&News::Exited(Exit::Code(0))));
         }
     }
 
-    fn lookers(&self) -> MutexGuard<'_, HashMap<u64, Looker>> {
+    fn leave(&self, number: u64, carrier: &Carrier) {
+        let mut lookers = self.lookers();
+        let session = lookers.there.remove(&number).and_then(|looker| looker.session);
+        // Its carrier ended under it: it did not want to go.
+        if let Some(session) = session.filter(|_| carrier.is_closed()) {
+            lookers.expected.push_back(session);
+            if lookers.expected.len() > MAX_EXPECTED {
+                lookers.expected.pop_front();
+            }
+        }
+    }
+
+    fn lookers(&self) -> MutexGuard<'_, Lookers> {
         self.lookers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

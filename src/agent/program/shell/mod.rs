@@ -5,7 +5,6 @@ mod look;
 mod menu;
 mod screen;
 
-use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,13 +21,15 @@ use crate::agent::account::Account;
 use crate::agent::activity;
 use crate::agent::forward::{Display, SshAgentSocket};
 use crate::agent::ledger;
-use crate::agent::request::{Attach, News, ProgramRequest, ShellsRequest, Terminal};
+use crate::agent::request::{Attach, News, ProgramRequest, ReturnRequest, ShellsRequest, Terminal};
 use crate::carrier::{Carrier, Message, Stream};
 use keeper::{Keeper, Order};
-use look::{Brought, Look, Looker};
+use look::{Brought, Look, Lookers};
 use menu::Choice;
-use screen::Screen;
+use screen::{Notice, Screen};
 
+/// What a session reads that is back.
+const BACK: &str = "the connection to your pod is back; what you typed was not sent";
 /// Orders that may wait for a shell whose viewers are slow.
 const ORDERS: usize = 16;
 
@@ -50,7 +51,7 @@ struct Shell {
     ssh_agent: Option<Arc<SshAgentSocket>>,
     /// The same of the display.
     display: Option<Arc<Display>>,
-    lookers: Arc<Mutex<HashMap<u64, Looker>>>,
+    lookers: Arc<Mutex<Lookers>>,
 }
 
 impl Shells {
@@ -65,9 +66,9 @@ impl Shells {
         stream: Stream,
     ) {
         let brought = Brought { ssh_agent: request.ssh_agent, x11: request.x11.clone() };
-        let out_of_memory = request.out_of_memory;
+        let (out_of_memory, session) = (request.out_of_memory, request.session.clone());
         let (shell, notice) = match self.claim() {
-            Some((shell, away)) => (shell, Some(left(away))),
+            Some((shell, away)) => (shell, Some(Notice { text: left(away), is_new: true })),
             None => match self.begin(request, terminal, patience, account) {
                 Ok(shell) => (shell, None),
                 Err(why) => {
@@ -77,12 +78,13 @@ impl Shells {
             },
         };
         let _ = stream.sender.send(Message::control(&News::Started));
-        shell.look(Look { terminal, notice, read_only: false, brought, out_of_memory, carrier }, stream).await;
+        let look = Look { terminal, notice, read_only: false, brought, out_of_memory, session, carrier };
+        shell.look(look, stream).await;
     }
 
     /// Serves a session that asks about shells.
     pub(in crate::agent) async fn serve(&self, request: ShellsRequest, carrier: &Carrier, mut stream: Stream) {
-        let ShellsRequest { shells, mut terminal, ssh_agent, x11, out_of_memory } = request;
+        let ShellsRequest { shells, mut terminal, ssh_agent, x11, out_of_memory, session } = request;
         let brought = Brought { ssh_agent, x11 };
         let _ = stream.sender.send(Message::control(&News::Started));
         let choice = menu::choose(shells, &self.list(), &mut terminal, &mut stream).await;
@@ -98,8 +100,25 @@ impl Shells {
             shell.dismiss();
         }
         let read_only = mode == Attach::ReadOnly;
-        let notice = Some(format!("shell {number}{}", if read_only { ", to look at only; ~. leaves it" } else { "" }));
-        shell.look(Look { terminal, notice, read_only, brought, out_of_memory, carrier }, stream).await;
+        let text = format!("shell {number}{}", if read_only { ", to look at only; ~. leaves it" } else { "" });
+        let notice = Some(Notice { text, is_new: true });
+        shell.look(Look { terminal, notice, read_only, brought, out_of_memory, session, carrier }, stream).await;
+    }
+
+    /// Serves a session whose carrier was given up: it looks at the same shell as before.
+    pub(in crate::agent) async fn take_back(&self, request: ReturnRequest, carrier: &Carrier, stream: Stream) {
+        let ReturnRequest { session, terminal, read_only, ssh_agent, x11 } = request;
+        let shell = self.shells().iter().find(|shell| shell.expects(&session, read_only)).cloned();
+        let Some(shell) = shell else {
+            let why = "it ended meanwhile, or another session is in it now".to_owned();
+            let _ = stream.sender.send(Message::control(&News::NotStarted(why)));
+            return;
+        };
+        let _ = stream.sender.send(Message::control(&News::Started));
+        let notice = Some(Notice { text: BACK.to_owned(), is_new: false });
+        let (brought, session) = (Brought { ssh_agent, x11 }, Some(session));
+        let look = Look { terminal: &terminal, notice, read_only, brought, out_of_memory: true, session, carrier };
+        shell.look(look, stream).await;
     }
 
     fn list(&self) -> Vec<menu::Entry> {

@@ -12,6 +12,13 @@ const MAX_COLUMNS: u16 = 1000;
 
 pub(super) struct Screen(vt100::Parser);
 
+/// What goes over the first row of a screen that is shown to a session.
+pub(super) struct Notice {
+    pub(super) text: String,
+    /// Whether the session's terminal showed nothing of it before.
+    pub(super) is_new: bool,
+}
+
 impl Screen {
     pub(super) fn new(size: Size) -> Self {
         let (rows, columns) = dimensions(size);
@@ -28,20 +35,26 @@ impl Screen {
         self.0.set_size(rows, columns);
     }
 
-    /// What makes any terminal show the same, with `notice` over its first row.
-    pub(super) fn repaint(&mut self, notice: &str) -> Vec<u8> {
+    /// What makes any terminal show the same, with `notice` over its first row unless a full-screen program has it.
+    pub(super) fn repaint(&mut self, notice: &Notice) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let full_screen = self.0.screen().alternate_screen();
-        if full_screen {
-            bytes.extend_from_slice(b"\x1b[?1049h");
-        } else {
-            self.scroll_away(&mut bytes);
+        let Notice { text, is_new } = notice;
+        let full_screen = self.is_full_screen();
+        match (full_screen, is_new) {
+            (true, _) => bytes.extend_from_slice(b"\x1b[?1049h"),
+            (false, true) => self.scroll_away(&mut bytes),
+            // The program that had it may have ended meanwhile.
+            (false, false) => bytes.extend_from_slice(b"\x1b[?1049l"),
         }
         bytes.extend_from_slice(self.0.screen().state_formatted().as_bytes());
         if !full_screen {
-            bytes.extend_from_slice(format!("\x1b7\x1b[1;1H\x1b[7m bastion: {notice} \x1b[m\x1b[K\x1b8").as_bytes());
+            bytes.extend_from_slice(format!("\x1b7\x1b[1;1H\x1b[7m bastion: {text} \x1b[m\x1b[K\x1b8").as_bytes());
         }
         bytes
+    }
+
+    pub(super) fn is_full_screen(&self) -> bool {
+        self.0.screen().alternate_screen()
     }
 
     /// What makes a terminal that showed the same show it again.
@@ -76,6 +89,10 @@ mod tests {
 
     const SIZE: Size = Size { columns: 20, rows: 4 };
 
+    fn notice(is_new: bool) -> Notice {
+        Notice { text: "NOTICE".to_owned(), is_new }
+    }
+
     fn shown(bytes: &[u8]) -> vt100::Parser {
         let (rows, columns) = dimensions(SIZE);
         let mut terminal = vt100::Parser::new(rows, columns, SCROLLBACK);
@@ -90,11 +107,24 @@ mod tests {
             screen.process(format!("line {n}\r\n").as_bytes());
         }
         screen.process(b"\x1b[31m$ \x1b[mecho h");
-        let mut terminal = shown(&screen.repaint("NOTICE"));
+        let mut terminal = shown(&screen.repaint(&notice(true)));
         assert_eq!(terminal.screen().contents(), " bastion: NOTICE \nline 8\nline 9\n$ echo h");
         assert_eq!(terminal.screen().cursor_position(), (3, 8));
         terminal.screen_mut().set_scrollback(usize::MAX);
         assert_eq!(terminal.screen().contents(), "line 1\nline 2\nline 3\nline 4");
+    }
+
+    #[test]
+    fn a_terminal_that_missed_the_end_of_a_program_is_back_at_its_shell() {
+        let mut screen = Screen::new(SIZE);
+        screen.process(b"\r\nbefore\r\n\x1b[?1049h\x1b[2;3Hmenu");
+        let mut terminal = shown(b"\r\nbefore\r\n\x1b[?1049h\x1b[2;3Hmenu");
+        screen.process(b"\x1b[?1049lafter");
+        terminal.process(&screen.repaint(&notice(false)));
+        assert!(!terminal.screen().alternate_screen());
+        assert_eq!(terminal.screen().contents(), " bastion: NOTICE \nbefore\nafter");
+        terminal.screen_mut().set_scrollback(usize::MAX);
+        assert_eq!(terminal.screen().scrollback(), 0, "what it has seen is not written again");
     }
 
     #[test]
@@ -108,7 +138,7 @@ mod tests {
     fn a_full_screen_program_is_repainted_as_it_is() {
         let mut screen = Screen::new(SIZE);
         screen.process(b"before\r\n\x1b[?1049h\x1b[2;3Hmenu\x1b[?25l");
-        let terminal = shown(&screen.repaint("NOTICE"));
+        let terminal = shown(&screen.repaint(&notice(true)));
         assert!(terminal.screen().alternate_screen() && terminal.screen().hide_cursor());
         assert_eq!(terminal.screen().contents(), "\n  menu");
     }
