@@ -12,18 +12,18 @@ use serde_json::{Value, json};
 use crate::harness::{Input, Product, User, eventually, has_agents, skip_unless};
 
 /// Changes `spec.lifecycle` of her `dev`.
-async fn lives(alice: &User, lifecycle: Value) {
+pub(crate) async fn lives(alice: &User, lifecycle: Value) {
     let patch = Patch::Merge(json!({"spec": {"lifecycle": lifecycle}}));
     let patched = alice.api::<DevServer>().patch("dev", &PatchParams::default(), &patch).await;
     patched.expect("it can be changed");
 }
 
-async fn status(alice: &User) -> DevServerStatus {
+pub(crate) async fn status(alice: &User) -> DevServerStatus {
     alice.has::<DevServer>("dev").await.status.unwrap_or_default()
 }
 
 /// Waits until it sleeps and its pod is gone.
-async fn sleeps(alice: &User, reason: SuspensionReason) -> Suspension {
+pub(crate) async fn sleeps(alice: &User, reason: SuspensionReason) -> Suspension {
     let suspension = eventually("it sleeps", async || {
         let status = status(alice).await;
         status.suspension.filter(|suspension| status.phase == Phase::Suspended && suspension.reason == reason)

@@ -118,6 +118,19 @@ async fn x_clients_of_the_pod_reach_the_users_display() {
 }
 
 #[tokio::test]
+async fn x_clients_reach_the_display_through_a_jump() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let display = Display::new(product.folder()).await;
+    let known_hosts = product.folder().join(format!("{}-known", alice.name()));
+    let client = alice.ssh(&format!("python3 -c \"{CLIENT}\"")).jump("dev", alice.key(), &known_hosts);
+    let session = display.forwarded(client).start();
+    assert_eq!(display.answers("through a jump").await, display.password());
+    session.finish().await.exits(0).prints("through a jump\n");
+}
+
+#[tokio::test]
 async fn a_shell_finds_the_display_of_whoever_is_back_in_it() {
     skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;

@@ -3,6 +3,7 @@
 mod echo;
 mod ends;
 mod flow;
+mod hostile;
 mod keepalive;
 mod login;
 mod permissions;

@@ -4,8 +4,10 @@ mod ansible;
 mod dropbear;
 mod files;
 mod git;
+mod go;
 mod putty;
 mod python;
+mod rsync;
 
 use std::time::Duration;
 

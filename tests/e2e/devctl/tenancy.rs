@@ -23,12 +23,27 @@ async fn another_users_devserver_is_not_found_whatever_its_name() {
             let finished = devctl(&alice, &format!("{verb} '{name}' {options}")).run().await;
             finished.exits(3).prints("").says("you have no DevServer").says("you have: mine");
         }
-        devctl(&alice, &format!("ssh '{name}' true")).run().await.exits(255).prints("").says("you have no DevServer");
+        let enters = [
+            format!("ssh '{name}' true"),
+            format!("exec '{name}' -- true"),
+            format!("shells '{name}'"),
+            format!("shells '{name}' -o json"),
+        ];
+        for enter in enters {
+            devctl(&alice, &enter).run().await.exits(255).prints("").says("you have no DevServer");
+        }
+        for share in [String::new(), alice.name().to_owned(), format!("--read-only {}", alice.name())] {
+            let finished = devctl(&alice, &format!("share '{name}' {share}")).run().await;
+            finished.exits(3).prints("").says("you have no DevServer").says("you have: mine");
+        }
+    }
+    for kind in ["devservers", "running"] {
+        devctl(&alice, &format!("complete {kind}")).run().await.exits(0).prints("mine\n");
     }
     let list = devctl(&alice, "list -o json").run().await.exits(0).text();
     assert!(!list.contains("secret"), "{list}");
     let theirs = bob.api::<DevServer>().get("secret").await.expect("nobody touched it");
-    assert!(theirs.spec.env.is_empty() && theirs.spec.lifecycle.is_none());
+    assert!(theirs.spec.env.is_empty() && theirs.spec.lifecycle.is_none() && theirs.spec.share.is_empty());
     // The cluster was asked as her, and its audit log says so, where it tells of more than execs.
     let asked = format!("system:serviceaccount:{}:{}", alice.namespace(), alice.name());
     assert!(is_real() || product.audit_log().contains(&asked));

@@ -5,7 +5,9 @@ mod credentials;
 mod doctor;
 mod faults;
 mod proxies;
+mod question;
 mod shell;
+mod strangers;
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;

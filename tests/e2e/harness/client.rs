@@ -52,6 +52,20 @@ impl Laptop {
         laptop
     }
 
+    /// Has its ssh reach, as `host`, what the server at `jump` calls `name`, as `ssh -J` does.
+    pub(crate) fn knows_behind(&self, host: &str, jump: &str, name: &str) {
+        let home = self.home.path().display();
+        let known = fs::read_to_string(self.path(".ssh/config")).expect("it was written");
+        self.write(
+            ".ssh/config",
+            format!(
+                "Host {host}\n HostName {name}\n ProxyJump {jump}\n User somebody\n IdentityFile {home}/key\n \
+                 IdentitiesOnly yes\n IdentityAgent none\n UserKnownHostsFile {home}/.ssh/known_behind\n \
+                 StrictHostKeyChecking accept-new\n BatchMode yes\n{known}"
+            ),
+        );
+    }
+
     /// As if its ssh were told of a host `bastion`, and `devctl` installed.
     pub(crate) fn knows_the_bastion(&self) {
         let (port, home) = (self.port, self.home.path().display());

@@ -128,6 +128,37 @@ async fn vscode_has_two_windows_on_one_connection() {
     alice.ssh("kill $(cat .vscode-server/.4949701c.pid)").run().await.exits(0);
 }
 
+/// With `remote.SSH.remoteServerListenOnSocket` the server is given a path instead of a port, where nobody else of the
+/// machine may go, and each window forwards a port of the laptop to it.
+#[tokio::test]
+async fn vscode_has_its_server_listen_on_a_socket() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let (_product, alice, laptop) = alice().await;
+    let socket = format!("/tmp/vscode-remote-ssh-{}.sock", alice.name());
+    let server = SERVER
+        .replace(
+            "socket.create_server(('127.0.0.1', 0))",
+            &format!("socket.socket(socket.AF_UNIX); s.bind('{socket}'); s.listen()"),
+        )
+        .replace("s.getsockname()[1]", "s.getsockname()");
+    laptop.write("code-server", server);
+    laptop.run("scp", &["code-server", "pod:code-server"]).await.exits(0);
+    let mut script = Talk::start(&laptop, "ssh", &["-T", "pod", "bash"]);
+    script.types("umask 077; python3 code-server </dev/null 2>&1 & echo $! >pid\n").await;
+    let there = script.hears("Extension host agent listening on ").await;
+    assert_eq!(there, socket);
+    for _ in 0..2 {
+        let here = free_port();
+        let mut window = laptop.start("ssh", &["-T", "-L", &format!("{here}:{socket}"), "pod", "bash"]);
+        let (one, other) = tokio::join!(async { exchange(connect(here).await, b"management").await }, async {
+            exchange(connect(here).await, b"extensions").await
+        });
+        assert_eq!((&one[..], &other[..]), (&b"MANAGEMENT"[..], &b"EXTENSIONS"[..]));
+        window.kill().await.expect("it is our child");
+    }
+    alice.ssh("kill $(cat pid)").run().await.exits(0);
+}
+
 /// Known from the sources of jeanp413/open-remote-ssh (`src/scripts/server-setup.sh`) and from Cursor's logs
 /// (cursor/cursor 847): the whole script is the command, some kilobytes with line feeds and quotes; it holds a lock by a
 /// descriptor and a trap, starts the server in the background and ends, and so must the session; then -L or -D.
