@@ -12,7 +12,6 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info, info_span};
 
 use super::forward::{self, Forwarder};
-use super::inbox::Inbox;
 use super::introduction::introduction;
 use super::notice::Notices;
 use super::receive::{ToProgram, closed, receive};
