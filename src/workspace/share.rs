@@ -110,17 +110,20 @@ impl Workspaces {
         };
         let (mut changes, mut had) = (self.cache.changes(), now());
         async move {
-            while matches!(target, Target::Shared { .. }) {
+            if !matches!(target, Target::Shared { .. }) {
+                std::future::pending::<()>().await;
+            }
+            loop {
                 let has = now();
                 if has < had {
                     return format!("{target} is no longer shared with you as it was");
                 }
                 had = has;
                 if changes.changed().await.is_err() {
-                    break; // The watches end with a shutdown, which ends connections by itself.
+                    // The watches end with a shutdown, which ends connections by itself.
+                    std::future::pending::<()>().await;
                 }
             }
-            std::future::pending().await
         }
     }
 }

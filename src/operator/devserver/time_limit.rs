@@ -85,7 +85,7 @@ mod tests {
 
         let taken_away = [limited("large", 24, &["bob"]), free.clone()];
         assert_eq!(hours(Some("large"), Some(&of_large), &taken_away), Some(24));
-        assert_eq!(hours(Some("large"), Some(&of_large), &[free.clone()]), Some(24), "as it was noted");
+        assert_eq!(hours(Some("large"), Some(&of_large), std::slice::from_ref(&free)), Some(24), "as it was noted");
         let wider = [limited("large", 48, &[]), free];
         assert_eq!(hours(Some("nosuch"), Some(&of_large), &wider), Some(48), "the administrator's present word");
 

@@ -13,7 +13,7 @@ pub(super) fn settings() -> (Config, provisioning::Config) {
         operator: Config,
         provisioning: provisioning::Config,
     }
-    let file: File = toml::from_str(include_str!("../../config/default.toml")).unwrap();
+    let file: File = toml::from_str(include_str!("../../../config/default.toml")).unwrap();
     (file.operator, file.provisioning)
 }
 
