@@ -6,8 +6,8 @@ mod client;
 #[cfg(feature = "embedded")]
 mod dev;
 mod host_key;
-#[cfg(feature = "embedded")]
 mod rights;
+#[cfg(feature = "embedded")]
 mod roles;
 
 #[cfg(feature = "embedded")]
