@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use russh::server::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug, info};
 
@@ -30,8 +30,6 @@ use crate::telemetry::metrics;
 
 /// What a client sent before it closed is given so long to reach whoever should read it.
 const LINGER: Duration = Duration::from_secs(60);
-/// A client that closes once both sides have ended does so within this.
-const CLIENT_CLOSES: Duration = Duration::from_secs(5);
 
 /// Copies both ways, each to its own end, until both are done, either side is gone, or `leave` says that she may not stay.
 async fn copy(channel: Channel<Msg>, stream: Stream, inbox: Inbox, leave: impl Future<Output = ()>) {
@@ -41,19 +39,13 @@ async fn copy(channel: Channel<Msg>, stream: Stream, inbox: Inbox, leave: impl F
     let _receive = AbortOnDropHandle::new(tokio::spawn(receive.in_current_span()));
     let writer = Writer::new(half, events.clone());
     let Stream { sender, receiver } = stream;
-    let both = async {
-        let ended = tokio::try_join!(up(&inbox, &sender), down(receiver, &writer));
-        if ended.is_ok() {
-            // OpenSSH closes by itself now. Of a channel that we close first russh keeps something to the connection's end.
-            let _ = timeout(CLIENT_CLOSES, events.closed.cancelled()).await;
-        }
-    };
+    let both = async { tokio::try_join!(up(&inbox, &sender), down(receiver, &writer)) };
     let closed_long_ago = async {
         events.closed.cancelled().await;
         sleep(LINGER).await;
     };
     tokio::select! {
-        () = both => {}
+        _ = both => {}
         () = closed_long_ago => {}
         () = events.overflowed.cancelled() => {}
         () = leave => {}
