@@ -26,7 +26,10 @@ struct Ports {
 
 impl Ports {
     async fn of(alice: &User) -> Self {
-        let (open, listen) = (free_port(), free_port());
+        Self::at(alice, free_port(), free_port()).await
+    }
+
+    async fn at(alice: &User, open: u16, listen: u16) -> Self {
         let _server = shouts(alice, &open.to_string()).await;
         Self { open, listen, _server }
     }
@@ -165,8 +168,7 @@ async fn a_users_object_lists_where_her_forwards_lead() {
     skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
     let (alice, bob) = (product.user("alice").await, product.user("bob").await);
-    let ports = Ports::of(&alice).await;
-    let Ports { open, listen, .. } = ports;
+    let (open, listen) = (free_port(), free_port());
     // It is no more than the configuration lets her.
     let permit_open = format!("ssh.permit_open=[\"localhost:*\", \"127.0.0.1:{open}\"]");
     let replica = product.serve(&[&permit_open]).await;
@@ -174,11 +176,15 @@ async fn a_users_object_lists_where_her_forwards_lead() {
     let permits =
         json!({"permitOpen": [format!("localhost:{open}"), "*:1"], "permitListen": [format!("localhost:{listen}")]});
     limit(&product, &alice, permits).await;
-    eventually("her object is known", async || {
-        let refused = alice.shell_at(&replica).argument("-W").argument(&format!("127.0.0.1:{open}")).run().await;
-        refused.stderr().contains(PROHIBITED).then_some(())
-    })
-    .await;
+    // Everywhere: what she began before is ended.
+    for replica in [product.front(), &replica] {
+        eventually("her object is known", async || {
+            let refused = alice.shell_at(replica).argument("-W").argument(&format!("127.0.0.1:{open}")).run().await;
+            refused.stderr().contains(PROHIBITED).then_some(())
+        })
+        .await;
+    }
+    let ports = Ports::at(&alice, open, listen).await;
     ports.are_all_that_forwards_lead_to(|| alice.shell_at(&replica)).await;
     assert_told(&replica, &alice, "connect to 127.0.0.1:", "the user's object (spec.ssh.permitOpen)");
     assert_told(&replica, &alice, "listen at localhost:0 ", "the user's object (spec.ssh.permitListen)");
