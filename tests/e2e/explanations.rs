@@ -27,7 +27,8 @@ async fn why_the_pod_ended_is_kept_and_told_once() {
     alice.add_devserver_with("train", json!({"command": ["sh", "-c", script]})).await;
     let status = status_that(&alice, "an end that is told", |status| status.last_end.is_some()).await;
     let end = status.last_end.expect("it was waited for");
-    assert_eq!((end.reason.as_str(), end.message.as_str()), ("CommandEnded", "its command ended with exit code 3"));
+    let told = "its command ended with exit code 3; `devctl logs train --previous` shows what it wrote";
+    assert_eq!((end.reason.as_str(), end.message.as_str()), ("CommandEnded", told));
 
     let first = login(&product, &alice, "echo in").run().await;
     first.exits(0).prints("in\n").says("your DevServer `train` ended at ").says("its command ended with exit code 3");

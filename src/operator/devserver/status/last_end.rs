@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
 
 use super::words::{condition, container_end, container_status, node, node_is_silent};
 use crate::api::{Activity, DevServerStatus, LastEnd};
@@ -68,11 +69,15 @@ fn peak<'a>(end: &ContainerStateTerminated, activity: &'a Activity) -> Option<&'
 }
 
 fn with_advice(pod: &Pod, end: &ContainerStateTerminated, peak: Option<&str>) -> String {
-    match container_end(pod, end, peak) {
-        (why, Some(advice)) => format!("{why}; {advice}"),
-        (why, None) => why,
+    match (container_end(pod, end, peak), reason(end)) {
+        ((why, Some(advice)), _) => format!("{why}; {advice}"),
+        ((why, None), "NodeRestarted") => format!("{why}; {NOT_HERS}"),
+        ((why, None), _) => format!("{why}; `devctl logs {} --previous` shows what it wrote", pod.name_any()),
     }
 }
+
+/// For what its owner has not done and cannot change.
+const NOT_HERS: &str = "nothing is to be done about that, but tell an administrator if it happens often";
 
 /// Something in the cluster wanted the pod gone, and says so in a condition.
 fn disruption(pod: &Pod) -> Option<LastEnd> {
@@ -92,12 +97,13 @@ fn disruption(pod: &Pod) -> Option<LastEnd> {
         "TerminationByKubelet" => return over(pod),
         other => (other, said.to_owned()),
     };
+    let message = format!("{message}; {NOT_HERS}");
     Some(LastEnd { time: target.last_transition_time.clone()?, reason: reason.to_owned(), message })
 }
 
 fn silence(pod: &Pod) -> Option<LastEnd> {
     let time = node_is_silent(pod).then(|| ready_since(pod))??;
-    let message = format!("node {} does not answer", node(pod));
+    let message = format!("node {} does not answer; {NOT_HERS}", node(pod));
     Some(LastEnd { time, reason: "NodeLost".to_owned(), message })
 }
 
@@ -108,9 +114,13 @@ fn over(pod: &Pod) -> Option<LastEnd> {
     let node = node(pod);
     let (reason, message) = match status.reason.as_deref()? {
         "Evicted" => ("Evicted", format!("it was evicted from node {node}: {said}{}", advice_on_eviction(said))),
-        "NodeLost" => ("NodeLost", format!("node {node} was lost")),
-        "NodeShutdown" | "Shutdown" | "Terminated" => ("NodeShutdown", format!("node {node} was shut down")),
-        "Preempting" => ("Preempted", format!("it had to make room on node {node} for a pod that the node needs")),
+        "NodeLost" => ("NodeLost", format!("node {node} was lost; {NOT_HERS}")),
+        "NodeShutdown" | "Shutdown" | "Terminated" => {
+            ("NodeShutdown", format!("node {node} was shut down; {NOT_HERS}"))
+        }
+        "Preempting" => {
+            ("Preempted", format!("it had to make room on node {node} for a pod that the node needs; {NOT_HERS}"))
+        }
         other => (other, if said.is_empty() { "the node ended it".to_owned() } else { said.to_owned() }),
     };
     let disrupted = condition(pod, "DisruptionTarget").and_then(|target| target.last_transition_time.clone());
@@ -128,7 +138,7 @@ fn advice_on_eviction(said: &str) -> &'static str {
     } else if said.contains("memory") {
         "; choose a flavor that requests more memory"
     } else {
-        ""
+        "; tell an administrator, who can look at the node"
     }
 }
 
@@ -203,6 +213,12 @@ mod tests {
         assert_eq!(ending("2026-11-01T10:59:55Z", over, 5).as_deref(), Some("CommandEnded"), "it had died before");
     }
 
+    macro_rules! not_hers {
+        ($why:literal) => {
+            concat!($why, "; nothing is to be done about that, but tell an administrator if it happens often")
+        };
+    }
+
     #[test]
     fn each_end_is_told_with_what_to_do() {
         let restarted = |end: Value| {
@@ -218,9 +234,17 @@ mod tests {
                 "OutOfMemory",
                 "it ran out of memory (limit 2Gi); choose a larger flavor",
             ),
-            (restarted(terminated(3, "Error", LATER)), "CommandEnded", "its command ended with exit code 3"),
-            (restarted(terminated(255, "Unknown", LATER)), "NodeRestarted", "node n1 was restarted"),
-            (restarted(terminated(137, "Error", LATER)), "Killed", "it was killed (exit code 137)"),
+            (
+                restarted(terminated(3, "Error", LATER)),
+                "CommandEnded",
+                "its command ended with exit code 3; `devctl logs dev --previous` shows what it wrote",
+            ),
+            (restarted(terminated(255, "Unknown", LATER)), "NodeRestarted", not_hers!("node n1 was restarted")),
+            (
+                restarted(terminated(137, "Error", LATER)),
+                "Killed",
+                "it was killed (exit code 137); `devctl logs dev --previous` shows what it wrote",
+            ),
             (
                 evicted("The node was low on resource: memory. "),
                 "Evicted",
@@ -235,15 +259,15 @@ mod tests {
             (
                 disrupted("PreemptionByScheduler"),
                 "Preempted",
-                "it had to make room on node n1 for a pod of higher priority",
+                not_hers!("it had to make room on node n1 for a pod of higher priority"),
             ),
-            (disrupted("DeletionByPodGC"), "NodeLost", "node n1 is gone"),
+            (disrupted("DeletionByPodGC"), "NodeLost", not_hers!("node n1 is gone")),
             (
                 disrupted("EvictionByEvictionAPI"),
                 "Evicted",
-                "node n1 was emptied, by an administrator or by what adds and removes nodes",
+                not_hers!("node n1 was emptied, by an administrator or by what adds and removes nodes"),
             ),
-            (silent, "NodeLost", "node n1 does not answer"),
+            (silent, "NodeLost", not_hers!("node n1 does not answer")),
         ];
         for (pod, reason, message) in cases {
             let end = newest(None, Some(&pod)).unwrap();
