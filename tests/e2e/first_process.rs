@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -13,6 +13,8 @@ use crate::harness::{LIMIT, eventually, within};
 /// The agent in a folder of its own, as a pod's first process.
 struct First {
     child: Child,
+    /// It and all that it began: here nobody else ends what a first process leaves behind.
+    group: Pid,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
@@ -29,9 +31,10 @@ impl First {
             .kill_on_drop(true)
             .spawn()
             .expect("the agent was installed");
+        let group = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)).expect("it runs");
         let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         eventually("the agent listens", async || socket.exists().then_some(())).await;
-        Self { child, lines }
+        Self { child, group, lines }
     }
 
     async fn prints(&mut self, line: &str) {
@@ -40,12 +43,17 @@ impl First {
     }
 
     fn is_told(&self, signal: Signal) {
-        let pid = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)).expect("it runs");
-        kill_process(pid, signal).expect("it runs");
+        kill_process(self.group, signal).expect("it runs");
     }
 
     async fn ends(mut self) -> Option<i32> {
         within(LIMIT, "its end", self.child.wait()).await.expect("it is our child").code()
+    }
+}
+
+impl Drop for First {
+    fn drop(&mut self) {
+        let _ = kill_process_group(self.group, Signal::KILL);
     }
 }
 
