@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixStream};
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
 
-use crate::forwards::{connect, exchange, shouts, socks};
+use crate::forwards::{connect, exchange, leads_back, shouts, socks};
 use crate::harness::{
     Agent, Input, Laptop, Master, Product, Ssh, User, eventually, free_port, has_agents, keygen, skip_unless, within,
 };
@@ -121,24 +121,7 @@ async fn a_port_of_the_pod_leads_back_through_a_jump() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     alice.is_running().await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("there are ports");
-    let remote = format!("0:127.0.0.1:{}", listener.local_addr().expect("it is bound").port());
-    let forward = jump(&product, &alice).argument("-N").argument("-R").argument(&remote).start();
-    forward.says(" for remote forward").await;
-    let said = forward.stderr();
-    let port = said.split("Allocated port ").nth(1).and_then(|rest| rest.split_whitespace().next());
-    let port = port.expect("it is told");
-    let ask = format!(
-        r#"python3 -c "import socket; s=socket.create_connection(('127.0.0.1',{port})); s.sendall(b'up'); s.shutdown(1); print(s.recv(9))""#
-    );
-    let session = alice.ssh(&ask).start();
-    let (mut socket, _) = within(Duration::from_secs(60), "a connection", listener.accept()).await.expect("it comes");
-    let mut text = String::new();
-    socket.read_to_string(&mut text).await.expect("it ends");
-    assert_eq!(text, "up");
-    socket.write_all(b"seen").await.expect("the other direction is open");
-    drop(socket);
-    session.finish().await.exits(0).prints("b'seen'\n");
+    let (forward, _) = leads_back(&alice, jump(&product, &alice)).await;
     forward.kill().await;
 }
 

@@ -32,6 +32,30 @@ pub(crate) async fn exchange(mut socket: impl AsyncReadExt + AsyncWriteExt + Unp
     answer
 }
 
+/// `-R` with a port that the pod chooses, over `ssh`: what connects there in alice's pod is connected here. The forward goes
+/// on, at that port.
+pub(crate) async fn leads_back(alice: &User, ssh: Ssh) -> (Session, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("there are ports");
+    let remote = format!("0:127.0.0.1:{}", listener.local_addr().expect("it is bound").port());
+    let forward = ssh.argument("-N").argument("-R").argument(&remote).start();
+    forward.says(" for remote forward").await;
+    let said = forward.stderr();
+    let port = said.split("Allocated port ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let port = port.expect("it is told").to_owned();
+    let ask = format!(
+        r#"python3 -c "import socket; s=socket.create_connection(('127.0.0.1',{port})); s.sendall(b'up'); s.shutdown(1); print(s.recv(9))""#
+    );
+    let session = alice.ssh(&ask).start();
+    let (mut socket, _) = within(Duration::from_secs(30), "a connection", listener.accept()).await.expect("it comes");
+    let mut text = String::new();
+    socket.read_to_string(&mut text).await.expect("it ends");
+    assert_eq!(text, "up");
+    socket.write_all(b"seen").await.expect("the other direction is open");
+    drop(socket);
+    session.finish().await.exits(0).prints("b'seen'\n");
+    (forward, port)
+}
+
 pub(crate) async fn connect(port: u16) -> TcpStream {
     eventually("a forwarded port", async || TcpStream::connect(("127.0.0.1", port)).await.ok()).await
 }
@@ -129,24 +153,7 @@ async fn a_port_that_the_pod_chose_leads_back_here() {
     let alice = product.user("alice").await;
     // It answers with the port, and is not waited for as long as a pod may take.
     alice.ssh("true").run().await.exits(0);
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("there are ports");
-    let remote = format!("0:127.0.0.1:{}", listener.local_addr().expect("it is bound").port());
-    let forward = alice.shell().argument("-N").argument("-R").argument(&remote).start();
-    forward.says(" for remote forward").await;
-    let said = forward.stderr();
-    let port =
-        said.split("Allocated port ").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("it is told");
-    let ask = format!(
-        r#"python3 -c "import socket; s=socket.create_connection(('127.0.0.1',{port})); s.sendall(b'up'); s.shutdown(1); print(s.recv(9))""#
-    );
-    let session = alice.ssh(&ask).start();
-    let (mut socket, _) = within(Duration::from_secs(30), "a connection", listener.accept()).await.expect("it comes");
-    let mut text = String::new();
-    socket.read_to_string(&mut text).await.expect("it ends");
-    assert_eq!(text, "up");
-    socket.write_all(b"seen").await.expect("the other direction is open");
-    drop(socket);
-    session.finish().await.exits(0).prints("b'seen'\n");
+    let (forward, port) = leads_back(&alice, alice.shell()).await;
     // Taken, it is refused to the next.
     let taken = format!("{port}:127.0.0.1:1");
     let second = alice.ssh("true").option("ExitOnForwardFailure=yes").argument("-R").argument(&taken);

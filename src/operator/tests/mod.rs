@@ -112,6 +112,14 @@ mod on_the_embedded_cluster {
             timeout(PATIENCE, await_condition(api, name, condition)).await.expect(name).unwrap()
         }
 
+        async fn create_flavor(&self, name: &str, spec: serde_json::Value) {
+            let flavor = serde_json::from_value(json!({
+                "apiVersion": "devserver.io/v1", "kind": "DevServerFlavor", "metadata": { "name": name }, "spec": spec
+            }));
+            let flavors: Api<DevServerFlavor> = Api::all(self.client.clone());
+            flavors.create(&PostParams::default(), &flavor.unwrap()).await.unwrap();
+        }
+
         async fn create(&self, name: &str, spec: DevServerSpec) {
             let params = PostParams::default();
             self.hers::<DevServer>().create(&params, &DevServer::new(name, spec)).await.unwrap();
@@ -206,12 +214,7 @@ mod on_the_embedded_cluster {
         scene.create("dev", spec).await;
         assert!(scene.phase("dev", Phase::Failed).await.starts_with(r#"there is no flavor "small"; "#));
 
-        let flavors: Api<DevServerFlavor> = Api::all(scene.client.clone());
-        let flavor = serde_json::from_value(json!({
-            "apiVersion": "devserver.io/v1", "kind": "DevServerFlavor",
-            "metadata": { "name": "small" }, "spec": { "resources": {} }
-        }));
-        flavors.create(&PostParams::default(), &flavor.unwrap()).await.unwrap();
+        scene.create_flavor("small", json!({ "resources": {} })).await;
         scene.phase("dev", Phase::Running).await;
         scene.stop().await;
     }
@@ -219,12 +222,7 @@ mod on_the_embedded_cluster {
     #[tokio::test]
     async fn a_flavors_limit_of_time_holds_for_its_devservers() {
         let scene = Scene::start().await;
-        let flavors: Api<DevServerFlavor> = Api::all(scene.client.clone());
-        let flavor = serde_json::from_value(json!({
-            "apiVersion": "devserver.io/v1", "kind": "DevServerFlavor",
-            "metadata": { "name": "short" }, "spec": { "resources": {}, "timeLimit": "2h" }
-        }));
-        flavors.create(&PostParams::default(), &flavor.unwrap()).await.unwrap();
+        scene.create_flavor("short", json!({ "resources": {}, "timeLimit": "2h" })).await;
         let lifecycle = serde_json::from_value(json!({ "timeToLive": "24h" })).unwrap();
         let flavor = Some("short".to_owned());
         scene.create("dev", DevServerSpec { flavor, lifecycle, ..DevServerSpec::default() }).await;

@@ -143,14 +143,9 @@ async fn nothing_is_woken_for_a_completion() {
     alice.is_running().await;
     let desk = Desk::new(&alice, product.front());
     desk.logs_in().await;
-    let complete = async |word: &str| {
-        let mut command = desk.command(&["--", "devctl", "cp", word]);
-        command.env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "2");
-        Desk::finish(command).await
-    };
     alice.ssh("touch here").run().await.exits(0);
     let completed = eventually("a path", async || {
-        let completed = complete(":he").await;
+        let completed = desk.completes(":he").await;
         (!completed.exits(0).text().is_empty()).then_some(completed)
     })
     .await;
@@ -159,9 +154,9 @@ async fn nothing_is_woken_for_a_completion() {
     eventually("it sleeps", async || alice.ssh("devctl why dev").run().await.text().contains("sleeps").then_some(()))
         .await;
     for word in ["dev:he", "nope:he", "dev.nobody:he", "a b:he", ":he"] {
-        complete(word).await.exits(0).prints("").says_exactly("");
+        desk.completes(word).await.exits(0).prints("").says_exactly("");
     }
     alice.ssh("devctl why dev").run().await.prints_line("`dev` sleeps");
     desk.laptop.write(".config/devctl/config.toml", "host = 'nowhere.invalid'\nuser = 'x'\n");
-    complete("dev:he").await.exits(0).prints("").says_exactly("");
+    desk.completes("dev:he").await.exits(0).prints("").says_exactly("");
 }

@@ -37,6 +37,13 @@ impl Desk {
         desk
     }
 
+    /// What bash is told after `devctl cp WORD` and a Tab.
+    async fn completes(&self, word: &str) -> Finished {
+        let mut command = self.command(&["--", "devctl", "cp", word]);
+        command.env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "2");
+        Self::finish(command).await
+    }
+
     fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.laptop.path(name)).unwrap_or_default()
     }

@@ -11,15 +11,10 @@ async fn files_of_another_user_are_not_completed() {
     bob.ssh("touch secrets-of-his").run().await.exits(0);
     let desk = Desk::new(&alice, product.front());
     desk.logs_in().await;
-    let complete = async |word: &str| {
-        let mut command = desk.command(&["--", "devctl", "cp", word]);
-        command.env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "2");
-        Desk::finish(command).await
-    };
     // Hers are, so that it is no wonder that his are not. An answer that comes too late for a finger on the key is not shown.
-    eventually("hers", async || (complete("dev:sec").await.text() == "dev:secrets-of-hers").then_some(())).await;
+    eventually("hers", async || (desk.completes("dev:sec").await.text() == "dev:secrets-of-hers").then_some(())).await;
     let (name, namespace) = (bob.name(), bob.namespace());
     for his in [format!("dev.{name}"), format!("{name}/dev"), format!("../{namespace}/dev"), format!("{name}+dev")] {
-        complete(&format!("{his}:sec")).await.exits(0).prints("").says_exactly("");
+        desk.completes(&format!("{his}:sec")).await.exits(0).prints("").says_exactly("");
     }
 }

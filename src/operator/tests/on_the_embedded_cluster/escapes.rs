@@ -87,12 +87,7 @@ async fn a_pod_of_another_is_no_pod_of_one_whose_spec_cannot_be_had() {
 #[tokio::test]
 async fn a_spec_that_cannot_be_had_takes_no_limit_of_time_away() {
     let scene = Scene::start().await;
-    let flavors: Api<DevServerFlavor> = Api::all(scene.client.clone());
-    let flavor = serde_json::from_value(json!({
-        "apiVersion": "devserver.io/v1", "kind": "DevServerFlavor",
-        "metadata": { "name": "short" }, "spec": { "resources": {}, "timeLimit": "2h" }
-    }));
-    flavors.create(&PostParams::default(), &flavor.unwrap()).await.unwrap();
+    scene.create_flavor("short", json!({ "resources": {}, "timeLimit": "2h" })).await;
     scene.create("dev", DevServerSpec { flavor: Some("short".to_owned()), ..DevServerSpec::default() }).await;
     scene.phase("dev", Phase::Running).await;
     let pod = scene.pod_uid("dev").await;
