@@ -50,6 +50,7 @@ async fn an_image_that_cannot_be_pulled_is_named() {
     let alice = product.user_with_image("alice", image).await;
     let waiting = alice.ssh("echo hi").start();
     waiting.says(image).await;
+    waiting.says("`devctl update dev --image IMAGE` takes another").await;
     assert!(waiting.stdout_is_empty());
     waiting.kill().await;
 }

@@ -1,5 +1,6 @@
 //! What to tell of a DevServer: phase, condition, and a sentence for its owner. Pure but for the clock of the condition.
 
+mod advice;
 mod last_end;
 mod startup;
 mod steps;
@@ -44,6 +45,7 @@ pub(super) fn status(
     notes: &[Note],
 ) -> DevServerStatus {
     let Verdict { phase, reason, mut message } = verdict(server, life, invalid, done, notes);
+    message = message.map(|message| advice::append(message, &server.name_any(), reason));
     let generation = server.metadata.generation;
     let known = server.status.as_ref();
     let mut conditions = known.map(|status| status.conditions.clone()).unwrap_or_default();
