@@ -20,6 +20,7 @@ mod dev;
 mod devctl;
 mod devctl_laptop;
 mod devservers;
+mod ends;
 mod exec;
 mod explanations;
 mod files;

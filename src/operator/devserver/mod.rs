@@ -177,6 +177,7 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
         let context = context.clone();
         move |change| {
             if let Ok(Change::Deleted(pod)) = &change {
+                context.ends.gone(pod);
                 context.has_room_again(&pod.namespace().unwrap_or_default());
             }
             stream::iter(change.map(|change| strays::of(&change.into_object())).unwrap_or_default())
