@@ -208,12 +208,14 @@ pub struct DevServerStatus {
     pub told_time: Option<Time>,
     /// When its pod reached what, on the way to readiness.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
     pub steps: Vec<StartStep>,
     /// The spec's generation that this status tells about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`: sessions can enter. `StartupScript`: the startup script succeeded, where there is one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
 }
 
