@@ -21,6 +21,7 @@ mod devctl;
 mod devctl_laptop;
 mod devservers;
 mod ends;
+mod events;
 mod exec;
 mod explanations;
 mod files;
