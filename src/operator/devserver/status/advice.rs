@@ -11,23 +11,19 @@ pub(super) fn on(name: &str, reason: &str) -> Option<String> {
             format!("it starts as soon as they can be; `devctl update {name} --unset-env NAME` does without one")
         }
         "ClaimNotFound" => {
-            format!(
-                "make it, or take it from the flavor or the DevServer (`devctl update {name} --remove-volume PATH`)"
-            )
+            format!("make it, or do without where it is not the flavor's; `devctl update {name} --remove-volume PATH`")
         }
         "CommandNotFound" => {
-            format!("`devctl update {name} --command WORD…` takes a program of the image that keeps running")
+            format!("take one that keeps running: `devctl update {name} --command WORD…`")
         }
         "FlavorNotFound" | "FlavorNotAllowed" => {
             format!("`devctl update {name} --flavor NAME` takes another of `devctl flavors`")
         }
         "QuotaExceeded" => {
-            "`devctl top` shows your quota; suspend or delete another DevServer, or ask an administrator \
-                            for more"
-                .to_owned()
+            "`devctl top` shows your quota; suspend or delete another DevServer, or ask your administrator".to_owned()
         }
         "Unschedulable" => format!(
-            "it starts as soon as there is room; `devctl update {name} --flavor NAME` takes a smaller size (`devctl flavors`)"
+            "it starts as soon as there is room; `devctl update {name} --flavor NAME` takes another of `devctl flavors`"
         ),
         _ => return None,
     };
@@ -54,6 +50,23 @@ pub(super) fn append(message: String, name: &str, reason: &str) -> String {
 mod tests {
     use super::*;
 
+    /// A login on a terminal shows it clause by clause, each on one row of 80 columns.
+    #[test]
+    fn each_clause_is_as_short_as_a_row() {
+        for reason in [
+            "CannotPullImage",
+            "CannotReadEnv",
+            "ClaimNotFound",
+            "CommandNotFound",
+            "FlavorNotFound",
+            "QuotaExceeded",
+            "Unschedulable",
+        ] {
+            let advice = on("dev", reason).unwrap();
+            assert!(advice.split("; ").all(|clause| clause.chars().count() <= 68), "{advice}");
+        }
+    }
+
     #[test]
     fn advice_is_said_with_what_it_is_about() {
         let cases = [
@@ -63,7 +76,7 @@ mod tests {
             ),
             (
                 "QuotaExceeded",
-                "x; `devctl top` shows your quota; suspend or delete another DevServer, or ask an administrator for more",
+                "x; `devctl top` shows your quota; suspend or delete another DevServer, or ask your administrator",
             ),
             ("FlavorNotAllowed", "x; `devctl update dev --flavor NAME` takes another of `devctl flavors`"),
             ("Running", "x"),

@@ -145,8 +145,7 @@ fn what_is_invalid_failed() {
 #[test]
 fn refusals_are_told() {
     let refused = |kind| Scene::new(Step::Create).refused(kind, "no");
-    let quota =
-        "no; `devctl top` shows your quota; suspend or delete another DevServer, or ask an administrator for more";
+    let quota = "no; `devctl top` shows your quota; suspend or delete another DevServer, or ask your administrator";
     refused(RefusalKind::Quota).is(Phase::Pending, quota);
     refused(RefusalKind::TooEarly).is(Phase::Pending, "no");
     refused(RefusalKind::Rejected).is(Phase::Failed, "no");
@@ -184,7 +183,7 @@ fn why_no_node_fits_is_told_without_noise() {
     Scene::pod(json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "message": said }] })).is(
         Phase::Pending,
         "no node fits: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu; it starts as soon as there is room; \
-             `devctl update dev --flavor NAME` takes a smaller size (`devctl flavors`)",
+             `devctl update dev --flavor NAME` takes another of `devctl flavors`",
     );
 }
 
@@ -258,8 +257,8 @@ fn a_missing_claim_is_told() {
     assert_eq!(scene.status().conditions[0].reason, "ClaimNotFound");
     scene.is(
         Phase::Pending,
-        "there is no claim data in the namespace; make it, or take it from the flavor or the DevServer (`devctl update dev \
-         --remove-volume PATH`)",
+        "there is no claim data in the namespace; make it, or do without where it is not the flavor's; `devctl update dev \
+         --remove-volume PATH`",
     );
 
     let mut scene = unscheduled("pod has unbound immediate PersistentVolumeClaims").claim("Bound", Some("fast"));
@@ -285,8 +284,7 @@ fn a_missing_secret_is_told() {
 #[test]
 fn an_image_without_the_program_is_told() {
     let said = r#"exec: "sh": executable file not found in $PATH"#;
-    let told = "image team/torch:1 has no program sh; `devctl update dev --command WORD…` takes a program of the image that \
-                keeps running";
+    let told = "image team/torch:1 has no program sh; take one that keeps running: `devctl update dev --command WORD…`";
     Scene::waiting("RunContainerError", said).is(Phase::Failed, told);
     Scene::container(json!({ "waiting": { "reason": "CrashLoopBackOff" } }), ended(128, "StartError", said))
         .is(Phase::Failed, told);
