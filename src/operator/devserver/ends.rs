@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
-use super::status::end_of;
+use super::status::end_of_gone;
 use crate::api::{DevServer, LastEnd};
 
 /// Each with the uid of its DevServer: another one of that name has had no end yet.
@@ -30,7 +30,7 @@ impl Ends {
 
     /// Notes how a pod ended that is gone, as it was last.
     pub(super) fn gone(&self, pod: &Pod) {
-        let Some(end) = end_of(pod, None) else { return };
+        let Some(end) = end_of_gone(pod) else { return };
         let namespace = pod.namespace().unwrap_or_default();
         for owner in pod.owner_references().iter().filter(|owner| owner.kind == DevServer::kind(&())) {
             let key = ObjectRef::new(&owner.name).within(&namespace);
@@ -81,13 +81,19 @@ mod tests {
     fn a_pod_that_is_gone_tells_how_it_ended() {
         let server = server(DevServerSpec::default());
         let mut pod = pod(DevServerSpec::default());
-        pod.metadata.deletion_timestamp = Some(Time(Timestamp::from_second(9).unwrap()));
+        pod.metadata.deletion_timestamp = Some(Time(Timestamp::from_second(900).unwrap()));
+        let at = |second| Time(Timestamp::from_second(second).unwrap());
+        let ended = serde_json::json!([{
+            "name": "devserver", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "state": { "terminated": { "exitCode": 143, "startedAt": at(1), "finishedAt": at(2) } }
+        }]);
+        pod.status = serde_json::from_value(serde_json::json!({ "containerStatuses": ended })).unwrap();
         let ends = Ends::default();
         ends.gone(&pod);
-        assert_eq!(ends.newest(&server, None), None, "it was deleted, no more");
+        assert_eq!(ends.newest(&server, None), None, "it was deleted, and its node took its time to clear it away");
         let conditions = serde_json::json!([{
             "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
-            "lastTransitionTime": Time(Timestamp::from_second(5).unwrap())
+            "lastTransitionTime": at(5)
         }]);
         pod.status = serde_json::from_value(serde_json::json!({ "conditions": conditions })).unwrap();
         ends.gone(&pod);

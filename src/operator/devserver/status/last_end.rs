@@ -20,8 +20,13 @@ pub(super) fn newest(known: Option<&DevServerStatus>, pod: Option<&Pod>) -> Opti
     }
 }
 
-/// What `pod` tells of an end, its DevServer being used as `activity` tells.
-pub(in crate::operator::devserver) fn of_pod(pod: &Pod, activity: Option<&Activity>) -> Option<LastEnd> {
+/// Why the cluster took a pod that is gone. How its container ended counts for nothing: it was deleted, and its kubelet, done
+/// with it much later than it ended, has set anew when that was asked for.
+pub(in crate::operator::devserver) fn of_gone(pod: &Pod) -> Option<LastEnd> {
+    disruption(pod).or_else(|| over(pod))
+}
+
+fn of_pod(pod: &Pod, activity: Option<&Activity>) -> Option<LastEnd> {
     let is_going = pod.metadata.deletion_timestamp.is_some();
     if !has_ended(pod) && !is_going {
         return container(pod, activity);

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
-pub(super) use self::last_end::of_pod as end_of;
+pub(super) use self::last_end::of_gone as end_of_gone;
 pub(super) use self::startup::is_in_doubt;
 use super::apply::Done;
 use super::build::has_agent;
