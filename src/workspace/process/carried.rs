@@ -56,7 +56,7 @@ pub(in super::super) async fn start(
         false => Redraw::ByProgram(redraw),
     };
     let redraw = command.terminal.is_some().then_some(redraw);
-    Ok(Process { stdin, size, output: outputs, signals, redraw, ssh_agent, x11 })
+    Ok(Process { stdin, size, output: outputs, signals: Some(signals), redraw, ssh_agent, x11 })
 }
 
 /// Returns once the agent says that what was asked for runs.
