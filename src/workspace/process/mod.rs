@@ -2,6 +2,7 @@
 //!
 //! Two tasks serve each, one for each direction, so that neither waits for the other.
 
+mod asked;
 pub(super) mod carried;
 mod comeback;
 mod downward;
