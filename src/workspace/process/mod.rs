@@ -8,6 +8,8 @@ mod comeback;
 mod downward;
 mod hangup;
 mod hello;
+#[cfg(test)]
+mod older_agents;
 mod outages;
 mod upward;
 
