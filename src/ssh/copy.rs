@@ -65,8 +65,10 @@ pub(super) async fn process(
         Some(kill) => (None, Some((signals, kill))),
         None => (Some(signals), None),
     };
-    let feed =
-        async move { tokio::join!(feed_stdin(&inbox, stdin, count), feed_sizes(sizes, size), feed_signals(heard)) };
+    let feeding = writer.events.clone();
+    let feed = async move {
+        tokio::join!(feed_stdin(&inbox, stdin, count, &feeding), feed_sizes(sizes, size), feed_signals(heard))
+    };
     let _feed = AbortOnDropHandle::new(tokio::spawn(feed.in_current_span()));
     let mut bytes_out = 0;
     let mut told_of_drain = false;
@@ -162,7 +164,7 @@ pub(super) async fn process(
 
 /// Feeds what the client sent, and drops the sender at the client's EOF. A program that takes no more is no reason to
 /// let the inbox fill: the rest is thrown away.
-async fn feed_stdin(inbox: &Inbox, stdin: mpsc::Sender<Bytes>, count: watch::Sender<u64>) {
+async fn feed_stdin(inbox: &Inbox, stdin: mpsc::Sender<Bytes>, count: watch::Sender<u64>, events: &Events) {
     loop {
         match inbox.take().await {
             Ok(Some(data)) => {
@@ -173,7 +175,9 @@ async fn feed_stdin(inbox: &Inbox, stdin: mpsc::Sender<Bytes>, count: watch::Sen
             Ok(None) => return,
             Err(error) => {
                 info!(%error, "failed to read back the client's input");
-                return;
+                events.overflowed.cancel();
+                // Dropped, it would be the end of what the client sent: half a file would be taken for all of it.
+                std::future::pending::<()>().await;
             }
         }
     }
