@@ -44,7 +44,7 @@ pub async fn init(command: &[OsString]) -> io::Result<i32> {
         Some(_) => None,
         None => start_main(command)?,
     };
-    let mut ending = false;
+    let (mut ending, mut code) = (false, 0);
     let mut start_again = Instant::now();
     loop {
         let signal = tokio::select! {
@@ -86,7 +86,11 @@ pub async fn init(command: &[OsString]) -> io::Result<i32> {
         while let Ok(Some((dead, status))) = wait(WaitOptions::NOHANG) {
             if Some(dead) == main.as_ref().map(pid).transpose()? {
                 let signalled = status.terminating_signal().map(|signal| 128 + signal);
-                return Ok(status.exit_status().or(signalled).unwrap_or(255));
+                main = None;
+                code = status.exit_status().or(signalled).unwrap_or(255);
+                if !ending {
+                    return Ok(code);
+                }
             }
             if let Some(script) = startup.take_if(|script| pid(&script.child).is_ok_and(|pid| pid == dead)) {
                 script.ended(ExitStatus::from_raw(status.as_raw()));
@@ -103,7 +107,7 @@ pub async fn init(command: &[OsString]) -> io::Result<i32> {
             }
         }
         if ending && main.is_none() && server.is_none() {
-            return Ok(0);
+            return Ok(code);
         }
     }
 }

@@ -25,6 +25,20 @@ pub enum Request {
     History,
 }
 
+/// Why nothing is started any more in a pod that was told to end. The bastion asks the next one.
+pub const ENDING: &str = "the pod is not running any longer";
+
+impl Request {
+    /// Whether it asks for what nobody has a terminal at, and may be over soon.
+    pub(super) fn is_brief(&self) -> bool {
+        match self {
+            Self::Program(request) => request.terminal.is_none(),
+            Self::Shells(request) => request.terminal.is_none(),
+            _ => false,
+        }
+    }
+}
+
 /// The first message of a stream that the agent opens: a listener has accepted a connection, whose data is the stream's.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Accepted {

@@ -7,16 +7,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::join_all;
 use futures::sink;
 use rustix::pipe::fcntl_setpipe_size;
 use tokio::io::{AsyncWriteExt, Interest};
-use tokio::net::{UnixStream, unix::pipe};
+use tokio::net::{UnixListener, UnixStream, unix::pipe};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::account::Account;
-use super::request::{News, Request};
+use super::request::{ENDING, News, Request};
 use super::{activity, forward, memory, program, socket};
 use crate::carrier::{self, Carrier, Incoming, Link, Message, Side, Stream};
 
@@ -24,6 +27,8 @@ use crate::carrier::{self, Carrier, Incoming, Link, Message, Side, Stream};
 const GRACE: Duration = Duration::from_secs(60);
 /// The longest that it can say.
 const MAX_GRACE: Duration = Duration::from_hours(24);
+/// What commands that run are given to be done, once the pod is told to end. Of the 5 s that it has.
+const MOMENT: Duration = Duration::from_secs(1);
 /// After a failure to accept.
 const PAUSE: Duration = Duration::from_millis(100);
 /// What is read from a link at once, in bytes.
@@ -34,32 +39,18 @@ const PIPE: usize = 256 * 1024;
 /// Serves until it is told to end.
 pub async fn serve() -> io::Result<()> {
     let listener = socket::listen(&socket::path()?)?;
-    let server = Server {
-        account: Account::own().into(),
-        carriers: Arc::default(),
-        shells: Default::default(),
-        tasks: TaskTracker::new(),
-    };
+    let server = Server::new(Account::own());
     let mut ended = signal(SignalKind::terminate())?;
     let account = server.account.clone();
     let _watching =
         AbortOnDropHandle::new(tokio::spawn(async move { tokio::join!(activity::watch(&account), memory::watch()) }));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = ended.recv() => break,
-        };
-        match accepted {
-            Ok((stream, _)) if socket::is_own_users(&stream) => {
-                tokio::spawn(server.clone().link(stream));
-            }
-            Ok(_) => {}
-            // No files left, say: those who are in go on.
-            Err(error) => {
-                eprintln!("bastion-agent: {error}");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
+    let told = async {
+        ended.recv().await;
+        server.wind_up(MOMENT).await;
+    };
+    tokio::select! {
+        () = server.take_links(&listener) => {}
+        () = told => {}
     }
     for known in server.carriers().values() {
         known.carrier.close();
@@ -75,6 +66,10 @@ struct Server {
     carriers: Arc<Mutex<HashMap<String, Known>>>,
     shells: program::Shells,
     tasks: TaskTracker,
+    /// The pod is about to end: nothing begins any more.
+    ending: CancellationToken,
+    /// What runs without a terminal, and may be over soon.
+    commands: TaskTracker,
 }
 
 struct Known {
@@ -84,6 +79,46 @@ struct Known {
 }
 
 impl Server {
+    fn new(account: Account) -> Self {
+        Self {
+            account: account.into(),
+            carriers: Arc::default(),
+            shells: Default::default(),
+            tasks: TaskTracker::new(),
+            ending: CancellationToken::new(),
+            commands: TaskTracker::new(),
+        }
+    }
+
+    async fn take_links(&self, listener: &UnixListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) if socket::is_own_users(&stream) => {
+                    tokio::spawn(self.clone().link(stream));
+                }
+                Ok(_) => {}
+                // No files left, say: those who are in go on.
+                Err(error) => {
+                    eprintln!("bastion-agent: {error}");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Begins nothing more, which is then asked of the next pod, and lets commands end that do within `moment`: one that
+    /// began as the pod was deleted can be asked of no other.
+    async fn wind_up(&self, moment: Duration) {
+        self.ending.cancel();
+        self.commands.close();
+        let over = async {
+            self.commands.wait().await;
+            let carriers: Vec<_> = self.carriers().values().map(|known| known.carrier.clone()).collect();
+            join_all(carriers.iter().map(Carrier::told)).await;
+        };
+        let _ = timeout(moment, over).await;
+    }
+
     /// Serves one link. The socket stays open for as long: the other end waits for it.
     async fn link(self, socket: UnixStream) {
         if let Err(error) = self.try_link(&socket).await {
@@ -130,7 +165,14 @@ impl Server {
     }
 
     async fn serve(&self, request: &[u8], carrier: &Carrier, stream: Stream) {
-        match carrier::parse(request) {
+        let request = carrier::parse::<Request>(request);
+        // Before the look: whoever ends them waits for all that saw nothing of it.
+        let _counted = matches!(&request, Ok(request) if request.is_brief()).then(|| self.commands.token());
+        if self.ending.is_cancelled() {
+            let _ = stream.sender.send(Message::control(&News::NotStarted(ENDING.to_owned())));
+            return;
+        }
+        match request {
             Ok(Request::Program(request)) => {
                 activity::session();
                 program::run(request, &self.shells, &self.account, carrier, stream).await;
@@ -184,4 +226,76 @@ fn pipes(
         Ok(pipe)
     });
     Ok((source, sink))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::request::{Exit, Program, ProgramRequest};
+    use super::*;
+    use crate::carrier::linked::while_linked;
+    use crate::carrier::{json, parse};
+
+    fn asks(carrier: &Carrier, line: &str) -> Stream {
+        carrier.open(json(&Request::Program(ProgramRequest {
+            program: Program::Command(line.to_owned()),
+            terminal: None,
+            environment: Vec::new(),
+            ssh_agent: None,
+            x11: None,
+            detached: None,
+            out_of_memory: false,
+            session: None,
+        })))
+    }
+
+    async fn news(stream: &mut Stream) -> News {
+        loop {
+            let (message, _) = stream.receiver.receive().await.expect("the stream goes on");
+            if let Message::Control(news) = message {
+                return parse(&news).unwrap();
+            }
+        }
+    }
+
+    async fn with_program(test: impl AsyncFnOnce(&Server, &Carrier, Stream)) {
+        let server = Server::new(Account { name: "root".into(), home: "/".into(), shell: Some("/bin/sh".into()) });
+        let (carrier, _) = Carrier::new(Side::Bastion, "one".into());
+        let test = async {
+            let mut program = asks(&carrier, "read line; test \"$line\" = go");
+            assert_eq!(news(&mut program).await, News::Started);
+            test(&server, &carrier, program).await;
+        };
+        while_linked(&carrier, |accepted| server.carrier(accepted), test).await;
+    }
+
+    /// It was lost with its pod, where the next one could not be asked for it any more.
+    #[tokio::test]
+    async fn a_command_that_began_as_its_pod_ends_is_let_end_and_no_other_begins() {
+        with_program(async |server, carrier, mut program| {
+            let (told, is_told) = tokio::sync::oneshot::channel();
+            let ends = async {
+                server.wind_up(MAX_GRACE).await;
+                told.send(()).unwrap();
+            };
+            let goes_on = async {
+                server.ending.cancelled().await;
+                let refused = news(&mut asks(carrier, "true")).await;
+                assert_eq!(refused, News::NotStarted(ENDING.to_owned()));
+                program.sender.data(Bytes::from_static(b"go\n")).await.unwrap();
+                assert_eq!(news(&mut program).await, News::Exited(Exit::Code(0)));
+                is_told.await.unwrap();
+            };
+            tokio::join!(ends, goes_on);
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn one_that_goes_on_is_not_waited_for() {
+        with_program(async |server, _, _program| {
+            server.wind_up(Duration::from_millis(20)).await;
+            assert_eq!(server.commands.len(), 1);
+        })
+        .await;
+    }
 }

@@ -12,6 +12,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
+use rustix::io::Errno;
+
 use super::account::{self, Account};
 use super::place;
 
@@ -29,6 +32,8 @@ const TOLD: &str = "startup.told";
 const LOG: &str = ".bastion/startup.log";
 /// And where the home takes no file.
 const LOG_ELSEWHERE: &str = "/tmp/bastion-startup.log";
+/// Room that is taken for the output beforehand: a script may fill the home, and fail by that.
+const RESERVED: u64 = 256 * 1024;
 /// What of the output is told when it fails.
 const TOLD_LINES: usize = 5;
 const TOLD_BYTES: u64 = 600;
@@ -95,10 +100,13 @@ impl Startup {
     }
 
     fn failed(&self, what: &str) {
-        let Some(log) = &self.log else { return write_end(&self.folder, what) };
+        let Some(log) = &self.log else {
+            return write_end(&self.folder, &format!("{what}; there was no room for its output"));
+        };
         let last = last_lines(log).unwrap_or_default();
         let last = if last.is_empty() { "it wrote nothing".to_owned() } else { format!("its last words: {last}") };
-        write_end(&self.folder, &format!("{what}; its output is in {}; {last}", log.display()));
+        let lacks = if is_cut_off(log) { " (not all of it: there is no more room)" } else { "" };
+        write_end(&self.folder, &format!("{what}; its output is in {}{lacks}; {last}", log.display()));
     }
 }
 
@@ -160,7 +168,24 @@ fn open_log(home: &Path) -> Option<(File, PathBuf)> {
     if let Some(folder) = own.parent() {
         let _ = fs::create_dir_all(folder);
     }
-    [own, PathBuf::from(LOG_ELSEWHERE)].into_iter().find_map(|path| Some((File::create(&path).ok()?, path)))
+    [own, PathBuf::from(LOG_ELSEWHERE)].into_iter().find_map(|path| {
+        let file = File::create(&path).ok()?;
+        match fallocate(&file, FallocateFlags::KEEP_SIZE, 0, RESERVED) {
+            Err(Errno::NOSPC | Errno::DQUOT) => {
+                let _ = fs::remove_file(&path); // That of an earlier start would be taken for this one's.
+                None
+            }
+            // Not every file system can.
+            _ => Some((file, path)),
+        }
+    })
+}
+
+/// Whether the script may have written what its log had no room for.
+fn is_cut_off(log: &Path) -> bool {
+    let Ok(file) = File::open(log) else { return false };
+    let is_long = file.metadata().is_ok_and(|log| log.len() >= RESERVED);
+    is_long && fstatvfs(&file).is_ok_and(|system| system.f_bavail == 0)
 }
 
 /// Whole, or not at all: the probe looks at any time.

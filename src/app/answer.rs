@@ -104,7 +104,7 @@ impl Devctl {
             }
         };
         self.tasks.spawn(work.in_current_span());
-        Process { stdin, size, output: outputs, signals, redraw: None, ssh_agent: None, x11: None }
+        Process { stdin, size, output: outputs, signals: Some(signals), redraw: None, ssh_agent: None, x11: None }
     }
 }
 

@@ -12,6 +12,8 @@ mod frame;
 pub(crate) mod fuzz;
 mod inbox;
 mod link;
+#[cfg(test)]
+pub(crate) mod linked;
 mod pulse;
 mod queue;
 mod state;
@@ -151,6 +153,17 @@ impl Carrier {
         loop {
             let heard = self.0.heard.notified();
             if self.0.state().is_settled() {
+                return;
+            }
+            heard.await;
+        }
+    }
+
+    /// Returns once the other side has all that was said on the streams that this one has ended.
+    pub async fn told(&self) {
+        loop {
+            let heard = self.0.heard.notified();
+            if self.0.state().is_told() {
                 return;
             }
             heard.await;

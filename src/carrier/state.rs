@@ -393,6 +393,10 @@ impl State {
         self.streams.values().all(|entry| entry.ended_here && entry.outgoing.is_empty())
     }
 
+    pub(super) fn is_told(&self) -> bool {
+        self.streams.values().all(|entry| !entry.ended_here || entry.outgoing.is_empty())
+    }
+
     pub(super) fn close(&mut self) {
         self.closed = true;
         self.terminals = 0;

@@ -58,14 +58,16 @@ pub(super) async fn process(
 ) -> Result<Totals, Closed> {
     let Process { stdin, size, mut output, signals: kill, redraw, .. } = process;
     let Client { inbox, sizes, signals, writer, events, terminal, standing, notices } = client;
-    let is_deaf = kill.is_closed();
     let (mut notices, mut screen) = (notices, FullScreen::default());
     let (count, mut bytes_in) = watch::channel(0);
     // Of those it cannot hear the client is told, once.
-    let (mut unheard, heard) = if is_deaf { (Some(signals), None) } else { (None, Some(signals)) };
+    let (mut unheard, heard) = match kill {
+        Some(kill) => (None, Some((signals, kill))),
+        None => (Some(signals), None),
+    };
     let feeding = writer.events.clone();
     let feed = async move {
-        tokio::join!(feed_stdin(&inbox, stdin, count, &feeding), feed_sizes(sizes, size), feed_signals(heard, kill))
+        tokio::join!(feed_stdin(&inbox, stdin, count, &feeding), feed_sizes(sizes, size), feed_signals(heard))
     };
     let _feed = AbortOnDropHandle::new(tokio::spawn(feed.in_current_span()));
     let mut bytes_out = 0;
@@ -189,8 +191,8 @@ async fn feed_sizes(mut sizes: watch::Receiver<Option<TerminalSize>>, process: w
     }
 }
 
-async fn feed_signals(signals: Option<mpsc::Receiver<String>>, process: mpsc::Sender<String>) {
-    let Some(mut signals) = signals else { return };
+async fn feed_signals(signals: Option<(mpsc::Receiver<String>, mpsc::Sender<String>)>) {
+    let Some((mut signals, process)) = signals else { return };
     while let Some(name) = signals.recv().await {
         let _ = process.send(name).await;
     }

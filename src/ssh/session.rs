@@ -317,7 +317,7 @@ fn missing(command: &Command, process: &Process) -> impl Iterator<Item = &'stati
     let all = [
         (command.x11.is_some() && process.x11.is_none(), NO_DISPLAY),
         (command.ssh_agent && process.ssh_agent.is_none(), NO_SSH_AGENT),
-        (lasts && process.signals.is_closed(), NO_LASTING),
+        (lasts && process.signals.is_none(), NO_LASTING),
     ];
     all.into_iter().filter(|(is_missing, _)| *is_missing).map(|(_, words)| words)
 }
@@ -332,7 +332,7 @@ async fn explain_usage(usage: &clap::Error, writer: &Writer, terminal: bool) {
     };
     if told.is_ok() {
         let _ = writer.half.exit_status(usage.exit_code().unsigned_abs()).await;
-        let _ = writer.half.eof().await;
+        writer.eof().await;
         let _ = writer.half.close().await;
     }
 }

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::Error;
 use super::listeners::{Listener, Listeners};
-use crate::agent::request::{Activity, Address, Listen, News, Request};
+use crate::agent::request::{Activity, Address, ENDING, Listen, News, Request};
 use crate::agent::usage::History;
 use crate::carrier::{Carrier, Message, Receiver, Stream, json, parse};
 
@@ -61,6 +61,7 @@ pub(super) async fn activity(carrier: &Carrier) -> Result<Activity, Error> {
 async fn answer(carrier: &Carrier, receiver: &mut Receiver) -> Result<News, Error> {
     match receiver.receive().await.map(|(message, _)| message) {
         Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
+            News::NotStarted(why) if why == ENDING => Err(Error::NotStarted(why)),
             News::NotStarted(why) => Err(Error::Unreachable(why)),
             news => Ok(news),
         },

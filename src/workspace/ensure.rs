@@ -1,29 +1,22 @@
-//! Creates or wakes what a login needs, waits until it is ready, and starts programs in it.
+//! Creates or wakes what a login needs, and waits until it is ready.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::DashMap;
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kube::Api;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
-use tracing::debug;
 
-use super::carriers::{Carriers, Held};
-use super::listeners::Listener;
-use super::memory::Words;
+use super::carriers::Carriers;
 use super::news::News;
 use super::notices::Plans;
-use super::process::{self, Keepalive, Way, carried};
 use super::share::Access;
-use super::{Address, Cache, Command, Error, Process, Target, wake};
+use super::{Cache, Error, Target, wake};
 use crate::api::{DevServer, Phase, names};
-use crate::carrier::Stream;
 use crate::identity::Identity;
 use crate::provisioning;
 
@@ -89,14 +82,6 @@ pub struct Workspaces {
     pub(super) tasks: TaskTracker,
 }
 
-/// How long a pod that the cache calls running may refuse programs: the cache is late, or it is being replaced.
-const STALE: Duration = Duration::from_secs(20);
-/// How long an API server may be away before a login gives up.
-const OUTAGE: Duration = Duration::from_secs(30);
-/// An API server that just started, or that another one's role binding has not reached, refuses for so long.
-const RIGHTS_HEARD: Duration = Duration::from_secs(2);
-/// A right that a guest has just been given takes so long at most, by way of the operator.
-const SHARE_HEARD: Duration = Duration::from_secs(10);
 /// An operator at work tells of a changed spec within this.
 const OPERATOR_ANSWERS: Duration = Duration::from_secs(2);
 /// How often something is looked for that is deleted, or put to sleep, while it is waited for.
@@ -126,121 +111,8 @@ impl Workspaces {
         }
     }
 
-    /// Runs `command` in the workspace that `target` names, which is made or woken first.
-    /// `progress` is told, in words for the user, what it waits for.
-    pub async fn start(
-        &self,
-        identity: &Identity,
-        target: &Target,
-        command: &Command,
-        progress: &(dyn Fn(&str) + Send + Sync),
-    ) -> Result<Process, Error> {
-        let keepalive = Keepalive { data: self.config.exec_keepalive, ping: self.config.exec_ping };
-        let place = self.place(identity, target)?;
-        let (command, words) = (&place.admit(command)?, &Words::of(&place));
-        let start = |workspace: Workspace| {
-            let start = async move {
-                match workspace.agent {
-                    true => {
-                        let agent = self.carriers.of(&workspace).await?;
-                        let (carriers, cache) = (self.carriers.clone(), self.cache.clone());
-                        carried::start(&agent, command, words, Way { carriers, cache, workspace }).await
-                    }
-                    false => process::start(&self.client, &workspace, command, keepalive, &self.tasks).await,
-                }
-            };
-            start.boxed()
-        };
-        self.enter(identity, target, progress, start).await
-    }
-
-    /// Connects to `address` from within the workspace that `target` names, which is made or woken first.
-    pub async fn connect(&self, identity: &Identity, target: &Target, address: &Address) -> Result<Stream, Error> {
-        self.place(identity, target)?.admit_work()?;
-        let connect = |workspace| async move { self.agent(&workspace).await?.connect(address).await }.boxed();
-        self.enter(identity, target, &|_| {}, connect).await
-    }
-
-    /// Listens at `address` within the workspace that `target` names, which is made or woken first. `progress` is told what
-    /// it waits for.
-    pub async fn listen(
-        &self,
-        identity: &Identity,
-        target: &Target,
-        address: &Address,
-        progress: &(dyn Fn(&str) + Send + Sync),
-    ) -> Result<Listener, Error> {
-        self.place(identity, target)?.admit_work()?;
-        let listen = |workspace| async move { self.agent(&workspace).await?.listen(address).await }.boxed();
-        self.enter(identity, target, progress, listen).await
-    }
-
-    /// Listens there again once it runs. A listener that is left open is no reason to wake what was put to sleep.
-    pub async fn listen_again(
-        &self,
-        identity: &Identity,
-        target: &Target,
-        address: &Address,
-    ) -> Result<Listener, Error> {
-        let mut changes = self.cache.changes();
-        loop {
-            let place = self.place(identity, target)?;
-            place.admit_work()?;
-            if let Some(workspace) = self.running(place.owner, place.name) {
-                return self.agent(&place.entered(workspace)).await?.listen(address).await;
-            }
-            if changes.changed().await.is_err() {
-                std::future::pending::<()>().await; // The watches end with a shutdown only.
-            }
-        }
-    }
-
-    pub(super) async fn agent(&self, workspace: &Workspace) -> Result<Held, Error> {
-        if workspace.agent { self.carriers.of(workspace).await } else { Err(Error::NoAgent) }
-    }
-
-    /// Does `work` in a workspace that is ready, again while its pod is being replaced or the cluster is away.
-    async fn enter<'a, T>(
-        &self,
-        identity: &Identity,
-        target: &Target,
-        progress: &(dyn Fn(&str) + Send + Sync),
-        work: impl Fn(Workspace) -> BoxFuture<'a, Result<T, Error>>,
-    ) -> Result<T, Error> {
-        let mut failing_since = None;
-        loop {
-            let workspace = self.ensure(identity, target, progress).await?;
-            let pod = workspace.pod.clone();
-            let error = match work(workspace).await {
-                Ok(done) => return Ok(done),
-                Err(error) => error,
-            };
-            let (patience, words) = match &error {
-                error if error.pod_is_gone() => (STALE, "the pod is being replaced"),
-                error if error.is_outage() => (OUTAGE, "the cluster does not answer; trying again"),
-                Error::Refused { code: 403, .. } => match target {
-                    Target::Shared { .. } => (SHARE_HEARD, "the cluster learns of your rights"),
-                    _ => (RIGHTS_HEARD, "the cluster learns of your rights"),
-                },
-                _ => return Err(error),
-            };
-            if failing_since.get_or_insert_with(Instant::now).elapsed() > patience {
-                return Err(error);
-            }
-            progress(words);
-            debug!(%error, pod, "failed to enter the pod; trying again");
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    }
-
-    /// Returns once nothing of sessions that are over is left to be told to pods: to be awaited by a drain.
-    pub async fn settled(&self) {
-        self.tasks.wait().await;
-        self.carriers.settled().await;
-    }
-
     /// The ready workspace behind `target`. With the DevServer running this asks nothing of the API server.
-    async fn ensure(
+    pub(super) async fn ensure(
         &self,
         identity: &Identity,
         target: &Target,

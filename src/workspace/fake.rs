@@ -34,7 +34,7 @@ impl EchoWorkspaces {
             };
             let _ = output.send(Output::Exit(exit)).await;
         });
-        let signals = if is_deaf { mpsc::channel(1).0 } else { signals };
+        let signals = (!is_deaf).then_some(signals);
         Process { stdin, size, output: receiver, signals, redraw: None, ssh_agent: None, x11: None }
     }
 }

@@ -7,6 +7,7 @@ mod breaks;
 mod cache;
 mod carriers;
 mod ensure;
+mod enter;
 mod exec;
 #[cfg(test)]
 mod fake;

@@ -5,22 +5,16 @@ use std::process::Command;
 use std::time::Duration;
 
 use bastion::api::DevServer;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use crate::harness::{
-    Input, Laptop, Master, Product, Session, eventually, eventually_within, has_agents, is_real, skip_unless,
-};
+use crate::harness::{Input, Laptop, Master, Product, eventually, eventually_within, has_agents, is_real, skip_unless};
 
 const NO_AGENT: &str = "the pods have no agent";
 
 /// Echoes what is typed.
 const ECHO: &str = "echo up; cat";
-
-async fn echoes(session: &mut Session, word: &str) {
-    session.types(&format!("{word}\n")).await;
-    session.prints(&format!("{word}\n")).await;
-}
 
 /// As `ulimit -n 64` where the agent is started: there are files for some sessions, and then no more.
 #[tokio::test]
@@ -51,7 +45,7 @@ async fn an_agent_without_files_refuses_sessions_and_goes_on_with_those_it_has()
     refused.finish().await.exits(255).prints("").says("bastion: ").says("Too many open files");
     assert!(held.len() > 3, "{} sessions", held.len());
     for session in &mut held {
-        echoes(session, "here").await;
+        session.echoes("here").await;
     }
     bob.ssh_at(&replica, "echo in").run().await.exits(0).prints("in\n");
     for session in held {
@@ -105,24 +99,24 @@ async fn an_agent_that_answers_garbage_is_told_of_and_nobody_else_notices() {
         user.is_known_at(&replica).await;
     }
     let mut his = bob.ssh_at(&replica, ECHO).input(Input::Held).start();
-    echoes(&mut his, "before").await;
+    his.echoes("before").await;
     let folder = alice.ssh("dirname $(readlink /proc/$PPID/exe)").run().await.exits(0).text();
     let folder = folder.trim();
     let liar = alice.ssh(LIAR).input(Input::Held).start();
     liar.prints("lies\n").await;
 
     let mut hers = alice.ssh_at(&replica, ECHO).input(Input::Held).start();
-    echoes(&mut hers, "before").await;
+    hers.echoes("before").await;
     alice.ssh(&format!("touch {folder}/lie")).run().await.exits(0);
     hers.types("is anybody there\n").await;
     hers.finish().await.exits(255).says("bastion: ");
-    echoes(&mut his, "meanwhile").await;
+    his.echoes("meanwhile").await;
     // The agent's place is empty for a moment, and each login is told another lie.
     for turn in 0..6 {
         let refused = alice.ssh_at(&replica, "echo in").limit(Duration::from_secs(60)).run().await;
         refused.exits(255).prints("").says("bastion: ");
         alice.shell_at(&replica).argument("-W").argument("localhost:1").run().await.fails().prints("");
-        echoes(&mut his, &format!("still {turn}")).await;
+        his.echoes(&format!("still {turn}")).await;
     }
     bob.ssh_at(&replica, "echo in").run().await.exits(0).prints("in\n");
     let memory = replica.server().resident_mib();
@@ -185,11 +179,13 @@ async fn a_full_home_is_told_of_and_keeps_nobody_out() {
     laptop.run_with("sftp", &["-q", "-b", "-", "pod"], b"put file by-put\n").await.fails().says("by-put");
     laptop.run_with("ssh", &["pod", "cat >by-cat"], &[7; 100_000]).await.exits(1).says("No space left on device");
 
-    // Its pod starts anew with it, too, and with a script that has much to say.
-    let script = Patch::Merge(json!({"spec": {"startupScript": "#!/bin/sh\nseq 100000\nexit 0\n"}}));
+    // Its pod starts anew with it, too, and with a script that has much to say, and whose words are not lost.
+    let before: Pod = alice.has("dev").await;
+    let script = Patch::Merge(json!({"spec": {"startupScript": "#!/bin/sh\nseq 100000\nexit 3\n"}}));
     alice.api::<DevServer>().patch("dev", &PatchParams::default(), &script).await.expect("it is there");
-    alice.loses_pod("dev").await;
-    eventually("the next pod", async || (alice.ssh("echo in").run().await.text() == "in\n").then_some(())).await;
+    alice.has_another_pod("dev", &before).await;
+    let told = alice.ssh("tail -n 1 /tmp/bastion-startup.log; rm /tmp/bastion-startup.log").run().await;
+    told.exits(0).prints("100000\n").says("failed (exit code 3); its output is in /tmp/bastion-startup.log; its last");
     bob.ssh("echo in").run().await.exits(0).prints("in\n");
     alice.ssh("rm full; ls -A").run().await.exits(0);
     laptop.run("scp", &["-q", "file", "pod:by-sftp"]).await.exits(0);

@@ -92,3 +92,14 @@ async fn a_pod_without_a_command_ends_by_what_images_are_stopped_with() {
         assert_eq!(first.ends().await, Some(0), "{stop:?}");
     }
 }
+
+/// Its sessions' commands are given a moment, and that is not what the pod's own command ended with.
+#[tokio::test]
+async fn a_pod_that_is_stopped_ends_with_the_code_of_its_command() {
+    let folder = installed().await;
+    let script = "trap 'exit 7' TERM; echo up; while :; do sleep 0.05; done";
+    let mut first = First::starts(folder.path(), &["sh", "-c", script]).await;
+    first.prints("up").await;
+    first.is_told(Signal::TERM);
+    assert_eq!(first.ends().await, Some(7));
+}

@@ -9,11 +9,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::super::agent::Agent;
 use super::super::memory::Words;
-use super::super::{Connections, Error, X11};
+use super::super::{Connections, Error};
+use super::asked::{begun, lasts, request, size, terminal};
 use super::comeback::{Comeback, Way};
 use super::outages::Outages;
-use super::{CHUNKS, Command, Output, Process, Program, Redraw, TerminalSize};
-use crate::agent::request::{self, News, Order, ProgramRequest, Request, ShellsRequest, Size, Terminal};
+use super::{CHUNKS, Command, Output, Process, Redraw, TerminalSize};
+use crate::agent::request::{News, Order};
 use crate::carrier::{MAX_PAYLOAD, Message, Receiver, Sender, Stream, json, parse};
 
 /// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up. To a shell
@@ -56,68 +57,7 @@ pub(in super::super) async fn start(
         false => Redraw::ByProgram(redraw),
     };
     let redraw = command.terminal.is_some().then_some(redraw);
-    Ok(Process { stdin, size, output: outputs, signals, redraw, ssh_agent, x11 })
-}
-
-/// Returns once the agent says that what was asked for runs.
-pub(super) async fn begun(receiver: &mut Receiver) -> Result<(), Error> {
-    match receiver.receive().await.map(|(message, _)| message) {
-        Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
-            News::Started => Ok(()),
-            News::NotStarted(why) => Err(Error::NotStarted(why)),
-            News::Exited(_)
-            | News::OutOfMemory(_)
-            | News::Notice(_)
-            | News::Listening(_)
-            | News::Activity(_)
-            | News::History(_) => Err(Error::Protocol("a program that ended before it began")),
-        },
-        Some(_) => Err(Error::Protocol("a program that speaks before it began")),
-        None => Err(Error::Lost("the pod's agent does not run it".into())),
-    }
-}
-
-/// Whether it is at a shell that lasts: then the agent knows what is on its terminal, and leads back to it.
-fn lasts(command: &Command) -> bool {
-    let shell = matches!(command.program, Program::Shell) && command.detached.is_some();
-    command.terminal.is_some() && (shell || matches!(command.program, Program::Shells(_)))
-}
-
-fn terminal(command: &Command) -> Option<Terminal> {
-    command.terminal.as_ref().map(|terminal| Terminal {
-        term: terminal.term.clone(),
-        size: size(terminal.size),
-        modes: terminal.modes.clone(),
-    })
-}
-
-fn request(command: &Command, ssh_agent: Option<u64>, x11: Option<(X11, u64)>, session: Option<String>) -> Request {
-    let terminal = terminal(command);
-    let out_of_memory = true;
-    let program = match &command.program {
-        Program::Shell => request::Program::Shell,
-        Program::Command(line) => match String::from_utf8(line.clone()) {
-            Ok(text) => request::Program::Command(text),
-            Err(other) => request::Program::Bytes(other.into_bytes()),
-        },
-        Program::Sftp => request::Program::Sftp,
-        Program::Shells(shells) => {
-            let shells = shells.clone();
-            return Request::Shells(ShellsRequest { shells, terminal, ssh_agent, x11, out_of_memory, session });
-        }
-    };
-    let detached = command.detached.map(|detached| detached.as_secs());
-    let environment = command.environment.clone();
-    Request::Program(ProgramRequest {
-        program,
-        terminal,
-        environment,
-        ssh_agent,
-        x11,
-        detached,
-        out_of_memory,
-        session,
-    })
+    Ok(Process { stdin, size, output: outputs, signals: Some(signals), redraw, ssh_agent, x11 })
 }
 
 /// What a session has for its program.
@@ -254,8 +194,4 @@ async fn downward(mut receiver: Receiver, mut outages: Outages, words: &Words, o
             return Ended::Heard;
         }
     }
-}
-
-pub(super) fn size(size: TerminalSize) -> Size {
-    Size { columns: size.columns, rows: size.rows }
 }

@@ -12,8 +12,9 @@ use super::super::cache::Cache;
 use super::super::carriers::Carriers;
 use super::super::listeners::{Door, Registered};
 use super::super::{Error, Shells, Workspace, X11, wake};
+use super::asked::{self, begun};
 use super::outages::Outages;
-use super::{Command, Output, Program, TerminalSize, carried};
+use super::{Command, Output, Program, TerminalSize};
 use crate::agent::request::{self, Attach, Request, ReturnRequest};
 use crate::carrier::{self, Stream, json};
 
@@ -70,7 +71,7 @@ impl Comeback {
         output: &mpsc::Sender<Output>,
     ) -> Option<Result<(Stream, Outages), Error>> {
         if let Some(size) = size {
-            self.terminal.size = carried::size(size);
+            self.terminal.size = asked::size(size);
         }
         let (said, mut pause) = (AtomicBool::new(false), PAUSE);
         let tries = async {
@@ -124,7 +125,7 @@ impl Comeback {
         });
         let mut stream = agent.carrier.open(json(&request));
         stream.sender.mark_terminal();
-        match carried::begun(&mut stream.receiver).await {
+        match begun(&mut stream.receiver).await {
             Ok(()) => {}
             Err(Error::NotStarted(why)) => return Err(Error::NoWayBack(why)),
             Err(Error::Lost(_)) if !agent.carrier.is_closed() => {

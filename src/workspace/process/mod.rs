@@ -2,11 +2,14 @@
 //!
 //! Two tasks serve each, one for each direction, so that neither waits for the other.
 
+mod asked;
 pub(super) mod carried;
 mod comeback;
 mod downward;
 mod hangup;
 mod hello;
+#[cfg(test)]
+mod older_agents;
 mod outages;
 mod upward;
 
@@ -101,8 +104,8 @@ pub struct Process {
     /// The size of its terminal; the last value wins.
     pub size: watch::Sender<Option<TerminalSize>>,
     pub output: mpsc::Receiver<Output>,
-    /// Signals for it, by their names without SIG. Closed where nobody hears of them, as without an agent.
-    pub signals: mpsc::Sender<String>,
+    /// Signals for it, by their names without SIG. None where it cannot hear of them, as without an agent.
+    pub signals: Option<mpsc::Sender<String>>,
     /// Asks for the terminal to be drawn anew, where that can be done.
     pub redraw: Option<Redraw>,
     /// Who in the pod asks for the user's ssh-agent.
@@ -175,8 +178,7 @@ async fn begin(
             hangup::hang_up(&client, workspace, &hello.pid, &hello.born).await;
         }
     });
-    let (signals, _) = mpsc::channel(1);
-    Ok(Process { stdin, size, output, signals, redraw: None, ssh_agent: None, x11: None })
+    Ok(Process { stdin, size, output, signals: None, redraw: None, ssh_agent: None, x11: None })
 }
 
 fn request<'a>(workspace: &'a Workspace, command: &'a [&'a str], stdin: bool, tty: bool) -> ExecRequest<'a> {

@@ -1,5 +1,10 @@
 //! What each side proves who it is by: keys, certificates, the host's key.
 
+use bastion::api::DevServerUser;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
 use super::{DEVCTL, Desk};
 use crate::harness::{Agent, Product, certify, eventually, keygen, public};
 
@@ -78,6 +83,29 @@ async fn a_key_with_a_passphrase_needs_a_terminal_or_an_agent() {
     eventually("the list", async || desk.read("log").contains("dev\n").then_some(())).await;
     watch.types("\x03").await;
     watch.exits(130).await;
+}
+
+#[tokio::test]
+async fn a_key_that_may_have_no_terminal_leaves_ctrl_c_to_this_one() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    let desk = Desk::new(&alice, product.front());
+    desk.logs_in().await;
+    let keys = json!({"spec": {"publicKeys": [format!("no-pty {}", public(alice.key()).trim())]}});
+    let users: Api<DevServerUser> = Api::all(product.client());
+    users.patch(alice.name(), &PatchParams::default(), &Patch::Merge(keys)).await.expect("she is there");
+    eventually("the option holds", async || {
+        // OpenSSH's client leaves where it asked in vain.
+        let asked = alice.ssh("true").argument("-tt").run().await;
+        asked.stderr().contains("PTY allocation request failed").then_some(())
+    })
+    .await;
+    let mut watch = desk.terminal(&["list", "--watch"]);
+    watch.shows("gives you no terminal").await;
+    watch.shows("dev ").await;
+    watch.types("\x03").await;
+    watch.ends().await;
 }
 
 /// `ssh-keygen`'s certificates of hosts and of users, and a host key of another kind than the first.

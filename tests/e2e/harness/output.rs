@@ -96,6 +96,13 @@ impl Session {
         stdin.flush().await.expect("ssh reads");
     }
 
+    /// Its program, which prints what it reads, goes on.
+    pub(crate) async fn echoes(&mut self, word: &str) {
+        let line = format!("{word}\n");
+        self.types(&line).await;
+        self.prints(&line).await;
+    }
+
     pub(crate) fn closes_stdin(&mut self) {
         self.stdin = None;
     }

@@ -113,6 +113,15 @@ impl User {
         self.api::<Pod>().delete(name, &DeleteParams::default()).await.expect("the pod is there");
     }
 
+    /// Waits until her DevServer has another pod than `before`.
+    pub(crate) async fn has_another_pod(&self, name: &str, before: &Pod) {
+        eventually("another pod", async || {
+            let pod = self.api::<Pod>().get_opt(name).await.expect("the API server answers")?;
+            (pod.metadata.uid != before.metadata.uid).then_some(())
+        })
+        .await;
+    }
+
     /// How many processes of her pod have `argument` among theirs.
     pub(crate) async fn counts_processes(&self, argument: &str) -> usize {
         // A line of its own is what no shell that merely mentions it has.

@@ -1,28 +1,30 @@
 //! One carrier to each pod that has an agent: opened at the first login, linked anew when its exec breaks, kept for a
 //! while after the last session.
 
+mod keeper;
+
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use dashmap::DashMap;
-use futures::future::{join_all, pending};
+use futures::future::join_all;
 use futures::stream::BoxStream;
 use futures::{Sink, SinkExt, StreamExt};
 use tokio::sync::{Notify, OnceCell, oneshot, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::agent::Agent;
-use super::breaks::Breaks;
 use super::exec::{self, ExecRequest, Frame};
 use super::listeners::Listeners;
 use super::notices::Plans;
 use super::{Cache, Config, Error, Workspace, activity};
 use crate::api::names;
-use crate::carrier::{self, Budget, Carrier, Hold, Keepalive, Link, News, Side};
+use crate::carrier::{Budget, Carrier, Hold, Keepalive, Link, Side};
+use keeper::Keeper;
 
 /// The carriers of this process.
 #[derive(Clone)]
@@ -47,8 +49,6 @@ pub(super) struct Held {
 /// What it may take until an exec is open, node and all. A connection to a host that is gone without a word is found dead
 /// only by this, or by the kernel in a quarter of an hour.
 const ANSWERED: Duration = Duration::from_secs(20);
-/// Between two looks whether a carrier is in use, at least.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Carriers {
     pub(super) fn new(client: kube::Client, cache: Cache, config: &Config, plans: Plans) -> Self {
@@ -164,103 +164,6 @@ impl Deref for Held {
     }
 }
 
-/// Keeps one carrier linked.
-struct Keeper {
-    carriers: Carriers,
-    workspace: Workspace,
-    carrier: Carrier,
-    /// Since when there is no link, or no answer.
-    broken: watch::Sender<Option<Instant>>,
-}
-
-impl Keeper {
-    async fn run(self, first: oneshot::Sender<Result<(), Error>>) {
-        let (mut first, mut breaks) = (Some(first), Breaks::default());
-        loop {
-            let (lasted, error) = self.link(&mut first).await;
-            let pause = breaks.broke(lasted, &error, Instant::now());
-            self.broken.send_replace(breaks.since());
-            let hopeless = match &error {
-                Error::Carrier(carrier::Error::Forgotten | carrier::Error::Version(_)) => true,
-                _ if breaks.are_hopeless() => true,
-                // An API server that just started refuses what it will allow in a moment.
-                error => error.pod_is_gone(),
-            };
-            if let Some(first) = first.take() {
-                let _ = first.send(Err(error));
-                break;
-            }
-            let given_up = breaks.since().is_some_and(|since| since.elapsed() >= self.carriers.keepalive.grace);
-            if self.carrier.close_if_unused() || hopeless || given_up {
-                info!(pod = self.workspace.pod, namespace = self.workspace.namespace, %error, "the carrier ended");
-                break;
-            }
-            debug!(%error, pod = self.workspace.pod, "the carrier broke; linking it again");
-            sleep(pause).await;
-        }
-        self.carrier.close();
-        self.carriers.forget_closed(&self.workspace);
-    }
-
-    /// Serves one exec, until it breaks or the carrier is closed as nobody has needed it for a while. Returns for how long
-    /// it was linked, if at all, and why it is no more.
-    async fn link(&self, first: &mut Option<oneshot::Sender<Result<(), Error>>>) -> (Option<Duration>, Error) {
-        let opened = tokio::select! {
-            opened = self.carriers.open_link(&self.workspace) => opened,
-            () = self.given_up() => Err(Error::Lost("there was no exec for too long".into())),
-        };
-        let link = match opened {
-            Ok(link) => link,
-            Err(error) => return (None, error),
-        };
-        let mut linked = None;
-        let on_news = |news| {
-            linked.get_or_insert_with(Instant::now);
-            self.broken.send_replace(match news {
-                News::Linked | News::Heard => None,
-                News::Silent(since) => Some(since),
-            });
-            if let Some(first) = first.take() {
-                let _ = first.send(Ok(()));
-            }
-        };
-        let served = self.carrier.link(link, self.carriers.keepalive, on_news);
-        let error = tokio::select! {
-            served = served => match served {
-                Ok(()) | Err(carrier::Error::Closed) => Error::Lost("the exec was closed".into()),
-                Err(carrier::Error::Broken(source)) => match source.downcast::<Error>() {
-                    Ok(error) => *error,
-                    Err(source) => Error::Lost(source),
-                },
-                Err(error) => Error::Carrier(error),
-            },
-            () = self.unused() => Error::Lost("nobody has needed it for a while".into()),
-        };
-        (linked.map(|linked| linked.elapsed()), error)
-    }
-
-    /// Returns once there has been no link for so long that the agent has ended its programs.
-    async fn given_up(&self) {
-        let since = *self.broken.borrow();
-        match since {
-            Some(since) => sleep_until(since + self.carriers.keepalive.grace).await,
-            None => pending().await,
-        }
-    }
-
-    /// Returns once nobody has used the carrier for a while and it is closed.
-    async fn unused(&self) {
-        let linger = self.carriers.linger;
-        let mut since = Instant::now();
-        while since.elapsed() < linger || !self.carrier.close_if_unused() {
-            sleep((linger / 8).max(LOOK_AGAIN)).await;
-            if !self.carrier.is_unused() {
-                since = Instant::now();
-            }
-        }
-    }
-}
-
 /// Does `work` over a carrier of its own, which it may open streams on: sooner, and an agent takes the carrier for one that
 /// it has forgotten.
 async fn once_linked<R, W, T>(
@@ -310,10 +213,12 @@ fn read(message: Result<Message, tungstenite::Error>) -> Option<Result<Bytes, Er
 #[cfg(test)]
 mod tests {
     use futures::channel::mpsc;
+    use tokio::time::Instant;
     use tokio_util::sync::CancellationToken;
     use tokio_util::task::TaskTracker;
 
     use super::*;
+    use crate::carrier;
     use crate::workspace::Cache;
 
     const LONG: Duration = Duration::from_secs(60);
