@@ -9,6 +9,7 @@ mod authority;
 mod bastion;
 mod completion;
 mod connection;
+mod copy;
 mod destination;
 mod doctor;
 mod failure;
@@ -22,6 +23,7 @@ mod pattern;
 mod places;
 mod remote;
 mod settings;
+mod sftp;
 mod ssh_config;
 mod ssh_setup;
 mod startup_script;
@@ -125,7 +127,13 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
                 None => block_on(remote::shell(&bastion, &ssh)),
             }
         }
-        Verb::Cp(copy) => openssh::cp(&bastion()?, &copy),
+        Verb::Cp(copy) => {
+            let bastion = bastion()?;
+            match openssh::cp(&bastion, &copy)? {
+                Some(status) => Ok(status),
+                None => block_on(copy::run(&bastion, &copy)),
+            }
+        }
         Verb::Forward(forward) => {
             let bastion = bastion()?;
             match openssh::forward(&bastion, &forward)? {

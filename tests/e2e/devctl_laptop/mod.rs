@@ -1,6 +1,7 @@
 //! `devctl` on a laptop: a home folder with nothing in it but a key, and the product.
 
 mod completion;
+mod copies;
 mod credentials;
 mod doctor;
 mod faults;
@@ -198,9 +199,6 @@ async fn openssh_takes_over_where_it_is_better() {
     let mut alone = desk.command(&["ssh", "second", "--", "cat copy; exit 4"]);
     alone.env("PATH", "/nonexistent");
     Desk::finish(alone).await.exits(4).prints("carried");
-    let mut copy = desk.command(&["cp", "file", "second:copy"]);
-    copy.env("PATH", "/nonexistent");
-    Desk::finish(copy).await.exits(1).says("scp is not installed").says("install");
 }
 
 #[tokio::test]
