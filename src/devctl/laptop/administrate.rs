@@ -42,6 +42,7 @@ pub(super) async fn verb(cluster: Cluster, words: &[OsString]) -> Result<u8, Fai
         chosen: false,
         last_hour: None,
         taken: None,
+        shared: None,
         known_hosts_line: None,
         streams,
     };
