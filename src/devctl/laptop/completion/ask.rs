@@ -92,6 +92,6 @@ fn within_limit<T>(work: impl Future<Output = Option<T>>) -> Option<T> {
 }
 
 async fn answer(connection: &Connection, words: &[&str]) -> Option<String> {
-    let (status, text) = remote::ask(connection, words).await.ok()?;
-    (status == 0).then_some(text)
+    let answer = remote::ask(connection, words).await.ok()?;
+    (answer.status == 0).then_some(answer.text)
 }
