@@ -38,6 +38,7 @@ use clap::{CommandFactory, Parser};
 
 use failure::{Failure, INTERRUPTED, USAGE};
 
+use administrate::Sought;
 use arguments::{Arguments, ConfigVerb, SshVerb, Verb};
 use bastion::Bastion;
 use places::Places;
@@ -104,8 +105,14 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Remote(words) if cluster.is_meant() => {
             block_on(administrate::verb(cluster, &startup_script::inline(words)?))
         }
-        _ if cluster.is_meant() => {
-            Err(Failure::new("this verb asks no cluster: leave out --context and the like").status(USAGE))
+        verb if cluster.is_meant() => {
+            let sought = match &verb {
+                Verb::Ssh(ssh) => Sought::Session(ssh.name.as_deref().unwrap_or("NAME")),
+                Verb::Cp(_) => Sought::Files,
+                Verb::Forward(forward) => Sought::Ports(&forward.name),
+                _ => Sought::Other,
+            };
+            Err(administrate::not_here(&cluster, &sought))
         }
         Verb::Version => print(&format!("devctl {}\n", env!("CARGO_PKG_VERSION"))),
         Verb::Completion { shell } => completion::script(shell),
