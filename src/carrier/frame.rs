@@ -227,7 +227,7 @@ impl Pieces {
         Ok(frame)
     }
 
-    #[cfg(any(test, feature = "fuzzing"))]
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.begun.is_empty() && self.piece.is_empty()
     }
