@@ -12,6 +12,7 @@ use super::super::places::Places;
 use super::super::settings::Settings;
 use super::super::sftp::{Sftp, Wrong};
 use super::super::{openssh, remote};
+use crate::agent::sftp_wire::Attributes;
 
 /// Somebody waits with a finger on the key.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -53,29 +54,42 @@ const MOST: usize = 500;
 async fn list(sftp: &Sftp, begun: &str) -> Result<Vec<String>, Wrong> {
     let (folder, begun) = begun.split_at(begun.rfind('/').map_or(0, |slash| slash + 1));
     let names = sftp.list(Path::new(if folder.is_empty() { "." } else { folder })).await?;
-    let names = names.into_iter().filter_map(|name| name.into_string().ok());
-    let is_meant = |name: &String| name.starts_with(begun) && (begun.starts_with('.') || !name.starts_with('.'));
-    let is_name = |name: &String| name != "." && name != ".." && !name.contains('/');
-    let mut names: Vec<String> = names.filter(|name| is_name(name) && is_meant(name)).collect();
-    names.sort();
+    let names = names.into_iter().filter_map(|(name, attributes)| Some((name.into_string().ok()?, attributes)));
+    let is_meant = |name: &str| name.starts_with(begun) && (begun.starts_with('.') || !name.starts_with('.'));
+    let is_name = |name: &str| name != "." && name != ".." && !name.contains('/');
+    let mut names: Vec<_> = names.filter(|(name, _)| is_name(name) && is_meant(name)).collect();
+    names.sort_by(|(one, _), (other, _)| one.cmp(other));
     names.truncate(MOST);
     let mut asked = Vec::new();
-    for name in names {
+    for (name, attributes) in names {
         let path = format!("{folder}{name}");
-        asked.push((sftp.ask_stat(Path::new(&path)).await?, path));
+        let target = match has_type(&attributes, LINK) {
+            true => Some(sftp.ask_stat(Path::new(&path)).await?),
+            false => None,
+        };
+        asked.push((path, attributes, target));
     }
     let mut paths = Vec::new();
-    for (asked, mut path) in asked {
-        match asked.attributes().await {
-            Ok(attributes) if attributes.permissions.is_some_and(|mode| mode & 0o170_000 == 0o040_000) => {
-                path.push('/')
-            }
-            Err(Wrong::Lost) => return Err(Wrong::Lost),
-            _ => {}
+    for (mut path, attributes, target) in asked {
+        let attributes = match target {
+            // One that leads nowhere is offered as it is.
+            Some(target) => target.attributes().await.unwrap_or(attributes),
+            None => attributes,
+        };
+        if has_type(&attributes, FOLDER) {
+            path.push('/');
         }
         paths.push(path);
     }
     Ok(paths)
+}
+
+/// The type of a file, of stat(2).
+const LINK: u32 = 0o120_000;
+const FOLDER: u32 = 0o040_000;
+
+fn has_type(attributes: &Attributes, kind: u32) -> bool {
+    attributes.permissions.is_some_and(|mode| mode & 0o170_000 == kind)
 }
 
 fn bastion() -> Option<Bastion> {

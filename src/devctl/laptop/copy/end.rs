@@ -71,16 +71,20 @@ impl End {
         }
     }
 
-    /// The names in a folder, in order, as they are told.
-    pub(super) async fn list(&self, path: &Path) -> Result<Vec<OsString>, Wrong> {
+    /// The names in a folder, in order, as they are told; of files with what is known of them, if it came along.
+    pub(super) async fn list(&self, path: &Path) -> Result<Vec<(OsString, Option<Attributes>)>, Wrong> {
         let mut names = match self {
             Self::Here => {
-                let names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name()));
+                let names = fs::read_dir(path)?.map(|entry| Ok((entry?.file_name(), None)));
                 names.collect::<std::io::Result<Vec<_>>>()?
             }
-            Self::There { sftp, .. } => sftp.list(path).await?,
+            Self::There { sftp, .. } => {
+                let is_file = |attributes: &Attributes| kind(attributes) == Kind::File;
+                let names = sftp.list(path).await?.into_iter();
+                names.map(|(name, attributes)| (name, Some(attributes).filter(is_file))).collect()
+            }
         };
-        names.sort();
+        names.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(names)
     }
 
@@ -103,9 +107,8 @@ impl End {
 pub(super) fn kind(attributes: &Attributes) -> Kind {
     match attributes.permissions.map(|mode| mode & 0o170_000) {
         Some(0o040_000) => Kind::Folder,
-        // Who does not tell means files.
-        Some(0o100_000) | None => Kind::File,
-        Some(_) => Kind::Other,
+        Some(0o100_000) => Kind::File,
+        Some(_) | None => Kind::Other,
     }
 }
 

@@ -29,7 +29,8 @@ pub(super) async fn expand(end: &End, path: PathBuf) -> Result<Vec<PathBuf>, Wro
                 Err(Wrong::Lost) => return Err(Wrong::Lost),
                 names => names.unwrap_or_default(),
             };
-            further.extend(names.iter().filter(|name| is_meant(&pattern, name)).map(|name| folder.join(name)));
+            let names = names.iter().map(|(name, _)| name).filter(|name| is_meant(&pattern, name));
+            further.extend(names.map(|name| folder.join(name)));
         }
         found = further;
     }

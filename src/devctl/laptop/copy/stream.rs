@@ -72,9 +72,11 @@ impl Reading {
     async fn next(&mut self) -> Result<Option<Bytes>, Wrong> {
         // One more than there is, which tells that there is no more.
         while self.asked.is_empty() || self.next <= self.size && self.asked.len() < ON_THEIR_WAY {
-            let asked = self.sftp.read(&self.handle, self.next, PIECE).await?;
-            self.asked.push_back((self.next, PIECE, asked));
-            self.next += u64::from(PIECE);
+            let left = self.size.saturating_sub(self.next);
+            let size = u32::try_from(left).map_or(PIECE, |left| if left == 0 { PIECE } else { left.min(PIECE) });
+            let asked = self.sftp.read(&self.handle, self.next, size).await?;
+            self.asked.push_back((self.next, size, asked));
+            self.next += u64::from(size);
         }
         let Some((offset, size, asked)) = self.asked.pop_front() else { return Ok(None) };
         let data = match asked.reply().await? {

@@ -40,7 +40,7 @@ enum Trouble {
 impl Copying {
     /// Copies what is at `from` to where `to` says.
     pub(super) async fn copy(&self, from: &Path, to: &Path) -> Result<(), Lost> {
-        self.entry(from, to, &[]).await
+        self.entry(from, to, None, &[]).await
     }
 
     /// Tells what went wrong with one file.
@@ -50,10 +50,16 @@ impl Copying {
         eprintln!("devctl: {text}");
     }
 
-    /// `above`: the folders that this one is in, without links.
-    fn entry<'a>(&'a self, from: &'a Path, to: &'a Path, above: &'a [PathBuf]) -> LocalBoxFuture<'a, Result<(), Lost>> {
+    /// `known`: what `from` is, if it has been told. `above`: the folders that it is in, without links.
+    fn entry<'a>(
+        &'a self,
+        from: &'a Path,
+        to: &'a Path,
+        known: Option<Attributes>,
+        above: &'a [PathBuf],
+    ) -> LocalBoxFuture<'a, Result<(), Lost>> {
         async move {
-            match self.one(from, to, above).await {
+            match self.one(from, to, known, above).await {
                 Ok(()) => Ok(()),
                 Err(Trouble::File(text)) => {
                     self.report(&text);
@@ -65,8 +71,11 @@ impl Copying {
         .boxed_local()
     }
 
-    async fn one(&self, from: &Path, to: &Path, above: &[PathBuf]) -> Result<(), Trouble> {
-        let found = at(&self.from, from, self.from.stat(from).await)?;
+    async fn one(&self, from: &Path, to: &Path, known: Option<Attributes>, above: &[PathBuf]) -> Result<(), Trouble> {
+        let found = match known {
+            Some(known) => known,
+            None => at(&self.from, from, self.from.stat(from).await)?,
+        };
         let refused = |why: &str| Err(Trouble::File(format!("{}: {why}", self.from.show(from))));
         match kind(&found) {
             Kind::File => self.file(from, to, &found).await,
@@ -96,11 +105,12 @@ impl Copying {
             at(&self.to, to, self.to.make_folder(to, mode).await)?;
         }
         let above = [above, &[real]].concat();
-        for name in names {
+        for (name, known) in names {
             match judge(&name) {
                 Name::Dots => {}
                 Name::Good => {
-                    self.entry(&from.join(&name), &to.join(&name), &above).await.map_err(|Lost| Trouble::Lost)?
+                    let (from, to) = (from.join(&name), to.join(&name));
+                    self.entry(&from, &to, known, &above).await.map_err(|Lost| Trouble::Lost)?;
                 }
                 // CVE-2019-6111: it would get out of the folder that she named.
                 Name::Evil => self.report(&format!("{}: no name for a file", self.from.show(Path::new(&name)))),

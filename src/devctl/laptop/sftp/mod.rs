@@ -101,8 +101,8 @@ impl Sftp {
         one(asked.await?.reply().await?)
     }
 
-    /// The names in a folder, as the server tells them.
-    pub(super) async fn list(&self, path: &Path) -> Result<Vec<OsString>, Wrong> {
+    /// What is in a folder, as the server tells it; of a link, what is known of the link.
+    pub(super) async fn list(&self, path: &Path) -> Result<Vec<Entry>, Wrong> {
         let handle = self.handle(self.about(11, path).await?).await?;
         let mut names = Vec::new();
         let listed = loop {
@@ -224,9 +224,12 @@ pub(super) enum Reply {
     Eof,
     Handle(Bytes),
     Data(Bytes),
-    Names(Vec<OsString>),
+    Names(Vec<Entry>),
     Attributes(Attributes),
 }
+
+/// A name in a folder, and what it is the name of.
+pub(super) type Entry = (OsString, Attributes);
 
 impl Asked {
     pub(super) async fn reply(self) -> Result<Reply, Wrong> {
@@ -269,10 +272,10 @@ fn parse(packet: &Bytes) -> Result<Result<Reply, Wrong>, Malformed> {
         104 => {
             let mut names = Vec::new();
             for _ in 0..fields.u32()? {
-                names.push(OsString::from_vec(fields.string()?.to_vec()));
+                let name = OsString::from_vec(fields.string()?.to_vec());
                 // As `ls -l` has it, for people.
                 fields.string()?;
-                fields.attributes()?;
+                names.push((name, fields.attributes()?));
             }
             Reply::Names(names)
         }
@@ -284,7 +287,7 @@ fn parse(packet: &Bytes) -> Result<Result<Reply, Wrong>, Malformed> {
 /// The path of an answer that has just one.
 fn one(reply: Reply) -> Result<PathBuf, Wrong> {
     let Reply::Names(names) = reply else { return Err(Wrong::nonsense()) };
-    <[OsString; 1]>::try_from(names).map(|[name]| name.into()).map_err(|_| Wrong::nonsense())
+    <[Entry; 1]>::try_from(names).map(|[(name, _)]| name.into()).map_err(|_| Wrong::nonsense())
 }
 
 /// Hands each answer to whoever waits for it.
@@ -380,7 +383,9 @@ mod tests {
             packet.attributes(&Attributes { size: Some(1), ..Attributes::default() });
         });
         let parsed = |packet: &[u8]| parse(&Bytes::copy_from_slice(packet));
-        assert!(matches!(parsed(&whole[4..]), Ok(Ok(Reply::Names(names))) if names == ["name"]));
+        assert!(
+            matches!(parsed(&whole[4..]), Ok(Ok(Reply::Names(names))) if names[0].0 == "name" && names[0].1.size == Some(1))
+        );
         for end in 4..whole.len() {
             assert!(parsed(&whole[4..end]).is_err(), "{end}");
         }
