@@ -6,10 +6,12 @@ use anyhow::{Context, Result};
 use http::{Request, header};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use kube::client::{Body, ConfigExt};
 use tokio::time::timeout;
 use tower::{BoxError, ServiceBuilder, service_fn};
+
+use super::read_ahead::ReadAhead;
 
 /// A connection on which nothing comes for so long is asked whether it lives.
 const QUIET: Duration = Duration::from_secs(30);
@@ -34,6 +36,9 @@ pub(super) fn new(config: &kube::Config) -> Result<kube::Client> {
     tcp.set_keepalive(Some(QUIET));
     tcp.set_keepalive_interval(Some(AGAIN));
     tcp.set_keepalive_retries(Some(QUESTIONS));
+    let tcp = ServiceBuilder::new()
+        .map_response(|tcp: TokioIo<_>| TokioIo::new(ReadAhead::new(tcp.into_inner())))
+        .service(tcp);
     let tls = config.rustls_https_connector_with_connector(tcp).context("failed to set up TLS to the cluster")?;
     let http: legacy::Client<_, Body> = legacy::Client::builder(TokioExecutor::new()).build(tls);
     let service = ServiceBuilder::new()

@@ -6,6 +6,7 @@ mod client;
 #[cfg(feature = "embedded")]
 mod dev;
 mod host_key;
+mod read_ahead;
 mod rights;
 #[cfg(feature = "embedded")]
 mod roles;

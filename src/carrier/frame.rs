@@ -153,18 +153,10 @@ impl Frame {
         buffer.extend_from_slice(payload);
     }
 
-    /// The next whole frame at the front of `buffer`, without copying its payload.
-    pub(super) fn decode(buffer: &mut BytesMut) -> Result<Option<Self>, Error> {
-        let Some(length) = buffer.first_chunk().map(|length| u32::from_be_bytes(*length) as usize) else {
-            return Ok(None);
-        };
-        if !(HEADER - 4..=MAX_FRAME).contains(&length) {
-            return Err(Error::Protocol("a frame of an impossible length"));
-        }
-        if buffer.len() < 4 + length {
-            return Ok(None);
-        }
-        let mut frame = buffer.split_to(4 + length).freeze();
+    /// The next whole frame at the front of `bytes`, without copying its payload.
+    fn decode(bytes: &mut Bytes) -> Result<Option<Self>, Error> {
+        let Some(size) = size(bytes)?.filter(|size| *size <= bytes.len()) else { return Ok(None) };
+        let mut frame = bytes.split_to(size);
         frame.advance(4);
         let kind = frame.get_u8();
         let stream = frame.get_u32();
@@ -187,6 +179,57 @@ impl Frame {
             _ => return Err(Error::Protocol("a frame of an unknown kind")),
         };
         Ok(Some(Self { stream, body }))
+    }
+}
+
+/// Of the frame that begins with `bytes`, all in all; none if there is too little of it to know.
+fn size(bytes: &[u8]) -> Result<Option<usize>, Error> {
+    let Some(length) = bytes.first_chunk().map(|length| u32::from_be_bytes(*length) as usize) else {
+        return Ok(None);
+    };
+    match (HEADER - 4..=MAX_FRAME).contains(&length) {
+        true => Ok(Some(4 + length)),
+        false => Err(Error::Protocol("a frame of an impossible length")),
+    }
+}
+
+/// Makes frames of what comes in pieces of any size. Copies nothing but frames that lie in more than one.
+#[derive(Default)]
+pub(super) struct Pieces {
+    /// A part of one frame.
+    begun: BytesMut,
+    piece: Bytes,
+}
+
+impl Pieces {
+    /// Adds the next piece, after the last had no whole frame any more.
+    pub(super) fn add(&mut self, piece: Bytes) {
+        self.piece = piece;
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<Frame>, Error> {
+        while !self.begun.is_empty() {
+            let size = size(&self.begun)?;
+            let missing = size.unwrap_or(4) - self.begun.len();
+            if missing == 0 {
+                return Frame::decode(&mut std::mem::take(&mut self.begun).freeze());
+            }
+            if self.piece.is_empty() {
+                return Ok(None);
+            }
+            let more = self.piece.split_to(missing.min(self.piece.len()));
+            self.begun.extend_from_slice(&more);
+        }
+        let frame = Frame::decode(&mut self.piece)?;
+        if frame.is_none() {
+            self.begun.extend_from_slice(&std::mem::take(&mut self.piece));
+        }
+        Ok(frame)
+    }
+
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn is_empty(&self) -> bool {
+        self.begun.is_empty() && self.piece.is_empty()
     }
 }
 
@@ -214,13 +257,17 @@ mod tests {
         for frame in all() {
             frame.encode(&mut wire);
         }
-        let (mut buffer, mut seen) = (BytesMut::new(), Vec::new());
-        for byte in wire {
-            buffer.put_u8(byte);
-            seen.extend(Frame::decode(&mut buffer).unwrap());
+        for size in [1, 3, 7, 40, wire.len()] {
+            let (mut pieces, mut seen) = (Pieces::default(), Vec::new());
+            for piece in wire.chunks(size) {
+                pieces.add(Bytes::copy_from_slice(piece));
+                while let Some(frame) = pieces.next().unwrap() {
+                    seen.push(frame);
+                }
+            }
+            assert_eq!(seen, all());
+            assert!(pieces.is_empty());
         }
-        assert_eq!(seen, all());
-        assert!(buffer.is_empty());
     }
 
     #[test]
@@ -232,13 +279,14 @@ mod tests {
                 for value in [0, 1, 127, 128, 255] {
                     let mut broken = wire.clone();
                     broken[at] = value;
+                    let mut broken = broken.freeze();
                     while let Ok(Some(_)) = Frame::decode(&mut broken) {}
                 }
             }
         }
-        let mut huge = BytesMut::from(&u32::MAX.to_be_bytes()[..]);
+        let mut huge = Bytes::from_owner(u32::MAX.to_be_bytes());
         assert!(Frame::decode(&mut huge).is_err());
-        let mut unknown = BytesMut::from(&[0, 0, 0, 5, 77, 0, 0, 0, 0][..]);
+        let mut unknown = Bytes::from_static(&[0, 0, 0, 5, 77, 0, 0, 0, 0]);
         assert!(Frame::decode(&mut unknown).is_err());
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::frame::{Body, COPIED_AT_ONCE, Frame, Hello};
+use super::frame::{Body, COPIED_AT_ONCE, Frame, Hello, Pieces};
 use super::pulse::{Pulse, Step};
 use super::{Carrier, Error, VERSION};
 
@@ -49,7 +49,7 @@ pub enum News {
 /// The first frame from a side that wants to link to the carrier it names.
 pub struct Accepted {
     hello: Hello,
-    buffer: BytesMut,
+    pieces: Pieces,
 }
 
 impl Accepted {
@@ -75,9 +75,9 @@ where
     R: futures::Stream<Item = Result<Bytes, E>> + Unpin,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut buffer = BytesMut::new();
-    let hello = read_hello(source, &mut buffer).await?;
-    Ok(Accepted { hello, buffer })
+    let mut pieces = Pieces::default();
+    let hello = read_hello(source, &mut pieces).await?;
+    Ok(Accepted { hello, pieces })
 }
 
 impl Carrier {
@@ -96,16 +96,16 @@ impl Carrier {
         F: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (unlink, _linked) = self.take_over().await;
-        let mut buffer = BytesMut::new();
+        let mut pieces = Pieces::default();
         self.say_hello(&mut link.sink, Some(keepalive.grace)).await?;
-        let hello = read_hello(&mut link.source, &mut buffer).await?;
+        let hello = read_hello(&mut link.source, &mut pieces).await?;
         if hello.carrier != self.name() {
             return Err(Error::Forgotten);
         }
         self.0.state().agree(hello.window);
         self.0.state().relink(&hello.received)?;
         news(News::Linked);
-        self.serve(link, buffer, Some(keepalive), &mut news, unlink).await
+        self.serve(link, pieces, Some(keepalive), &mut news, unlink).await
     }
 
     /// The other end of [`Carrier::link`], after [`accept`].
@@ -120,7 +120,7 @@ impl Carrier {
         self.say_hello(&mut link.sink, None).await?;
         self.0.state().agree(accepted.hello.window);
         self.0.state().relink(&accepted.hello.received)?;
-        self.serve(link, accepted.buffer, None, &mut |_| {}, unlink).await
+        self.serve(link, accepted.pieces, None, &mut |_| {}, unlink).await
     }
 
     /// Ends the link in use, and waits until it took the last of what came.
@@ -149,7 +149,7 @@ impl Carrier {
     async fn serve<R, W, E, F>(
         &self,
         link: Link<R, W>,
-        buffer: BytesMut,
+        pieces: Pieces,
         keepalive: Option<Keepalive>,
         news: &mut (dyn FnMut(News) + Send),
         unlink: CancellationToken,
@@ -164,20 +164,20 @@ impl Carrier {
         let (heard, hearing) = watch::channel(());
         let pulse = keepalive.map(|keepalive| Pulse::new(keepalive, hearing));
         let both =
-            async { tokio::try_join!(self.read(source, buffer, &heard), self.write(sink, pulse, news)).map(|_| ()) };
+            async { tokio::try_join!(self.read(source, pieces, &heard), self.write(sink, pulse, news)).map(|_| ()) };
         tokio::select! {
             ended = both => ended,
             () = unlink.cancelled() => Err(Error::Replaced),
         }
     }
 
-    async fn read<R, E>(&self, mut source: R, mut buffer: BytesMut, heard: &watch::Sender<()>) -> Result<(), Error>
+    async fn read<R, E>(&self, mut source: R, mut pieces: Pieces, heard: &watch::Sender<()>) -> Result<(), Error>
     where
         R: futures::Stream<Item = Result<Bytes, E>> + Unpin,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         loop {
-            while let Some(frame) = Frame::decode(&mut buffer)? {
+            while let Some(frame) = pieces.next()? {
                 let opened = self.0.state().receive(&self.0, frame)?;
                 if let Some(opened) = opened {
                     self.0.hand_over(opened);
@@ -185,7 +185,7 @@ impl Carrier {
             }
             self.0.changed.notify_one();
             self.0.heard.notify_waiters();
-            more(&mut source, &mut buffer).await?;
+            pieces.add(more(&mut source).await?);
             heard.send_replace(());
         }
     }
@@ -269,37 +269,33 @@ fn tell(step: Step, news: &mut (dyn FnMut(News) + Send)) -> Result<bool, Error> 
     Ok(false)
 }
 
-async fn read_hello<R, E>(source: &mut R, buffer: &mut BytesMut) -> Result<Hello, Error>
+async fn read_hello<R, E>(source: &mut R, pieces: &mut Pieces) -> Result<Hello, Error>
 where
     R: futures::Stream<Item = Result<Bytes, E>> + Unpin,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let read = async {
         loop {
-            if let Some(frame) = Frame::decode(buffer)? {
+            if let Some(frame) = pieces.next()? {
                 return match frame.body {
                     Body::Hello(hello) if hello.version == VERSION => Ok(hello),
                     Body::Hello(hello) => Err(Error::Version(hello.version)),
                     _ => Err(Error::Protocol("no hello")),
                 };
             }
-            more(source, buffer).await?;
+            pieces.add(more(source).await?);
         }
     };
     timeout(HELLO, read).await.map_err(|_| Error::Silent)?
 }
 
-async fn more<R, E>(source: &mut R, buffer: &mut BytesMut) -> Result<(), Error>
+async fn more<R, E>(source: &mut R) -> Result<Bytes, Error>
 where
     R: futures::Stream<Item = Result<Bytes, E>> + Unpin,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     match source.next().await {
-        Some(Ok(bytes)) => {
-            buffer.extend_from_slice(&bytes);
-            Ok(())
-        }
-        Some(Err(error)) => Err(Error::Broken(error.into())),
+        Some(piece) => piece.map_err(|error| Error::Broken(error.into())),
         None => Err(Error::Closed),
     }
 }

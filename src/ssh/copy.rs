@@ -63,8 +63,9 @@ pub(super) async fn process(
     let (count, mut bytes_in) = watch::channel(0);
     // Of those it cannot hear the client is told, once.
     let (mut unheard, heard) = if is_deaf { (Some(signals), None) } else { (None, Some(signals)) };
+    let feeding = writer.events.clone();
     let feed = async move {
-        tokio::join!(feed_stdin(&inbox, stdin, count), feed_sizes(sizes, size), feed_signals(heard, kill))
+        tokio::join!(feed_stdin(&inbox, stdin, count, &feeding), feed_sizes(sizes, size), feed_signals(heard, kill))
     };
     let _feed = AbortOnDropHandle::new(tokio::spawn(feed.in_current_span()));
     let mut bytes_out = 0;
@@ -161,7 +162,7 @@ pub(super) async fn process(
 
 /// Feeds what the client sent, and drops the sender at the client's EOF. A program that takes no more is no reason to
 /// let the inbox fill: the rest is thrown away.
-async fn feed_stdin(inbox: &Inbox, stdin: mpsc::Sender<Bytes>, count: watch::Sender<u64>) {
+async fn feed_stdin(inbox: &Inbox, stdin: mpsc::Sender<Bytes>, count: watch::Sender<u64>, events: &Events) {
     loop {
         match inbox.take().await {
             Ok(Some(data)) => {
@@ -172,7 +173,9 @@ async fn feed_stdin(inbox: &Inbox, stdin: mpsc::Sender<Bytes>, count: watch::Sen
             Ok(None) => return,
             Err(error) => {
                 info!(%error, "failed to read back the client's input");
-                return;
+                events.overflowed.cancel();
+                // Dropped, it would be the end of what the client sent: half a file would be taken for all of it.
+                std::future::pending::<()>().await;
             }
         }
     }

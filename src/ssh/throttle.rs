@@ -19,6 +19,8 @@ pub(super) struct Throttle {
     waiting: AtomicU64,
     /// Waits in a row that ended with nothing drained.
     in_vain: AtomicU32,
+    /// How often a program has read.
+    reads: AtomicU64,
     slow_above: u64,
     limit: u64,
     drained: Notify,
@@ -37,6 +39,8 @@ pub(super) enum Pace {
 
 /// Bytes that may wait before the socket is read no faster than programs read: less than one inbox keeps in memory.
 const FOLLOW_ABOVE: u64 = 128 * 1024;
+/// Once it has waited, the connection goes on when no more than this waits: it is not to wake for each piece.
+const GO_ON_AT: u64 = FOLLOW_ABOVE / 2;
 /// One inbox keeps so much in memory; what waits beyond is another's.
 const MOST_TIMES: u32 = 8;
 /// After so many waits in vain programs are not waited for, until one reads again.
@@ -52,8 +56,8 @@ const TRICKLE: Duration = Duration::from_millis(250);
 impl Throttle {
     /// `memory` and `disk` are what all connections share.
     pub(super) fn new(slow_above: u64, limit: u64, memory: Arc<Room>, disk: Arc<Room>) -> Arc<Self> {
-        let (waiting, in_vain) = (AtomicU64::new(0), AtomicU32::new(0));
-        Arc::new(Self { waiting, in_vain, slow_above, limit, drained: Notify::new(), memory, disk })
+        let (waiting, in_vain, reads) = Default::default();
+        Arc::new(Self { waiting, in_vain, reads, slow_above, limit, drained: Notify::new(), memory, disk })
     }
 
     pub(super) fn memory(&self) -> &Arc<Room> {
@@ -71,9 +75,12 @@ impl Throttle {
 
     /// Counts `bytes` out.
     pub(super) fn remove(&self, bytes: usize) {
-        self.waiting.fetch_sub(bytes as u64, Ordering::Relaxed);
+        let left = self.waiting.fetch_sub(bytes as u64, Ordering::Relaxed) - bytes as u64;
         self.in_vain.store(0, Ordering::Relaxed);
-        self.drained.notify_one();
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        if left <= GO_ON_AT || left > self.slow_above {
+            self.drained.notify_one();
+        }
     }
 
     pub(super) fn pace(&self) -> Pace {
@@ -95,18 +102,17 @@ impl Throttle {
             Pace::Follow => FOLLOW * self.times_to_follow(),
             Pace::Trickle => TRICKLE,
         };
-        let mut in_vain = true;
+        let before = self.reads.load(Ordering::Relaxed);
         let drained = async {
             loop {
                 self.drained.notified().await;
-                in_vain = false;
                 // What waits has to shrink, not just to stay, or what once went to disk would stay there to the end.
-                if pace != Pace::Follow || self.pace() != Pace::Follow {
+                if pace != Pace::Follow || self.waiting.load(Ordering::Relaxed) <= GO_ON_AT {
                     return;
                 }
             }
         };
-        if timeout(patience, drained).await.is_err() && in_vain {
+        if timeout(patience, drained).await.is_err() && self.reads.load(Ordering::Relaxed) == before {
             self.in_vain.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -46,11 +46,7 @@ impl<S: AsyncRead + Peer + Unpin> AsyncRead for Transport<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.check(cx)?;
         let pace = self.throttle.pace();
-        if pace == Pace::Free {
-            self.wait = None;
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
-        }
-        if self.stream.buffer().is_empty() {
+        if pace != Pace::Free && self.stream.buffer().is_empty() {
             let throttle = self.throttle.clone();
             let wait = self.wait.get_or_insert_with(|| Box::pin(throttle.wait(pace)));
             ready!(wait.as_mut().poll(cx));
@@ -60,6 +56,9 @@ impl<S: AsyncRead + Peer + Unpin> AsyncRead for Transport<S> {
             }
         }
         self.wait = None;
+        if pace != Pace::Trickle {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
         let data = ready!(Pin::new(&mut self.stream).poll_fill_buf(cx))?;
         let read = data.len().min(buf.remaining());
         buf.put_slice(&data[..read]);

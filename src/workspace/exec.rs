@@ -53,7 +53,7 @@ pub(super) async fn open(client: &kube::Client, request: &ExecRequest<'_>) -> Re
     let upgraded = hyper::upgrade::on(response).await.map_err(|e| Error::Lost(Box::new(e)))?;
     // tungstenite's defaults keep 128 KiB of read buffer for each stream. Its write buffer grows only when frames are fed.
     let config = WebSocketConfig::default()
-        .read_buffer_size(16 * 1024)
+        .read_buffer_size(34 * 1024) // A whole frame.
         .write_buffer_size(64 * 1024)
         .max_write_buffer_size(256 * 1024)
         .max_frame_size(Some(1024 * 1024))

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use pty_process::{OwnedReadPty, OwnedWritePty};
+use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::Pid;
 use rustix::pty::ptsname;
 use rustix::termios::{InputModes, OptionalActions, tcgetattr, tcsetattr};
@@ -19,6 +20,9 @@ use super::super::hang_up::Pipes;
 use super::super::request::{Program, ProgramRequest, Terminal};
 use super::super::scp;
 use super::modes;
+
+/// What a program's pipes hold, in bytes: twice the usual, so that neither side waits for the other while both have work.
+const PIPE: usize = 128 * 1024;
 
 pub(super) struct Started {
     pub(super) child: Child,
@@ -122,6 +126,9 @@ fn on_pipes(request: &ProgramRequest, account: &Account, invocation: &Invocation
     let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
         return Err(io::Error::other("no pipes"));
     };
+    for pipe in [stdin.as_fd(), stdout.as_fd()] {
+        let _ = fcntl_setpipe_size(pipe, PIPE); // Refused above the user's limit for pipes; then it holds the usual 64 KiB.
+    }
     let group = group(&child)?;
     let held = Held::Pipes(Pipes::of([&stdin, &stdout, &stderr]));
     let stdin = Stdin::Pipe(Box::new(stdin));

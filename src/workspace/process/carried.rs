@@ -215,6 +215,7 @@ enum Ended {
 async fn downward(mut receiver: Receiver, mut outages: Outages, words: &Words, output: &mpsc::Sender<Output>) -> Ended {
     loop {
         let received = tokio::select! {
+            biased;
             received = receiver.receive() => received,
             news = outages.next() => {
                 let _ = output.send(news).await;
