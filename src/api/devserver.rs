@@ -91,21 +91,21 @@ pub struct DevServerSpec {
     /// what its first line names runs it (`#!/usr/bin/env bash`), else `/bin/sh`. Its output is kept in
     /// `~/.bastion/startup.log`, or `/tmp/bastion-startup.log` where the home takes none. One that fails, or takes
     /// longer than 30 minutes, keeps nobody out: sessions can enter then, and the status and the next login tell its last
-    /// words. The pod's `command` starts after it. Who may see the DevServer can read it: a password belongs into a Secret.
+    /// words. The pod's `command` starts after it. Who may see the DevServer can read it: put passwords in a Secret.
     /// At most 64 KiB. Changing it restarts the pod; the home stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65536))]
     pub startup_script: Option<String>,
     /// Whether the pod has the token of its owner's service account, where Kubernetes' clients look for it. Whatever runs
-    /// there can then do by the API what the owner herself can do by `devctl`: ClusterRole `dev-user` and the `roleRefs` of
-    /// her DevServerUser, in her namespace alone. So it is for DevServers that nobody else may work in (`share`). Default: no.
-    /// Changing it restarts the pod; the home stays.
+    /// there can then do by the API what the owner can do by `devctl`: ClusterRole `dev-user` and the `roleRefs` of the
+    /// owner's DevServerUser, in the owner's namespace alone. So it is for DevServers that nobody else may work in
+    /// (`share`). Default: no. Changing it restarts the pod; the home stays.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub automount_service_account_token: bool,
-    /// When it runs and when it sleeps.
+    /// When it runs and when it is suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifecycle: Option<Lifecycle>,
-    /// Who else may enter it, at most 32, each once. Who is taken off the list is put out at once.
+    /// Who else may enter it, at most 32, each once. Removing somebody ends their sessions at once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["user".to_owned()]))]
@@ -190,13 +190,13 @@ pub struct DevServerStatus {
     /// minutes while it looks at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activity: Option<Activity>,
-    /// When it was last made or woken; its time to live counts from here.
+    /// When it was last made or resumed; its time to live counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
     /// When its time to live is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiration_time: Option<Time>,
-    /// That it sleeps, or when and why it will be suspended.
+    /// That it is suspended, or when and why it will be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspension: Option<Suspension>,
     /// How its pod last ended unasked. The next login is told, once.
@@ -231,7 +231,7 @@ pub enum Phase {
     Running,
     /// Cannot run until its owner changes something. The message says what.
     Failed,
-    /// Asleep: it has no pod, and its home is kept. A login wakes it.
+    /// It has no pod, and its home is kept. A login resumes it.
     Suspended,
     /// Being deleted.
     Terminating,

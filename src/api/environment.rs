@@ -15,7 +15,7 @@ pub struct EnvVar {
         .message("HOME, USER, LOGNAME and SHELL are the session's own; the home's path is home.mountPath"))]
     pub name: String,
     /// Its value. `$(NAME)` stands for a variable further up in the list, `$$(NAME)` for the text `$(NAME)`.
-    /// Anyone who may read the DevServer can read it: a password belongs into a Secret.
+    /// Anyone who may read the DevServer can read it: put passwords in a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32768))]
     pub value: Option<String>,

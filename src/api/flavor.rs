@@ -43,7 +43,7 @@ pub struct DevServerFlavorSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub runtime_class_name: Option<String>,
-    /// The longest that a DevServer of this flavor may run after it was made or woken, such as `24h`; then it is
+    /// The longest that a DevServer of this flavor may run after it was made or resumed, such as `24h`; then it is
     /// suspended. Default: what the operator's configuration says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit: Option<TimeSpan>,

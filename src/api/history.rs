@@ -30,7 +30,7 @@ pub struct StartStep {
 /// What a pod reaches on its way to readiness, in this order.
 #[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StepName {
-    /// The DevServer was made or woken. What follows until `Created` went into the home's volume.
+    /// The DevServer was made or resumed. What follows until `Created` went into the home's volume.
     Requested,
     /// The pod was made.
     Created,

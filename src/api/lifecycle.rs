@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Lifecycle {
-    /// Whether it sleeps: no pod, and the home is kept. The operator sets it when the time is over or nobody uses it; a
-    /// login, or `devctl resume`, wakes it.
+    /// Whether it is suspended: no pod, and the home is kept. The operator sets it when the time is over or nobody uses
+    /// it; a login, or `devctl resume`, resumes it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspended: bool,
-    /// For how long it runs after it was made or woken, such as `4h`, `90m` or `7d`; then it is suspended. Default and most:
-    /// what the flavor and the operator's configuration say.
+    /// For how long it runs after it was made or resumed, such as `4h`, `90m` or `7d`; then it is suspended. Default and
+    /// most: what the flavor and the operator's configuration say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_live: Option<TimeSpan>,
     /// It runs at least until then, whatever `timeToLive` says, but no longer than the most that is allowed.
@@ -63,11 +63,11 @@ pub enum IdleAction {
     None,
 }
 
-/// That a DevServer sleeps, or soon will, and why.
+/// That a DevServer is suspended, or soon will be, and why.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Suspension {
-    /// Since when it sleeps, or when it will be suspended if nothing changes.
+    /// Since when it is suspended, or when it will be if nothing changes.
     pub time: Time,
     /// Why.
     pub reason: SuspensionReason,

@@ -7,7 +7,7 @@ use super::user::{DevServerDefaults, Quotas};
 use super::{DevServerTeamStatus, DevServerUser, DevServerUserSpec, TeamVolume};
 
 /// People who share defaults, limits and a volume. What a member's own DevServerUser says goes before; of several teams,
-/// the first by name that says something. She has the volumes of all her teams.
+/// the first by name that says something. A member of several has the volumes of all.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "devserver.io",
@@ -33,14 +33,14 @@ pub struct DevServerTeamSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1024), inner(length(min = 1, max = 59)))]
     pub members: Vec<String>,
-    /// What a member's default DevServer is made with, where she says nothing herself.
+    /// What a member's default DevServer is made with, where the member's own object says nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dev_server: Option<DevServerDefaults>,
-    /// Limits of each member's namespace, for herself, where her own object says nothing.
+    /// Limits of each member's namespace, each member's own, where the member's object says nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quotas: Option<Quotas>,
     /// Storage that is mounted in each member's DevServers. A pod that runs has it from its next start on, and keeps it until
-    /// then when she leaves the team. It counts as one claim of 1Mi against a member's quota.
+    /// then when the member leaves the team. It counts as one claim of 1Mi against a member's quota.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<TeamVolume>,
 }

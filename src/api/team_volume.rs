@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{DevServerTeam, Volume, names};
 
 /// Storage that all members of a team see, in each of their DevServers. A claim is of one namespace; so the operator makes,
-/// for each member, a PersistentVolume on that storage and a claim of hers that is bound to it.
+/// for each member, a PersistentVolume on that storage and a claim of the member's that is bound to it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct TeamVolume {

@@ -39,28 +39,28 @@ pub struct DevServerUserSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 128), regex(pattern = r"^[^\s+:/]+$")))]
     pub logins: Vec<String>,
-    /// Her accounts at code hosts, by the names that the configuration gives these (`identity.registries`), such as
+    /// The user's accounts at code hosts, by the names that the configuration gives these (`identity.registries`), such as
     /// `github: octocat`. Whatever public keys such an account has may log in as this user.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub accounts: BTreeMap<String, String>,
-    /// Whether she is kept out: nobody logs in as her, and her connections end at once, whatever keys she has. Her
-    /// DevServers, homes and what runs in them stay.
+    /// Whether the user is kept out: no key logs in any more, and open connections end at once. DevServers, homes and what
+    /// runs in them stay.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled: bool,
-    /// What she may do by SSH. A key's options, her certificate and the configuration can only take away from that.
+    /// What the user may do by SSH. A key's options, a certificate and the configuration can only take away from that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh: Option<SshPolicy>,
-    /// What her default DevServer is made with.
+    /// What the user's default DevServer is made with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dev_server: Option<DevServerDefaults>,
-    /// Limits of her namespace. Default: the configuration's `provisioning` section.
+    /// Limits of the user's namespace. Default: the configuration's `provisioning` section.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quotas: Option<Quotas>,
-    /// What her DevServers may be. One that is beyond says so in its status; a pod that runs goes on.
+    /// What the user's DevServers may be. One that is beyond says so in its status; a pod that runs goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<UserLimits>,
-    /// Further roles for her service account, in her own namespace alone. Each has to be one that the operator may `bind`:
-    /// ClusterRole `bastion-operator` lists them.
+    /// Further roles for the user's service account, in the user's namespace alone. Each has to be one that the operator may
+    /// `bind`: ClusterRole `bastion-operator` lists them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub role_refs: Vec<UserRoleRef>,
@@ -70,10 +70,10 @@ pub struct DevServerUserSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct UserLimits {
-    /// How many she may have, those that sleep too. Those with a pod count first, then the oldest.
+    /// How many the user may have, suspended ones included. Those with a pod count first, then the oldest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dev_servers: Option<u32>,
-    /// Names of the flavors that she may use. Default: all that are for everybody or for her.
+    /// Names of the flavors that the user may use. Default: all that are for everybody or for this user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 253)))]
     pub flavors: Vec<String>,
@@ -86,7 +86,7 @@ pub struct UserLimits {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct UserRoleRef {
-    /// Whether it is a Role of her namespace or a ClusterRole.
+    /// Whether it is a Role of the user's namespace or a ClusterRole.
     pub kind: RoleKind,
     /// Its name.
     #[schemars(length(min = 1, max = 200), regex(pattern = r"^[^/%\s]+$"))]
@@ -96,23 +96,23 @@ pub struct UserRoleRef {
 /// The kinds of roles.
 #[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoleKind {
-    /// Of her namespace.
+    /// Of the user's namespace.
     Role,
-    /// Of the cluster; it holds in her namespace alone.
+    /// Of the cluster; it holds in the user's namespace alone.
     ClusterRole,
 }
 
-/// What a user may do by SSH. A change ends her connections; it holds from her next login on.
+/// What a user may do by SSH. A change ends the user's connections; it holds from the next login on.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct SshPolicy {
-    /// Whether she may forward ports and sockets either way (`ssh -L -D -R -W`), and jump to her DevServers (`-J`).
+    /// Whether the user may forward ports and sockets (`ssh -L -D -R -W`), and jump to DevServers (`-J`).
     #[serde(default = "yes")]
     pub port_forwarding: bool,
     /// Whether that includes sockets in the file system, either way.
     #[serde(default = "yes")]
     pub stream_local_forwarding: bool,
-    /// Where she may connect to (`-L -D -W -J`), as in OpenSSH's `PermitOpen`: `host:port` each, IPv6 addresses in
+    /// Where the user may connect to (`-L -D -W -J`), as in OpenSSH's `PermitOpen`: `host:port` each, IPv6 addresses in
     /// brackets, a port being a number or `*`; or one word, `any` or `none`. A host is compared with what the client
     /// asks for, letter by letter and without a look-up, or is `*`. A jump to a DevServer asks for `NAME:22`, by
     /// whichever of its names, and what is forwarded within it is judged again; a port of another DevServer is
@@ -122,7 +122,7 @@ pub struct SshPolicy {
     #[x_kube(validation = Rule::new("self.size() == 1 || self.all(word, !(word in ['any', 'none']))")
         .message("any and none stand alone"))]
     pub permit_open: Option<Vec<String>>,
-    /// Where she may have her pods listen (`-R`), as in OpenSSH's `PermitListen`: `port` or `host:port` each, or one
+    /// Where the user may have pods listen (`-R`), as in OpenSSH's `PermitListen`: `port` or `host:port` each, or one
     /// word, `any` or `none`. `*` and `?` in a host stand for any others. A port that the pod is to choose (`-R 0:…`) is
     /// `*` alone, and the host is `localhost` where ssh is told none. This says nothing of sockets in the file system. At
     /// most 256. Default: `any`.
@@ -131,13 +131,13 @@ pub struct SshPolicy {
     #[x_kube(validation = Rule::new("self.size() == 1 || self.all(word, !(word in ['any', 'none']))")
         .message("any and none stand alone"))]
     pub permit_listen: Option<Vec<String>>,
-    /// Whether programs in her pods may use the ssh-agent of her laptop (`ssh -A`).
+    /// Whether programs in the user's pods may use the ssh-agent of the user's laptop (`ssh -A`).
     #[serde(default = "yes")]
     pub agent_forwarding: bool,
-    /// Whether programs in her pods may use the display of her laptop (`ssh -X`).
+    /// Whether programs in the user's pods may use the display of the user's laptop (`ssh -X`).
     #[serde(default = "yes")]
     pub x11_forwarding: bool,
-    /// Whether her shells outlive their connections.
+    /// Whether the user's shells outlive their connections.
     #[serde(default = "yes")]
     pub persistent_shells: bool,
 }

@@ -64,10 +64,10 @@ pub const NAME: &str = "devctl";
 
 const EXIT_STATUS: &str = "\
 Exit status:
-  0 done   1 failed   2 not understood   3 not found   4 refused   5 not ready in time   130 interrupted
+  0 done   1 failed   2 usage error   3 not found   4 refused   5 not ready in time   130 interrupted
   ssh, exec and shells end as the program in the DevServer does, or with 255 where it cannot be entered.
 
-`devctl help VERB` tells more of each.";
+`devctl help VERB` describes each verb.";
 
 /// The verbs, as help, completion and man pages tell them.
 fn command() -> clap::Command {

@@ -23,7 +23,7 @@ const AFTER: &str = "\
 `devctl login [USER@]HOST` comes first; then the bastion does what is asked, as you, and no kubeconfig is needed.
 
 Exit status:
-  0 done   1 failed   2 not understood   3 not found   4 refused
+  0 done   1 failed   2 usage error   3 not found   4 refused
   5 not ready in time   130 interrupted
   255 the bastion cannot be reached or does not let you in
 ssh, exec, cp, forward and shells end as the program does.";
@@ -52,20 +52,20 @@ impl Cluster {
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
-    /// Say which bastion is yours, and make sure of its host key
+    /// Choose the bastion to use, and verify its host key
     Login(Login),
     /// Log in to a DevServer, or run a command there
     Ssh(Ssh),
     /// Copy files to or from DevServers, as scp does
     Cp(Copy),
-    /// Make ports of a DevServer ports of this machine, until Ctrl-C
+    /// Forward local ports to a DevServer, until Ctrl-C
     Forward(Forward),
-    /// Change how other programs of this machine see DevServers
+    /// Let ssh, scp and editors on this machine reach DevServers
     Config {
         #[command(subcommand)]
         verb: ConfigVerb,
     },
-    /// Look at each step from here to a DevServer, and tell what to do where one fails
+    /// Check every step from here to a DevServer, and say how to fix what fails
     Doctor(Doctor),
     /// Print a completion script for a shell
     Completion {

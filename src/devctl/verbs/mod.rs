@@ -41,9 +41,9 @@ pub enum Verb {
     /// List your DevServers
     #[command(visible_alias = "ls")]
     List(list::Args),
-    /// Make a DevServer; on a terminal it asks what is not said
+    /// Create a DevServer; on a terminal, asks for whatever you leave out
     Create(create::Args),
-    /// Tell everything about a DevServer
+    /// Show everything about a DevServer
     Describe(describe::Args),
     /// Change the flavor, image or other settings of a DevServer
     Update(update::Args),
@@ -56,19 +56,19 @@ pub enum Verb {
     Extend(extend::Args),
     /// Keep a DevServer from being suspended for being idle
     Snooze(snooze::Args),
-    /// Put a DevServer to sleep: its pod is given back, its home is kept
+    /// Suspend a DevServer: its pod is given back, its home is kept
     Suspend(suspend::Args),
-    /// Wake a DevServer
+    /// Resume a suspended DevServer
     Resume(resume::Args),
-    /// Let others enter a DevServer, or look at its shells; without a user, tell who may
+    /// Show, grant or revoke other users' access to a DevServer
     Share(share::Args),
-    /// Tell how a DevServer is used, and what happens when it is not
+    /// Show how a DevServer is used, and what happens when it is not
     Idle(idle::Args),
-    /// Tell what a DevServer waits for, or why it ended, and what to do
+    /// Show what a DevServer is waiting for, or why it stopped, and what to do
     Why(why::Args),
     /// List the sizes that DevServers come in
     Flavors(flavors::Args),
-    /// Tell what your DevServers use, and how much you may
+    /// Show what your DevServers use, and your quota
     Top(top::Args),
     /// Add, remove and list users, and their keys (for administrators)
     Users(users::Args),

@@ -15,7 +15,7 @@ pub(super) struct Settings {
     /// Container image
     #[arg(long, short)]
     pub(super) image: Option<String>,
-    /// For how long it runs after it was made or woken, such as 4h; then it is suspended
+    /// For how long it runs after it was made or resumed, such as 4h; then it is suspended
     #[arg(long, short = 't', value_name = "TIME", value_parser = time::parser())]
     pub(super) time: Option<TimeSpan>,
     /// After how long without any use it is suspended, such as 1h

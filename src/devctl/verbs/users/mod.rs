@@ -21,7 +21,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Let somebody in
+    /// Add a user
     Add {
         /// Her login name: lower-case letters, digits and inner hyphens
         name: String,
@@ -32,7 +32,7 @@ enum Verb {
         #[arg(long, value_name = "LOGIN")]
         login: Vec<String>,
     },
-    /// Let somebody in no more; what is hers is kept
+    /// Remove a user; the namespace, DevServers and homes are kept
     Remove {
         name: String,
         /// Do not ask
@@ -127,7 +127,7 @@ async fn add(caller: &mut Caller, name: &str, keys: Vec<String>, logins: Vec<Str
 
 async fn remove(caller: &mut Caller, name: &str, yes: bool) -> Result<(), Error> {
     find(caller, name).await?;
-    caller.confirm(&format!("Remove user `{name}`? What is hers is kept."), yes).await?;
+    caller.confirm(&format!("Remove user `{name}`? The namespace, DevServers and homes are kept."), yes).await?;
     api(caller).delete(name, &DeleteParams::default()).await.map_err(Error::of_api)?;
     let namespace = names::namespace(name);
     caller
