@@ -101,7 +101,8 @@ fn run(role: Role) -> Result<()> {
 
 fn load(layers: &[toml::Table], file: &ConfigFile) -> Result<Config> {
     let config = Config::load(layers, file.config.as_deref(), std::env::vars())?;
-    telemetry::init_log(&config.log).context("log.filter is no filter")?;
+    telemetry::init_log(&config.log)
+        .context("log.filter is not a valid filter (such as \"info\" or \"bastion=debug,warn\")")?;
     Ok(config)
 }
 

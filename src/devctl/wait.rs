@@ -86,7 +86,7 @@ async fn follow(
             }
             Phase::Suspended => {
                 return Err(Error::failed(format!(
-                    "`{name}` is suspended: {message}; `devctl resume {name}` wakes it"
+                    "`{name}` is suspended: {message}; `devctl resume {name}` resumes it"
                 )));
             }
             Phase::Pending | Phase::Starting | Phase::Terminating => progress.show(&message).await,

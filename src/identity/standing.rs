@@ -34,12 +34,12 @@ impl fmt::Display for Lapse {
         f.write_str(match self {
             Self::Removed => "your key was removed",
             Self::Revoked => "your key was revoked",
-            Self::Expired => "the time of your key or certificate is over",
+            Self::Expired => "your key or certificate has expired",
             Self::Disabled => "your account was disabled",
             Self::NoUser => "your account was removed",
             Self::Unreadable => "your account's DevServerUser cannot be read; tell an administrator",
-            Self::Changed => "what you may do with your key was changed; log in again",
-            Self::Refused => "your key is no longer good for this",
+            Self::Changed => "the permissions of your key have changed; log in again",
+            Self::Refused => "your key no longer gives access here",
         })
     }
 }

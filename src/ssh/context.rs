@@ -49,7 +49,7 @@ impl Drain {
 
     pub(super) fn notice(&self) -> String {
         format!(
-            "this server goes down; finish within {} s, then log in again: another one answers",
+            "this server is shutting down: finish within {} s, then log in again (another replica will answer)",
             self.timeout.as_secs()
         )
     }

@@ -17,7 +17,7 @@ use super::notice::{Notice, Notices};
 use super::standing::Standing;
 use super::writer::{Closed, Events, Writer};
 use crate::telemetry::metrics;
-use crate::workspace::{self, Exit, Output, Process, Redraw, TerminalSize};
+use crate::workspace::{self, Exit, Output, Process, Redraw, TerminalSize, WITHOUT_AGENT};
 
 const FAILURE: u32 = 255;
 
@@ -83,7 +83,7 @@ pub(super) async fn process(
             biased;
             () = events.closed.cancelled() => return Err(Closed),
             () = events.overflowed.cancelled() => {
-                let text = "the program does not read its input, and there is no room to keep more of it";
+                let text = "too much unread input: the program does not read it; this session ends";
                 writer.say(message::line(text, terminal)).await?;
                 break Exit::Code(FAILURE);
             }
@@ -99,7 +99,7 @@ pub(super) async fn process(
             }
             Some(name) = next_of(&mut unheard) => {
                 unheard = None;
-                let text = format!("no signal, such as {name}, reaches the program: this DevServer's pod has no agent");
+                let text = format!("{name} was not delivered: {WITHOUT_AGENT}");
                 writer.say(message::line(&text, terminal)).await?;
                 continue;
             }

@@ -20,7 +20,7 @@ use super::writer::{Closed, Events, Writer};
 use super::{Answered, copy, message, progress, request, shells, signal};
 use crate::identity::Identity;
 use crate::telemetry::metrics;
-use crate::workspace::{self, Command, Exit, Process, Program, Reader, Target, TerminalSize};
+use crate::workspace::{self, Command, Exit, Process, Program, Reader, Target, TerminalSize, WITHOUT_AGENT};
 
 /// The exit status that OpenSSH's client reports for its own failures; ours mean the same to scripts.
 const FAILURE: u32 = 255;
@@ -32,12 +32,7 @@ const MAX_LOGGED: usize = 128;
 const LAST_WORD: Duration = Duration::from_secs(1);
 /// Signals that may wait to be sent on.
 const MAX_SIGNALS: usize = 8;
-const NO_DISPLAY: &str = "X11 is not forwarded, as this DevServer's pod has no agent; ask your administrator to set \
-                          operator.agent and restart the DevServer";
-const NO_SSH_AGENT: &str = "your ssh-agent is not forwarded, as this DevServer's pod has no bastion-agent; ask your \
-                            administrator to set operator.agent and restart the DevServer";
-const NO_LASTING: &str = "this shell ends with its connection, as this DevServer's pod has no agent; ask your administrator \
-                          to set operator.agent and restart the DevServer";
+
 /// A session channel whose client may still be asking.
 pub(super) struct Session {
     /// Whose session it is; forwards what belongs to it.
@@ -271,7 +266,7 @@ impl Session {
         match started {
             Ok(process) => {
                 for missing in missing(command, &process) {
-                    writer.stderr(message::line(missing, terminal), terminal).await.map_err(Err)?;
+                    writer.stderr(message::line(&missing, terminal), terminal).await.map_err(Err)?;
                 }
                 self.tell_news(command, writer).await.map_err(Err)?;
                 // Whoever had to wait may be new here.
@@ -312,14 +307,14 @@ fn typed_line<'a>(command: &'a Command, identity: &Identity) -> Option<&'a str> 
 }
 
 /// What was asked for, and a pod without an agent cannot do.
-fn missing(command: &Command, process: &Process) -> impl Iterator<Item = &'static str> {
+fn missing(command: &Command, process: &Process) -> impl Iterator<Item = String> {
     let lasts = matches!(command.program, Program::Shell) && command.detached.is_some();
     let all = [
-        (command.x11.is_some() && process.x11.is_none(), NO_DISPLAY),
-        (command.ssh_agent && process.ssh_agent.is_none(), NO_SSH_AGENT),
-        (lasts && process.signals.is_none(), NO_LASTING),
+        (command.x11.is_some() && process.x11.is_none(), "X11 is not forwarded"),
+        (command.ssh_agent && process.ssh_agent.is_none(), "your ssh-agent is not forwarded"),
+        (lasts && process.signals.is_none(), "this shell ends with its connection"),
     ];
-    all.into_iter().filter(|(is_missing, _)| *is_missing).map(|(_, words)| words)
+    all.into_iter().filter(|(is_missing, _)| *is_missing).map(|(_, words)| format!("{words}: {WITHOUT_AGENT}"))
 }
 
 /// Answers a command of ours that was not understood, or asked for help, as clap has it.

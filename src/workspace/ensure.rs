@@ -158,7 +158,7 @@ impl Workspaces {
         }
         Err(Error::NotWoken {
             name: self.name(target).to_owned(),
-            message: "it is put to sleep again and again".to_owned(),
+            message: format!("something keeps suspending it; `devctl why {}` shows what", self.name(target)),
         })
     }
 

@@ -118,8 +118,8 @@ impl Workspaces {
                 error if error.pod_is_gone() => (STALE, "the pod is being replaced"),
                 error if error.is_outage() => (OUTAGE, "the cluster does not answer; trying again"),
                 Error::Refused { code: 403, .. } => match target {
-                    Target::Shared { .. } => (SHARE_HEARD, "the cluster learns of your rights"),
-                    _ => (RIGHTS_HEARD, "the cluster learns of your rights"),
+                    Target::Shared { .. } => (SHARE_HEARD, "waiting for your permissions to take effect"),
+                    _ => (RIGHTS_HEARD, "waiting for your permissions to take effect"),
                 },
                 _ => return Err(error),
             };

@@ -38,6 +38,10 @@ pub use process::{Command, Output, Process, Program, Redraw, Terminal, TerminalS
 pub use target::Target;
 pub use usage::{Taken, Usage};
 
+/// Why something does not work, and what to do, where the pod has no agent.
+pub const WITHOUT_AGENT: &str =
+    "this DevServer's pod has no agent: ask your administrator to set operator.agent, then restart the DevServer";
+
 /// Why somebody is not in her workspace.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -110,20 +114,23 @@ impl Error {
             }
             Self::Refused { message, .. } => format!("the cluster cannot enter your pod: {message}"),
             Self::NotStarted(message) => format!("your pod could not start the program: {message}"),
-            Self::Unreachable(why) => format!("your pod cannot: {why}"),
+            Self::Unreachable(why) => format!("your pod could not do this: {why}"),
             Self::NoShell => {
                 "this DevServer's image has no shell (sh), and a command needs one; use an image that has one"
                     .to_owned()
             }
             Self::NoAgent => {
-                "this DevServer's pod has no agent, which sftp, forwards and shells that last need; scp -O works where \
-                 the image has scp, or ask your administrator to set operator.agent and restart the DevServer"
-                    .to_owned()
+                format!(
+                    "sftp, forwards and shells that last do not work here, but scp -O does where the image has scp; \
+                     {WITHOUT_AGENT}"
+                )
             }
-            Self::Lost(_) | Self::Carrier(_) => "the connection to your pod was lost".to_owned(),
-            Self::NoWayBack(why) => format!("you are not back in your shell: {why}"),
+            Self::Lost(_) | Self::Carrier(_) => "the connection to your pod was lost; log in again".to_owned(),
+            Self::NoWayBack(why) => format!("could not return to your shell: {why}; log in again for a new one"),
             Self::Left => "your shell goes on in the pod; log in again to be back in it".to_owned(),
-            Self::Protocol(what) => format!("your pod's node sent something unexpected: {what}"),
+            Self::Protocol(what) => format!(
+                "unexpected data from your pod's node ({what}); log in again, and tell your administrator if it recurs"
+            ),
             Self::CommandTooLong => {
                 "the command is too long, or not UTF-8; put it into a file, or send it on stdin to `sh -s`".to_owned()
             }
@@ -142,7 +149,7 @@ impl Error {
             Self::NotRunning { name } => format!("`{name}` does not run now; there is nothing to look at"),
             Self::Failed { name, message } => format!("your DevServer `{name}` cannot run: {message}"),
             Self::NotWoken { name, message } => {
-                format!("your DevServer `{name}` sleeps and cannot be woken: {message}")
+                format!("your DevServer `{name}` is suspended and could not be resumed: {message}")
             }
             Self::TimedOut { name, message } => {
                 format!("your DevServer `{name}` is not ready yet ({message}); it goes on starting, log in again later")

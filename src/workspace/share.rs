@@ -131,7 +131,7 @@ impl Workspaces {
             loop {
                 let has = now();
                 if has < had {
-                    return format!("{target} is no longer shared with you as it was");
+                    return format!("your access to {target} was reduced or withdrawn");
                 }
                 had = has;
                 if changes.changed().await.is_err() {

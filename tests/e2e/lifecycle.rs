@@ -118,8 +118,8 @@ async fn it_is_suspended_on_request_and_resumed_or_deleted() {
     terminal.shows_row("42").await;
 
     lives(&alice, json!({"suspended": true})).await;
-    terminal.shows("bastion: the pod of your DevServer `dev` is gone: asleep since ").await;
-    terminal.shows("somebody asked for it; its home is kept, and a login wakes it").await;
+    terminal.shows("bastion: the pod of your DevServer `dev` is gone: suspended since ").await;
+    terminal.shows("somebody asked for it; its home is kept, and a login resumes it").await;
     terminal.ends().await;
     sleeps(&alice, SuspensionReason::Requested).await;
 

@@ -41,13 +41,13 @@ async fn what_cannot_work_without_an_agent_says_so_in_a_sentence() {
         bare.ssh().command(command).run().await.exits(255).says("this DevServer's pod has no agent").prints("");
     }
     let sftp = bare.ssh().argument("-s").command("sftp").input(Input::Nothing).run().await;
-    sftp.exits(255).says("this DevServer's pod has no agent, which sftp").prints("");
+    sftp.exits(255).says("sftp, forwards and shells that last do not work here").prints("");
 
     let agent = Agent::start().await;
     agent.add(&bare.folder.path().join("alice"));
     let forwarding = Ssh::to_dev(&bare.ready, "alice").agent(agent.socket()).argument("-A");
     let forwarded = forwarding.command("echo \"[$SSH_AUTH_SOCK]\"").run().await;
-    forwarded.exits(0).says("your ssh-agent is not forwarded").prints("[]\n");
+    forwarded.exits(0).says("your ssh-agent is not forwarded: this DevServer's pod has no agent").prints("[]\n");
 
     let mut shell = bare.ssh().terminal(24, 200);
     shell.shows("this shell ends with its connection").await;

@@ -78,7 +78,7 @@ async fn a_terminal_whose_shell_was_taken_over_meanwhile_ends() {
     next.types("echo again:$answer\r").await;
     next.shows_row("again:42").await;
     gateway.mend().await;
-    terminal.shows("you are not back in your shell: it ended meanwhile, or another session is in it").await;
+    terminal.shows("could not return to your shell: it ended meanwhile, or another session is in it").await;
     terminal.exits(255).await;
     next.types("exit 7\r").await;
     next.exits(7).await;
@@ -95,7 +95,7 @@ async fn a_terminal_whose_pod_went_meanwhile_ends_with_a_sentence() {
     gateway.mend().await;
     let says_why = |rows: &[String]| {
         let says = |text| rows.iter().any(|row| row.contains(text));
-        says("you are not back in your shell") || says("the pod of your DevServer `dev` is gone")
+        says("could not return to your shell") || says("the pod of your DevServer `dev` is gone")
     };
     terminal.shows_rows("why it ends", says_why).await;
     terminal.exits(255).await;

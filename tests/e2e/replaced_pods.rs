@@ -109,7 +109,7 @@ async fn a_container_that_starts_again_ends_what_ran_in_it_with_a_sentence() {
     hers.finish().await.exits(255).prints("before\n").says("bastion: ");
     let is_told = |rows: &[String]| {
         let says = |text| rows.iter().any(|row| row.contains(text));
-        says("you are not back in your shell") || says("the connection to your pod was lost") || says("is gone")
+        says("could not return to your shell") || says("the connection to your pod was lost") || says("is gone")
     };
     terminal.shows_rows("why it ends", is_told).await;
     terminal.exits(255).await;

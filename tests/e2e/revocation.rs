@@ -121,7 +121,7 @@ async fn what_a_key_permits_is_not_changed_behind_a_connection() {
     let session = lasting(alice.shell()).await;
     let now = Instant::now();
     change(&product, &alice, json!({"publicKeys": [format!("restrict {}", public(alice.key()).trim())]})).await;
-    ends(session, now, "what you may do with your key was changed").await;
+    ends(session, now, "the permissions of your key have changed").await;
     let mut session = lasting(alice.shell()).await;
     let (shorter, longer) = ("expiry-time=\"20980101\",restrict", "expiry-time=\"20990101\",restrict");
     for options in [shorter, longer] {
@@ -159,7 +159,7 @@ async fn key_files_are_looked_at_again() {
     let end = end.to_zoned(TimeZone::UTC).strftime("%Y%m%d%H%M%SZ");
     write(&alice, &format!("expiry-time=\"{end}\" {}", public(alice.key())));
     let goes = lasting(alice.shell_at(&replica)).await;
-    ends(goes, over, "the time of your key or certificate is over").await;
+    ends(goes, over, "your key or certificate has expired").await;
     let log = replica.server().log();
     assert!(log.contains("whoever logged in may not any more") && log.contains("your key was removed"), "{log}");
 }
@@ -185,7 +185,7 @@ async fn a_revoked_key_and_a_certificate_that_is_over_end_their_connections() {
     certify(&ca, &key, &["-n", alice.name(), "-V", &format!("-1m:+{}s", GOOD_FOR.as_secs())]);
     let over = Instant::now() + GOOD_FOR;
     let by_certificate = lasting(Ssh::new(&replica, alice.name()).key(&key)).await;
-    ends(by_certificate, over, "the time of your key or certificate is over").await;
+    ends(by_certificate, over, "your key or certificate has expired").await;
 
     // What is not understood keeps people out, but throws out nobody.
     std::fs::write(&revoked, "not a key\n").expect("the folder is ours");

@@ -110,7 +110,7 @@ async fn a_guest_works_in_it_as_himself_until_it_is_taken_back() {
     let mut own = bob.ssh(ECHO).input(Input::Held).start();
     let mut hers = alice.ssh(ECHO).input(Input::Held).start();
     share(&alice, "dev", json!([])).await;
-    let said = format!("{name} is no longer shared with you");
+    let said = format!("your access to {name} was reduced or withdrawn");
     session.finish().await.exits(255).says(&said);
     jumped.finish().await.exits(255).says(&said);
     for mine in [&mut own, &mut hers] {
@@ -217,7 +217,7 @@ async fn who_may_only_look_does_nothing_else() {
     eventually("the audit log", async || product.audit_log().lines().any(execs).then_some(())).await;
 
     share(&alice, "dev", json!([])).await;
-    his.shows("no longer shared with you").await;
+    his.shows("your access to dev.").await;
     his.exits(255).await;
     // Whatever he typed would have come before this, for his session is over.
     hers.types("test -e typed || echo none:$answer\r").await;
@@ -252,7 +252,7 @@ async fn a_guest_who_may_only_look_from_now_on_is_put_out() {
     let login = lets_in(&alice, &bob, false).await;
     let session = held(&bob, &login).await;
     share(&alice, "dev", json!([{"user": bob.name(), "readOnly": true}])).await;
-    session.finish().await.exits(255).says("no longer shared with you as it was");
+    session.finish().await.exits(255).says("was reduced or withdrawn");
     eventually("the right is gone", async || {
         alice.api::<RoleBinding>().get_opt("dev-guests").await.expect("the API server answers").is_none().then_some(())
     })
@@ -284,6 +284,6 @@ async fn verbs_in_anothers_devserver_are_about_ones_own() {
     session.types("here\n").await;
     session.prints("here\n").await;
     alice.ssh(&format!("devctl share dev {} --remove", bob.name())).run().await.exits(0).says("may not enter");
-    session.finish().await.exits(255).says("no longer shared with you");
+    session.finish().await.exits(255).says("was reduced or withdrawn");
     bob.ssh(&format!("devctl ssh {name} true")).run().await.exits(255).says("you have no DevServer");
 }

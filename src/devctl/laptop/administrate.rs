@@ -98,12 +98,12 @@ pub(super) fn not_here(cluster: &Cluster, sought: &Sought<'_>) -> Failure {
         Sought::Files => ("files go", format!("; `{kubectl} cp` copies by itself")),
         Sought::Ports(name) => ("forwards go", format!("; `{kubectl} port-forward {name} PORT` forwards by itself")),
         Sought::Other => {
-            let cure = "leave out --context and the like";
-            return Failure::new("this verb asks no cluster").cure(cure).status(USAGE);
+            let cure = "drop --context, --kubeconfig and --namespace";
+            return Failure::new("this command does not talk to a cluster").cure(cure).status(USAGE);
         }
     };
     Failure::new(format!("{what} through the bastion"))
-        .cure(format!("leave out --context and the like{instead}"))
+        .cure(format!("drop --context, --kubeconfig and --namespace{instead}"))
         .status(USAGE)
 }
 

@@ -27,7 +27,7 @@ impl Args {
         caller.print(&format!("{}\n", vouch(&patterns(&servers, &user)))).await;
         caller
             .say(&format!(
-                "That line belongs into ~/.ssh/known_hosts of your laptop. Then `ssh -J {user}@THIS-SERVER {any}.{user}` is your \
+                "Add that line to ~/.ssh/known_hosts on your laptop. Then `ssh -J {user}@THIS-SERVER {any}.{user}` is your \
                  DevServer {any},\nas are scp, rsync and your editor. `devctl config ssh enable` there makes it `ssh {any}.dev`."
             ))
             .await;

@@ -31,7 +31,7 @@ impl Args {
         let server = caller.devserver(&name).await?;
         if phase(&server) == Phase::Suspended {
             return Err(Error::failed(format!(
-                "`{name}` sleeps; `devctl resume {name}` wakes it, with all of its time"
+                "`{name}` is suspended; `devctl resume {name}` resumes it, with all of its time"
             )));
         }
         let status = server.status.unwrap_or_default();

@@ -63,7 +63,7 @@ impl Args {
 fn explain(name: &str, server: &DevServer, previous: bool, error: kube::Error) -> Error {
     match error {
         kube::Error::Api(status) if status.code == 404 && phase(server) == Phase::Suspended => {
-            Error::not_found(format!("`{name}` sleeps and has no pod; `devctl resume {name}` wakes it"))
+            Error::not_found(format!("`{name}` is suspended and has no pod; `devctl resume {name}` resumes it"))
         }
         kube::Error::Api(status) if status.code == 404 => {
             Error::not_found(format!("`{name}` has no pod yet; `devctl why {name}` tells what it waits for"))

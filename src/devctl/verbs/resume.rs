@@ -48,9 +48,9 @@ impl Args {
             wait::until_running(caller, &name, generation, self.waiting.limit()).await?;
             caller.say(&format!("`{name}` runs; `devctl ssh {name}` enters it.")).await;
         } else if suspended {
-            caller.say(&format!("`{name}` wakes; `devctl ssh {name}` waits for it and enters it.")).await;
+            caller.say(&format!("`{name}` resumes; `devctl ssh {name}` waits for it and enters it.")).await;
         } else {
-            caller.say(&format!("`{name}` does not sleep.")).await;
+            caller.say(&format!("`{name}` is not suspended.")).await;
         }
         // As it is now, if it was waited for.
         let server = if self.wait { caller.devserver(&name).await? } else { server };

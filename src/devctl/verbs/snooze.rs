@@ -24,7 +24,7 @@ impl Args {
         let name = caller.name(self.name)?;
         let server = caller.devserver(&name).await?;
         if phase(&server) == Phase::Suspended {
-            return Err(Error::failed(format!("`{name}` sleeps already; `devctl resume {name}` wakes it")));
+            return Err(Error::failed(format!("`{name}` is already suspended; `devctl resume {name}` resumes it")));
         }
         let now = caller.now();
         let until = later(now, &self.time)?;

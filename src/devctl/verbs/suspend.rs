@@ -22,7 +22,7 @@ impl Args {
         let name = caller.chosen_name(self.name)?;
         let server = caller.devserver(&name).await?;
         if server.spec.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.suspended) {
-            caller.say(&format!("`{name}` sleeps already; `devctl resume {name}` wakes it.")).await;
+            caller.say(&format!("`{name}` is already suspended; `devctl resume {name}` resumes it.")).await;
             return output::changed(caller, self.output.format, &server).await;
         }
         let home = Kept::of(&server);
@@ -40,7 +40,7 @@ impl Args {
         let server = caller.patch(&name, json!({"spec": {"lifecycle": {"suspended": true}}})).await?;
         caller
             .say(&format!(
-                "`{name}` goes to sleep; {}. `devctl resume {name}`, or a login, wakes it.",
+                "`{name}` is being suspended; {}. `devctl resume {name}`, or a login, resumes it.",
                 home.without_pod("its")
             ))
             .await;

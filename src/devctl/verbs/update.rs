@@ -79,7 +79,7 @@ impl Args {
         Kept::of(&server).takes_size_of(&name, &new)?;
         let changes = changes(&server.spec, &new)?;
         if changes.is_empty() {
-            caller.say(&format!("`{name}` is like that already.")).await;
+            caller.say(&format!("`{name}` already has these settings; nothing was changed.")).await;
             return print(caller, output, &server).await;
         }
         let runs = matches!(phase(&server), Phase::Running | Phase::Starting);

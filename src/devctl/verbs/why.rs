@@ -87,8 +87,8 @@ fn explain(server: &DevServer, now: Timestamp) -> Vec<String> {
             let at =
                 status.suspension.as_ref().map(|suspension| format!(" since {}", time::point(&suspension.time, now)));
             let why = why.map(|why| format!(", because {why}")).unwrap_or_default();
-            lines.push(format!("`{name}` sleeps{}{why}. {}", at.unwrap_or_default(), after(&home)));
-            lines.push(format!("A login wakes it, as does `devctl resume {name}`."));
+            lines.push(format!("`{name}` is suspended{}{why}. {}", at.unwrap_or_default(), after(&home)));
+            lines.push(format!("A login resumes it, as does `devctl resume {name}`."));
         }
         Phase::Terminating => lines.push(format!(
             "`{name}` is being deleted{}.",
@@ -105,7 +105,7 @@ fn explain(server: &DevServer, now: Timestamp) -> Vec<String> {
 fn after(home: &Kept) -> &'static str {
     match home {
         Kept::Own(_) | Kept::Existing(_) => "Its home is kept.",
-        Kept::Nowhere => "Its home was ephemeral, and is empty when it wakes.",
+        Kept::Nowhere => "Its home was ephemeral, and is empty when it resumes.",
     }
 }
 

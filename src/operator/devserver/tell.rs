@@ -98,7 +98,7 @@ fn sleep(before: Option<&Word>, now: &Word, status: &DevServerStatus) -> Option<
     let slept = before.is_some_and(Word::sleeps);
     let suspension = status.suspension.as_ref();
     if slept && !now.sleeps() && now.phase != Phase::Terminating {
-        return Some(event(EventType::Normal, "Woken", "Wake", "it is awake again"));
+        return Some(event(EventType::Normal, "Woken", "Wake", "it is resumed"));
     }
     if !slept && now.sleeps() {
         return Some(event(EventType::Normal, "Suspended", "Suspend", &lifecycle::sleeps(suspension?)));

@@ -43,7 +43,7 @@ async fn a_drain_waits_for_programs_and_tells_terminals() {
     };
     assert_eq!(next(&mut shell).await, "x");
     server.shutdown.cancel();
-    assert!(String::from_utf8_lossy(&next(&mut shell).await).contains("this server goes down"));
+    assert!(String::from_utf8_lossy(&next(&mut shell).await).contains("this server is shutting down"));
     assert!(tokio::net::TcpStream::connect(server.address).await.is_err());
     shell.eof().await.unwrap();
     assert_eq!(ended(shell).await.2, Some(0));

@@ -45,7 +45,7 @@ async fn a_display_that_cannot_be_forwarded_is_refused_or_told_of() {
     let restricted = Permissions { x11_forwarding: false, ..Permissions::ALL };
     let switched_off = Config { allow_x11_forwarding: false, ..config() };
     let cases = [
-        (config(), Permissions::ALL, "00ff", Some("X11 is not forwarded, as this DevServer's pod has no agent")),
+        (config(), Permissions::ALL, "00ff", Some("X11 is not forwarded: this DevServer's pod has no agent")),
         (config(), Permissions::ALL, "no cookie", None),
         (config(), restricted, "00ff", None),
         (switched_off, Permissions::ALL, "00ff", None),

@@ -15,7 +15,7 @@ async fn an_update_restarts_what_it_must_and_asks_first() {
     alice.ssh("echo $COLOUR $SIZE; cat note").run().await.exits(0).prints("blue big\nkept\n");
     devctl(&alice, "update dev --env COLOUR=red --unset-env SIZE --wait").run().await.exits(0);
     alice.ssh("echo $COLOUR ${SIZE-none}").run().await.exits(0).prints("red none\n");
-    devctl(&alice, "update dev --env COLOUR=red").run().await.exits(0).says("like that already");
+    devctl(&alice, "update dev --env COLOUR=red").run().await.exits(0).says("already has these settings");
     devctl(&alice, "update dev").run().await.exits(2).says("say what to change");
 
     let mut terminal = devctl(&alice, "update dev --env COLOUR=green").terminal(24, 100);
@@ -72,12 +72,12 @@ async fn one_sleeps_and_wakes_when_asked_to() {
     let sleeps = async || devserver(&alice, "tired").await.spec.lifecycle.is_some_and(|lifecycle| lifecycle.suspended);
     devctl(&alice, "suspend tired").run().await.exits(0).says("devctl resume tired");
     assert!(sleeps().await);
-    devctl(&alice, "suspend tired -o name").run().await.exits(0).prints("tired\n").says("sleeps already");
+    devctl(&alice, "suspend tired -o name").run().await.exits(0).prints("tired\n").says("is already suspended");
     let resumed = devctl(&alice, "resume tired --wait -o json").run().await.exits(0).says("`tired` runs").text();
     let resumed: serde_json::Value = serde_json::from_str(&resumed).expect("it is JSON");
     assert_eq!(resumed["status"]["phase"], "Running");
     assert!(!sleeps().await);
-    devctl(&alice, "resume tired").run().await.exits(0).says("does not sleep");
+    devctl(&alice, "resume tired").run().await.exits(0).says("is not suspended");
 }
 
 #[tokio::test]

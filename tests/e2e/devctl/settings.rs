@@ -52,7 +52,7 @@ async fn every_setting_has_its_option() {
         devctl(&alice, &format!("update all {option}")).run().await.exits(2).says(sentence).says("devctl create");
     }
     devctl(&alice, "update all --home-size 2Gi").run().await.exits(2).says("is ephemeral, and has no size");
-    devctl(&alice, "update all --ephemeral-home").run().await.exits(0).says("like that already");
+    devctl(&alice, "update all --ephemeral-home").run().await.exits(0).says("already has these settings");
     devctl(&alice, "update all --unset-env NONE").run().await.exits(3).says("no variable NONE");
     devctl(&alice, "update all --user root").run().await.exits(2).says("id -u");
     devctl(&alice, "create y --home-claim a --home-size 1Gi").run().await.exits(2).says("--home-size");

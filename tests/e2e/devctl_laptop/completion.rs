@@ -157,12 +157,14 @@ async fn nothing_is_woken_for_a_completion() {
     .await;
     completed.prints(":here").says_exactly("");
     alice.ssh("devctl suspend dev").run().await.exits(0);
-    eventually("it sleeps", async || alice.ssh("devctl why dev").run().await.text().contains("sleeps").then_some(()))
-        .await;
+    eventually("it sleeps", async || {
+        alice.ssh("devctl why dev").run().await.text().contains("is suspended").then_some(())
+    })
+    .await;
     for word in ["dev:he", "nope:he", "dev.nobody:he", "a b:he", ":he"] {
         desk.completes(word).await.exits(0).prints("").says_exactly("");
     }
-    alice.ssh("devctl why dev").run().await.prints_line("`dev` sleeps");
+    alice.ssh("devctl why dev").run().await.prints_line("`dev` is suspended");
     desk.laptop.write(".config/devctl/config.toml", "host = 'nowhere.invalid'\nuser = 'x'\n");
     desk.completes("dev:he").await.exits(0).prints("").says_exactly("");
 }

@@ -154,7 +154,7 @@ impl Inside<'_> {
             "Running" => self.report.ok("DevServer", format!("{name} is running")),
             "Suspended" | "not running" => {
                 let wake = self.name.map_or_else(|| "devctl ssh".to_owned(), |name| format!("devctl ssh {name}"));
-                self.report.note("DevServer", detail, &format!("a login wakes it: `{wake}`"));
+                self.report.note("DevServer", detail, &format!("a login resumes it: `{wake}`"));
             }
             "Failed" => self.report.failed("DevServer", detail, &why),
             _ => self.report.note("DevServer", detail, &why),
@@ -170,7 +170,9 @@ impl Inside<'_> {
                 let (detail, _) = failure.into_parts();
                 let detail = detail.trim_start_matches("bastion: ").to_owned();
                 let cure = match () {
-                    () if detail.contains("no agent") => "ask your administrator to set operator.agent".to_owned(),
+                    () if detail.contains("no agent") => {
+                        format!("then `devctl suspend {name}` and `devctl resume {name}` make a pod that has one")
+                    }
                     () if detail.contains("the cluster") => ADMINISTRATOR.to_owned(),
                     () => format!(
                         "`devctl why {name}`; `devctl suspend {name}` and `devctl resume {name}` make a new pod"

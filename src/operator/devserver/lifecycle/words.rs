@@ -10,7 +10,7 @@ pub(super) const REQUESTED: &str = "somebody asked for it";
 pub(super) fn expires(name: &str, end: Timestamp, is_last: bool) -> String {
     let end = clock(end);
     match is_last {
-        true => format!("its time is over at {end}, the longest that is allowed; a login wakes it for as long again"),
+        true => format!("its time is over at {end}, the longest that is allowed; a login resumes it for as long again"),
         false => format!("its time is over at {end}; `devctl extend {name} --time 4h` gives it more"),
     }
 }
@@ -30,7 +30,11 @@ pub(super) fn now_that_it_sleeps(planned: &Suspension, expiration: Option<&Time>
 
 /// Of a DevServer that sleeps: that, why, and what to do.
 pub(in crate::operator::devserver) fn sleeps(suspension: &Suspension) -> String {
-    format!("asleep since {}: {}; its home is kept, and a login wakes it", clock(suspension.time.0), suspension.message)
+    format!(
+        "suspended since {}: {}; its home is kept, and a login resumes it",
+        clock(suspension.time.0),
+        suspension.message
+    )
 }
 
 fn clock(time: Timestamp) -> String {
