@@ -41,6 +41,9 @@ use super::{Activity, EnvVar, LastEnd, Lifecycle, Share, StartStep, Suspension, 
 #[x_kube(validation = Rule::new(
     "(has(self.home) && has(self.home.existingClaim) ? self.home.existingClaim : '') == (has(oldSelf.home) && has(oldSelf.home.existingClaim) ? oldSelf.home.existingClaim : '')"
 ).message("home.existingClaim cannot change: a home does not move to another volume; make another DevServer"))]
+#[x_kube(validation = Rule::new(
+    "!(has(self.automountServiceAccountToken) && self.automountServiceAccountToken && has(self.share) && self.share.exists(guest, !has(guest.readOnly) || !guest.readOnly))"
+).message("automountServiceAccountToken is for DevServers that nobody else works in (share): a guest could act as the owner"))]
 #[serde(rename_all = "camelCase")]
 pub struct DevServerSpec {
     /// Name of the DevServerFlavor that sizes the pod. Default: the flavor that is marked as default.
@@ -93,6 +96,12 @@ pub struct DevServerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65536))]
     pub startup_script: Option<String>,
+    /// Whether the pod has the token of its owner's service account, where Kubernetes' clients look for it. Whatever runs
+    /// there can then do by the API what the owner herself can do by `devctl`: ClusterRole `dev-user` and the `roleRefs` of
+    /// her DevServerUser, in her namespace alone. So it is for DevServers that nobody else may work in (`share`). Default: no.
+    /// Changing it restarts the pod; the home stays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub automount_service_account_token: bool,
     /// When it runs and when it sleeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifecycle: Option<Lifecycle>,
@@ -199,12 +208,14 @@ pub struct DevServerStatus {
     pub told_time: Option<Time>,
     /// When its pod reached what, on the way to readiness.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
     pub steps: Vec<StartStep>,
     /// The spec's generation that this status tells about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`: sessions can enter. `StartupScript`: the startup script succeeded, where there is one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
 }
 

@@ -23,7 +23,7 @@ use super::{TimeSpan, Volume};
     printcolumn = r#"{"name":"Default","type":"boolean","jsonPath":".spec.default"}"#,
     printcolumn = r#"{"name":"CPU","type":"string","jsonPath":".spec.resources.limits.cpu"}"#,
     printcolumn = r#"{"name":"Memory","type":"string","jsonPath":".spec.resources.limits.memory"}"#,
-    printcolumn = r#"{"name":"GPU","type":"string","jsonPath":".spec.resources.limits['nvidia.com/gpu']"}"#,
+    printcolumn = r#"{"name":"Devices","type":"string","jsonPath":".status.devices"}"#,
     printcolumn = r#"{"name":"Schedulable","type":"string","jsonPath":".status.schedulable"}"#,
     printcolumn = r#"{"name":"Free","type":"integer","jsonPath":".status.free"}"#,
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.message","priority":1}"#,
@@ -79,11 +79,15 @@ pub struct DevServerFlavorStatus {
     /// How many more fit on the nodes that are there. Pods that wait for a node are not counted against it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free: Option<i32>,
+    /// The GPUs and other devices that it has, as `2 nvidia.com/gpu`. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devices: Option<String>,
     /// The spec's generation that this status tells about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Default`: DevServers that name no flavor get this one. Only of a flavor whose spec says so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
 }
 
@@ -99,4 +103,14 @@ pub enum Schedulable {
     /// The nodes are not known yet.
     #[default]
     Unknown,
+}
+
+impl DevServerFlavor {
+    /// GPUs and the like, whatever their kind: resources whose names have a domain, as `2 nvidia.com/gpu`.
+    pub fn devices(&self) -> Option<String> {
+        let limits = self.spec.resources.limits.iter().flatten();
+        let devices =
+            limits.filter(|(name, _)| name.contains('/')).map(|(name, amount)| format!("{} {name}", amount.0));
+        Some(devices.collect::<Vec<_>>().join(", ")).filter(|devices| !devices.is_empty())
+    }
 }

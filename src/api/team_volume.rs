@@ -43,6 +43,7 @@ pub struct DevServerTeamStatus {
     pub observed_generation: Option<i64>,
     /// `VolumeReady`: the members who have a namespace have the team's volume. Only of a team whose spec has one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
 }
 

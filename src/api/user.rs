@@ -211,6 +211,7 @@ pub struct DevServerUserStatus {
     pub observed_generation: Option<i64>,
     /// `Ready`: the namespace and all that is in it are as the spec says. `RolesBound`: so are `roleRefs`, where there are any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
 }
 

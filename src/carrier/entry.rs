@@ -46,6 +46,11 @@ impl Entry {
             || (self.ended_there && self.told != self.arrived)
     }
 
+    /// Bytes of data that came and were not taken.
+    pub(super) fn unread(&self) -> u64 {
+        self.arrived_bytes - self.arrived.bytes
+    }
+
     /// What may be written now.
     pub(super) fn unwritten(&self) -> Option<&Message> {
         self.outgoing.get(self.written).filter(|_| self.written < MAX_WRITTEN)
@@ -55,6 +60,14 @@ impl Entry {
     pub(super) fn break_off(&mut self) {
         self.inbound = None;
         self.window.close();
+    }
+
+    /// As well for whoever would still read what came.
+    pub(super) fn discard(&mut self) {
+        if let Some(inbound) = &self.inbound {
+            inbound.clear();
+        }
+        self.break_off();
     }
 
     /// What was acknowledged need not be kept, and what was taken makes room. Nothing can be taken that has not arrived:

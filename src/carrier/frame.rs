@@ -47,6 +47,9 @@ pub(super) struct Hello {
     /// For how many seconds this side waits for the next link when this one breaks.
     #[serde(default)]
     pub(super) grace: Option<u64>,
+    /// For how many seconds the other side may hear nothing from this one, which is gone then.
+    #[serde(default)]
+    pub(super) silence: Option<u64>,
     /// Bytes of data on each stream that this side takes before it must have acknowledged some. Always the same; those who
     /// say nothing take 1 MiB.
     #[serde(default)]
@@ -239,7 +242,14 @@ mod tests {
 
     fn all() -> Vec<Frame> {
         let data = Bytes::from_static(b"data");
-        let hello = Hello { version: 1, carrier: "c".into(), grace: Some(60), window: Some(7), received: vec![(1, 2)] };
+        let hello = Hello {
+            version: 1,
+            carrier: "c".into(),
+            grace: Some(60),
+            silence: Some(70),
+            window: Some(7),
+            received: vec![(1, 2)],
+        };
         let mut bodies = vec![Body::Hello(hello), Body::Ping, Body::Pong];
         bodies.push(Body::Acknowledge(Acknowledgement { messages: u64::MAX, bytes: 7 }));
         let open = Message::Open(data.clone());

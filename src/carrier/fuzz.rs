@@ -138,7 +138,16 @@ pub(crate) mod seeds {
     }
 
     fn hello(received: Vec<(u32, u64)>) -> (u32, Body) {
-        (0, Body::Hello(Hello { version: VERSION, carrier: NAME.into(), grace: Some(60), window: None, received }))
+        (
+            0,
+            Body::Hello(Hello {
+                version: VERSION,
+                carrier: NAME.into(),
+                grace: Some(60),
+                received,
+                ..Hello::default()
+            }),
+        )
     }
 
     fn talk() -> Vec<(u32, Body)> {

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::task::coop::cooperative;
 
+use super::budget::Share;
 use super::frame::Message;
 use super::queue::{Full, Queue};
 
@@ -34,8 +35,9 @@ struct Contents {
     is_left: bool,
 }
 
-pub(super) fn inbox() -> (Inlet, Outlet) {
-    let inbox = Arc::new(Inbox(Mutex::default()));
+pub(super) fn inbox(share: Arc<Share>) -> (Inlet, Outlet) {
+    let contents = Contents { queue: Queue::new(share), ..Contents::default() };
+    let inbox = Arc::new(Inbox(Mutex::new(contents)));
     (Inlet(inbox.clone()), Outlet(inbox))
 }
 
@@ -48,6 +50,11 @@ impl Inlet {
         contents.queue.push(message, 0).map_err(|Full| Refused::Full)?;
         contents.wake();
         Ok(())
+    }
+
+    /// Throws away what waits.
+    pub(super) fn clear(&self) {
+        self.0.contents().queue = Queue::default();
     }
 
     #[cfg(any(test, feature = "fuzzing"))]
@@ -120,7 +127,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_hears_of_what_comes_and_of_the_end() {
-        let (inlet, mut outlet) = inbox();
+        let (inlet, mut outlet) = inbox(Arc::default());
         assert!(outlet.receive().now_or_never().is_none());
         let reader = tokio::spawn(async move {
             let mut came = Vec::new();
@@ -140,7 +147,7 @@ mod tests {
 
     #[test]
     fn nobody_keeps_what_nobody_reads() {
-        let (inlet, outlet) = inbox();
+        let (inlet, outlet) = inbox(Arc::default());
         inlet.push(data(b"a")).unwrap();
         drop(outlet);
         assert_eq!(inlet.push(data(b"b")), Err(Refused::Left));

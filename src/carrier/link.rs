@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::{Sink, SinkExt, StreamExt};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{Body, COPIED_AT_ONCE, Frame, Hello, Pieces};
@@ -33,6 +33,13 @@ pub struct Keepalive {
     pub patience: u32,
     /// How long the next link is waited for, on both sides.
     pub grace: Duration,
+}
+
+impl Keepalive {
+    /// Of the side that asks, while it lives: it pings regularly, and has given up before.
+    fn longest_silence(&self) -> Duration {
+        self.ping * (self.patience + 1) + HELLO
+    }
 }
 
 /// How a link does.
@@ -97,7 +104,7 @@ impl Carrier {
     {
         let (unlink, _linked) = self.take_over().await;
         let mut pieces = Pieces::default();
-        self.say_hello(&mut link.sink, Some(keepalive.grace)).await?;
+        self.say_hello(&mut link.sink, Some(&keepalive)).await?;
         let hello = read_hello(&mut link.source, &mut pieces).await?;
         if hello.carrier != self.name() {
             return Err(Error::Forgotten);
@@ -105,7 +112,7 @@ impl Carrier {
         self.0.state().agree(hello.window);
         self.0.state().relink(&hello.received)?;
         news(News::Linked);
-        self.serve(link, pieces, Some(keepalive), &mut news, unlink).await
+        self.serve(link, pieces, Some(keepalive), None, &mut news, unlink).await
     }
 
     /// The other end of [`Carrier::link`], after [`accept`].
@@ -120,7 +127,8 @@ impl Carrier {
         self.say_hello(&mut link.sink, None).await?;
         self.0.state().agree(accepted.hello.window);
         self.0.state().relink(&accepted.hello.received)?;
-        self.serve(link, accepted.pieces, None, &mut |_| {}, unlink).await
+        let limit = accepted.hello.silence.map(Duration::from_secs);
+        self.serve(link, accepted.pieces, None, limit, &mut |_| {}, unlink).await
     }
 
     /// Ends the link in use, and waits until it took the last of what came.
@@ -130,7 +138,7 @@ impl Carrier {
         (ours, self.0.linked.lock().await)
     }
 
-    async fn say_hello<W, F>(&self, sink: &mut W, grace: Option<Duration>) -> Result<(), Error>
+    async fn say_hello<W, F>(&self, sink: &mut W, keepalive: Option<&Keepalive>) -> Result<(), Error>
     where
         W: Sink<Bytes, Error = F> + Unpin,
         F: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -139,8 +147,9 @@ impl Carrier {
             let mut state = self.0.state();
             (state.received(), Some(state.own_window()))
         };
-        let grace = grace.map(|grace| grace.as_secs());
-        let hello = Hello { version: VERSION, carrier: self.name().to_owned(), grace, window, received };
+        let grace = keepalive.map(|keepalive| keepalive.grace.as_secs());
+        let silence = keepalive.map(|keepalive| keepalive.longest_silence().as_secs());
+        let hello = Hello { version: VERSION, carrier: self.name().to_owned(), grace, silence, window, received };
         let mut buffer = BytesMut::new();
         Frame { stream: 0, body: Body::Hello(hello) }.encode(&mut buffer);
         sink.send(buffer.freeze()).await.map_err(|error| Error::Broken(error.into()))
@@ -151,6 +160,7 @@ impl Carrier {
         link: Link<R, W>,
         pieces: Pieces,
         keepalive: Option<Keepalive>,
+        silence: Option<Duration>,
         news: &mut (dyn FnMut(News) + Send),
         unlink: CancellationToken,
     ) -> Result<(), Error>
@@ -162,12 +172,14 @@ impl Carrier {
     {
         let Link { source, sink } = link;
         let (heard, hearing) = watch::channel(());
+        let fallen_silent = fallen_silent(hearing.clone(), silence);
         let pulse = keepalive.map(|keepalive| Pulse::new(keepalive, hearing));
         let both =
             async { tokio::try_join!(self.read(source, pieces, &heard), self.write(sink, pulse, news)).map(|_| ()) };
         tokio::select! {
             ended = both => ended,
             () = unlink.cancelled() => Err(Error::Replaced),
+            () = fallen_silent => Err(Error::Silent),
         }
     }
 
@@ -200,38 +212,35 @@ impl Carrier {
         W: Sink<Bytes, Error = F> + Unpin,
         F: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let mut buffer = BytesMut::new();
+        let (mut buffer, mut owes_ping) = (BytesMut::new(), false);
         loop {
+            if std::mem::take(&mut owes_ping) {
+                Frame { stream: 0, body: Body::Ping }.encode(&mut buffer);
+            }
             self.0.state().write(&mut buffer, BATCH);
             if !buffer.is_empty() {
                 // While there is more, what does not fill the buffers on the way goes with that.
                 let unfilled = if buffer.len() < BATCH { 0 } else { buffer.len() % COPIED_AT_ONCE };
                 let batch = buffer.split_to(buffer.len() - unfilled).freeze();
-                send(&mut sink, batch, &mut pulse, news).await?;
+                owes_ping = send(&mut sink, batch, &mut pulse, news).await?;
                 continue;
             }
             buffer = BytesMut::new(); // Whoever says nothing needs no memory for it.
             tokio::select! {
                 () = self.0.changed.notified() => {}
-                step = next_step(&mut pulse) => {
-                    if tell(step, news)? {
-                        let mut ping = BytesMut::new();
-                        Frame { stream: 0, body: Body::Ping }.encode(&mut ping);
-                        send(&mut sink, ping.freeze(), &mut pulse, news).await?;
-                    }
-                }
+                step = next_step(&mut pulse) => owes_ping = tell(step, news)?,
             }
         }
     }
 }
 
-/// A node that is silent takes nothing after a while: that must not go unnoticed.
+/// A node that is silent takes nothing after a while: that must not go unnoticed. Whether a ping fell due meanwhile.
 async fn send<W, F>(
     sink: &mut W,
     bytes: Bytes,
     pulse: &mut Option<Pulse>,
     news: &mut (dyn FnMut(News) + Send),
-) -> Result<(), Error>
+) -> Result<bool, Error>
 where
     W: Sink<Bytes, Error = F> + Unpin,
     F: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -239,13 +248,12 @@ where
     if let Some(pulse) = pulse {
         pulse.wrote();
     }
-    let mut sent = sink.send(bytes);
+    let (mut sent, mut owes_ping) = (sink.send(bytes), false);
     loop {
         tokio::select! {
             biased;
-            sent = &mut sent => return sent.map_err(|error| Error::Broken(error.into())),
-            // What is being sent asks as well as a ping, which could not be sent now.
-            step = next_step(pulse) => drop(tell(step, news)?),
+            sent = &mut sent => return sent.map(|()| owes_ping).map_err(|error| Error::Broken(error.into())),
+            step = next_step(pulse) => owes_ping |= tell(step, news)?,
         }
     }
 }
@@ -267,6 +275,18 @@ fn tell(step: Step, news: &mut (dyn FnMut(News) + Send)) -> Result<bool, Error> 
         Step::Gone => return Err(Error::Silent),
     }
     Ok(false)
+}
+
+/// Returns when nothing has come for `limit`, or up to twice that; never without one.
+async fn fallen_silent(mut hearing: watch::Receiver<()>, limit: Option<Duration>) {
+    let Some(limit) = limit else { return pending().await };
+    loop {
+        sleep(limit).await;
+        if !hearing.has_changed().unwrap_or(false) {
+            return;
+        }
+        hearing.mark_unchanged();
+    }
 }
 
 async fn read_hello<R, E>(source: &mut R, pieces: &mut Pieces) -> Result<Hello, Error>

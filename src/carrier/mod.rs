@@ -5,6 +5,7 @@
 //! another: the reader never waits for anybody, and streams write in turn, a frame each.
 //! Knows neither SSH nor Kubernetes.
 
+mod budget;
 mod entry;
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -20,6 +21,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use budget::Budget;
 pub use frame::{GOOD_DATA, MAX_DATA, MAX_PAYLOAD, Message, json, parse};
 pub use link::{Accepted, Keepalive, Link, News, accept};
 pub use stream::{Credit, Ended, Receiver, Sender, Stream};
@@ -90,11 +92,17 @@ pub enum Error {
 }
 
 impl Carrier {
+    /// With memory for whatever the windows of its streams allow.
     pub fn new(side: Side, name: String) -> (Self, Incoming) {
+        Self::within(Arc::default(), side, name)
+    }
+
+    /// With a share of the memory of many.
+    pub fn within(budget: Arc<Budget>, side: Side, name: String) -> (Self, Incoming) {
         let (opened, incoming) = mpsc::unbounded_channel();
         let shared = Shared {
             name,
-            state: Mutex::new(State::new(side, opened)),
+            state: Mutex::new(State::new(side, budget, opened)),
             changed: Notify::new(),
             heard: Notify::new(),
             unlink: Mutex::default(),

@@ -1,9 +1,11 @@
 //! Messages of one stream that wait, for their reader or for the link: in order, and in bounded memory whatever they are.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use super::budget::Share;
 use super::frame::{MAX_DATA, Message};
 
 /// Messages without weight that may wait: no window holds them up.
@@ -23,6 +25,9 @@ pub(super) struct Queue {
     messages: VecDeque<Message>,
     weightless: usize,
     weightless_bytes: usize,
+    /// Bytes in all payloads, which `share` counts.
+    bytes: usize,
+    share: Arc<Share>,
 }
 
 /// More messages wait than can be meant.
@@ -30,15 +35,23 @@ pub(super) struct Queue {
 pub(super) struct Full;
 
 impl Queue {
+    pub(super) fn new(share: Arc<Share>) -> Self {
+        let mut queue = Self::default();
+        queue.share = share;
+        queue
+    }
+
     /// Adds a message behind all others. The first `settled` stay as they are.
     pub(super) fn push(&mut self, mut message: Message, settled: usize) -> Result<(), Full> {
-        let waits = self.messages.len() > settled && message.payload().len() <= SMALL;
+        let size = message.payload().len();
+        let waits = self.messages.len() > settled && size <= SMALL;
         if message.weight() > 0 {
             if waits && self.join(&message, settled) {
+                self.count(size);
                 return Ok(());
             }
         } else if message != Message::End {
-            let bytes = self.weightless_bytes + message.payload().len();
+            let bytes = self.weightless_bytes + size;
             if self.weightless == MAX_WEIGHTLESS || bytes > MAX_WEIGHTLESS_BYTES {
                 return Err(Full);
             }
@@ -49,7 +62,13 @@ impl Queue {
             *payload = Bytes::copy_from_slice(payload);
         }
         self.messages.push_back(message);
+        self.count(size);
         Ok(())
+    }
+
+    fn count(&mut self, size: usize) {
+        self.bytes += size;
+        self.share.keep(size);
     }
 
     /// Adds data to the last that waits on its lane. False if there is none, or no room in it.
@@ -89,9 +108,12 @@ impl Queue {
     }
 
     fn left(&mut self, message: &Message) {
+        let size = message.payload().len();
+        self.bytes -= size;
+        self.share.give(size);
         if message.weight() == 0 && *message != Message::End {
             self.weightless -= 1;
-            self.weightless_bytes -= message.payload().len();
+            self.weightless_bytes -= size;
         }
     }
 
@@ -129,7 +151,14 @@ impl Queue {
         assert!(self.len() <= 5 * (MAX_WEIGHTLESS + 1) + LONG + 4 * window / SMALL, "{}", self.len());
         let weight = self.weight(usize::MAX);
         assert!(weight <= window, "{weight}");
+        assert_eq!(self.bytes, self.messages.iter().map(|message| message.payload().len()).sum::<usize>());
         weight
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.share.give(self.bytes);
     }
 }
 

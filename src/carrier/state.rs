@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{Semaphore, mpsc};
 
+use super::budget::{Budget, Share};
 use super::entry::Entry;
-use super::frame::{Acknowledgement, Body, Frame, Message};
+use super::frame::{Acknowledgement, Body, Frame, MAX_DATA, Message};
 use super::inbox::{Refused, inbox};
 use super::queue::Queue;
 use super::stream::Stream;
@@ -27,8 +28,12 @@ pub(super) const fn window_of(side: Side) -> usize {
 const OLD_WINDOW: usize = 1024 * 1024;
 /// More is not sent, whatever the other side takes.
 pub(super) const MAX_WINDOW: usize = 2 * 1024 * 1024;
-/// Streams that the other side may have open.
-const MAX_STREAMS: usize = 16 * 1024;
+/// Streams at which no further one is opened. As many again are taken from the other side, which counts for itself; the hello
+/// of the next link names them all.
+pub(super) const MANY_STREAMS: usize = 6 * 1024;
+const MAX_STREAMS: usize = 2 * MANY_STREAMS;
+/// What a stream keeps of its window while memory is scarce, in bytes.
+pub(super) const SCARCE: usize = MAX_DATA;
 /// Says of a stream that it is over and forgotten.
 const GONE: Acknowledgement = Acknowledgement { messages: u64::MAX, bytes: u64::MAX };
 
@@ -51,6 +56,7 @@ pub(super) struct State {
     /// Towards who serves what the other side opens, until it is closed.
     pub(super) opened: Option<mpsc::UnboundedSender<Opened>>,
     side: Side,
+    pub(super) share: Arc<Share>,
     /// The window of the other side.
     window: usize,
     /// That of this side, as far as the other knows it.
@@ -58,33 +64,49 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(side: Side, opened: mpsc::UnboundedSender<Opened>) -> Self {
+    pub(super) fn new(side: Side, budget: Arc<Budget>, opened: mpsc::UnboundedSender<Opened>) -> Self {
         let next = if side == Side::Bastion { 1 } else { 2 };
         let (streams, ready, gone) = Default::default();
-        let (window, own_window, opened) = (OLD_WINDOW, OLD_WINDOW, Some(opened));
+        let (window, own_window, opened, share) = (OLD_WINDOW, OLD_WINDOW, Some(opened), Arc::new(Share::of(budget)));
         let (pong, newest, holds, terminals, closed) = (false, 0, 0, 0, false);
-        Self { streams, ready, pong, gone, next, newest, holds, terminals, closed, opened, side, window, own_window }
+        Self {
+            streams,
+            ready,
+            pong,
+            gone,
+            next,
+            newest,
+            holds,
+            terminals,
+            closed,
+            opened,
+            side,
+            share,
+            window,
+            own_window,
+        }
     }
 
     pub(super) fn open(&mut self, shared: &Arc<Shared>, request: Bytes) -> Stream {
         let id = self.next;
         self.next += 2;
-        let stream = self.insert(shared, id, 0);
+        let stream = self.insert(shared, id, 0, MANY_STREAMS);
         if !self.send(id, Message::Open(request)) {
             self.forget(id);
         }
         stream
     }
 
-    fn insert(&mut self, shared: &Arc<Shared>, id: u32, arrived: u64) -> Stream {
-        let (inbound, messages) = inbox();
+    /// The stream is over at once if there are `enough` of them.
+    fn insert(&mut self, shared: &Arc<Shared>, id: u32, arrived: u64, enough: usize) -> Stream {
+        let (inbound, messages) = inbox(self.share.clone());
         let window = Arc::new(Semaphore::new(self.window));
-        if self.closed {
+        if self.closed || self.streams.len() >= enough {
             window.close();
             return Stream::new(shared.clone(), id, window, messages);
         }
         let entry = Entry {
-            outgoing: Queue::default(),
+            outgoing: Queue::new(self.share.clone()),
             written: 0,
             acknowledged: Acknowledgement::default(),
             acknowledged_bytes: 0,
@@ -134,8 +156,11 @@ impl State {
     }
 
     /// The part of its window that stream `id` leaves unused: what is under way of one delays all others, and half a window
-    /// keeps the other side busy on all but the longest ways.
+    /// keeps the other side busy on all but the longest ways. Nearly all of it while memory is scarce.
     pub(super) fn spared(&self, id: u32) -> usize {
+        if self.share.is_exceeded() {
+            return self.window.saturating_sub(SCARCE);
+        }
         let is_terminal = self.streams.get(&id).is_none_or(|entry| entry.is_terminal);
         if self.terminals > 0 && !is_terminal { self.window / 2 } else { 0 }
     }
@@ -244,7 +269,7 @@ impl State {
                     return Err(Error::Protocol("too many streams"));
                 }
                 self.newest = id;
-                return Ok(Some((request, self.insert(shared, id, 1))));
+                return Ok(Some((request, self.insert(shared, id, 1, MAX_STREAMS))));
             }
             Body::Message(message) => self.deliver(id, message)?,
         }
@@ -258,7 +283,7 @@ impl State {
         let weight = message.weight() as u64;
         entry.arrived.messages += 1;
         entry.arrived_bytes += weight;
-        if entry.arrived_bytes - entry.arrived.bytes > window_of(self.side) as u64 {
+        if entry.unread() > window_of(self.side) as u64 {
             return Err(Error::Protocol("more data than the window allows"));
         }
         if message == Message::End {
@@ -271,6 +296,8 @@ impl State {
             if refused == Refused::Full {
                 entry.break_off();
             }
+        } else if entry.unread() > SCARCE as u64 && self.share.is_exceeded() {
+            entry.discard();
         }
         if entry.is_due(self.own_window) {
             self.make_ready(id);

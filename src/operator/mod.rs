@@ -10,6 +10,7 @@ mod lease;
 mod mirror;
 mod roles;
 mod team;
+mod tell;
 mod unreadable;
 mod uptime;
 mod user;

@@ -9,9 +9,9 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::controller::{self, Action, Controller};
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::events::{EventType, Recorder};
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -20,6 +20,7 @@ use super::children::disturbed;
 use super::error_chain;
 use super::roles::{self, Outcome};
 use super::team::Members;
+use super::tell::{event, newly_false, publish, recorder};
 use super::watch::{Change, Ready, reflect_listed, reflect_ours};
 use super::write_status::write_status;
 use crate::api::user::UserPhase;
@@ -35,8 +36,10 @@ pub(super) async fn run(client: Client, resync: Duration, config: provisioning::
         let members = members.clone();
         move |team: &DevServerTeam| members.listed(team)
     });
+    let recorder = recorder(client.clone());
     let context = Arc::new(Context {
         client: client.clone(),
+        recorder: recorder.clone(),
         config,
         resync,
         teams,
@@ -95,7 +98,6 @@ pub(super) async fn run(client: Client, resync: Duration, config: provisioning::
                 Err(error) => warn!(error = &error as &dyn std::error::Error, "failed to watch users"),
             }
         });
-    let recorder = Recorder::new(client, Reporter { controller: "bastion-operator".to_owned(), instance: None });
     let telling = async {
         while let Some(user) = departures.recv().await {
             say_what_is_kept(&recorder, &user).await;
@@ -106,6 +108,7 @@ pub(super) async fn run(client: Client, resync: Duration, config: provisioning::
 
 struct Context {
     client: Client,
+    recorder: Recorder,
     config: provisioning::Config,
     resync: Duration,
     teams: Store<DevServerTeam>,
@@ -221,7 +224,12 @@ async fn apply_status(
         return Ok(());
     }
     let users: Api<DevServerUser> = Api::all(context.client.clone());
-    write_status(&users, &user.name_any(), &status).await.map_err(|error| Error::Status(Box::new(error)))
+    write_status(&users, &user.name_any(), &status).await.map_err(|error| Error::Status(Box::new(error)))?;
+    if let Some(refused) = newly_false(conditions::ROLES_BOUND, &old.conditions, &status.conditions) {
+        let event = event(EventType::Warning, "RolesNotBound", "Bind", &refused.message);
+        publish(&context.recorder, &user.object_ref(&()), &event).await;
+    }
+    Ok(())
 }
 
 /// No finalizer: it would only hold up the deletion, and nothing has to be undone.
@@ -232,22 +240,13 @@ async fn say_what_is_kept(recorder: &Recorder, user: &str) {
          homes are kept; delete the namespace to remove them"
     );
     info!(user, namespace, "user deleted; the namespace, its DevServers and their homes are kept");
-    let event = Event {
-        type_: EventType::Normal,
-        reason: "UserDeleted".to_owned(),
-        note: Some(note),
-        action: "Keep".to_owned(),
-        secondary: None,
-    };
     let about = ObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some("Namespace".to_owned()),
         name: Some(namespace),
         ..ObjectReference::default()
     };
-    if let Err(error) = recorder.publish(&event, &about).await {
-        warn!(user, %error, "failed to publish an event");
-    }
+    publish(recorder, &about, &event(EventType::Normal, "UserDeleted", "Keep", &note)).await;
 }
 
 /// How often a role that the operator may not hand out, or a namespace that is not its own, is tried again.

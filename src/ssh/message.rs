@@ -18,10 +18,27 @@ pub(super) fn line_of_its_own(text: &str) -> Bytes {
 
 /// A line that the next one takes the place of. It must not wrap: only the row of the cursor can be cleared.
 pub(super) fn passing_line(text: &str, columns: u16) -> Bytes {
-    const FRAME: usize = "bastion:  … ".len() - 2; // The ellipsis is three bytes and one column.
-    let room = usize::from(columns).saturating_sub(FRAME);
+    let room = room(columns);
     let short: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(room).collect();
     format!("\r\x1b[Kbastion: {short} …").into()
+}
+
+/// What of `text` is shown at a time where only a passing line is: as many of its clauses as fit.
+pub(super) fn turns(text: &str, columns: u16) -> Vec<String> {
+    let mut turns: Vec<String> = Vec::new();
+    for clause in text.split("; ") {
+        match turns.last_mut().filter(|turn| turn.chars().count() + 2 + clause.chars().count() <= room(columns)) {
+            Some(turn) => *turn = format!("{turn}; {clause}"),
+            None => turns.push(clause.to_owned()),
+        }
+    }
+    turns
+}
+
+/// How much of a passing line is for the text.
+fn room(columns: u16) -> usize {
+    const FRAME: usize = "bastion:  … ".len() - 2; // The ellipsis is three bytes and one column.
+    usize::from(columns).saturating_sub(FRAME)
 }
 
 /// Rows in reverse video over the upper ones of a terminal, whose cursor stays where it is.
@@ -61,5 +78,15 @@ mod tests {
         assert_eq!(text.chars().count(), 39);
         assert!(text.ends_with(" …") && !text.contains('\n'));
         assert_eq!(passing_line("x", 0), passing_line("", 80));
+    }
+
+    #[test]
+    fn what_does_not_fit_on_a_row_has_its_turn() {
+        let text = "no node fits; it starts as soon as there is room; take another";
+        assert_eq!(turns(text, 80), [text]);
+        let told = ["no node fits", "it starts as soon as there is room", "take another"];
+        assert_eq!(turns(text, 50), told);
+        assert_eq!(turns(text, 62), ["no node fits; it starts as soon as there is room", "take another"]);
+        assert_eq!(turns("", 0), [""]);
     }
 }

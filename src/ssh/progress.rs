@@ -12,6 +12,9 @@ use super::writer::Writer;
 /// To a command nothing is said of a wait as short as this.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What does not fit on a passing line is shown part by part, each for so long.
+const TURN: Duration = Duration::from_secs(4);
+
 /// Shows the last of `messages` until their sender is dropped; `columns` is the terminal's width, if there is one.
 /// Returns whether a line must be cleared from the terminal.
 pub(super) async fn show(mut messages: watch::Receiver<String>, writer: &Writer, columns: Option<u16>) -> bool {
@@ -27,12 +30,27 @@ pub(super) async fn show(mut messages: watch::Receiver<String>, writer: &Writer,
             }
         }
     }
-    let mut shown = String::new();
-    while messages.changed().await.is_ok() {
-        let text = messages.borrow_and_update().clone();
-        if text.is_empty() || text == shown {
-            continue;
+    let (mut told, mut shown) = (String::new(), String::new());
+    let mut turns = Vec::new().into_iter().cycle();
+    let mut next_turn = tokio::time::interval(TURN);
+    loop {
+        tokio::select! {
+            changed = messages.changed() => {
+                if changed.is_err() {
+                    break;
+                }
+                let text = messages.borrow_and_update().clone();
+                if text == told {
+                    continue;
+                }
+                let parts = passing.map_or_else(|| vec![text.clone()], |columns| message::turns(&text, columns));
+                turns = parts.into_iter().cycle();
+                told = text;
+                next_turn.reset();
+            }
+            _ = next_turn.tick() => {}
         }
+        let Some(text) = turns.next().filter(|text| !text.is_empty() && *text != shown) else { continue };
         let line = match (passing, columns) {
             (Some(columns), _) => message::passing_line(&text, columns),
             (None, Some(_)) => message::line_of_its_own(&text),

@@ -38,6 +38,8 @@ pub struct Config {
     /// How long the exec to a pod's agent may be away before its sessions and forwards are given up.
     #[serde(with = "crate::config::duration")]
     pub carrier_grace: Duration,
+    /// What waits on all carriers, in MiB, before some have to do with less.
+    pub carrier_memory_mib: usize,
     /// How often a DevServer's status tells how it is used.
     #[serde(with = "crate::config::duration")]
     pub activity_interval: Duration,

@@ -84,3 +84,26 @@ fn shared_memory(pod: &Pod) -> Option<String> {
     let memory = volumes.iter().find(|volume| volume.name == "shm")?.empty_dir.clone()?;
     Some(memory.size_limit?.0)
 }
+
+#[tokio::test]
+async fn the_token_of_her_account_is_in_the_pod_only_if_she_asks_for_it() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    has_token(&alice, false).await;
+    alice.ssh("devctl update dev --service-account-token --yes --wait").run().await.exits(0);
+    has_token(&alice, true).await;
+    alice.ssh("devctl update dev --reset service-account-token --yes --wait").run().await.exits(0);
+    has_token(&alice, false).await;
+}
+
+async fn has_token(user: &User, expected: bool) {
+    let pod = user.has::<Pod>("dev").await;
+    assert_eq!(pod.spec.expect("it has one").automount_service_account_token, Some(expected));
+    // The embedded cluster mounts no token in any pod.
+    if is_real() {
+        let file = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+        let is_there = user.ssh(&format!("test -s {file} && echo there || echo none")).run().await;
+        is_there.exits(0).prints(if expected { "there\n" } else { "none\n" });
+    }
+}

@@ -50,6 +50,7 @@ async fn an_image_that_cannot_be_pulled_is_named() {
     let alice = product.user_with_image("alice", image).await;
     let waiting = alice.ssh("echo hi").start();
     waiting.says(image).await;
+    waiting.says("`devctl update dev --image IMAGE` takes another").await;
     assert!(waiting.stdout_is_empty());
     waiting.kill().await;
 }
@@ -77,6 +78,8 @@ async fn a_terminal_is_told_why_it_waits_and_gets_its_shell_when_there_is_room()
     terminal.shows("no node fits").await;
     let told = terminal.rows().iter().filter(|row| !row.trim().is_empty()).count();
     assert_eq!(told, 1, "one line that changes in place:\n{}", terminal.rows().join("\n").trim_end());
+    // What does not fit on that line has its turn.
+    terminal.shows("it starts as soon as there is room").await;
     flavor.fits().await;
     terminal.types("echo $((40+2))\r").await;
     terminal.shows_row("42").await;

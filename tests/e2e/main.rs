@@ -20,6 +20,8 @@ mod dev;
 mod devctl;
 mod devctl_laptop;
 mod devservers;
+mod ends;
+mod events;
 mod exec;
 mod explanations;
 mod files;

@@ -74,6 +74,8 @@ fn fields(server: &DevServer, pod: Option<&Pod>, claim: Option<&PersistentVolume
         fields.put("Env", variable_line(variable));
     }
     fields.put_some("Run as", spec.user.as_ref().map(run_as_line).filter(|line| !line.is_empty()));
+    let has_token = spec.automount_service_account_token.then(|| "the token of its owner's account".to_owned());
+    fields.put_some("Cluster API", has_token);
     let script = spec.startup_script.as_ref().map(|script| match script.lines().count() {
         1 => "1 line".to_owned(),
         lines => format!("{lines} lines"),

@@ -75,7 +75,7 @@ pub(super) fn table(flavors: &[DevServerFlavor], wide: bool) -> Table {
             default.into(),
             resource("cpu").into(),
             resource("memory").into(),
-            devices(flavor).into(),
+            flavor.devices().unwrap_or_default().into(),
             flavor.spec.time_limit.as_ref().map(|limit| limit.0.clone()).unwrap_or_default().into(),
             free(flavor),
         ];
@@ -107,13 +107,6 @@ fn amount(flavor: &DevServerFlavor, resource: &str) -> Option<String> {
         Some(amounts.as_ref()?.get(resource)?.0.clone())
     };
     of(&resources.limits).or_else(|| of(&resources.requests))
-}
-
-/// GPUs and the like: resources whose names have a domain, as `2 nvidia.com/gpu`.
-fn devices(flavor: &DevServerFlavor) -> String {
-    let limits = flavor.spec.resources.limits.iter().flatten();
-    let devices = limits.filter(|(name, _)| name.contains('/')).map(|(name, amount)| format!("{} {name}", amount.0));
-    devices.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -48,6 +48,9 @@ pub(super) struct Settings {
     /// Whether its programs may gain rights, as sudo does
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "true|false", hide_possible_values = true)]
     sudo: Option<bool>,
+    /// Whether its programs have the token of your account for the cluster's API
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "true|false", hide_possible_values = true)]
+    service_account_token: Option<bool>,
     #[command(flatten)]
     startup_script: StartupScript,
     /// The pod's first process; takes all words that follow
@@ -69,11 +72,13 @@ impl Settings {
     /// `spec` with these settings; variables and volumes take the place of those of the same name or path.
     pub(super) fn applied_to(self, mut spec: DevServerSpec) -> DevServerSpec {
         let Self { flavor, image, time, idle_after, when_idle, env, env_secret, volume, .. } = self;
-        let Self { home_size, home_path, shm_size, user, sudo, startup_script, command, .. } = self;
+        let Self { home_size, home_path, shm_size, user, sudo, service_account_token, startup_script, command, .. } =
+            self;
         spec.flavor = flavor.or(spec.flavor);
         spec.image = image.or(spec.image);
         spec.command = command.or(spec.command);
         spec.shm = shm_size.map(Quantity).or(spec.shm);
+        spec.automount_service_account_token = service_account_token.unwrap_or(spec.automount_service_account_token);
         spec.startup_script = startup_script.into_text().or(spec.startup_script);
         if home_size.is_some() || home_path.is_some() {
             let home = spec.home.get_or_insert_with(Home::default);
@@ -167,6 +172,7 @@ pub(super) mod tests {
             "--shm-size",
             "8Gi",
             "--sudo=false",
+            "--service-account-token",
             "--when-idle",
             "nothing",
             "--env-secret",
@@ -182,7 +188,7 @@ pub(super) mod tests {
         let spec = serde_json::to_value(spec.applied_to(DevServerSpec::default())).unwrap();
         let secret = serde_json::json!({"secretKeyRef": {"name": "hub", "key": "token", "optional": true}});
         let expected = serde_json::json!({
-            "shm": "8Gi", "user": {"sudo": false}, "lifecycle": {"idle": {"action": "None"}},
+            "shm": "8Gi", "user": {"sudo": false}, "automountServiceAccountToken": true, "lifecycle": {"idle": {"action": "None"}},
             "env": [{"name": "TOKEN", "valueFrom": secret}],
             "volumes": [{"claim": "data", "mountPath": "/data", "readOnly": true}],
             "startupScript": "echo x\n", "command": ["sleep", "-x"],

@@ -42,7 +42,6 @@ fn explain(server: &DevServer, now: Timestamp) -> Vec<String> {
     let status = server.status.clone().unwrap_or_default();
     let message = plain(&status.message.clone().unwrap_or_default());
     let ready = status.conditions.iter().find(|condition| condition.type_ == conditions::READY);
-    let reason = ready.map(|condition| condition.reason.as_str()).unwrap_or_default();
     let since = ready.map(|condition| time::age(Some(&condition.last_transition_time), now));
     let since = since.map(|since| format!(" for {since}")).unwrap_or_default();
     let home = Kept::of(server);
@@ -51,28 +50,26 @@ fn explain(server: &DevServer, now: Timestamp) -> Vec<String> {
         Phase::Running => {
             lines.push(format!("`{name}` runs{since}; `devctl ssh {name}` enters it."));
             if let Some(said) = refused::said(&status) {
-                let invalid = refused::is_invalid(&status);
-                let head = if invalid { "That is not what its settings ask for: " } else { "Of it is told: " };
+                let head = if refused::is_invalid(&status) {
+                    "That is not what its settings ask for: "
+                } else {
+                    "Of it is told: "
+                };
                 lines.push(format!("{head}{}.", plain(said.trim_end_matches('.'))));
-                lines.extend(advice(&name, reason, &message).filter(|_| invalid));
             }
             lines.extend(status.last_end.as_ref().map(|end| end_line(end, now)));
             lines.extend(status.activity.as_ref().and_then(|activity| memory_line(&name, activity, now)));
         }
         Phase::Pending => {
             lines.push(format!("`{name}` waits{since}: {}.", or(&message, "the operator has not looked at it yet")));
-            lines.extend(advice(&name, reason, &message));
         }
         Phase::Starting => {
             lines.push(format!("`{name}` starts{since}: {}.", or(&message, "its container is made")));
             lines.extend(status.last_end.as_ref().map(|end| end_line(end, now)));
-            lines.extend(advice(&name, reason, &message));
         }
         Phase::Failed => {
             lines.push(format!("`{name}` cannot run: {}.", or(&message, "the operator does not say why")));
-            lines.extend(advice(&name, reason, &message).or_else(|| {
-                Some(format!("Change it with `devctl update {name}`; `devctl describe {name}` shows how it is."))
-            }));
+            lines.push(format!("Change it with `devctl update {name}`; `devctl describe {name}` shows how it is."));
         }
         Phase::Suspended => {
             let why = status.suspension.as_ref().map(|suspension| match suspension.reason {
@@ -107,37 +104,6 @@ fn after(home: &Kept) -> &'static str {
 
 fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
     if text.is_empty() { otherwise } else { text.trim_end_matches('.') }
-}
-
-/// What its owner can do, by the reason of the condition Ready.
-fn advice(name: &str, reason: &str, message: &str) -> Option<String> {
-    let text = match reason {
-        "QuotaExceeded" => "`devctl top` shows your quota; delete or suspend another DevServer.".to_owned(),
-        "FlavorNotFound" | "FlavorNotAllowed" => {
-            format!("`devctl flavors` lists those there are; `devctl update {name} --flavor NAME` takes another.")
-        }
-        "Unschedulable" => format!(
-            "It starts as soon as there is room. `devctl update {name} --flavor NAME` takes a smaller size (`devctl flavors`)."
-        ),
-        "ClaimNotFound" => format!("`devctl update {name} --remove-volume PATH` takes the volume away."),
-        "CannotReadEnv" => {
-            format!("It starts as soon as the Secret is there; `devctl update {name} --unset-env NAME` does without.")
-        }
-        "CommandNotFound" => format!("`devctl update {name} --command WORD…` takes another first process."),
-        "CannotPullImage" => {
-            format!("`devctl update {name} --image IMAGE` takes another image; check its name and tag.")
-        }
-        _ if message.contains("memory") => {
-            format!(
-                "It needs more memory than its flavor has: `devctl update {name} --flavor NAME` (`devctl flavors`)."
-            )
-        }
-        "ContainerEnded" | "Restarting" | "CannotStart" => {
-            format!("`devctl logs {name} --previous` shows what its first process wrote.")
-        }
-        _ => return None,
-    };
-    Some(text)
 }
 
 /// That its startup script failed, which keeps nobody out.
@@ -181,11 +147,12 @@ mod tests {
     }
 
     #[test]
-    fn what_it_waits_for_comes_with_what_to_do() {
-        let text = why(not_ready("Pending", "Unschedulable", "no node fits: 3 Insufficient nvidia.com/gpu"));
-        assert!(text.contains("waits for 5m: no node fits") && text.contains("devctl update train --flavor"), "{text}");
-        let text = why(not_ready("Failed", "FlavorNotFound", "there is no flavor x"));
-        assert!(text.contains("cannot run") && text.contains("devctl flavors"), "{text}");
+    fn what_it_waits_for_is_told_with_what_the_operator_says_to_do() {
+        let advised = "your quota dev-user is used up; suspend another";
+        let text = why(not_ready("Pending", "QuotaExceeded", advised));
+        assert_eq!(text, format!("`train` waits for 5m: {advised}."));
+        let text = why(not_ready("Failed", "FlavorNotFound", "there is no flavor x; take another."));
+        assert!(text.starts_with("`train` cannot run: there is no flavor x; take another.\n"), "{text}");
         let text = why(
             json!({"phase": "Suspended", "suspension": {"time": "2026-01-01T00:00:00Z", "reason": "Idle", "message": "x"}}),
         );
@@ -198,7 +165,6 @@ mod tests {
         let message = "there is no flavor x; the pod train runs as before";
         let text = why(json!({"phase": "Running", "message": message, "conditions": [ready]}));
         assert!(text.contains("not what its settings ask for: there is no flavor x"), "{text}");
-        assert!(text.contains("devctl flavors"), "{text}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What Kubernetes fills in and what it refuses, kind by kind; only what the cluster's users would notice.
 
-use super::{resources::Resource, status::Refusal};
+use super::{quota, resources::Resource, status::Refusal};
 use crate::minik8s::{
     object,
     store::{Key, Objects},
@@ -108,6 +108,9 @@ pub(super) fn admit(resource: &Resource, new: &Value, objects: &Objects) -> Resu
             }
             if let Err(error) = serde_json::from_value::<Pod>(new.clone()) {
                 return Err(Refusal::bad_request(format!("the pod cannot be decoded: {error}")));
+            }
+            if let Some(why) = quota::exceeded(namespace, objects) {
+                return Err(Refusal::forbidden(resource, name, &why));
             }
         }
         super::resources::CRDS => {

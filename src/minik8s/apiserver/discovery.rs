@@ -106,6 +106,7 @@ fn kind(resource: &Resource) -> Vec<Value> {
         subresource("status", &["get", "patch", "update"]);
     }
     if resource.storage() == "pods" {
+        subresource("eviction", &["create"]);
         subresource("exec", &["create", "get"]);
         subresource("log", &["get"]);
     }

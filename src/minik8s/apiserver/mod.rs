@@ -5,7 +5,9 @@ mod admission;
 mod audit;
 mod delete;
 mod discovery;
+mod evict;
 mod exec;
+mod quota;
 mod rbac;
 mod read;
 mod resources;
@@ -129,6 +131,10 @@ impl ApiServer {
                 return Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response());
             }
             Verb::Create if route.resource.is_review() => return review(media_type, &body),
+            Verb::Create if route.subresource == "eviction" => {
+                let evicted = evict::evict(store, route, &parse(media_type, &body)?, query)?;
+                return Ok((StatusCode::CREATED, Json(evicted)).into_response());
+            }
             Verb::Create => write::create(store, route, parse(media_type, &body)?, by)?,
             Verb::Update => write::update(store, route, parse(media_type, &body)?, by)?,
             Verb::Patch => write::patch(store, route, media_type, &body, query, by)?,

@@ -61,7 +61,7 @@ impl Route {
         let served = match subresource.as_str() {
             "" => true,
             "status" => resource.has_status,
-            "exec" | "log" => resource.storage() == "pods",
+            "exec" | "log" | "eviction" => resource.storage() == "pods",
             "finalize" => resource.storage() == "namespaces",
             _ => false,
         };

@@ -17,6 +17,7 @@ pub(super) use log::Wanted as LogWanted;
 pub(super) use process::Process;
 pub(super) use sandbox::StartError;
 pub(super) use schedule::NODE;
+pub(super) use status::{condition, set_condition};
 
 use super::{
     object,

@@ -99,7 +99,7 @@ pub(super) fn of_pod(old: &Value, containers: &[Value], ip: &str, over: bool) ->
     status
 }
 
-pub(super) fn condition(kind: &str, holds: bool, reason: &str, message: &str) -> Value {
+pub(crate) fn condition(kind: &str, holds: bool, reason: &str, message: &str) -> Value {
     let mut condition = json!({
         "type": kind,
         "status": if holds { "True" } else { "False" },
@@ -114,7 +114,7 @@ pub(super) fn condition(kind: &str, holds: bool, reason: &str, message: &str) ->
 }
 
 /// Puts a condition in its place; its time is that of the last change of its status.
-pub(super) fn set_condition(status: &mut Value, mut new: Value) {
+pub(crate) fn set_condition(status: &mut Value, mut new: Value) {
     let mut conditions = object::list(&status["conditions"]).to_vec();
     match conditions.iter_mut().find(|old| old["type"] == new["type"]) {
         Some(old) => {

@@ -4,6 +4,7 @@ use super::fields::{Element, Fields, elements};
 use super::lists::{ListKind, Schema};
 use crate::minik8s::object;
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 
 /// Who writes, and through which door.
 #[derive(Clone, Debug)]
@@ -29,7 +30,7 @@ pub(crate) fn apply(
     schema: Schema<'_>,
 ) -> Result<Value, Vec<Conflict>> {
     let applied = Fields::of(&owned_part(wanted), schema, "");
-    let mut managers = Managers::of(live);
+    let mut managers = Managers::of(live).granular(live, schema);
     let own = managers.take(manager, "Apply");
 
     let merged = merge(live, wanted, schema, "");
@@ -113,7 +114,34 @@ fn merge(live: &Value, wanted: &Value, schema: Schema<'_>, name: &str) -> Value 
             _ => {}
         }
     }
+    if let (Value::Array(items), Value::Array(wanted)) = (&mut merged, wanted) {
+        *items = in_order(std::mem::take(items), wanted, schema, name);
+    }
     merged
+}
+
+/// The items in the order in which they are `wanted`; those that are not stay before the next one that is.
+fn in_order(items: Vec<Value>, wanted: &[Value], schema: Schema<'_>, name: &str) -> Vec<Value> {
+    let paths = |items: &[Value]| -> Vec<String> {
+        let items = Value::Array(items.to_vec());
+        elements(&items, schema, name).into_iter().flatten().map(|element| element.path).collect()
+    };
+    let (there, wanted) = (paths(&items), paths(wanted));
+    if there.len() != items.len() {
+        return items;
+    }
+    let mut rest: VecDeque<(String, Value)> = there.into_iter().zip(items).collect();
+    let mut ordered = Vec::with_capacity(rest.len());
+    for path in &wanted {
+        while rest.front().is_some_and(|item| !wanted.contains(&item.0)) {
+            ordered.extend(rest.pop_front().map(|(_, item)| item));
+        }
+        if let Some(place) = rest.iter().position(|item| item.0 == *path) {
+            ordered.extend(rest.remove(place).map(|(_, item)| item));
+        }
+    }
+    ordered.extend(rest.into_iter().map(|(_, item)| item));
+    ordered
 }
 
 /// The value without the fields of the set; none if nothing is left of it.
@@ -217,6 +245,13 @@ impl Managers {
                 })
                 .collect(),
         )
+    }
+
+    fn granular(mut self, live: &Value, schema: Schema<'_>) -> Managers {
+        for entry in &mut self.0 {
+            entry.fields = entry.fields.granular(live, schema, "");
+        }
+        self
     }
 
     fn take(&mut self, manager: &Manager, operation: &str) -> Option<Entry> {

@@ -56,6 +56,21 @@ impl Fields {
         changed
     }
 
+    /// The same set where a list that was owned as a whole merges item by item by now: then each of its items is owned.
+    pub(super) fn granular(&self, value: &Value, schema: Schema<'_>, name: &str) -> Fields {
+        let Some(elements) = elements(value, schema, name) else { return self.clone() };
+        if value.is_array() && self.member && self.children.is_empty() {
+            return Fields::of(value, schema, name);
+        }
+        let mut granular = self.clone();
+        for Element { path, value, schema, name } in elements {
+            if let Some(fields) = granular.children.get_mut(&path) {
+                *fields = fields.granular(value, schema, &name);
+            }
+        }
+        granular
+    }
+
     pub(super) fn from_json(value: &Value) -> Fields {
         let Some(map) = value.as_object() else {
             return Fields::default();

@@ -85,6 +85,40 @@ fn a_custom_list_merges_as_its_schema_says() {
 }
 
 #[test]
+fn items_of_a_list_are_in_the_order_in_which_they_were_applied_last() {
+    let named = |names: &[&str]| {
+        object(json!({"containers": names.iter().map(|name| json!({"name": name})).collect::<Vec<_>>()}))
+    };
+    let names = |live: &Value| -> String {
+        let containers = live["spec"]["containers"].as_array().unwrap().iter();
+        containers.map(|item| item["name"].as_str().unwrap()).collect()
+    };
+    let live = applied(&Value::Null, named(&["a", "c"]), "x");
+    let live = applied(&live, named(&["a", "b", "c"]), "x");
+    assert_eq!(names(&live), "abc");
+    let live = applied(&live, named(&["z"]), "y");
+    let live = applied(&live, named(&["c", "b"]), "x");
+    assert_eq!(names(&live), "cbz");
+}
+
+#[test]
+fn a_list_that_was_owned_as_a_whole_may_merge_under_keys_later() {
+    let list = |kind: &str| {
+        json!({"properties": {"spec": {"properties": {
+            "conditions": {"x-kubernetes-list-type": kind, "x-kubernetes-list-map-keys": ["type"], "items": {}},
+        }}}})
+    };
+    let with = |live: &Value, kind: &str, types: &[&str]| {
+        let conditions: Vec<Value> = types.iter().map(|type_| json!({"type": type_, "status": "True"})).collect();
+        let schema = list(kind);
+        apply(live, &object(json!({"conditions": conditions})), &manager("x"), true, Schema::Custom(&schema)).unwrap()
+    };
+    let live = with(&Value::Null, "atomic", &["A", "B"]);
+    let live = with(&live, "map", &["A"]);
+    assert_eq!(live["spec"]["conditions"], json!([{"type": "A", "status": "True"}]));
+}
+
+#[test]
 fn finalizers_and_labels_of_several_managers_add_up() {
     let wanted = |finalizer: &str, label: &str| {
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {

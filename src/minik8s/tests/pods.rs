@@ -1,7 +1,7 @@
 //! Pods: where they run, how they fail, how they end.
 
 use super::*;
-use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, ResourceQuota};
 use kube::api::DeleteParams;
 
 fn first_container(pod: Option<&Pod>) -> Option<&ContainerStatus> {
@@ -159,5 +159,41 @@ async fn the_next_start_kills_what_a_crash_left() {
     pods.delete("dev", &DeleteParams::default()).await.unwrap();
     until(&pods, "dev", |pod: Option<&Pod>| pod.is_none()).await;
     assert_eq!(processes_with(&format!("sleep {mark}")), 0);
+    running.cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_quota_allows_so_many_pods() {
+    let running = Running::start().await;
+    let quota = from(json!({"metadata": {"name": "few"}, "spec": {"hard": {"pods": "1"}}}));
+    running.within::<ResourceQuota>("default").create(&PostParams::default(), &quota).await.unwrap();
+    running.pod("default", "one", "sleep 1000").await;
+    let pods = running.within::<Pod>("default");
+    let two: Pod = from(json!({"metadata": {"name": "two"}, "spec": {"containers": [container("sleep 1000")]}}));
+    let refused = pods.create(&PostParams::default(), &two).await.unwrap_err();
+    let told = "pods \"two\" is forbidden: exceeded quota: few, requested: pods=1, used: pods=1, limited: pods=1";
+    assert!(matches!(&refused, kube::Error::Api(status) if status.code == 403 && status.message == told), "{refused}");
+    pods.delete("one", &DeleteParams::default().grace_period(0)).await.unwrap();
+    until(&pods, "one", |pod: Option<&Pod>| pod.is_none()).await;
+    pods.create(&PostParams::default(), &two).await.unwrap();
+    running.cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_pod_that_is_evicted_says_so_and_goes() {
+    let running = Running::start().await;
+    let stubborn = container("trap '' TERM; while :; do sleep 0.1; done");
+    running.create_pod("default", "dev", json!({"containers": [stubborn]})).await;
+    let pods = running.within::<Pod>("default");
+    until(&pods, "dev", kube::runtime::conditions::is_pod_running()).await;
+    pods.evict("dev", &kube::api::EvictParams::default()).await.unwrap();
+    let pod = pods.get("dev").await.unwrap();
+    assert!(pod.metadata.deletion_timestamp.is_some());
+    let conditions = pod.status.unwrap().conditions.unwrap();
+    let target = conditions.iter().find(|condition| condition.type_ == "DisruptionTarget").unwrap();
+    assert_eq!((target.status.as_str(), target.reason.as_deref()), ("True", Some("EvictionByEvictionAPI")));
+    pods.delete("dev", &DeleteParams::default().grace_period(0)).await.unwrap();
+    until(&pods, "dev", |pod: Option<&Pod>| pod.is_none()).await;
+    assert!(pods.evict("dev", &kube::api::EvictParams::default()).await.is_err());
     running.cluster.stop().await;
 }

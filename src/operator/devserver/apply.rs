@@ -251,7 +251,7 @@ pub(super) async fn delete_pod(context: &Context, pod: &Pod, why: Step) -> Resul
 }
 
 /// Writes the status if it changed.
-pub(super) async fn apply_status(client: &Client, server: &DevServer, status: DevServerStatus) -> Result<(), Error> {
+pub(super) async fn apply_status(client: &Client, server: &DevServer, status: &DevServerStatus) -> Result<(), Error> {
     // Of the SSH server's making.
     let known = server.status.clone().map(|known| DevServerStatus {
         activity: None,
@@ -260,7 +260,7 @@ pub(super) async fn apply_status(client: &Client, server: &DevServer, status: De
         steps: if status.phase == Phase::Running { known.steps } else { status.steps.clone() },
         ..known
     });
-    if known.as_ref() == Some(&status) {
+    if known.as_ref() == Some(status) {
         return Ok(());
     }
     let was = server.status.as_ref().map(|status| status.phase);
@@ -270,7 +270,7 @@ pub(super) async fn apply_status(client: &Client, server: &DevServer, status: De
         info!(namespace = server.namespace(), devserver = name, phase = ?status.phase, ?was, message, "phase changed");
     }
     let servers: Api<DevServer> = namespaced(client, server);
-    write_status(&servers, &name, &status).await.map_err(|error| Error::Status(Box::new(error)))
+    write_status(&servers, &name, status).await.map_err(|error| Error::Status(Box::new(error)))
 }
 
 /// Asks again for a while when it was only too early: a quota is unknown until its controller has counted, some

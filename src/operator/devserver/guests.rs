@@ -28,6 +28,8 @@ pub(super) fn change(server: &DevServer, role: Option<&Role>, binding: Option<&R
     let owner = namespace.strip_prefix("dev-").filter(|user| names::is_user_name(user));
     // With one that goes nothing is shared any more, however long something holds it.
     let owner = owner.filter(|_| server.metadata.deletion_timestamp.is_none());
+    // Nor where a guest could act as the owner; that her spec is invalid then replaces no pod.
+    let owner = owner.filter(|_| !server.spec.automount_service_account_token);
     let guests = owner.map(|owner| guests(&server.spec.share, owner)).unwrap_or_default();
     let Some(owner) = owner.filter(|_| !guests.is_empty()) else {
         return if role.is_some() || binding.is_some() { Change::Withdraw } else { Change::Nothing };
@@ -199,6 +201,9 @@ mod tests {
 
         let bob = || server(DevServerSpec { share: vec![share("bob", false)], ..DevServerSpec::default() });
         let (role, binding) = there;
+        let mut with_token = bob();
+        with_token.spec.automount_service_account_token = true;
+        assert_eq!(change(&with_token, Some(&role), Some(&binding)), Change::Withdraw, "he could act as alice");
         assert!(matches!(change(&bob(), None, Some(&binding)), Change::Grant(_)), "somebody deleted the role");
         assert!(matches!(change(&bob(), Some(&role), None), Change::Grant(_)));
         let wider = Role { rules: None, ..role.clone() };

@@ -34,10 +34,10 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::{self, Action, Controller};
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 use tracing::warn;
 
 use self::apply::Error;
@@ -48,9 +48,11 @@ use self::lifecycle::{Life, State};
 use self::memory::Memories;
 use self::places::Places;
 use self::step::Step;
+use self::tell::Telling;
 use self::time_limit::time_limit;
 use super::backoff::Backoff;
 use super::team::Members;
+use super::tell::{publish, recorder};
 use super::watch::{Change, Ready, ours, reflect, reflect_listed, reflect_ours};
 use super::{Config, error_chain};
 use crate::api::{DevServer, DevServerFlavor, DevServerTeam, DevServerUser, Phase, names};
@@ -63,6 +65,7 @@ struct Context {
     memories: Memories,
     events: EventWatches,
     ends: Ends,
+    telling: Telling,
     places: Places,
     /// Of which gone ones what is left is being deleted, and whether to look once more.
     clearing: DashMap<ObjectRef<DevServer>, bool>,
@@ -94,9 +97,8 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
     let (guest_roles, guest_role_changes) = reflect::<Role>(&client, of_devservers, relisted);
     let (events, told): (_, UnboundedReceiver<ObjectRef<DevServer>>) = EventWatches::new(client.clone());
     let (others, other_servers) = unbounded();
-    let reporter = Reporter { controller: "bastion-operator".to_owned(), instance: None };
     let context = Arc::new(Context {
-        recorder: Recorder::new(client.clone(), reporter),
+        recorder: recorder(client.clone()),
         client,
         config,
         stores: Stores {
@@ -116,6 +118,7 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
         memories: Memories::default(),
         events,
         ends: Ends::default(),
+        telling: Telling::default(),
         places: Places::default(),
         clearing: DashMap::new(),
         others,
@@ -177,6 +180,7 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
         let context = context.clone();
         move |change| {
             if let Ok(Change::Deleted(pod)) = &change {
+                context.ends.gone(pod);
                 context.has_room_again(&pod.namespace().unwrap_or_default());
             }
             stream::iter(change.map(|change| strays::of(&change.into_object())).unwrap_or_default())
@@ -263,10 +267,9 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     } else {
         context.events.unfollow(&key);
     }
-    let news = tell::news(server.status.as_ref(), &status);
-    apply::apply_status(&context.client, &server, status).await?;
-    if let Some(news) = news {
-        tell::publish(&context.recorder, &server, news).await;
+    apply::apply_status(&context.client, &server, &status).await?;
+    for event in context.telling.news(&server, &status, Timestamp::now()) {
+        publish(&context.recorder, &server.object_ref(&()), &event).await;
     }
     // Last, and as often as it takes.
     shared.map_err(|error| Error::Guests(Box::new(error)))?;
@@ -300,6 +303,7 @@ impl Context {
         self.memories.forget(key);
         self.events.unfollow(key);
         self.ends.forget(key);
+        self.telling.forget(key);
         self.backoff.forget(key);
         self.places.look().set(key, false);
     }
@@ -310,6 +314,7 @@ impl Context {
         self.memories.retain(is_there);
         self.events.retain(is_there);
         self.ends.retain(is_there);
+        self.telling.retain(is_there);
         self.backoff.retain(is_there);
         self.places.look().retain(is_there);
         for gone in self.stores.gone_but_not_all() {

@@ -36,6 +36,7 @@ pub(super) fn status(flavor: &DevServerFlavor, scene: &Scene<'_>, now: &Time) ->
         reason: Some(reason.to_owned()),
         message: Some(message),
         free: Some(scene.room.fits),
+        devices: flavor.devices(),
         observed_generation: generation,
         conditions: all,
     }
@@ -159,6 +160,19 @@ mod tests {
         assert_eq!(schedulable, Schedulable::Autoscaled);
         assert!(message.ends_with("Karpenter may add one (node pool gpus)"), "{message}");
         assert_eq!(told(Room { fits: 1, ..Room::default() }, &[&pool], true).0, Schedulable::Yes);
+    }
+
+    #[test]
+    fn devices_of_any_kind_are_told() {
+        let devices = |limits: serde_json::Value| {
+            let spec = serde_json::from_value(json!({ "resources": { "limits": limits } })).unwrap();
+            let scene = Scene { room: Room::default(), pools: &[], adds_nodes: false, default: None };
+            status(&DevServerFlavor::new("a", spec), &scene, &Time(Timestamp::UNIX_EPOCH)).devices
+        };
+        let told = "1 amd.com/gpu, 2 nvidia.com/mig-1g.5gb";
+        let slices = json!({ "cpu": "4", "nvidia.com/mig-1g.5gb": "2", "amd.com/gpu": "1" });
+        assert_eq!(devices(slices).as_deref(), Some(told));
+        assert_eq!(devices(json!({ "cpu": "4", "memory": "8Gi" })), None);
     }
 
     #[test]

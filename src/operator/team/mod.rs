@@ -21,8 +21,9 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::WatchStreamExt;
+use kube::runtime::events::Recorder;
 use kube::runtime::watcher::{self, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
@@ -31,6 +32,7 @@ pub(super) use self::members::Members;
 use self::outlook::{Standing, Step};
 use self::refused::Refused;
 use super::error_chain;
+use super::tell::{publish, recorder};
 use super::watch::ours;
 use super::watched::Watched;
 use super::write_status::write_status;
@@ -76,6 +78,7 @@ impl Watched<Known> {
         let mut refused = Refused::default();
         // Statuses that could not be written, by the team's name.
         let mut untold = Refused::default();
+        let recorder = recorder(client.clone());
         loop {
             match refused.next().into_iter().chain(untold.next()).min() {
                 None => self.changed.notified().await,
@@ -90,7 +93,7 @@ impl Watched<Known> {
                     || unreadable.why::<DevServerUser>("", &volume.user).is_some()
             });
             take_steps(&client, outlook.steps, &mut refused).await;
-            tell(&client, &outlook.teams, &refused, &mut untold).await;
+            tell(&client, &recorder, &outlook.teams, &refused, &mut untold).await;
         }
     }
 }
@@ -114,7 +117,13 @@ async fn take_steps(client: &Client, mut steps: Vec<Step>, refused: &mut Refused
 }
 
 /// Writes the statuses that are others than the teams have.
-async fn tell(client: &Client, teams: &[(DevServerTeam, Standing)], refused: &Refused, untold: &mut Refused) {
+async fn tell(
+    client: &Client,
+    recorder: &Recorder,
+    teams: &[(DevServerTeam, Standing)],
+    refused: &Refused,
+    untold: &mut Refused,
+) {
     let names: HashSet<String> = teams.iter().map(|(team, _)| team.name_any()).collect();
     untold.retain(|name| names.contains(name));
     let now = Time(Timestamp::now());
@@ -129,7 +138,12 @@ async fn tell(client: &Client, teams: &[(DevServerTeam, Standing)], refused: &Re
             continue;
         }
         match write_status(&api, &name, &status).await {
-            Ok(()) => untold.forget(&name),
+            Ok(()) => {
+                untold.forget(&name);
+                if let Some(fault) = status::fault(team, &status) {
+                    publish(recorder, &team.object_ref(&()), &fault).await;
+                }
+            }
             Err(error) => {
                 let pause = untold.put(name.clone(), error.to_string(), Instant::now());
                 warn!(team = name, %error, retry_in = ?pause, "failed to write the team's status");

@@ -2,10 +2,12 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
+use kube::runtime::events::{Event, EventType};
 
 use super::outlook::Standing;
 use super::refused::Refused;
 use crate::api::{DevServerTeam, DevServerTeamStatus, conditions, names};
+use crate::operator::tell::{event, newly_false};
 
 /// The team's status, if it is another than it has. `refused` tells what could not be done, by the volume's name.
 pub(super) fn changed(
@@ -29,6 +31,14 @@ pub(super) fn changed(
     (team.status.as_ref() != Some(&status)).then_some(status)
 }
 
+/// The event that the change to `new` is worth. That members do not have the volume yet is no fault.
+pub(super) fn fault(team: &DevServerTeam, new: &DevServerTeamStatus) -> Option<Event> {
+    let before = team.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let lacking =
+        newly_false(conditions::VOLUME_READY, before, &new.conditions).filter(|lacking| lacking.reason != BINDING)?;
+    Some(event(EventType::Warning, "VolumeNotReady", "Share", &lacking.message))
+}
+
 fn verdict(team: &DevServerTeam, standing: &Standing, refused: &Refused) -> (bool, &'static str, String) {
     let Standing { problem, bound, waiting } = standing;
     if let Some(problem) = problem {
@@ -41,7 +51,7 @@ fn verdict(team: &DevServerTeam, standing: &Standing, refused: &Refused) -> (boo
         return (false, "Refused", few(&told, "; "));
     }
     if !waiting.is_empty() {
-        return (false, "Binding", format!("these members do not have it yet: {}", few(waiting, ", ")));
+        return (false, BINDING, format!("these members do not have it yet: {}", few(waiting, ", ")));
     }
     let who = match bound {
         0 => "no member has a namespace yet".to_owned(),
@@ -59,6 +69,8 @@ fn few(all: &[String], between: &str) -> String {
 }
 
 const FEW: usize = 5;
+/// It takes its time, and nothing is wrong.
+const BINDING: &str = "Binding";
 
 #[cfg(test)]
 mod tests {
@@ -114,5 +126,22 @@ mod tests {
         told.spec.volume = None;
         let status = tell(&told).unwrap();
         assert_eq!((status.message, status.conditions.len()), (None, 0));
+    }
+
+    #[test]
+    fn a_fault_of_the_volume_is_an_event_and_waiting_for_it_is_none() {
+        let tell = |team: &DevServerTeam, standing: &Standing| {
+            let status = changed(team, standing, &Refused::default(), &Time(Timestamp::UNIX_EPOCH))?;
+            let told = fault(team, &status).map(|event| event.note.unwrap_or_default());
+            Some((status, told))
+        };
+        let mut team = team(true);
+        let problem = Some(Problem { reason: "VolumeNotFound", message: "there is none".to_owned() });
+        let (status, told) = tell(&team, &Standing { problem, ..Standing::default() }).unwrap();
+        assert_eq!(told.as_deref(), Some("there is none"));
+        team.status = Some(status);
+        let waits = Standing { waiting: vec!["bob".to_owned()], ..Standing::default() };
+        let (status, told) = tell(&team, &waits).unwrap();
+        assert_eq!((status.conditions[0].reason.as_str(), told), ("Binding", None));
     }
 }

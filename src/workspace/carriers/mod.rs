@@ -23,7 +23,7 @@ use super::listeners::Listeners;
 use super::notices::Plans;
 use super::{Cache, Config, Error, Workspace, activity};
 use crate::api::names;
-use crate::carrier::{Carrier, Hold, Keepalive, Link, Side};
+use crate::carrier::{Budget, Carrier, Hold, Keepalive, Link, Side};
 use keeper::Keeper;
 
 /// The carriers of this process.
@@ -31,6 +31,7 @@ use keeper::Keeper;
 pub(super) struct Carriers {
     client: kube::Client,
     keepalive: Keepalive,
+    budget: Arc<Budget>,
     /// What it may take until an exec is open.
     answered: Duration,
     linger: Duration,
@@ -53,7 +54,8 @@ impl Carriers {
     pub(super) fn new(client: kube::Client, cache: Cache, config: &Config, plans: Plans) -> Self {
         let keepalive = Keepalive { ping: config.exec_ping, patience: 3, grace: config.carrier_grace };
         let (linger, reports) = (config.carrier_linger, activity::Reports::new(client.clone(), cache, config));
-        Self { client, keepalive, answered: ANSWERED, linger, reports, plans, of_pods: Arc::default() }
+        let budget = Budget::new(config.carrier_memory_mib * 1024 * 1024);
+        Self { client, keepalive, budget, answered: ANSWERED, linger, reports, plans, of_pods: Arc::default() }
     }
 
     /// The workspace's agent, to which there is a link when this returns.
@@ -69,7 +71,9 @@ impl Carriers {
             let agent = match cell.get_or_try_init(open).await {
                 Ok(agent) => agent.clone(),
                 Err(error) => {
-                    self.of_pods.remove_if(workspace, |_, known| known.get().is_none());
+                    // Another login that waits for it may yet open one.
+                    self.of_pods
+                        .remove_if(workspace, |_, known| known.get().is_none() && Arc::strong_count(known) == 2);
                     return Err(error);
                 }
             };
@@ -97,7 +101,7 @@ impl Carriers {
 
     async fn open(&self, workspace: &Workspace) -> Result<(Agent, Hold), Error> {
         let name = format!("{:032x}", rand::random::<u128>());
-        let (carrier, incoming) = Carrier::new(Side::Bastion, name);
+        let (carrier, incoming) = Carrier::within(self.budget.clone(), Side::Bastion, name);
         let hold = carrier.hold().expect("nobody else knows it yet");
         let (linked, is_linked) = oneshot::channel();
         let (broken, broken_since) = watch::channel(None);
@@ -230,6 +234,7 @@ mod tests {
             reports: activity::Reports::paced(client.clone(), cache.clone(), grace, grace),
             client,
             keepalive: Keepalive { ping: grace, patience: 3, grace },
+            budget: Arc::default(),
             answered: grace,
             linger: Duration::ZERO,
             plans: Plans::start(cache),

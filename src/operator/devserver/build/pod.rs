@@ -60,8 +60,8 @@ fn build_spec(wanted: &Resolved) -> PodSpec {
     PodSpec {
         hostname: Some(wanted.name.clone()),
         service_account_name: Some(names::service_account(&wanted.user).to_owned()),
-        // The account is the bastion's way in, not the pod's way to the API server.
-        automount_service_account_token: Some(false),
+        // The account is the bastion's way in, and not the pod's way to the API server unless its owner says so.
+        automount_service_account_token: Some(wanted.has_token),
         // Addresses of every service of the namespace in the environment of every program: nobody's wish.
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(5),
@@ -319,7 +319,9 @@ pub(super) mod tests {
         let shm = DevServerSpec { shm: Some(Quantity("1Gi".to_owned())), ..DevServerSpec::default() };
         let data = api::Volume { claim: "data".to_owned(), mount_path: "/data".to_owned(), read_only: true };
         let volumes = DevServerSpec { volumes: vec![data], ..DevServerSpec::default() };
-        for spec in [shm, volumes] {
+        let token = DevServerSpec { automount_service_account_token: true, ..DevServerSpec::default() };
+        assert_eq!(pod(token.clone()).spec.unwrap().automount_service_account_token, Some(true));
+        for spec in [shm, volumes, token] {
             assert!(is_replaced_by(&started(before.clone()), &pod(spec)));
         }
 

@@ -10,11 +10,12 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use kube::ResourceExt;
 
-use self::plan::Plan;
+use self::plan::{Plan, next_warning};
 use super::usage::Usage;
 use crate::api::{DevServer, DevServerStatus, IdleAction, Lifecycle, Phase, Suspension, SuspensionReason, TimeSpan};
 use crate::operator::LifecycleConfig;
 
+pub(super) use plan::warnings_due;
 pub(super) use words::sleeps;
 
 /// What becomes of a DevServer.
@@ -104,7 +105,7 @@ fn awake(
     for plan in [expiry, idleness].into_iter().flatten() {
         let at = plan.at(announced, now);
         let shown_from = earlier(at, plan.window);
-        let next = if now < shown_from { shown_from } else { at };
+        let next = if now < shown_from { shown_from } else { next_warning(at, now) };
         look_again = least(look_again, Some(until(next, now)));
         if now >= shown_from && planned.as_ref().is_none_or(|planned| at < planned.time.0) {
             planned = Some(Suspension { time: Time(at), reason: plan.reason, message: plan.message });

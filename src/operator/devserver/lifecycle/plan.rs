@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::later;
+use super::{earlier, later};
 use crate::api::{Suspension, SuspensionReason};
 
 /// A reason to suspend it.
@@ -28,4 +28,17 @@ impl Plan {
         let announced = announced.filter(|announced| announced.reason == self.reason);
         self.base.max(announced.map_or(noticed, |announced| announced.time.0.min(noticed)))
     }
+}
+
+/// What is planned is told again when no more than this is left: as sessions are.
+const WARNINGS: [Duration; 2] = [Duration::from_mins(15), Duration::from_mins(5)];
+
+/// How many of the further warnings of a suspension at `time` are due.
+pub(in crate::operator::devserver) fn warnings_due(time: Timestamp, now: Timestamp) -> usize {
+    WARNINGS.into_iter().filter(|before| now >= earlier(time, *before)).count()
+}
+
+/// When the next of them is, or the suspension itself.
+pub(super) fn next_warning(time: Timestamp, now: Timestamp) -> Timestamp {
+    WARNINGS.into_iter().map(|before| earlier(time, before)).find(|warning| now < *warning).unwrap_or(time)
 }

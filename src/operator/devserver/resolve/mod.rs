@@ -36,6 +36,8 @@ pub(super) struct Resolved {
     pub(super) user_in_pod: RunAs,
     /// What runs before anybody is let in.
     pub(super) startup_script: Option<String>,
+    /// Whether what runs in the pod may act as its owner's account.
+    pub(super) has_token: bool,
     /// What brings the agent.
     pub(super) agent: Option<AgentConfig>,
     pub(super) home: ResolvedHome,
@@ -93,6 +95,8 @@ pub(super) struct Wishes {
     user: Option<RunAs>,
     #[serde(skip_serializing_if = "Option::is_none")]
     startup_script: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    has_token: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     existing_claim: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -132,6 +136,10 @@ pub(super) enum Invalid {
     RunAs(&'static str),
     #[error("startupScript {0}")]
     StartupScript(&'static str),
+    #[error(
+        "automountServiceAccountToken is for DevServers that nobody else works in (share): a guest could act as the owner"
+    )]
+    SharedToken,
 }
 
 impl Invalid {
@@ -151,7 +159,8 @@ impl Invalid {
             | Self::Volume { .. }
             | Self::Home(_)
             | Self::RunAs(_)
-            | Self::StartupScript(_) => "InvalidSpec",
+            | Self::StartupScript(_)
+            | Self::SharedToken => "InvalidSpec",
         }
     }
 }
@@ -180,11 +189,15 @@ pub(super) fn resolve(
         volumes,
         user: run_as,
         startup_script,
+        automount_service_account_token: has_token,
         lifecycle: _,
-        share: _,
+        share,
     } = server.spec.clone();
     if command.as_ref().is_some_and(|argv| argv.first().is_none_or(String::is_empty)) {
         return Err(Invalid::Command);
+    }
+    if has_token && share.iter().any(|guest| !guest.read_only) {
+        return Err(Invalid::SharedToken);
     }
     let home = home.unwrap_or_default();
     let wishes = Wishes {
@@ -197,6 +210,7 @@ pub(super) fn resolve(
         volumes: volumes.clone(),
         user: run_as.clone(),
         startup_script: startup_script.clone(),
+        has_token,
         existing_claim: home.existing_claim.clone(),
         ephemeral: home.ephemeral,
     };
@@ -215,6 +229,7 @@ pub(super) fn resolve(
         volumes: volumes::resolve(volumes, &flavor.volumes, &home.mount_path)?,
         user_in_pod,
         startup_script: resolve_startup_script(startup_script, config)?,
+        has_token,
         agent: Some(config.agent.clone()).filter(|agent| !agent.image.is_empty()),
         home,
         flavor,
@@ -336,6 +351,19 @@ pub(super) mod tests {
         };
         assert_eq!(wants(&[flavor("b", false), flavor("a", false)]), r#"there is no flavor "huge"; there are: a, b"#);
         assert_eq!(wants(&[]), r#"there is no flavor "huge"; there are none"#);
+    }
+
+    #[test]
+    fn a_token_is_not_shared() {
+        let with = |has_token, read_only| {
+            let guest = api::Share { user: "bob".to_owned(), read_only };
+            let spec =
+                DevServerSpec { automount_service_account_token: has_token, share: vec![guest], ..Default::default() };
+            resolve(&server(spec), &[], &config()).map(|resolved| resolved.has_token)
+        };
+        assert_eq!(with(true, false), Err(Invalid::SharedToken));
+        assert_eq!(with(true, true), Ok(true), "who only looks runs nothing");
+        assert_eq!(with(false, false), Ok(false));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
+use super::advice::{NOT_HERS, logs};
 use super::words::{condition, container_end, container_status, node, node_is_silent};
 use crate::api::{Activity, DevServerStatus, LastEnd};
 use crate::operator::devserver::step::has_ended;
@@ -17,6 +18,12 @@ pub(super) fn newest(known: Option<&DevServerStatus>, pod: Option<&Pod>) -> Opti
         (Some(known), Some(seen)) if known.time.0 >= seen.time.0 => Some(known),
         (known, seen) => seen.or(known),
     }
+}
+
+/// Why the cluster took a pod that is gone. How its container ended counts for nothing: it was deleted, and its kubelet, done
+/// with it much later than it ended, has set anew when that was asked for.
+pub(in crate::operator::devserver) fn of_gone(pod: &Pod) -> Option<LastEnd> {
+    disruption(pod).or_else(|| over(pod))
 }
 
 fn of_pod(pod: &Pod, activity: Option<&Activity>) -> Option<LastEnd> {
@@ -68,16 +75,14 @@ fn peak<'a>(end: &ContainerStateTerminated, activity: &'a Activity) -> Option<&'
     lived.contains(&seen).then_some(activity.peak_memory.as_ref()?.0.as_str())
 }
 
-fn with_advice(pod: &Pod, end: &ContainerStateTerminated, peak: Option<&str>) -> String {
+/// Why the container ended, with what to do about it. `peak` is the most memory that it was seen to use.
+pub(super) fn with_advice(pod: &Pod, end: &ContainerStateTerminated, peak: Option<&str>) -> String {
     match (container_end(pod, end, peak), reason(end)) {
         ((why, Some(advice)), _) => format!("{why}; {advice}"),
         ((why, None), "NodeRestarted") => format!("{why}; {NOT_HERS}"),
-        ((why, None), _) => format!("{why}; `devctl logs {} --previous` shows what it wrote", pod.name_any()),
+        ((why, None), _) => format!("{why}; {}", logs(&pod.name_any())),
     }
 }
-
-/// For what its owner has not done and cannot change.
-const NOT_HERS: &str = "nothing is to be done about that, but tell an administrator if it happens often";
 
 /// Something in the cluster wanted the pod gone, and says so in a condition.
 fn disruption(pod: &Pod) -> Option<LastEnd> {

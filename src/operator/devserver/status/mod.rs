@@ -1,5 +1,6 @@
 //! What to tell of a DevServer: phase, condition, and a sentence for its owner. Pure but for the clock of the condition.
 
+mod advice;
 mod last_end;
 mod startup;
 mod steps;
@@ -10,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
+pub(super) use self::last_end::of_gone as end_of_gone;
 pub(super) use self::startup::is_in_doubt;
 use super::apply::Done;
 use super::build::has_agent;
@@ -44,6 +46,7 @@ pub(super) fn status(
     notes: &[Note],
 ) -> DevServerStatus {
     let Verdict { phase, reason, mut message } = verdict(server, life, invalid, done, notes);
+    message = message.map(|message| advice::append(message, &server.name_any(), reason));
     let generation = server.metadata.generation;
     let known = server.status.as_ref();
     let mut conditions = known.map(|status| status.conditions.clone()).unwrap_or_default();

@@ -127,7 +127,7 @@ fn a_running_pod_is_not_ended_by_what_became_invalid() {
     let mut scene = Scene::running();
     scene.invalid = Some(Invalid::NoFlavor { name: "x".to_owned(), existing: vec!["a".to_owned()] });
     assert_eq!(scene.status().conditions[0].reason, "FlavorNotFound");
-    scene.is(Phase::Running, r#"there is no flavor "x"; there are: a; the pod dev runs as before"#);
+    scene.is(Phase::Running, r#"there is no flavor "x"; there are: a; the pod dev runs as before; `devctl update dev --flavor NAME` takes another of `devctl flavors`"#);
 
     let mut scene = Scene::running();
     scene.done.note = Some("the home keeps its 5Gi".to_owned());
@@ -139,13 +139,14 @@ fn what_is_invalid_failed() {
     let mut scene = Scene::new(Step::Keep);
     scene.invalid = Some(Invalid::NoFlavor { name: "x".to_owned(), existing: vec![] });
     assert_eq!(scene.status().conditions[0].reason, "FlavorNotFound");
-    scene.is(Phase::Failed, r#"there is no flavor "x"; there are none"#);
+    scene.is(Phase::Failed, r#"there is no flavor "x"; there are none; `devctl update dev --flavor NAME` takes another of `devctl flavors`"#);
 }
 
 #[test]
 fn refusals_are_told() {
     let refused = |kind| Scene::new(Step::Create).refused(kind, "no");
-    refused(RefusalKind::Quota).is(Phase::Pending, "no");
+    let quota = "no; `devctl top` shows your quota; suspend or delete another DevServer, or ask your administrator";
+    refused(RefusalKind::Quota).is(Phase::Pending, quota);
     refused(RefusalKind::TooEarly).is(Phase::Pending, "no");
     refused(RefusalKind::Rejected).is(Phase::Failed, "no");
     refused(RefusalKind::NameTaken).is(Phase::Failed, "no");
@@ -179,23 +180,32 @@ fn a_missing_volume_is_told_with_its_reason() {
 fn why_no_node_fits_is_told_without_noise() {
     let said = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu. no new claims to deallocate, preemption: \
                 0/1 nodes are available: 1 No preemption victims found for incoming pod.";
-    Scene::pod(json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "message": said }] }))
-        .is(Phase::Pending, "no node fits: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu");
+    Scene::pod(json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "message": said }] })).is(
+        Phase::Pending,
+        "no node fits: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu; it starts as soon as there is room; \
+             `devctl update dev --flavor NAME` takes another of `devctl flavors`",
+    );
 }
 
 #[test]
 fn images_that_cannot_be_pulled_are_told() {
     let missing = "rpc error: code = NotFound desc = failed to resolve reference \"team/torch:1\": not found";
-    let told = "cannot pull image team/torch:1: failed to resolve reference \"team/torch:1\": not found";
-    Scene::waiting("ErrImagePull", missing).is(Phase::Failed, told);
+    let with_advice = |cause: &str| {
+        format!(
+            "cannot pull image team/torch:1: {cause}; check its name and tag, and that the cluster may pull it; \
+             `devctl update dev --image IMAGE` takes another"
+        )
+    };
+    let told = with_advice("failed to resolve reference \"team/torch:1\": not found");
+    Scene::waiting("ErrImagePull", missing).is(Phase::Failed, &told);
     let backing_off = format!("Back-off pulling image \"team/torch:1\": ErrImagePull: {missing}");
-    Scene::waiting("ImagePullBackOff", &backing_off).is(Phase::Failed, told);
+    Scene::waiting("ImagePullBackOff", &backing_off).is(Phase::Failed, &told);
     Scene::waiting("ImagePullBackOff", "Back-off pulling image \"team/torch:1\"")
         .noted("pod-uid", "Failed", &format!("Failed to pull image \"team/torch:1\": {missing}"))
-        .is(Phase::Failed, told);
-    Scene::waiting("ErrImagePull", "dial tcp 10.0.0.1:443: i/o timeout")
-        .is(Phase::Starting, "cannot pull image team/torch:1: dial tcp 10.0.0.1:443: i/o timeout");
-    Scene::waiting("InvalidImageName", "x").is(Phase::Failed, "cannot pull image team/torch:1: the name is not valid");
+        .is(Phase::Failed, &told);
+    let no_answer = "dial tcp 10.0.0.1:443: i/o timeout";
+    Scene::waiting("ErrImagePull", no_answer).is(Phase::Starting, &with_advice(no_answer));
+    Scene::waiting("InvalidImageName", "x").is(Phase::Failed, &with_advice("the name is not valid"));
 }
 
 #[test]
@@ -218,8 +228,10 @@ fn a_start_is_told_step_by_step() {
 #[test]
 fn a_container_that_ended_is_told_with_advice() {
     let crashed = |end: Value| Scene::container(json!({ "waiting": { "reason": "CrashLoopBackOff" } }), end);
-    crashed(ended(1, "Error", ""))
-        .is(Phase::Starting, "the container is started again: its command ended with exit code 1");
+    crashed(ended(1, "Error", "")).is(
+        Phase::Starting,
+        "the container is started again: its command ended with exit code 1; `devctl logs dev --previous` shows what it wrote",
+    );
     crashed(ended(137, "OOMKilled", "")).is(
         Phase::Starting,
         "the container is started again: it ran out of memory (limit 2Gi); choose a larger flavor",
@@ -228,8 +240,10 @@ fn a_container_that_ended_is_told_with_advice() {
         Phase::Starting,
         "the container is started again: its command ended by itself; the DevServer's command has to keep running",
     );
-    Scene::container(ended(2, "Error", ""), json!({}))
-        .is(Phase::Starting, "the container is started again: its command ended with exit code 2");
+    Scene::container(ended(2, "Error", ""), json!({})).is(
+        Phase::Starting,
+        "the container is started again: its command ended with exit code 2; `devctl logs dev --previous` shows what it wrote",
+    );
 }
 
 #[test]
@@ -243,7 +257,8 @@ fn a_missing_claim_is_told() {
     assert_eq!(scene.status().conditions[0].reason, "ClaimNotFound");
     scene.is(
         Phase::Pending,
-        "there is no claim data in the namespace: make it, or take it from the volumes of the DevServer or its flavor",
+        "there is no claim data in the namespace; make it, or do without where it is not the flavor's; `devctl update dev \
+         --remove-volume PATH`",
     );
 
     let mut scene = unscheduled("pod has unbound immediate PersistentVolumeClaims").claim("Bound", Some("fast"));
@@ -259,14 +274,17 @@ fn a_missing_claim_is_told() {
 
 #[test]
 fn a_missing_secret_is_told() {
-    Scene::waiting("CreateContainerConfigError", "secret \"wandb\" not found")
-        .is(Phase::Starting, "the variables of spec.env cannot be read yet: secret \"wandb\" not found");
+    Scene::waiting("CreateContainerConfigError", "secret \"wandb\" not found").is(
+        Phase::Starting,
+        "the variables of spec.env cannot be read yet: secret \"wandb\" not found; it starts as soon as they can be; \
+         `devctl update dev --unset-env NAME` does without one",
+    );
 }
 
 #[test]
 fn an_image_without_the_program_is_told() {
     let said = r#"exec: "sh": executable file not found in $PATH"#;
-    let told = "image team/torch:1 has no program sh; set the DevServer's command to a program of the image that keeps running";
+    let told = "image team/torch:1 has no program sh; take one that keeps running: `devctl update dev --command WORD…`";
     Scene::waiting("RunContainerError", said).is(Phase::Failed, told);
     Scene::container(json!({ "waiting": { "reason": "CrashLoopBackOff" } }), ended(128, "StartError", said))
         .is(Phase::Failed, told);

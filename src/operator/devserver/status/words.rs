@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{
 use kube::ResourceExt;
 
 use super::Verdict;
+use super::last_end::with_advice;
 use crate::api::{Phase, names};
 use crate::operator::devserver::events::Note;
 
@@ -66,10 +67,7 @@ pub(super) fn missing_claim(said: &str) -> Option<&str> {
 }
 
 pub(super) fn no_claim(name: &str) -> Verdict {
-    let message = format!(
-        "there is no claim {name} in the namespace: make it, or take it from the volumes of the DevServer or its flavor"
-    );
-    Verdict::new(Phase::Pending, "ClaimNotFound", message)
+    Verdict::new(Phase::Pending, "ClaimNotFound", format!("there is no claim {name} in the namespace"))
 }
 
 /// The claims that `spec.volumes` or the flavor mount.
@@ -210,9 +208,8 @@ fn restarting(pod: &Pod, end: &ContainerStateTerminated) -> Verdict {
     if matches!(end.reason.as_deref(), Some("StartError" | "ContainerCannotRun")) {
         return cannot_start(pod, end.message.as_deref().unwrap_or_default());
     }
-    let (why, advice) = container_end(pod, end, None);
-    let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
-    Verdict::new(Phase::Starting, "ContainerEnded", format!("the container is started again: {why}{advice}"))
+    let why = with_advice(pod, end, None);
+    Verdict::new(Phase::Starting, "ContainerEnded", format!("the container is started again: {why}"))
 }
 
 fn cannot_start(pod: &Pod, said: &str) -> Verdict {
@@ -223,11 +220,7 @@ fn cannot_start(pod: &Pod, said: &str) -> Verdict {
     let is_missing = said.contains("executable file not found") || said.contains("no such file or directory");
     match program().filter(|_| is_missing) {
         Some(program) => {
-            let message = format!(
-                "image {} has no program {program}; set the DevServer's command to a program of the image that keeps \
-                 running",
-                image_name(pod)
-            );
+            let message = format!("image {} has no program {program}", image_name(pod));
             Verdict::new(Phase::Failed, "CommandNotFound", message)
         }
         None => Verdict::new(Phase::Starting, "CannotStart", format!("cannot start the container: {said}")),

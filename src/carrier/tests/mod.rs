@@ -1,3 +1,6 @@
+mod memory;
+mod silence;
+
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -313,28 +316,6 @@ async fn it_is_settled_once_the_other_side_has_heard_of_all_ends() {
     let _link = pair.link();
     pair.bastion.settled().await;
     assert!(agents.receiver.receive().await.is_none());
-}
-
-/// It waited for ever, with its pings behind what nobody took.
-#[tokio::test]
-async fn a_link_that_takes_nothing_is_given_up() {
-    let (bastion, _incoming) = Carrier::new(Side::Bastion, "one".into());
-    let _stream = bastion.open(Bytes::from_static(b"x"));
-    let mut hello = bytes::BytesMut::new();
-    let body = Body::Hello(Hello { version: VERSION, carrier: "one".into(), ..Hello::default() });
-    Frame { stream: 0, body }.encode(&mut hello);
-    let source = futures::stream::iter([Ok::<_, Infallible>(hello.freeze())]).chain(futures::stream::pending());
-    let sink = Box::pin(futures::sink::unfold(false, |said_hello, _: Bytes| async move {
-        match said_hello {
-            false => Ok::<_, Infallible>(true),
-            true => std::future::pending().await,
-        }
-    }));
-    let keepalive = Keepalive { ping: Duration::from_millis(10), ..KEEPALIVE };
-    let mut told = Vec::new();
-    let ended = bastion.link(Link { source: Box::pin(source), sink }, keepalive, |news| told.push(news)).await;
-    assert!(matches!(ended, Err(Error::Silent)), "{ended:?}");
-    assert_eq!(told, [News::Linked]);
 }
 
 /// The bytes that may be sent on the only stream.

@@ -1,0 +1,65 @@
+use super::super::state::{MANY_STREAMS, SCARCE};
+use super::*;
+
+const LIMIT: usize = 16 << 20;
+
+fn flood(carrier: &Carrier, id: u32) {
+    for _ in 0..31 {
+        receive(carrier, id, Body::Message(Message::Data(vec![0; MAX_DATA].into()))).unwrap();
+    }
+}
+
+/// A window for each stream was all that bounded them, and one user may have thousands of those.
+#[tokio::test]
+async fn what_nobody_reads_is_bounded_over_all_streams_and_does_not_hurt_others() {
+    let budget = Budget::new(LIMIT);
+    let (greedy, _incoming) = Carrier::within(budget.clone(), Side::Bastion, "greedy".into());
+    let (modest, _incoming) = Carrier::within(budget, Side::Bastion, "modest".into());
+    let streams: Vec<_> = (0..100).map(|_| greedy.open(Bytes::from_static(b"x"))).collect();
+    let mut stream = modest.open(Bytes::from_static(b"x"));
+    for number in 0..100 {
+        flood(&greedy, 2 * number + 1);
+    }
+    let kept = greedy.0.state().share.kept();
+    assert!((LIMIT / 2..=LIMIT + 100 * SCARCE).contains(&kept), "{kept}");
+    flood(&modest, 1);
+    assert!(modest.0.state().share.kept() > 31 * MAX_DATA, "a modest one was held to account");
+    assert!(stream.receiver.receive().await.is_some());
+    drop(streams);
+    greedy.close();
+    drop(stream);
+    modest.close();
+    assert_eq!([greedy, modest].map(|carrier| carrier.0.state().share.kept()), [0, 0]);
+}
+
+#[tokio::test]
+async fn what_the_other_side_does_not_take_is_bounded_as_well() {
+    let (carrier, _incoming) = Carrier::within(Budget::new(LIMIT), Side::Bastion, "one".into());
+    let streams: Vec<_> = (0..100).map(|_| carrier.open(Bytes::from_static(b"x"))).collect();
+    let full = Bytes::from_static(&[0; 1 << 20]);
+    for stream in &streams {
+        let _ = tokio::task::unconstrained(stream.sender.data(full.clone())).now_or_never();
+    }
+    let kept = carrier.0.state().share.kept();
+    assert!((LIMIT / 2..=LIMIT + 100 * SCARCE).contains(&kept), "{kept}");
+}
+
+/// It ended the link, and each link after it.
+#[tokio::test]
+async fn a_stream_too_many_is_over_and_all_others_go_on() {
+    let mut pair = Pair::new();
+    let streams: Vec<_> = (0..MANY_STREAMS).map(|_| pair.bastion.open(Bytes::from_static(b"x"))).collect();
+    let mut one_more = pair.bastion.open(Bytes::from_static(b"x"));
+    assert!(one_more.receiver.receive().await.is_none());
+    for _ in 0..2 {
+        let link = pair.link();
+        while pair.agent.streams() < MANY_STREAMS {
+            tokio::task::yield_now().await;
+        }
+        let (_, agents) = pair.opened.recv().await.unwrap();
+        drop(agents);
+        link.abort();
+        let _ = link.await;
+    }
+    drop(streams);
+}
