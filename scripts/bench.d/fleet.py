@@ -1,5 +1,5 @@
 """Many users and DevServers: what they take, and whether a change of one still costs what it costs alone."""
-import json, os, re, shlex, statistics, time
+import json, os, re, shlex, statistics, time, urllib.parse
 
 from process import Client, Failed, Server, run, say, until_first_output, wait_until_succeeds
 from stage import BASTION, RUN
@@ -15,9 +15,15 @@ def fleet(stage):
     say(f"{wanted} DevServers on the cluster")
     here = Fleet(os.environ["KUBECONFIG"])
     alone = list(here.changes(f"dev-{RUN}", "dev", stage.pick(3, 10)))
+    parts = ("the operator", stage.operator), ("the SSH server", stage.server)
+    small = [part.resident() for _, part in parts]
     here.make([devserver(f"dev-{RUN}", f"fleet-{n}", RUN) for n in range(wanted)])
     among = list(here.changes(f"dev-{RUN}", "dev", stage.pick(3, 10)))
     yield from rows(alone, among, f"one of {wanted:,}, real cluster")
+    for (name, part), before in zip(parts, small):
+        yield row(f"memory of {name}, {wanted:,} DevServers there (without them: {before / 1024:.1f} MiB)", "MiB", part.resident() / 1024)
+    starts = [stage.restart_bastion() for _ in range(stage.pick(1, 3))]
+    yield row(f"from the start of both to a login's first output, {wanted:,} DevServers there, real cluster", "s", starts)
     # Goes to sleep and is woken by a login.
     woken = []
     for _ in range(stage.pick(3, 10)):
@@ -67,6 +73,9 @@ def rows(alone, among, which):
 class Fleet:
     def __init__(self, kubeconfig):
         self.environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
+        # A server may have a path, which `--raw` leaves out.
+        server = self.run("config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}")
+        self.metrics = urllib.parse.urlsplit(server).path.rstrip("/") + "/metrics"
 
     def run(self, *arguments, **options):
         return run(["kubectl", *arguments], env=self.environment, **{"timeout": 600, **options}).stdout
@@ -108,9 +117,9 @@ class Fleet:
             yield calls and self.calls() - calls, elapsed
 
     def calls(self):
-        """Of everybody, about DevServers, and to make pods and claims; kubectl's own are part of it. None where nobody counts."""
+        """Of everybody, about DevServers, and to make pods and claims; kubectl's own are part of it. None where they are not told."""
         try:
-            metrics = self.run("get", "--raw", "/metrics")
+            metrics = self.run("get", "--raw", self.metrics)
         except Failed:
             return None
         counted = 0

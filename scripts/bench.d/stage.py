@@ -1,7 +1,7 @@
 """What it is measured on: both servers, a user whose DevServer runs, and the commands that reach it."""
 import contextlib, json, os, pathlib, platform, secrets, shlex, shutil, subprocess, time
 
-from process import Client, Failed, Running, Server, free_port, run, say, wait_until_succeeds
+from process import Client, Failed, Running, Server, free_port, run, say, until_first_output, wait_until_succeeds
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BASTION = os.environ.get("BASTION", str(ROOT / "target/release/bastion"))
@@ -14,7 +14,7 @@ class Stage:
     def __init__(self, folder, quick, agent):
         self.folder, self.quick, self.agent, self.users = folder, quick, agent, set()
         self.config, self.keys = folder / "bastion.toml", folder / "keys"
-        self.resources = contextlib.ExitStack()
+        self.resources, self.servers = contextlib.ExitStack(), contextlib.ExitStack()
 
     def __enter__(self):
         with contextlib.ExitStack() as undo:
@@ -59,15 +59,27 @@ class Stage:
         self.resources.callback(delete, f"devserverflavor/{RUN}")
         self.resources.callback(delete, "-n", "default", f"lease/{RUN}")
         self.resources.callback(self.delete_users, self.users)
-        self.resources.enter_context(Server(BASTION, "operator", self.config, log=self.folder / "operator.log"))
-        serve = self.resources.enter_context(self.serve("serve.log"))
-        self.bastion = self.ssh(serve.ready.rsplit(":", 1)[1], RUN)
+        self.resources.enter_context(self.servers)
+        self.start_bastion()
         self.start_sshd()
         # Small, whatever default flavor the cluster has.
         resources = {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"cpu": "2", "memory": "4Gi"}}
         apply_object("DevServerFlavor", RUN, {"resources": resources})
         self.make_user(RUN)
         wait_until_succeeds([*self.bastion, "true"])
+
+    def start_bastion(self):
+        self.operator = self.servers.enter_context(Server(BASTION, "operator", self.config, log=self.folder / "operator.log"))
+        self.server = self.servers.enter_context(self.serve("serve.log"))
+        self.bastion = self.ssh(self.server.ready.rsplit(":", 1)[1], RUN)
+
+    def restart_bastion(self):
+        """Gives the seconds from the start of both to a login's first output."""
+        self.servers.close()
+        began = time.perf_counter()
+        self.start_bastion()
+        until_first_output([*self.bastion, "echo hi"])
+        return time.perf_counter() - began
 
     def serve(self, log):
         return Server(BASTION, "serve", self.config, log=self.folder / log)

@@ -42,7 +42,7 @@ def quantile(sample, q):
 
 
 def throughput(stage):
-    size, rounds = stage.pick(100, 500) * MB, stage.pick(2, 3)
+    size, rounds = stage.pick(100, 1000) * MB, stage.pick(2, 3)
     file, zeros = "/tmp/bench-zeros", stage.zeros(size)
     run([*stage.bastion, f"truncate -s {size} {file}"])
     for work, command, source, sftp in (("download", f"head -c {size} /dev/zero", None, ["get", file, os.devnull]),
@@ -50,7 +50,7 @@ def throughput(stage):
         say(work)
         peers = [*stage.bastion, command], [*stage.sshd, command], stage.exec("sh", "-c", command, options=["-i"])
         ours, theirs, kubectl_exec = rates(size, alternate(rounds, *peers, stdin=source, says=f"{size} bytes" if source else "", warm_up=0))
-        name = f"{work} of {size // MB} MB"
+        name = f"{work} of {size // MB:,} MB"
         yield row(name, "MB/s", ours, theirs, kubectl_exec, goals=["≥ 1 × kubectl exec"])
         batch = stage.folder / "batch"
         batch.write_text(shlex.join(map(str, sftp)))

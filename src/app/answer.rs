@@ -15,7 +15,8 @@ use tracing::{Instrument, info};
 use super::rights;
 use crate::api::names;
 use crate::devctl::{
-    self, Caller, Keyboard, KnownHostsLine, LastHour, News, Piece, Request, Streams, Taken, TakenNow, Typed,
+    self, Caller, Keyboard, KnownHostsLine, LastHour, News, Piece, Request, Shared, SharedWithHer, Streams, Taken,
+    TakenNow, Typed,
 };
 use crate::identity::Identity;
 use crate::impersonation::impersonate;
@@ -81,6 +82,7 @@ impl Devctl {
             },
             last_hour: Some(last_hour(self.workspaces.clone(), identity.clone())),
             taken: Some(taken(self.workspaces.clone(), identity.clone())),
+            shared: Some(shared(self.workspaces.clone(), identity.clone())),
             known_hosts_line: Some(self.known_hosts_line.clone()),
         };
         let keyboard = Keyboard::new(is_terminal, interrupted.clone());
@@ -152,6 +154,13 @@ fn taken(workspaces: Workspaces, identity: Identity) -> Taken {
             Some(TakenNow { cpu: taken.cpu, memory: taken.memory, gpu: taken.gpu })
         };
         ask.boxed()
+    })
+}
+
+fn shared(workspaces: Workspaces, identity: Identity) -> SharedWithHer {
+    Arc::new(move || {
+        let shared = workspaces.shared_with(&identity).into_iter();
+        shared.map(|(name, phase)| Shared { name, phase }).collect()
     })
 }
 

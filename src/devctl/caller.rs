@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
-use crate::api::{DevServer, names};
+use crate::api::{DevServer, Phase, names};
 use crate::watch::{self, Guard};
 
 /// Whoever asks.
@@ -33,6 +33,8 @@ pub struct Caller {
     pub last_hour: Option<LastHour>,
     /// Tells what the programs in one of her DevServers take; where nobody can ask its pod, none.
     pub taken: Option<Taken>,
+    /// Tells which DevServers of others she may work in; where nobody knows, none.
+    pub shared: Option<SharedWithHer>,
     /// The line that vouches for DevServers; none where nobody does.
     pub known_hosts_line: Option<KnownHostsLine>,
 }
@@ -45,6 +47,16 @@ pub type LastHour = Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, Stri
 
 /// By the DevServer's name; none where its pod does not tell.
 pub type Taken = Arc<dyn Fn(String) -> BoxFuture<'static, Option<TakenNow>> + Send + Sync>;
+
+/// The DevServers of others, in no order.
+pub type SharedWithHer = Arc<dyn Fn() -> Vec<Shared> + Send + Sync>;
+
+/// A DevServer of somebody else's.
+pub struct Shared {
+    /// `NAME.OWNER`.
+    pub name: String,
+    pub phase: Phase,
+}
 
 /// What programs take of a pod.
 #[derive(Clone, Copy, Debug)]

@@ -14,7 +14,7 @@ mod time;
 mod verbs;
 mod wait;
 
-pub use caller::{Caller, KnownHostsLine, LastHour, Piece, Streams, Taken, TakenNow};
+pub use caller::{Caller, KnownHostsLine, LastHour, Piece, Shared, SharedWithHer, Streams, Taken, TakenNow};
 pub use error::{Error, Exit};
 pub use keyboard::{Keyboard, News, Typed};
 pub use verbs::{Enter, Program, Verb};

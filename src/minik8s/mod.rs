@@ -11,7 +11,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use apiserver::{ApiServer, AuditLog};
+use apiserver::{ApiServer, AuditLog, Requests};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kubelet::Kubelet;
 use std::{
@@ -108,6 +108,7 @@ impl Cluster {
             store: store.clone(),
             kubelet: kubelet.clone(),
             audit,
+            requests: Requests::default(),
             token: token.clone(),
             exec_idle_timeout: config.exec_idle_timeout,
             shutdown: shutdown.clone(),

@@ -1,7 +1,7 @@
 //! What a DevServer is to somebody: her own, shared with her to work in or to look at, or nothing that she knows of.
 
 use super::{Attach, Cache, Command, Error, Program, Shells, Target, Workspace, Workspaces};
-use crate::api::{DevServer, names};
+use crate::api::{DevServer, Phase, names};
 use crate::identity::Identity;
 
 /// What she may do in it; more is greater.
@@ -95,6 +95,21 @@ impl Workspaces {
 
     pub(super) fn no_such_devserver(&self, user: &str, name: String) -> Error {
         Error::NoSuchDevServer { user: user.to_owned(), name, existing: self.cache.devservers_of(user) }
+    }
+
+    /// The DevServers of others that she may work in, each as `NAME.OWNER`, and where it is in its life.
+    pub fn shared_with(&self, identity: &Identity) -> Vec<(String, Phase)> {
+        let servers = self.cache.devservers();
+        let is_there = |server: &DevServer| server.metadata.deletion_timestamp.is_none();
+        let shared = servers.iter().filter(|server| granted(server, identity.user()) >= Some(Access::Guest));
+        let shared = shared.filter(|server| is_there(server));
+        let named = shared.filter_map(|server| {
+            let owner =
+                names::user_of(server.metadata.namespace.as_deref()?).filter(|owner| *owner != identity.user())?;
+            let phase = server.status.as_ref().map(|status| status.phase).unwrap_or_default();
+            Some((format!("{}.{owner}", server.metadata.name.as_deref()?), phase))
+        });
+        named.collect()
     }
 
     /// Waits until somebody else's place, where she was let in, is no longer shared with her, or only less of it; why, in

@@ -9,6 +9,7 @@ use crate::forwards::{connect, exchange, leads_back, shouts, socks};
 use crate::harness::{
     Agent, Input, Laptop, Master, Product, Ssh, User, eventually, free_port, has_agents, keygen, skip_unless, within,
 };
+use crate::shells::{is_the_one_that_was_left, leaves_a_shell};
 
 const NO_AGENT: &str = "the pods have no agent";
 
@@ -169,19 +170,10 @@ async fn a_shell_that_was_left_is_found_through_a_jump() {
     skip_unless!(has_agents(), NO_AGENT);
     let product = Product::shared().await;
     let alice = product.user("alice").await;
-    let mut first = jump(&product, &alice).terminal(24, 100);
-    first.types("answer=$((40+2)); echo said:$answer\r").await;
-    first.shows_row("said:42").await;
-    first.kill().await;
+    leaves_a_shell(jump(&product, &alice)).await;
     let list = async || jump(&product, &alice).command("shells").run().await.exits(0).text();
     eventually("the shell that was left", async || list().await.contains("Detached").then_some(())).await;
-    let mut second = jump(&product, &alice).command("shells 1").terminal(30, 120);
-    second.shows_row("said:42").await;
-    second.types("echo again:$answer; stty size\r").await;
-    second.shows_row("again:42").await;
-    second.shows_row("30 120").await;
-    second.types("exit 7\r").await;
-    second.exits(7).await;
+    is_the_one_that_was_left(jump(&product, &alice).command("shells 1").terminal(30, 120)).await;
 }
 
 #[tokio::test]

@@ -179,7 +179,9 @@ s.sendall(b'\0\0\0\1\13'); print(s.recv(9)[5:9])""#; // How many keys?
     let text = forwarding.text();
     let (socket, keys) = text.split_once('\n').expect("two lines");
     assert_eq!(keys, "b'\\x00\\x00\\x00\\x02'\n");
-    alice.ssh(&format!("test ! -e {socket}; echo \"[$SSH_AUTH_SOCK]\"")).run().await.prints("[]\n");
+    let gone = format!("test ! -e {socket}");
+    eventually("the socket is gone", async || alice.ssh(&gone).run().await.succeeded().then_some(())).await;
+    alice.ssh("echo \"[$SSH_AUTH_SOCK]\"").run().await.prints("[]\n");
 }
 
 #[tokio::test]

@@ -23,6 +23,14 @@ async fn watchful(product: &Product) -> Replica {
     product.serve(&["workspace.activity_interval=1s", "workspace.sample_interval=3s"]).await
 }
 
+async fn alice() -> (User, Replica) {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let replica = watchful(&product).await;
+    alice.is_known_at(&replica).await;
+    (alice, replica)
+}
+
 /// A DevServer `quick` of hers, whose agent looks for signs of use each second; her login for it.
 async fn quick(user: &User, variables: &[(&str, &str)]) -> String {
     user.is_running().await; // Who she is, and her namespace.
@@ -81,10 +89,7 @@ async fn a_job_that_nobody_watches_is_use_and_a_session_that_nobody_types_in_is_
 #[tokio::test]
 async fn a_gpu_is_use_while_it_works_and_one_that_cannot_be_read_is_unknown() {
     skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
-    let replica = watchful(&product).await;
-    alice.is_known_at(&replica).await;
+    let (alice, replica) = alice().await;
     let path = "/home/dev/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     let login = quick(&alice, &[("PATH", path), ("NVIDIA_VISIBLE_DEVICES", "0")]).await;
     let put = async |script: &str| {
@@ -116,10 +121,7 @@ while piece := c.recv(65536): c.sendall(piece)
 #[tokio::test]
 async fn a_forward_is_use_when_it_carries_more_than_signs_of_life() {
     skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
-    let replica = watchful(&product).await;
-    alice.is_known_at(&replica).await;
+    let (alice, replica) = alice().await;
     let login = quick(&alice, &[]).await;
     let (here, there) = (free_port(), free_port());
     let server = alice.ssh_at(&replica, &format!("{ECHO}{there}")).login(&login).input(Input::Held).start();
@@ -175,10 +177,7 @@ server.serve_forever()
 #[tokio::test]
 async fn a_kernel_that_is_busy_is_use() {
     skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
-    let replica = watchful(&product).await;
-    alice.is_known_at(&replica).await;
+    let (alice, replica) = alice().await;
     let login = quick(&alice, &[]).await;
     let server = alice.ssh_at(&replica, &format!("{JUPYTER}{}", free_port())).login(&login).input(Input::Held).start();
     server.prints("serves\n").await;

@@ -16,6 +16,7 @@ mod clients;
 mod cluster_rights;
 mod code_hosts;
 mod command_line;
+mod deploy;
 mod dev;
 mod devctl;
 mod devctl_laptop;

@@ -2,7 +2,7 @@
 
 use tempfile::TempDir;
 
-use crate::harness::{Agent, Input, Server, Ssh, is_real, keygen, skip_unless};
+use crate::harness::{Agent, Input, LIMIT, Server, Ssh, is_real, keygen, skip_unless, within};
 
 /// A `bastion dev` that brings no agent into its pods.
 struct Bare {
@@ -53,4 +53,36 @@ async fn what_cannot_work_without_an_agent_says_so_in_a_sentence() {
     shell.shows("this shell ends with its connection").await;
     shell.types("exit\r").await;
     shell.exits(0).await;
+}
+
+#[tokio::test]
+async fn the_doctor_tells_that_there_is_no_agent() {
+    skip_unless!(!is_real(), "it is about a cluster of its own");
+    let bare = Bare::starts().await;
+    bare.ssh().command("true").run().await.exits(0);
+    let words: Vec<&str> = bare.ready.split_whitespace().collect();
+    let port = words.iter().position(|word| *word == "-p").map(|at| words[at + 1]).expect("ssh is told the port");
+    let (home, login) = (bare.folder.path().join("home"), format!("alice@127.0.0.1:{port}"));
+    let (key, scp) = (bare.folder.path().join("alice"), bare.folder.path().join("nothing"));
+    std::fs::create_dir_all(home.join(".ssh")).expect("the folder is ours");
+    std::fs::write(&scp, "").expect("the folder is ours");
+    let devctl = async |words: &[&str]| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_devctl"));
+        command.args(words).env("HOME", &home).env("PATH", "/nonexistent").env_remove("XDG_CONFIG_HOME");
+        command.env_remove("SSH_AUTH_SOCK").kill_on_drop(true).stdin(std::process::Stdio::null());
+        let output = within(LIMIT, "the end of devctl", command.output()).await.expect("it was built");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let plain = |path: &std::path::Path| path.to_str().expect("a plain name").to_owned();
+    let logged_in = devctl(&["login", "--accept-new", "--identity", &plain(&key), &login]).await;
+    assert_eq!(logged_in.0, Some(0), "{logged_in:?}");
+    let (status, report, _) = devctl(&["doctor"]).await;
+    assert_eq!(status, Some(1), "{report}");
+    for words in ["API server", "dev is running", "this DevServer's pod has no agent", "operator.agent"] {
+        assert!(report.contains(words), "{words}: {report}");
+    }
+    // No more do files come and go.
+    let (status, _, said) = devctl(&["cp", &plain(&scp), "dev:"]).await;
+    assert!(status == Some(1) && said.contains("this DevServer's pod has no agent"), "{status:?} {said}");
 }

@@ -1,12 +1,96 @@
 //! What README tells users and administrators to type is typed here, and answered as it says.
 //!
 //! In its `console` blocks a line after `$ ` is a command and the lines below are what it prints; `…` stands for anything.
+//! What is told elsewhere, between back-quotes or in other blocks, is done by a test that `ELSEWHERE` names.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::harness::{Laptop, Product, eventually, is_installed, public, skip_unless, within};
 
 const README: &str = include_str!("../../README.md");
+const REFERENCE: &str = include_str!("../../k8s/README.md");
+
+/// Commands that are no examples, and where they are run instead: a file, and what stands in it.
+const ELSEWHERE: &[(&str, &str, &str)] = &[
+    ("ssh alice@bastion", "tests/e2e/interactive.rs", "fn the_shell_is_a_login_shell"),
+    ("ssh -t alice@bastion shells", "tests/e2e/shells.rs", "fn a_terminal_is_asked_which_shell_it_wants"),
+    (
+        "ssh -o SetEnv=BASTION_PERSIST=0 alice@bastion",
+        "tests/e2e/shells.rs",
+        "fn whoever_wants_none_that_lasts_has_none",
+    ),
+    (
+        "ssh -t alice@bastion devctl create",
+        "tests/e2e/devctl/making.rs",
+        "fn a_terminal_is_asked_for_what_was_not_said",
+    ),
+    ("ssh bob+dev.alice@bastion", "tests/e2e/sharing.rs", "fn a_guest_works_in_it_as_himself_until_it_is_taken_back"),
+    (
+        "ssh -J bob@bastion dev.alice",
+        "tests/e2e/sharing.rs",
+        "fn a_guest_works_in_it_as_himself_until_it_is_taken_back",
+    ),
+    ("ssh -t bob+dev.alice@bastion shells", "tests/e2e/sharing.rs", "fn who_may_only_look_does_nothing_else"),
+    (
+        "ssh alice+training@bastion",
+        "tests/e2e/devservers.rs",
+        "fn a_devserver_has_its_variables_its_shared_memory_and_its_volumes",
+    ),
+    ("ssh-keygen -k", "tests/e2e/certificates.rs", "fn a_revocation_list_of_ssh_keygen_holds"),
+    ("cargo install --path . --bin devctl", "scripts/check", "--path . --bin devctl"),
+    (
+        "scripts/deploy --registry registry.example.org/team/bastion --user alice=alice.pub",
+        "tests/e2e/deploy.rs",
+        "fn an_image_goes_by_a_registry",
+    ),
+    ("scripts/deploy --overlay FOLDER", "tests/e2e/deploy.rs", "fn an_image_goes_by_a_registry"),
+];
+
+/// What a command begins with, or `scripts/`.
+const PROGRAMS: &str = "ssh scp sftp rsync ssh-keygen ssh-keyscan devctl kubectl cargo bastion docker git eval";
+
+#[test]
+fn every_command_is_run() {
+    let told = [chapter("## For users"), chapter("## For administrators"), REFERENCE].map(commands).concat();
+    let examples = ["## For users", "## For administrators"].map(|chapter| examples(chapter, &[]));
+    let is_example = |command: &str| examples.iter().flatten().any(|example| example.command == command);
+    let unclaimed: Vec<&String> = told
+        .iter()
+        .filter(|told| !is_example(told) && !ELSEWHERE.iter().any(|(command, ..)| command == told))
+        .collect();
+    assert!(unclaimed.is_empty(), "make these examples, or name the tests that run them: {unclaimed:?}");
+    for (command, file, words) in ELSEWHERE {
+        assert!(told.iter().any(|told| told == command), "no chapter tells `{command}`");
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect("it is there");
+        assert!(text.contains(words), "`{command}` is run by {file}, which has no `{words}`");
+    }
+}
+
+/// What a text tells to type, beside the examples.
+fn commands(text: &str) -> Vec<String> {
+    let is_command = |words: &String| {
+        let first = words.split_once(' ').map_or("", |(first, _)| first);
+        first.starts_with("scripts/") || PROGRAMS.split(' ').any(|program| program == first)
+    };
+    let mut told: Vec<String> = Vec::new();
+    // Every other piece is a block, and every other piece of what is none is between back-quotes.
+    for (n, piece) in text.split("```").enumerate() {
+        match (n % 2, piece.split_once('\n')) {
+            (1, Some(("", block))) => told.extend(block.lines().map(str::to_owned)),
+            (1, _) => {}
+            _ => told.extend(piece.split('`').skip(1).step_by(2).map(|words| words.replace('\n', " "))),
+        }
+    }
+    told.retain(is_command);
+    told
+}
+
+#[test]
+fn commands_are_found_wherever_they_are_told() {
+    let text = "Say `ssh a`, `devctl`, `x y`.\n```console\n$ ssh b\n```\nOr `scripts/deploy\n--c`:\n```\nkubectl d\nplain\n```\n`git e`\n";
+    assert_eq!(commands(text), ["ssh a", "scripts/deploy --c", "kubectl d", "git e"]);
+}
 
 #[tokio::test]
 async fn users_are_told_what_works() {
@@ -37,10 +121,7 @@ async fn administrators_are_told_what_works() {
     laptop.write(&format!("{vision}.yaml"), file("## For administrators").replace("vision", &vision));
     let names = [("carol", carol.name()), ("alice", dan.as_str()), ("vision", vision.as_str())];
     for example in examples("## For administrators", &names) {
-        // `scripts/deploy` has a test of its own: scripts/test --real.
-        if !example.command.starts_with("scripts/") {
-            example.holds(&laptop, &[("KUBECONFIG", kubeconfig)]).await;
-        }
+        example.holds(&laptop, &[("KUBECONFIG", kubeconfig)]).await;
         if example.command.contains("create clusterrolebinding") {
             let (host, list) = (format!("{}@bastion", carol.name()), "devctl users list");
             eventually("the right is heard of", async || {
@@ -73,18 +154,24 @@ impl Example {
     }
 }
 
+fn chapter(heading: &str) -> &'static str {
+    let text = README.split_once(&format!("\n{heading}\n")).expect("README has the chapter").1;
+    text.split("\n## ").next().unwrap_or_default()
+}
+
 /// The file that a chapter has.
-fn file(chapter: &str) -> &'static str {
-    let text = README.split_once(&format!("\n{chapter}\n")).expect("README has the chapter").1;
-    text.split_once("```yaml\n").and_then(|(_, file)| file.split_once("```")).expect("the chapter has a file").0
+fn file(heading: &str) -> &'static str {
+    chapter(heading)
+        .split_once("```yaml\n")
+        .and_then(|(_, file)| file.split_once("```"))
+        .expect("the chapter has a file")
+        .0
 }
 
 /// The commands of a chapter, with names that are free instead of those that it has.
-fn examples(chapter: &str, names: &[(&str, &str)]) -> Vec<Example> {
-    let text = README.split_once(&format!("\n{chapter}\n")).expect("README has the chapter").1;
-    let text = text.split("\n## ").next().unwrap_or_default();
+fn examples(heading: &str, names: &[(&str, &str)]) -> Vec<Example> {
     let mut examples: Vec<Example> = Vec::new();
-    for block in text.split("```console\n").skip(1) {
+    for block in chapter(heading).split("```console\n").skip(1) {
         for line in block.split("```").next().unwrap_or_default().lines() {
             let line = names.iter().fold(line.to_owned(), |line, (name, free)| line.replace(name, free));
             match (line.strip_prefix("$ "), examples.last_mut()) {
@@ -94,7 +181,7 @@ fn examples(chapter: &str, names: &[(&str, &str)]) -> Vec<Example> {
             }
         }
     }
-    assert!(!examples.is_empty(), "{chapter} has no examples");
+    assert!(!examples.is_empty(), "{heading} has no examples");
     examples
 }
 

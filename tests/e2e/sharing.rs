@@ -32,6 +32,15 @@ async fn is_let_in(bob: &User, login: &str) {
     .await;
 }
 
+/// Her `dev` is shared with him, perhaps to look at only: the login with which he enters it.
+async fn lets_in(alice: &User, bob: &User, read_only: bool) -> String {
+    let guest = if read_only { json!({"user": bob.name(), "readOnly": true}) } else { json!({"user": bob.name()}) };
+    share(alice, "dev", json!([guest])).await;
+    let login = login(bob, "dev", alice);
+    is_let_in(bob, &login).await;
+    login
+}
+
 /// What bob reads, without the names that differ.
 async fn refusal(bob: &User, name: &str, owner: &str) -> String {
     let finished = bob.ssh("echo in").login(&format!("{}+{name}.{owner}", bob.name())).run().await;
@@ -67,9 +76,7 @@ async fn a_guest_works_in_it_as_himself_until_it_is_taken_back() {
     let (alice, bob) = (product.user("alice").await, product.user("bob").await);
     alice.ssh("echo hers >file").run().await.exits(0);
     bob.ssh("echo his >file").run().await.exits(0);
-    share(&alice, "dev", json!([{"user": bob.name()}])).await;
-    let login = login(&bob, "dev", &alice);
-    is_let_in(&bob, &login).await;
+    let login = lets_in(&alice, &bob, false).await;
     let as_guest = |command: &str| bob.ssh(command).login(&login);
     as_guest("cat file; echo $BASTION_USER").run().await.exits(0).prints(&format!("hers\n{}\n", bob.name()));
     let copied = product.folder().join(format!("{}-copy", bob.name()));
@@ -126,9 +133,7 @@ async fn what_a_guest_runs_ends_with_the_share() {
     let product = Product::shared().await;
     let (alice, bob) = (product.user("alice").await, product.user("bob").await);
     alice.is_running().await;
-    share(&alice, "dev", json!([{"user": bob.name()}])).await;
-    let login = login(&bob, "dev", &alice);
-    is_let_in(&bob, &login).await;
+    let login = lets_in(&alice, &bob, false).await;
     let session = bob.ssh("echo up; exec sleep 98802").login(&login).input(Input::Held).start();
     session.prints("up\n").await;
     eventually("his program", async || (alice.counts_processes("98802").await == 1).then_some(())).await;
@@ -153,9 +158,7 @@ async fn shells_of_guests_and_of_the_owner_do_not_mix() {
     hers.types("whose=alices; echo up:$((40+2))\r").await;
     hers.shows("up:42").await;
     hers.kill().await;
-    share(&alice, "dev", json!([{"user": bob.name()}])).await;
-    let login = login(&bob, "dev", &alice);
-    is_let_in(&bob, &login).await;
+    let login = lets_in(&alice, &bob, false).await;
     eventually("her shell is left", async || alice.ssh("shells").run().await.text().contains("Detached").then_some(()))
         .await;
     let mut his = bob.shell().login(&login).terminal(24, 80);
@@ -178,9 +181,7 @@ async fn who_may_only_look_does_nothing_else() {
     let mut hers = alice.shell().terminal(24, 100);
     hers.types("answer=$((40+2)); echo up:$answer\r").await;
     hers.shows("up:42").await;
-    share(&alice, "dev", json!([{"user": bob.name(), "readOnly": true}])).await;
-    let login = login(&bob, "dev", &alice);
-    is_let_in(&bob, &login).await;
+    let login = lets_in(&alice, &bob, true).await;
     let only = "is shared with you to look at only";
     bob.ssh("echo in").login(&login).run().await.exits(255).prints("").says(only);
     bob.ssh("shells 1 --take-over").login(&login).run().await.exits(255).prints("").says(only);
@@ -248,9 +249,7 @@ async fn a_guest_who_may_only_look_from_now_on_is_put_out() {
     let product = Product::shared().await;
     let (alice, bob) = (product.user("alice").await, product.user("bob").await);
     alice.is_running().await;
-    share(&alice, "dev", json!([{"user": bob.name()}])).await;
-    let login = login(&bob, "dev", &alice);
-    is_let_in(&bob, &login).await;
+    let login = lets_in(&alice, &bob, false).await;
     let session = held(&bob, &login).await;
     share(&alice, "dev", json!([{"user": bob.name(), "readOnly": true}])).await;
     session.finish().await.exits(255).says("no longer shared with you as it was");
@@ -268,9 +267,7 @@ async fn verbs_in_anothers_devserver_are_about_ones_own() {
     let (alice, bob) = (product.user("alice").await, product.user("bob").await);
     alice.is_running().await;
     bob.is_running().await;
-    share(&alice, "dev", json!([{"user": bob.name()}])).await;
-    let login = login(&bob, "dev", &alice);
-    is_let_in(&bob, &login).await;
+    let login = lets_in(&alice, &bob, false).await;
     assert!(alice.ssh("devctl share dev").run().await.text().contains(bob.name()));
     // Neither hers nor his: he has to say which.
     bob.ssh("devctl suspend").login(&login).run().await.fails();

@@ -22,22 +22,31 @@ pub(crate) async fn comes_back(alice: &User, at: &Replica, (rows, columns): (u16
     .await
 }
 
+/// Leaves a shell at this login's other end.
+pub(crate) async fn leaves_a_shell(login: Ssh) {
+    let mut terminal = login.terminal(24, 100);
+    terminal.types("answer=$((40+2)); seq 100; echo said:$answer\r").await;
+    terminal.shows_row("said:42").await;
+    terminal.kill().await;
+}
+
+/// Whether a terminal of 30 rows and 120 columns is in the shell that was left; ends it.
+pub(crate) async fn is_the_one_that_was_left(mut terminal: Terminal) {
+    terminal.shows_row("said:42").await;
+    terminal.types("echo again:$answer; stty size\r").await;
+    terminal.shows_row("again:42").await;
+    terminal.shows_row("30 120").await;
+    terminal.types("exit 7\r").await;
+    terminal.exits(7).await;
+}
+
 #[tokio::test]
 async fn the_next_login_is_back_in_the_shell_that_was_left() {
     skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
-    let mut first = alice.shell().terminal(24, 100);
-    first.types("answer=$((40+2)); seq 100; echo said:$answer\r").await;
-    first.shows_row("said:42").await;
-    first.kill().await;
-    let mut second = comes_back(&alice, product.front(), (30, 120), "the shell you left").await;
-    second.shows_row("said:42").await;
-    second.types("echo again:$answer; stty size\r").await;
-    second.shows_row("again:42").await;
-    second.shows_row("30 120").await;
-    second.types("exit 7\r").await;
-    second.exits(7).await;
+    leaves_a_shell(alice.shell()).await;
+    is_the_one_that_was_left(comes_back(&alice, product.front(), (30, 120), "the shell you left").await).await;
 
     let mut third = alice.shell().terminal(24, 100);
     third.types("echo new:$answer.\r").await;
@@ -213,10 +222,7 @@ async fn a_terminal_is_asked_which_shell_it_wants() {
     skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
-    let mut first = alice.shell().terminal(24, 100);
-    first.types("answer=$((40+2)); echo said:$answer\r").await;
-    first.shows_row("said:42").await;
-    first.kill().await;
+    leaves_a_shell(alice.shell()).await;
     eventually("a shell that was left", async || {
         alice.ssh("shells").run().await.text().contains("Detached").then_some(())
     })

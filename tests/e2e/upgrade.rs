@@ -1,4 +1,5 @@
-//! A new version on a cluster that an older one worked on.
+//! A new version on a cluster that an older one worked on. `scripts/upgrade` does it with the older version at work, on a
+//! real cluster as well.
 
 use std::collections::BTreeMap;
 use std::path::Path;

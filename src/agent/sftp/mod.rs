@@ -7,7 +7,7 @@ mod files;
 pub(super) mod fuzz;
 mod handles;
 mod long_name;
-mod wire;
+pub(crate) mod wire;
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};

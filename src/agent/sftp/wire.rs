@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 /// A packet that is not what its type says.
 #[derive(Debug, PartialEq)]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 /// Reads the fields of a request in turn.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Fields<'a> {
     fn take(&mut self, size: usize) -> Result<&'a [u8], Malformed> {
@@ -22,24 +22,24 @@ impl<'a> Fields<'a> {
         self.take(N)?.try_into().map_err(|_| Malformed)
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, Malformed> {
+    pub(crate) fn byte(&mut self) -> Result<u8, Malformed> {
         Ok(self.array::<1>()?[0])
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, Malformed> {
+    pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
         Ok(u32::from_be_bytes(self.array()?))
     }
 
-    pub(super) fn u64(&mut self) -> Result<u64, Malformed> {
+    pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
         Ok(u64::from_be_bytes(self.array()?))
     }
 
-    pub(super) fn string(&mut self) -> Result<&'a [u8], Malformed> {
+    pub(crate) fn string(&mut self) -> Result<&'a [u8], Malformed> {
         let size = self.u32()?;
         self.take(size as usize)
     }
 
-    pub(super) fn path(&mut self) -> Result<PathBuf, Malformed> {
+    pub(crate) fn path(&mut self) -> Result<PathBuf, Malformed> {
         let bytes = self.string()?;
         match bytes {
             [] => Ok(".".into()),
@@ -48,7 +48,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(super) fn attributes(&mut self) -> Result<Attributes, Malformed> {
+    pub(crate) fn attributes(&mut self) -> Result<Attributes, Malformed> {
         let flags = self.u32()?;
         let has = |flag: u32| flags & flag != 0;
         let mut attributes = Attributes::default();
@@ -82,23 +82,23 @@ const EXTENDED: u32 = 0x8000_0000;
 
 /// What is known, or to be set, of a file (§5).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Attributes {
-    pub(super) size: Option<u64>,
+pub(crate) struct Attributes {
+    pub(crate) size: Option<u64>,
     /// uid and gid.
-    pub(super) owner: Option<(u32, u32)>,
+    pub(crate) owner: Option<(u32, u32)>,
     /// The mode, type included.
-    pub(super) permissions: Option<u32>,
+    pub(crate) permissions: Option<u32>,
     /// Last access and last change of its data, in seconds since 1970.
-    pub(super) times: Option<(u32, u32)>,
+    pub(crate) times: Option<(u32, u32)>,
 }
 
 /// Writes packets one after the other.
 #[derive(Default)]
-pub(super) struct Replies(pub(super) Vec<u8>);
+pub(crate) struct Replies(pub(crate) Vec<u8>);
 
 impl Replies {
     /// Adds a packet of `kind` whose fields `fill` adds.
-    pub(super) fn packet(&mut self, kind: u8, fill: impl FnOnce(&mut Self)) {
+    pub(crate) fn packet(&mut self, kind: u8, fill: impl FnOnce(&mut Self)) {
         let start = self.0.len();
         self.u32(0);
         self.byte(kind);
@@ -107,24 +107,24 @@ impl Replies {
         self.0[start..start + 4].copy_from_slice(&size.to_be_bytes());
     }
 
-    pub(super) fn byte(&mut self, value: u8) {
+    pub(crate) fn byte(&mut self, value: u8) {
         self.0.push(value);
     }
 
-    pub(super) fn u32(&mut self, value: u32) {
+    pub(crate) fn u32(&mut self, value: u32) {
         self.0.extend_from_slice(&value.to_be_bytes());
     }
 
-    pub(super) fn u64(&mut self, value: u64) {
+    pub(crate) fn u64(&mut self, value: u64) {
         self.0.extend_from_slice(&value.to_be_bytes());
     }
 
-    pub(super) fn string(&mut self, value: &[u8]) {
+    pub(crate) fn string(&mut self, value: &[u8]) {
         self.u32(value.len() as u32);
         self.0.extend_from_slice(value);
     }
 
-    pub(super) fn attributes(&mut self, attributes: &Attributes) {
+    pub(crate) fn attributes(&mut self, attributes: &Attributes) {
         let Attributes { size, owner, permissions, times } = *attributes;
         let flag = |known: bool, flag: u32| if known { flag } else { 0 };
         self.u32(

@@ -25,9 +25,8 @@ pub(super) async fn verb(cluster: Cluster, words: &[OsString]) -> Result<u8, Fai
     let columns = columns();
     let colour = columns.is_some() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let request = devctl::parse(&words, columns, colour);
-    if matches!(request, Request::Enter(_)) {
-        let cure = "leave out --context and the like, or use kubectl exec";
-        return Err(Failure::new("sessions go through the bastion").cure(cure).status(USAGE));
+    if let Request::Enter(enter) = &request {
+        return Err(not_here(&cluster, &Sought::Session(enter.name().unwrap_or("NAME"))));
     }
     let client = client(&cluster).await?;
     let namespace = cluster.namespace.unwrap_or_else(|| client.default_namespace().to_owned());
@@ -42,6 +41,7 @@ pub(super) async fn verb(cluster: Cluster, words: &[OsString]) -> Result<u8, Fai
         chosen: false,
         last_hour: None,
         taken: None,
+        shared: None,
         known_hosts_line: None,
         streams,
     };
@@ -69,6 +69,42 @@ pub(super) async fn verb(cluster: Cluster, words: &[OsString]) -> Result<u8, Fai
         },
         () = interrupt => Ok(devctl::Exit::Interrupted.code()),
     }
+}
+
+/// What goes through the bastion alone.
+pub(super) enum Sought<'a> {
+    /// In this DevServer.
+    Session(&'a str),
+    Files,
+    Ports(&'a str),
+    /// Something of this laptop.
+    Other,
+}
+
+/// That it does, and by which command the cluster is asked for the same.
+pub(super) fn not_here(cluster: &Cluster, sought: &Sought<'_>) -> Failure {
+    let option = |name: &str, value: Option<String>| value.map(|value| format!(" {name} {value}")).unwrap_or_default();
+    let file = cluster.kubeconfig.as_ref().map(|file| file.display().to_string());
+    let kubectl = format!(
+        "kubectl{}{}{}",
+        option("--kubeconfig", file),
+        option("--context", cluster.context.clone()),
+        option("--namespace", cluster.namespace.clone())
+    );
+    let (what, instead) = match sought {
+        Sought::Session(name) => {
+            ("sessions go", format!("; `{kubectl} exec -it {name} -- sh` is none of the bastion's"))
+        }
+        Sought::Files => ("files go", format!("; `{kubectl} cp` copies by itself")),
+        Sought::Ports(name) => ("forwards go", format!("; `{kubectl} port-forward {name} PORT` forwards by itself")),
+        Sought::Other => {
+            let cure = "leave out --context and the like";
+            return Failure::new("this verb asks no cluster").cure(cure).status(USAGE);
+        }
+    };
+    Failure::new(format!("{what} through the bastion"))
+        .cure(format!("leave out --context and the like{instead}"))
+        .status(USAGE)
 }
 
 async fn client(cluster: &Cluster) -> Result<kube::Client, Failure> {

@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::destination::Destination;
+use crate::devctl::output::OutputArgs;
 
 /// Develop on GPU pods: your DevServers, from your laptop
 #[derive(Parser)]
@@ -64,7 +65,7 @@ pub(super) enum Verb {
         #[command(subcommand)]
         verb: ConfigVerb,
     },
-    /// Look at each step from here to your DevServer, and tell what to do where one fails
+    /// Look at each step from here to a DevServer, and tell what to do where one fails
     Doctor(Doctor),
     /// Print a completion script for a shell
     Completion {
@@ -181,15 +182,10 @@ pub(super) enum SshVerb {
 
 #[derive(Args)]
 pub(super) struct Doctor {
-    /// How to tell it
-    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
-    pub(super) output: Output,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Output {
-    Table,
-    Json,
+    /// Which DevServer [default: your default one]
+    pub(super) name: Option<String>,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
 }
 
 #[cfg(test)]

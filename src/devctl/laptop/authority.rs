@@ -30,13 +30,18 @@ const SSH: u32 = 22;
 
 impl Authority {
     pub(super) async fn ask(connection: &Connection) -> Result<Self, Failure> {
-        let wrong = |why: String| Failure::new(format!("the bastion does not tell who vouches for DevServers: {why}"));
-        let channel = connection.handle.channel_open_direct_tcpip("localhost", SSH, "localhost", 0).await;
+        let certificate = Self::show(connection, "localhost").await?;
+        Self::of(&certificate).ok_or_else(|| wrong("the certificate is of no DevServer"))
+    }
+
+    /// What the server behind the bastion that is called `host` there proves itself with.
+    pub(super) async fn show(connection: &Connection, host: &str) -> Result<Certificate, Failure> {
+        let channel = connection.handle.channel_open_direct_tcpip(host, SSH, "localhost", 0).await;
         let channel = channel.map_err(|error| match error {
             russh::Error::ChannelOpenFailure(russh::ChannelOpenFailure::AdministrativelyProhibited) => {
                 Failure::new("you may not forward ports, which `ssh mydev.dev` needs").cure("ask your administrator")
             }
-            other => wrong(other.to_string()),
+            other => wrong(&other.to_string()),
         })?;
         let shown = Arc::new(Mutex::new(None));
         let config = client::Config {
@@ -48,8 +53,7 @@ impl Authority {
         // It ends as soon as the key was seen, which is all that it is for.
         let _ = timeout(LIMIT, client::connect_stream(Arc::new(config), channel.into_stream(), look)).await;
         let shown = shown.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let certificate = shown.ok_or_else(|| wrong("it showed no certificate".to_owned()))?;
-        Self::of(&certificate).ok_or_else(|| wrong("the certificate is of no DevServer".to_owned()))
+        shown.ok_or_else(|| wrong("it showed no certificate"))
     }
 
     /// The certificate says: `dev`, `dev.alice`, and further names.
@@ -69,6 +73,10 @@ impl Authority {
         let key = self.key.to_openssh().map_err(|error| Failure::new(error.to_string()))?;
         Ok(format!("@cert-authority *.{} {key}", self.user))
     }
+}
+
+fn wrong(why: &str) -> Failure {
+    Failure::new(format!("the bastion does not tell who vouches for DevServers: {why}"))
 }
 
 struct Look {

@@ -9,6 +9,7 @@ mod authority;
 mod bastion;
 mod completion;
 mod connection;
+mod copy;
 mod destination;
 mod doctor;
 mod failure;
@@ -22,6 +23,7 @@ mod pattern;
 mod places;
 mod remote;
 mod settings;
+mod sftp;
 mod ssh_config;
 mod ssh_setup;
 mod startup_script;
@@ -36,6 +38,7 @@ use clap::{CommandFactory, Parser};
 
 use failure::{Failure, INTERRUPTED, USAGE};
 
+use administrate::Sought;
 use arguments::{Arguments, ConfigVerb, SshVerb, Verb};
 use bastion::Bastion;
 use places::Places;
@@ -102,8 +105,14 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Remote(words) if cluster.is_meant() => {
             block_on(administrate::verb(cluster, &startup_script::inline(words)?))
         }
-        _ if cluster.is_meant() => {
-            Err(Failure::new("this verb asks no cluster: leave out --context and the like").status(USAGE))
+        verb if cluster.is_meant() => {
+            let sought = match &verb {
+                Verb::Ssh(ssh) => Sought::Session(ssh.name.as_deref().unwrap_or("NAME")),
+                Verb::Cp(_) => Sought::Files,
+                Verb::Forward(forward) => Sought::Ports(&forward.name),
+                _ => Sought::Other,
+            };
+            Err(administrate::not_here(&cluster, &sought))
         }
         Verb::Version => print(&format!("devctl {}\n", env!("CARGO_PKG_VERSION"))),
         Verb::Completion { shell } => completion::script(shell),
@@ -125,7 +134,13 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
                 None => block_on(remote::shell(&bastion, &ssh)),
             }
         }
-        Verb::Cp(copy) => openssh::cp(&bastion()?, &copy),
+        Verb::Cp(copy) => {
+            let bastion = bastion()?;
+            match openssh::cp(&bastion, &copy)? {
+                Some(status) => Ok(status),
+                None => block_on(copy::run(&bastion, &copy)),
+            }
+        }
         Verb::Forward(forward) => {
             let bastion = bastion()?;
             match openssh::forward(&bastion, &forward)? {

@@ -26,9 +26,10 @@ pub(super) fn ssh(bastion: &Bastion, ssh: &Ssh) -> Result<Option<u8>, Failure> {
     Err(become_it(command))
 }
 
-/// Runs scp.
-pub(super) fn cp(bastion: &Bastion, copy: &Copy) -> Result<u8, Failure> {
-    let mut command = Command::new(need("scp")?);
+/// Runs scp. None: it is not installed, or not the ssh that it needs.
+pub(super) fn cp(bastion: &Bastion, copy: &Copy) -> Result<Option<u8>, Failure> {
+    let Some((program, _)) = find("scp").zip(find("ssh")) else { return Ok(None) };
+    let mut command = Command::new(program);
     command.args(options(bastion, "-P"));
     command.args(copy.recursive.then_some("-r")).args(copy.preserve.then_some("-p")).arg("--");
     for path in &copy.paths {
@@ -91,27 +92,22 @@ fn options(bastion: &Bastion, port: &str) -> Vec<OsString> {
     options
 }
 
-/// `NAME:PATH` as scp wants it. A slash before the colon makes it a local path, as scp has it.
-fn place(bastion: &Bastion, path: &OsStr) -> Result<OsString, Failure> {
+/// The DevServer and the path in it of `NAME:PATH`. A slash before the colon makes it a local path, as scp has it.
+pub(super) fn split(path: &OsStr) -> Option<(String, &[u8])> {
     let bytes = path.as_bytes();
-    let colon = bytes.iter().position(|byte| *byte == b':');
-    let Some(at) = colon.filter(|at| !bytes[..*at].contains(&b'/')) else {
-        return Ok(path.to_owned());
-    };
-    let name = String::from_utf8_lossy(&bytes[..at]).into_owned();
+    let at = bytes.iter().position(|byte| *byte == b':').filter(|at| !bytes[..*at].contains(&b'/'))?;
+    Some((String::from_utf8_lossy(&bytes[..at]).into_owned(), &bytes[at + 1..]))
+}
+
+/// A word of `devctl cp` as scp wants it.
+fn place(bastion: &Bastion, word: &OsStr) -> Result<OsString, Failure> {
+    let Some((name, path)) = split(word) else { return Ok(word.to_owned()) };
     let login = login(bastion, Some(name.as_str()).filter(|name| !name.is_empty()))?;
     let host = match bastion.destination.host.contains(':') {
         true => format!("[{}]", bastion.destination.host),
         false => bastion.destination.host.clone(),
     };
-    Ok(OsString::from_vec([format!("{login}@{host}").as_bytes(), &bytes[at..]].concat()))
-}
-
-fn need(program: &str) -> Result<PathBuf, Failure> {
-    find(program).ok_or_else(|| {
-        Failure::new(format!("{program} is not installed"))
-            .cure("install OpenSSH's client: `apt install openssh-client`, `dnf install openssh-clients`, `brew install openssh`")
-    })
+    Ok(OsString::from_vec([format!("{login}@{host}:").as_bytes(), path].concat()))
 }
 
 /// The program that a shell would find.

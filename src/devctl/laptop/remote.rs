@@ -14,7 +14,7 @@ use super::connection::{self, Connection};
 use super::failure::{Failure, INTERRUPTED, NO_CONNECTION, USAGE};
 use super::host_key::Unknown;
 use super::terminal::{self, Raw};
-use super::{line, words, written};
+use super::{line, written};
 
 /// What RFC 4254 calls stderr.
 const STDERR: u32 = 1;
@@ -48,24 +48,33 @@ pub(super) async fn shell(bastion: &Bastion, ssh: &Ssh) -> Result<u8, Failure> {
     run(&connection, command, terminal).await
 }
 
-/// Whether a verb of the bastion's can be asked quietly, and what it answers.
-pub(super) async fn ask(connection: &Connection, words: &[&str]) -> Result<(u8, String), Failure> {
+/// What the bastion answered.
+pub(super) struct Answer {
+    pub(super) status: u8,
+    pub(super) text: String,
+    /// On stderr.
+    pub(super) said: String,
+}
+
+/// Asks a verb of the bastion's quietly.
+pub(super) async fn ask(connection: &Connection, words: &[&str]) -> Result<Answer, Failure> {
     let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-    let all: Vec<OsString> = std::iter::once("devctl".into()).chain(words).collect();
     let channel = connection.handle.channel_open_session().await?;
-    channel.exec(true, words::quote(&all)).await?;
+    channel.exec(true, line(&words)).await?;
     channel.eof().await?;
     let (mut reader, _writer) = channel.split();
-    let (mut status, mut text) = (NO_CONNECTION, Vec::new());
+    let (mut status, mut text, mut said) = (NO_CONNECTION, Vec::new(), Vec::new());
     while let Some(message) = reader.wait().await {
         match message {
             ChannelMsg::Data { data } => text.extend_from_slice(&data),
+            ChannelMsg::ExtendedData { data, ext: STDERR } => said.extend_from_slice(&data),
             ChannelMsg::ExitStatus { exit_status } => status = u8::try_from(exit_status).unwrap_or(u8::MAX),
             ChannelMsg::Close => break,
             _ => {}
         }
     }
-    Ok((status, String::from_utf8_lossy(&text).into_owned()))
+    let words = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Answer { status, text: words(text), said: words(said) })
 }
 
 async fn run(connection: &Connection, command: Option<Vec<u8>>, terminal: bool) -> Result<u8, Failure> {

@@ -5,6 +5,7 @@ use kube::ResourceExt;
 
 use super::{flavors, list, users};
 use crate::api::Phase;
+use crate::devctl::caller::Shared;
 use crate::devctl::{Caller, Error};
 
 #[derive(clap::Args)]
@@ -16,7 +17,9 @@ pub struct Args {
 #[derive(Clone, Copy, ValueEnum)]
 enum Kind {
     Devservers,
-    /// DevServers that can be looked into without waking them
+    /// DevServers, and those of others that she may enter
+    Enterable,
+    /// Of these, those that can be looked into without waking them
     Running,
     /// The one that is meant where none is named
     Default,
@@ -30,10 +33,16 @@ impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
         let names: Vec<String> = match self.kind {
             Kind::Devservers => caller.devservers().await?.iter().map(ResourceExt::name_any).collect(),
+            Kind::Enterable => {
+                let own = caller.devservers().await?;
+                let others = shared(caller).into_iter().map(|shared| shared.name);
+                own.iter().map(ResourceExt::name_any).chain(others).collect()
+            }
             Kind::Running => {
-                let servers = caller.devservers().await?;
-                let running = servers.iter().filter(|server| list::phase(server) == Phase::Running);
-                running.map(ResourceExt::name_any).collect()
+                let own = caller.devservers().await?;
+                let own = own.iter().filter(|server| list::phase(server) == Phase::Running);
+                let others = shared(caller).into_iter().filter(|shared| shared.phase == Phase::Running);
+                own.map(ResourceExt::name_any).chain(others.map(|shared| shared.name)).collect()
             }
             Kind::Default => caller.devserver.iter().cloned().collect(),
             Kind::Clock => vec![caller.now().as_second().to_string()],
@@ -44,4 +53,9 @@ impl Args {
         caller.print(&text).await;
         Ok(())
     }
+}
+
+/// Of others, and more than to look at.
+fn shared(caller: &Caller) -> Vec<Shared> {
+    caller.shared.as_ref().map(|shared| shared()).unwrap_or_default()
 }

@@ -5,6 +5,7 @@ use kube::api::DeleteParams;
 
 use super::home::Kept;
 use crate::api::{DevServer, names};
+use crate::devctl::output::{self, OutputArgs, Table};
 use crate::devctl::{Caller, Error, Exit};
 
 #[derive(clap::Args)]
@@ -18,6 +19,8 @@ pub struct Args {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 impl Args {
@@ -27,18 +30,24 @@ impl Args {
             false => self.names,
         };
         // All of them are there, or nothing is deleted.
-        let mut homes = Vec::new();
+        let (mut homes, mut servers) = (Vec::new(), Vec::new());
         for name in names {
             if homes.iter().all(|(other, _)| *other != name) {
-                let home = find(caller, &name, self.with_home).await?;
+                let (home, server) = find(caller, &name, self.with_home).await?;
                 homes.push((name, home));
+                servers.extend(server);
             }
         }
         caller.confirm(&question(&homes, self.with_home), self.yes).await?;
         for (name, home) in &homes {
             delete(caller, name, home, self.with_home).await?;
         }
-        Ok(())
+        // As they were.
+        match servers.as_slice() {
+            _ if self.output.format.is_table() => Ok(()),
+            [server] => output::changed(caller, self.output.format, server).await,
+            servers => output::list(caller, self.output.format, servers, Table::new(&[])).await,
+        }
     }
 }
 
@@ -59,13 +68,13 @@ fn question(homes: &[(String, Kept)], with_home: bool) -> String {
 }
 
 /// That there is such a DevServer, or at least the home of one, if that is to go.
-async fn find(caller: &Caller, name: &str, with_home: bool) -> Result<Kept, Error> {
+async fn find(caller: &Caller, name: &str, with_home: bool) -> Result<(Kept, Option<DevServer>), Error> {
     match caller.devserver(name).await {
-        Ok(server) => Ok(Kept::of(&server)),
+        Ok(server) => Ok((Kept::of(&server), Some(server))),
         Err(error) if error.exit == Exit::NotFound && with_home && names::is_devserver_name(name) => {
             let claim = names::home_claim(name);
             let left = caller.api::<PersistentVolumeClaim>().get_opt(&claim).await.map_err(Error::of_api)?;
-            left.map(|_| Kept::Own(claim)).ok_or(error)
+            left.map(|_| (Kept::Own(claim), None)).ok_or(error)
         }
         Err(error) => Err(error),
     }

@@ -6,19 +6,25 @@ use kube::ResourceExt;
 
 use super::list::phase;
 use crate::api::{DevServer, IdleAction, SuspensionReason};
-use crate::devctl::output::Fields;
+use crate::devctl::output::{self, Fields, OutputArgs};
 use crate::devctl::{Caller, Error, time};
 
 #[derive(clap::Args)]
 pub struct Args {
     /// The DevServer [default: the one you logged in to]
     name: Option<String>,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
         let name = caller.name(self.name)?;
         let server = caller.devserver(&name).await?;
+        if let Some(text) = output::object(self.output.format, &server)? {
+            caller.print(&text).await;
+            return Ok(());
+        }
         let mut fields = Fields::default();
         fields.put("Name", server.name_any());
         fields.put("Status", format!("{:?}", phase(&server)));

@@ -72,6 +72,9 @@ impl Args {
             Format::Yaml => output::yaml(&json!({"devServers": rows, "quota": quotas}))?,
         };
         caller.print(&text).await;
+        if caller.taken.is_none() && format.is_table() && rows.iter().any(|row| row.phase == Phase::Running) {
+            caller.say("What programs take, their pods tell the bastion alone: `ssh USER@BASTION devctl top`.").await;
+        }
         Ok(())
     }
 }

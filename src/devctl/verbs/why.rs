@@ -8,18 +8,25 @@ use super::home::Kept;
 use super::list::phase;
 use super::refused;
 use crate::api::{Activity, DevServer, DevServerStatus, LastEnd, Phase, SuspensionReason, conditions};
+use crate::devctl::output::{self, OutputArgs};
 use crate::devctl::{Caller, Error, plain, time};
 
 #[derive(clap::Args)]
 pub struct Args {
     /// The DevServer [default: the one you logged in to]
     name: Option<String>,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
         let name = caller.name(self.name)?;
         let server = caller.devserver(&name).await?;
+        if let Some(text) = output::object(self.output.format, &server)? {
+            caller.print(&text).await;
+            return Ok(());
+        }
         let now = caller.now();
         let mut lines = explain(&server, now);
         if matches!(phase(&server), Phase::Pending | Phase::Starting) {

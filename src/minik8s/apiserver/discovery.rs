@@ -4,7 +4,7 @@ use super::{
     resources::{self, Resource, group_version},
     status::Refusal,
 };
-use crate::minik8s::store::Objects;
+use crate::minik8s::{patch::Schema, store::Objects};
 use serde_json::{Value, json};
 
 /// The answer to a path that is about the server and not about objects; none if it is not one.
@@ -123,27 +123,31 @@ fn openapi_index(objects: &Objects) -> Value {
     json!({"paths": paths})
 }
 
-/// No schemas: only that every kind can be patched with `fieldValidation`, so that kubectl leaves validation to the server.
+/// That every kind can be patched with `fieldValidation`, so that kubectl leaves validation to the server. Schemas, for
+/// `kubectl explain`, are those of custom kinds alone.
 fn openapi(group: &str, version: &str, objects: &Objects) -> Value {
-    let mut paths = json!({});
+    let (mut paths, mut schemas) = (json!({}), json!({}));
     for resource in of_version(group, version, objects) {
         let prefix = if group.is_empty() { "api" } else { "apis" };
         let scope = if resource.namespaced { "namespaces/{namespace}/" } else { "" };
         let path = format!("/{prefix}/{}/{scope}{}/{{name}}", resource.api_version(), resource.plural);
+        let which = json!({"group": group, "version": version, "kind": resource.kind});
         paths[&path] = json!({"patch": {
             "parameters": [{"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}],
             "responses": {},
             "x-kubernetes-action": "patch",
-            "x-kubernetes-group-version-kind": {
-                "group": group,
-                "version": version,
-                "kind": resource.kind,
-            },
+            "x-kubernetes-group-version-kind": which,
         }});
+        if let Schema::Custom(schema) = resource.schema() {
+            let mut schema = schema.clone();
+            schema["x-kubernetes-group-version-kind"] = json!([which]);
+            schemas[format!("{group}.{version}.{}", resource.kind)] = schema;
+        }
     }
     json!({
         "openapi": "3.0.0",
         "info": {"title": "minik8s", "version": "v1.33.0"},
         "paths": paths,
+        "components": {"schemas": schemas},
     })
 }

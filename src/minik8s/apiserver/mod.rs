@@ -7,6 +7,7 @@ mod delete;
 mod discovery;
 mod evict;
 mod exec;
+mod metrics;
 mod quota;
 mod rbac;
 mod read;
@@ -21,6 +22,7 @@ mod write;
 pub(super) use admission::{CLAIM_PROTECTION, VOLUME_PROTECTION};
 pub(super) use audit::AuditLog;
 pub(super) use delete::{Options as DeleteOptions, delete_object};
+pub(super) use metrics::Requests;
 pub(super) use resources::{CRDS, Resource, all as all_resources, built_in_named};
 pub(super) use serve::serve;
 pub(super) use status::Refusal;
@@ -52,6 +54,7 @@ pub(super) struct ApiServer {
     pub(super) store: Arc<Store>,
     pub(super) kubelet: Arc<Kubelet>,
     pub(super) audit: AuditLog,
+    pub(super) requests: Requests,
     pub(super) token: String,
     pub(super) exec_idle_timeout: Duration,
     pub(super) shutdown: CancellationToken,
@@ -69,6 +72,9 @@ impl ApiServer {
         if ["/livez", "/readyz", "/healthz"].contains(&path) {
             return Ok("ok".into_response());
         }
+        if path == "/metrics" {
+            return Ok(self.requests.text().into_response());
+        }
         if let Some(answer) = self.store.view(|objects| discovery::answer(path, objects)) {
             return answer.map(|answer| Json(answer).into_response());
         }
@@ -76,6 +82,8 @@ impl ApiServer {
         let route = self.store.view(|objects| Route::of(request.method(), path, &query, objects))?;
         let user = access::impersonated(request.headers()).map(str::to_owned);
         let agent = request.headers().get(header::USER_AGENT).cloned();
+        let media_type = request.headers().get(header::CONTENT_TYPE);
+        let is_apply = media_type.is_some_and(|media| media.as_bytes().starts_with(b"application/apply-patch"));
         let allowed = match &user {
             Some(user) => self.store.view(|objects| access::authorize(user, &route, objects)),
             None => Ok(()),
@@ -87,6 +95,7 @@ impl ApiServer {
         let response = response.unwrap_or_else(Refusal::into_response);
         let agent = agent.as_ref().and_then(|agent| agent.to_str().ok());
         self.audit.record(&route, user.as_deref(), agent, response.status());
+        self.requests.count(&route, is_apply, response.status());
         Ok(response)
     }
 

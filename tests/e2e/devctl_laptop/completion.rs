@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use bastion::api::DevServer;
+use serde_json::json;
+
 use super::{DEVCTL, Desk};
-use crate::harness::{Product, Terminal, eventually, is_installed, skip_unless};
+use crate::harness::{Product, Terminal, eventually, has_agents, is_installed, skip_unless};
 
 #[tokio::test]
 async fn shells_complete_names() {
@@ -74,6 +77,7 @@ async fn clear(shell: &mut Terminal) {
 #[tokio::test]
 async fn tab_completes_devservers_and_the_files_in_them() {
     let product = Product::shared().await;
+    skip_unless!(has_agents(), "pods without the agent have no sftp");
     let alice = product.user("alice").await;
     alice.is_running().await;
     alice.add_devserver("second").await;
@@ -112,6 +116,7 @@ async fn tab_completes_devservers_and_the_files_in_them() {
 #[tokio::test]
 async fn no_name_of_a_file_is_run_on_the_laptop() {
     let product = Product::shared().await;
+    skip_unless!(has_agents(), "pods without the agent have no sftp");
     skip_unless!(is_installed("bash"), "there is no bash");
     let alice = product.user("alice").await;
     let names =
@@ -138,6 +143,7 @@ async fn no_name_of_a_file_is_run_on_the_laptop() {
 #[tokio::test]
 async fn nothing_is_woken_for_a_completion() {
     let product = Product::shared().await;
+    skip_unless!(has_agents(), "pods without the agent have no sftp");
     skip_unless!(is_installed("bash"), "there is no bash");
     let alice = product.user("alice").await;
     alice.is_running().await;
@@ -159,4 +165,63 @@ async fn nothing_is_woken_for_a_completion() {
     alice.ssh("devctl why dev").run().await.prints_line("`dev` sleeps");
     desk.laptop.write(".config/devctl/config.toml", "host = 'nowhere.invalid'\nuser = 'x'\n");
     desk.completes("dev:he").await.exits(0).prints("").says_exactly("");
+}
+
+/// It was told to nobody what the next command should have said.
+#[tokio::test]
+async fn a_completion_takes_no_news_away() {
+    let product = Product::shared().await;
+    skip_unless!(has_agents(), "pods without the agent have no sftp");
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    alice.add_devserver_with("train", json!({"startupScript": "#!/bin/sh\ntouch here\nexit 3\n"})).await;
+    let desk = Desk::new(&alice, product.front());
+    desk.logs_in().await;
+    eventually("its script failed", async || {
+        let status = alice.has::<DevServer>("train").await.status?;
+        status.conditions.iter().any(|one| one.type_ == "StartupScript" && one.status == "False").then_some(())
+    })
+    .await;
+    let completed = eventually("a path", async || {
+        let completed = desk.completes("train:he").await;
+        (!completed.exits(0).text().is_empty()).then_some(completed)
+    })
+    .await;
+    completed.prints("train:here").says_exactly("");
+    let login = format!("{}+train", alice.name());
+    eventually("the news", async || {
+        let next = alice.ssh("true").login(&login).run().await;
+        next.exits(0).stderr().contains("the startup script failed (exit code 3)").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_others_share_is_completed() {
+    let product = Product::shared().await;
+    skip_unless!(has_agents(), "pods without the agent have no sftp");
+    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    alice.ssh("mkdir data; touch data/here data/.hidden").run().await.exits(0);
+    alice.add_devserver("seen").await;
+    alice.add_devserver("own").await;
+    alice.ssh(&format!("devctl share dev {}", bob.name())).run().await.exits(0);
+    alice.ssh(&format!("devctl share seen {} --read-only", bob.name())).run().await.exits(0);
+    let desk = Desk::new(&bob, product.front());
+    desk.logs_in().await;
+    let owner = alice.name();
+    for (typed, completed) in [
+        (format!("dev.{owner}:da"), format!("dev.{owner}:data/")),
+        (format!("dev.{owner}:data/"), format!("dev.{owner}:data/here")),
+        (format!("dev.{}", &owner[..2]), format!("dev.{owner}:")),
+    ] {
+        let told = eventually("a completion", async || {
+            let told = desk.completes(&typed).await;
+            (!told.exits(0).text().is_empty()).then_some(told)
+        })
+        .await;
+        told.prints(&completed).says_exactly("");
+    }
+    for typed in [format!("seen.{owner}"), format!("own.{owner}"), format!("seen.{owner}:"), format!("own.{owner}:")] {
+        desk.completes(&typed).await.exits(0).prints("");
+    }
 }

@@ -72,6 +72,8 @@ async fn a_key_with_a_passphrase_needs_a_terminal_or_an_agent() {
     terminal.shows("Passphrase of ~/.ssh/id_ed25519").await;
     terminal.types("wrong\r").await;
     terminal.shows("this is not the passphrase").await;
+    let is_asked_again = |rows: &[String]| rows.iter().filter(|row| row.contains("Passphrase of")).count() == 2;
+    terminal.shows_rows("the question again", is_asked_again).await;
     terminal.types("secret\r").await;
     terminal.exits(0).await;
     assert!(!terminal.rows().iter().any(|row| row.contains("secret")));

@@ -1,6 +1,8 @@
 //! `devctl` on a laptop: a home folder with nothing in it but a key, and the product.
 
+mod colours;
 mod completion;
+mod copies;
 mod credentials;
 mod doctor;
 mod faults;
@@ -198,9 +200,6 @@ async fn openssh_takes_over_where_it_is_better() {
     let mut alone = desk.command(&["ssh", "second", "--", "cat copy; exit 4"]);
     alone.env("PATH", "/nonexistent");
     Desk::finish(alone).await.exits(4).prints("carried");
-    let mut copy = desk.command(&["cp", "file", "second:copy"]);
-    copy.env("PATH", "/nonexistent");
-    Desk::finish(copy).await.exits(1).says("scp is not installed").says("install");
 }
 
 #[tokio::test]
@@ -301,8 +300,30 @@ async fn an_administrator_asks_the_cluster() {
     };
     asked(&["list", "-o", "name"]).await.exits(0).prints("dev\n");
     asked(&["describe", "nope"]).await.exits(3).says("nope");
-    asked(&["exec", "dev", "--", "true"]).await.exits(2).says("through the bastion");
+    for (words, instead) in [
+        (&["exec", "dev", "--", "true"][..], "exec -it dev"),
+        (&["ssh", "dev"], "exec -it dev"),
+        (&["cp", "x", "dev:"], "cp"),
+        (&["forward", "dev", "80"], "port-forward dev"),
+    ] {
+        let kubectl = format!("`kubectl --kubeconfig {kubeconfig} --namespace {namespace} {instead}");
+        asked(words).await.exits(2).says("through the bastion").says(&kubectl);
+    }
     asked(&["doctor"]).await.exits(2).says("--context");
+    let idle = asked(&["idle", "dev"]).await.exits(0).text();
+    assert!(idle.contains("not known: only `ssh USER@BASTION devctl idle` can ask its pod"), "{idle}");
+    asked(&["top"]).await.exits(0).says("`ssh USER@BASTION devctl top`");
+    for verb in ["idle", "why", "describe"] {
+        asked(&[verb, "dev", "-o", "name"]).await.exits(0).prints("dev\n");
+        let told = asked(&[verb, "dev", "-o", "json"]).await;
+        let told: Value = serde_json::from_str(&told.exits(0).text()).expect("it is JSON");
+        assert_eq!(told["metadata"]["name"], "dev", "{verb}");
+    }
+    for (name, format, printed) in [("one", "name", "one\n"), ("two", "yaml", "apiVersion: devserver.io/v1\n")] {
+        alice.add_devserver(name).await;
+        let told = asked(&["delete", name, "--yes", "-o", format]).await;
+        assert!(told.exits(0).says("is deleted").text().starts_with(printed), "{}", told.text());
+    }
 }
 
 #[test]

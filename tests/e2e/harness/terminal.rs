@@ -86,6 +86,16 @@ impl Terminal {
         self.emulator().screen().alternate_screen()
     }
 
+    /// Whether anything on it has a colour.
+    pub(crate) fn has_colours(&self) -> bool {
+        let emulator = self.emulator();
+        let (rows, columns) = emulator.screen().size();
+        let mut cells = (0..rows.get()).flat_map(|row| (0..columns.get()).map(move |column| (row, column)));
+        cells.any(|(row, column)| {
+            emulator.screen().cell(row, column).is_some_and(|cell| cell.fgcolor() != vt100::Color::Default)
+        })
+    }
+
     /// Waits for `ssh`'s own end.
     pub(crate) async fn exits(&mut self, code: i32) {
         let what = format!("the end of ssh; the terminal shows:\n{}", self.rows().join("\n").trim_end());

@@ -66,6 +66,7 @@ fn meant(verb: &str, id: &str) -> Option<Meant> {
         ("create" | "add", "name") => None,
         // Of `users`.
         ("remove" | "keys", "name") => Some(Meant::Name("users")),
+        ("ssh" | "exec" | "forward" | "shells" | "doctor", "name") => Some(Meant::Name("enterable")),
         (_, "name" | "names") => Some(Meant::Name("devservers")),
         (_, "flavor") => Some(Meant::Name("flavors")),
         ("cp", "paths") => Some(Meant::Path),

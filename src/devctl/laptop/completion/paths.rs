@@ -12,8 +12,8 @@ pub(super) fn complete(begun: &OsStr) -> Vec<CompletionCandidate> {
         Some((name, path)) => {
             let found = ask::paths(name, path).unwrap_or_default();
             // Whoever made a file chose its name; what plays tricks on terminals and shells is not offered.
-            let fits = |line: &&str| line.starts_with(path) && !line.chars().any(char::is_control);
-            found.lines().filter(fits).map(|path| candidate(name, path)).collect()
+            let fits = |path: &&String| !path.chars().any(char::is_control);
+            found.iter().filter(fits).map(|path| candidate(name, path)).collect()
         }
         None => names(begun).into_iter().chain(local(begun)).collect(),
     }
@@ -27,7 +27,7 @@ pub(super) fn local(begun: &OsStr) -> Vec<CompletionCandidate> {
 /// DevServers, each with the colon that makes a path of it.
 fn names(begun: &OsStr) -> Vec<CompletionCandidate> {
     let Some(begun) = begun.to_str().filter(|begun| !begun.contains('/')) else { return Vec::new() };
-    let names = ask::names("devservers").unwrap_or_default();
+    let names = ask::names("enterable").unwrap_or_default();
     let names = names.lines().filter(|name| name.starts_with(begun));
     names.map(|name| CompletionCandidate::new(format!("{name}:"))).collect()
 }

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use russh::Disconnect;
 use russh::keys::agent::AgentIdentity;
 
-use super::arguments::{Doctor, Output};
+use super::arguments::Doctor;
 use super::bastion::Bastion;
 use super::connection::{self, Connection};
 use super::failure::{FAILED, Failure};
@@ -18,22 +18,29 @@ use super::identities::{AgentState, Identities};
 use super::places::Places;
 use super::settings::Settings;
 use super::{openssh, print, ssh_setup};
+use crate::devctl;
+use crate::devctl::output::{self, Format};
+use inside::Inside;
 use report::{Report, State};
 
 pub(super) async fn run(arguments: Doctor, places: Places) -> Result<u8, Failure> {
     let mut report = Report::default();
     let reached = reach(&mut report, &places).await;
-    if let Some(connection) = &reached {
-        inside::look(&mut report, connection).await;
+    if let Some((bastion, connection)) = &reached {
+        let (report, places, name) = (&mut report, &places, arguments.name.as_deref());
+        Inside { report, connection, bastion, places, name }.look().await;
         let _ = connection.handle.disconnect(Disconnect::ByApplication, "", "").await;
     }
     programs(&mut report, &places);
     let failed = report.checks.iter().any(|check| check.state == State::Failed);
-    let text = match arguments.output {
-        Output::Table => report.table(
+    let written = |text: Result<String, devctl::Error>| text.map_err(|error| Failure::new(error.to_string()));
+    let text = match arguments.output.format {
+        Format::Table | Format::Wide => report.table(
             std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         ),
-        Output::Json => serde_json::to_string_pretty(&report.checks).unwrap_or_default() + "\n",
+        Format::Json => written(output::pretty(&report.checks))?,
+        Format::Yaml => written(output::yaml(&report.checks))?,
+        Format::Name => report.checks.iter().map(|check| format!("{}\n", check.name)).collect(),
     };
     match (print(&text)?, failed) {
         (0, true) => Ok(FAILED),
@@ -42,7 +49,7 @@ pub(super) async fn run(arguments: Doctor, places: Places) -> Result<u8, Failure
 }
 
 /// Up to the login. None: one of the steps failed, and there is no next.
-async fn reach(report: &mut Report, places: &Places) -> Option<Connection> {
+async fn reach(report: &mut Report, places: &Places) -> Option<(Bastion, Connection)> {
     let settings = report.take("settings", Settings::load(places))?;
     let bastion = report.take("bastion", Bastion::of(&settings, places))?;
     report.checks.pop();
@@ -53,8 +60,8 @@ async fn reach(report: &mut Report, places: &Places) -> Option<Connection> {
         report.detail(format!("{} is {}", bastion.host, addresses.join(", ")));
     }
     let dialled = report.take("port", connection::dial(&bastion).await)?;
-    let mut proxies = [&bastion.config.proxy_command, &bastion.config.proxy_jump].into_iter().flatten();
-    report.detail(match proxies.next().filter(|_| connection::is_proxied(&bastion)) {
+    let proxy = bastion.config.proxy_command.as_ref().or(bastion.config.proxy_jump.as_ref());
+    report.detail(match proxy.filter(|_| connection::is_proxied(&bastion)) {
         Some(proxy) => format!("{} is reached through {proxy}", bastion.display()),
         None => format!("{} takes connections", bastion.display()),
     });
@@ -79,7 +86,7 @@ async fn reach(report: &mut Report, places: &Places) -> Option<Connection> {
         }
     };
     report.ok("login", format!("as {}", bastion.login));
-    Some(connection)
+    Some((bastion, connection))
 }
 
 /// What there is to log in with, and whether its certificates hold by this machine's clock.
@@ -159,7 +166,7 @@ fn programs(report: &mut Report, places: &Places) {
     match openssh::find("ssh").zip(openssh::find("scp")) {
         Some((ssh, _)) => report.ok("OpenSSH", ssh.display().to_string()),
         None => {
-            report.note("OpenSSH", "not installed".to_owned(), "`devctl cp` needs its scp; a ProxyJump its ssh");
+            report.note("OpenSSH", "not installed".to_owned(), "devctl does without; a ProxyJump needs its ssh");
         }
     }
 }

@@ -7,7 +7,7 @@ use super::super::failure::Failure;
 /// One step.
 #[derive(Serialize)]
 pub(super) struct Check {
-    name: &'static str,
+    pub(super) name: &'static str,
     pub(super) state: State,
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
