@@ -3,6 +3,7 @@
 
 mod account;
 mod activity;
+mod begun;
 mod connect;
 mod forward;
 #[cfg(any(test, feature = "fuzzing"))]

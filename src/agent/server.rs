@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::account::Account;
-use super::request::{ENDING, News, Request};
+use super::begun::Begun;
+use super::request::{ENDING, News, ProgramRequest, Request};
 use super::{activity, forward, memory, program, socket};
 use crate::carrier::{self, Carrier, Incoming, Link, Message, Side, Stream};
 
@@ -29,6 +30,9 @@ const GRACE: Duration = Duration::from_secs(60);
 const MAX_GRACE: Duration = Duration::from_hours(24);
 /// What commands that run are given to be done, once the pod is told to end. Of the 5 s that it has.
 const MOMENT: Duration = Duration::from_secs(1);
+/// Why a program is not begun that was asked for before.
+const TWICE: &str =
+    "it began when it was first asked for, and the answer was lost on the way; it is not run a second time";
 /// After a failure to accept.
 const PAUSE: Duration = Duration::from_millis(100);
 /// What is read from a link at once, in bytes.
@@ -65,6 +69,7 @@ struct Server {
     account: Arc<Account>,
     carriers: Arc<Mutex<HashMap<String, Known>>>,
     shells: program::Shells,
+    begun: Arc<Begun>,
     tasks: TaskTracker,
     /// The pod is about to end: nothing begins any more.
     ending: CancellationToken,
@@ -84,6 +89,7 @@ impl Server {
             account: account.into(),
             carriers: Arc::default(),
             shells: Default::default(),
+            begun: Arc::default(),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
             commands: TaskTracker::new(),
@@ -117,6 +123,11 @@ impl Server {
             join_all(carriers.iter().map(Carrier::told)).await;
         };
         let _ = timeout(moment, over).await;
+    }
+
+    /// A shell that lasts is taken back instead.
+    fn has_begun(&self, request: &ProgramRequest) -> bool {
+        request.lasting_shell().is_none() && request.once.as_ref().is_some_and(|name| !self.begun.is_first(name))
     }
 
     /// Serves one link. The socket stays open for as long: the other end waits for it.
@@ -173,6 +184,9 @@ impl Server {
             return;
         }
         match request {
+            Ok(Request::Program(request)) if self.has_begun(&request) => {
+                let _ = stream.sender.send(Message::control(&News::NotStarted(TWICE.to_owned())));
+            }
             Ok(Request::Program(request)) => {
                 activity::session();
                 program::run(request, &self.shells, &self.account, carrier, stream).await;
@@ -235,6 +249,8 @@ mod tests {
     use crate::carrier::linked::while_linked;
     use crate::carrier::{json, parse};
 
+    const COMMAND: &str = "read line; test \"$line\" = go";
+
     fn asks(carrier: &Carrier, line: &str) -> Stream {
         carrier.open(json(&Request::Program(ProgramRequest {
             program: Program::Command(line.to_owned()),
@@ -245,6 +261,7 @@ mod tests {
             detached: None,
             out_of_memory: false,
             session: None,
+            once: Some(line.to_owned()),
         })))
     }
 
@@ -261,7 +278,7 @@ mod tests {
         let server = Server::new(Account { name: "root".into(), home: "/".into(), shell: Some("/bin/sh".into()) });
         let (carrier, _) = Carrier::new(Side::Bastion, "one".into());
         let test = async {
-            let mut program = asks(&carrier, "read line; test \"$line\" = go");
+            let mut program = asks(&carrier, COMMAND);
             assert_eq!(news(&mut program).await, News::Started);
             test(&server, &carrier, program).await;
         };
@@ -286,6 +303,17 @@ mod tests {
                 is_told.await.unwrap();
             };
             tokio::join!(ends, goes_on);
+        })
+        .await;
+    }
+
+    /// Its answer had been lost with the link, and the user's command ran again.
+    #[tokio::test]
+    async fn a_command_that_is_asked_for_again_begins_nothing() {
+        with_program(async |_, carrier, _program| {
+            let mut again = asks(carrier, COMMAND);
+            assert_eq!(news(&mut again).await, News::NotStarted(TWICE.to_owned()));
+            assert_eq!(news(&mut asks(carrier, "another")).await, News::Started);
         })
         .await;
     }

@@ -118,7 +118,7 @@ impl Workspaces {
         target: &Target,
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Workspace, Error> {
-        let mut generation = None;
+        let (mut generation, mut is_kept_awake) = (None, false);
         for _ in 0..MAX_TURNS {
             // Each time: what is shared may be taken back meanwhile.
             let place = self.place(identity, target)?;
@@ -131,13 +131,15 @@ impl Workspaces {
                 return Err(Error::Failed { name: name.to_owned(), message });
             }
             if let Some(workspace) = self.running(user, name) {
-                if !self.settles(user, name).await {
+                if !self.settles(user, name, generation).await {
                     continue;
                 }
-                if place.access == Access::Viewer || !self.is_about_to_sleep(user, name) {
+                // Once that is done, only an operator that is away still says so, and it puts nothing to sleep.
+                if place.access == Access::Viewer || is_kept_awake || !self.is_about_to_sleep(user, name) {
                     return Ok(place.entered(workspace));
                 }
                 generation = wake::keep_awake(&self.client, user, name).await?;
+                is_kept_awake = true;
                 continue;
             }
             if place.access == Access::Viewer {
@@ -194,13 +196,13 @@ impl Workspaces {
         self.cache.devserver(user, name).is_some_and(|server| wake::sleeps(&server) && !is_told(&server))
     }
 
-    /// Whether what is told of it is about its spec as it is. Right after a change its pod may be about to go; an operator
-    /// that says nothing for a while is away, and the pod as it was.
-    async fn settles(&self, user: &str, name: &str) -> bool {
+    /// Whether what is told of it is about its spec as it is, or as it became with `generation`. Right after a change its pod
+    /// may be about to go; an operator that says nothing for a while is away, and the pod as it was.
+    async fn settles(&self, user: &str, name: &str, generation: Option<i64>) -> bool {
         let is_settled = || {
             self.cache.devserver(user, name).is_some_and(|server| {
                 let observed = server.status.as_ref().and_then(|status| status.observed_generation);
-                observed == server.metadata.generation
+                observed == server.metadata.generation && observed >= generation
             })
         };
         let mut changes = self.cache.changes();

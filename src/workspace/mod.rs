@@ -72,6 +72,9 @@ pub enum Error {
     /// The carrier to the pod's agent ended.
     #[error("the carrier ended")]
     Carrier(#[source] crate::carrier::Error),
+    /// Nobody knows whether the command has begun.
+    #[error("the stream was lost before the program answered")]
+    Unanswered,
     /// A session was away from its shell for so long that its carrier was given up, and the agent does not lead it back.
     #[error("no way back to the shell: {0}")]
     NoWayBack(String),
@@ -126,6 +129,9 @@ impl Error {
                 )
             }
             Self::Lost(_) | Self::Carrier(_) => "the connection to your pod was lost; log in again".to_owned(),
+            Self::Unanswered => {
+                "the connection to your pod was lost before it answered; the command may have run".to_owned()
+            }
             Self::NoWayBack(why) => format!("could not return to your shell: {why}; log in again for a new one"),
             Self::Left => "your shell goes on in the pod; log in again to be back in it".to_owned(),
             Self::Protocol(what) => format!(

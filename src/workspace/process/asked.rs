@@ -10,6 +10,7 @@ pub(super) fn request(
     ssh_agent: Option<u64>,
     x11: Option<(X11, u64)>,
     session: Option<String>,
+    once: &str,
 ) -> Request {
     let terminal = terminal(command);
     let out_of_memory = true;
@@ -36,6 +37,7 @@ pub(super) fn request(
         detached,
         out_of_memory,
         session,
+        once: Some(once.to_owned()),
     })
 }
 

@@ -161,7 +161,11 @@ async fn begin(
     let argv: Vec<&str> = run.argv.iter().map(String::as_str).collect();
     let stream = exec::open(&client, &request(&workspace, &argv, true, tty)).await?;
     let (sink, mut stream) = stream.split();
-    let hello = hello::read(&mut stream, &run.nonce, tty).await?;
+    let hello = match hello::read(&mut stream, &run.nonce, tty).await {
+        // It may have begun, and must not run twice.
+        Err(Error::Lost(_)) if matches!(command.program, Program::Command(_)) => return Err(Error::Unanswered),
+        hello => hello?,
+    };
 
     let (stdin, stdin_rx) = mpsc::channel(CHUNKS);
     let (size, size_rx) = watch::channel(command.terminal.map(|terminal| terminal.size));

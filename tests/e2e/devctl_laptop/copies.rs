@@ -26,7 +26,7 @@ async fn a_file_is_the_same_at_the_other_end() {
     let product = Product::shared().await;
     skip_unless!(has_agents(), "pods without the agent have no sftp");
     let alice = product.user("alice").await;
-    alice.ssh("seq 9000000 >longer").run().await.exits(0);
+    alice.ssh("seq 2000000 >longer").run().await.exits(0);
     let desk = Desk::new(&alice, product.front());
     desk.logs_in().await;
     // No multiple of what is sent at once.

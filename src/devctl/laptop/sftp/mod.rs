@@ -2,18 +2,16 @@
 //!
 //! Whoever asks may ask more before the answers come: on a long way that is what makes it fast.
 
+mod answer;
 mod wrong;
 
 use std::cell::Cell;
-use std::collections::HashMap;
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use russh::ChannelWriteHalf;
 use russh::client::Msg;
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -21,17 +19,13 @@ use tokio_util::task::AbortOnDropHandle;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::remote;
-use crate::agent::sftp_wire::{Attributes, Fields, Malformed, Replies as Packets};
-use crate::devctl::error::plain;
+use crate::agent::sftp_wire::{Attributes, Replies as Packets};
+pub(super) use answer::{Asked, Reply};
+use answer::{Entry, Said, Waiting, lock, one, read};
 pub(super) use wrong::Wrong;
 
-/// What RFC 4254 calls stderr.
-const STDERR: u32 = 1;
 /// The version of the protocol. Server and client tell it where other packets have their number.
 const VERSION: u32 = 3;
-/// No server answers with more.
-const MOST: usize = 1 << 20;
-
 /// An SFTP server that answers.
 pub(super) struct Sftp {
     writer: ChannelWriteHalf<Msg>,
@@ -41,15 +35,6 @@ pub(super) struct Sftp {
     ended: CancellationToken,
     _reading: AbortOnDropHandle<()>,
 }
-
-/// Who waits for the answer to which question.
-type Waiting = Arc<Mutex<HashMap<u32, oneshot::Sender<Bytes>>>>;
-
-/// What came on stderr.
-type Said = Arc<Mutex<String>>;
-
-/// Of which no more is kept.
-const MOST_SAID: usize = 4096;
 
 impl Sftp {
     /// Starts it; a DevServer that sleeps wakes, and tells on stderr how far it is. If that is to be `quiet`, what was said
@@ -63,14 +48,15 @@ impl Sftp {
         let reading = tokio::spawn(read(reader, said.clone(), waiting.clone(), ended.clone()));
         let sftp = Self { writer, waiting, next: Cell::new(VERSION), ended, _reading: AbortOnDropHandle::new(reading) };
         const INIT: u8 = 1;
-        let greeted = match sftp.ask(INIT, |_| {}).await {
-            Ok(asked) => asked.0.await,
-            Err(_) => return Err(remote::lost()),
+        let is_greeted = match sftp.ask(INIT, |_| {}).await {
+            Ok(asked) => asked.greets().await,
+            Err(_) => false,
         };
-        match greeted {
-            Ok(greeting) if greeting.first() == Some(&2) => return Ok(sftp),
-            _ if connection.handle.is_closed() => return Err(remote::lost()),
-            _ => {}
+        if is_greeted {
+            return Ok(sftp);
+        }
+        if connection.handle.is_closed() {
+            return Err(remote::lost());
         }
         let said = said.map(|said| lock(&said).trim().to_owned()).filter(|said| !said.is_empty());
         let message = said.unwrap_or_else(|| "the DevServer takes and gives no files now".to_owned());
@@ -208,192 +194,9 @@ impl Sftp {
             biased;
             () = self.ended.cancelled() => Err(Wrong::Lost),
             sent = self.writer.data_bytes(packets.0) => match sent {
-                Ok(()) => Ok(Asked(asked)),
+                Ok(()) => Ok(Asked::new(asked)),
                 Err(_) => Err(Wrong::Lost),
             },
         }
-    }
-}
-
-/// A question that was sent.
-pub(super) struct Asked(oneshot::Receiver<Bytes>);
-
-/// What a server may answer.
-pub(super) enum Reply {
-    Done,
-    Eof,
-    Handle(Bytes),
-    Data(Bytes),
-    Names(Vec<Entry>),
-    Attributes(Attributes),
-}
-
-/// A name in a folder, and what it is the name of.
-pub(super) type Entry = (OsString, Attributes);
-
-impl Asked {
-    pub(super) async fn reply(self) -> Result<Reply, Wrong> {
-        let packet = self.0.await.map_err(|_| Wrong::Lost)?;
-        parse(&packet).unwrap_or_else(|Malformed| Err(Wrong::nonsense()))
-    }
-
-    pub(super) async fn attributes(self) -> Result<Attributes, Wrong> {
-        match self.reply().await? {
-            Reply::Attributes(attributes) => Ok(attributes),
-            _ => Err(Wrong::nonsense()),
-        }
-    }
-
-    pub(super) async fn done(self) -> Result<(), Wrong> {
-        match self.reply().await? {
-            Reply::Done => Ok(()),
-            _ => Err(Wrong::nonsense()),
-        }
-    }
-}
-
-fn parse(packet: &Bytes) -> Result<Result<Reply, Wrong>, Malformed> {
-    let mut fields = Fields(packet);
-    let (kind, _number) = (fields.byte()?, fields.u32()?);
-    Ok(Ok(match kind {
-        101 => match fields.u32()? {
-            0 => Reply::Done,
-            1 => Reply::Eof,
-            2 => return Ok(Err(Wrong::Missing)),
-            3 => return Ok(Err(Wrong::Refused("Permission denied".to_owned()))),
-            code => {
-                let words = String::from_utf8_lossy(fields.string().unwrap_or_default()).into_owned();
-                let words = if words.is_empty() { format!("error {code}") } else { plain(&words) };
-                return Ok(Err(Wrong::Refused(words)));
-            }
-        },
-        102 => Reply::Handle(packet.slice_ref(fields.string()?)),
-        103 => Reply::Data(packet.slice_ref(fields.string()?)),
-        104 => {
-            let mut names = Vec::new();
-            for _ in 0..fields.u32()? {
-                let name = OsString::from_vec(fields.string()?.to_vec());
-                // As `ls -l` has it, for people.
-                fields.string()?;
-                names.push((name, fields.attributes()?));
-            }
-            Reply::Names(names)
-        }
-        105 => Reply::Attributes(fields.attributes()?),
-        _ => return Err(Malformed),
-    }))
-}
-
-/// The path of an answer that has just one.
-fn one(reply: Reply) -> Result<PathBuf, Wrong> {
-    let Reply::Names(names) = reply else { return Err(Wrong::nonsense()) };
-    <[Entry; 1]>::try_from(names).map(|[(name, _)]| name.into()).map_err(|_| Wrong::nonsense())
-}
-
-/// Hands each answer to whoever waits for it.
-async fn read(mut reader: ChannelReadHalf, said: Option<Said>, waiting: Waiting, ended: CancellationToken) {
-    let _ended = ended.drop_guard();
-    let mut buffer = BytesMut::new();
-    while let Some(message) = reader.wait().await {
-        match message {
-            ChannelMsg::Data { data } => {
-                buffer.extend_from_slice(&data);
-                if !answer(&mut buffer, &waiting) {
-                    break;
-                }
-            }
-            ChannelMsg::ExtendedData { data, ext: STDERR } => match &said {
-                Some(said) if lock(said).len() < MOST_SAID => lock(said).push_str(&String::from_utf8_lossy(&data)),
-                Some(_) => {}
-                None => {
-                    if remote::write(&mut tokio::io::stderr(), &data).await.is_err() {
-                        break;
-                    }
-                }
-            },
-            ChannelMsg::Failure | ChannelMsg::Close => break,
-            _ => {}
-        }
-    }
-    lock(&waiting).clear();
-}
-
-/// Takes the whole packets. Whether they make sense.
-fn answer(buffer: &mut BytesMut, waiting: &Waiting) -> bool {
-    while let Some(size) = buffer.first_chunk().map(|size| u32::from_be_bytes(*size) as usize) {
-        if !(5..=MOST).contains(&size) {
-            return false;
-        }
-        if buffer.len() < 4 + size {
-            break;
-        }
-        let packet = buffer.split_to(4 + size).freeze().slice(4..);
-        let number = packet.get(1..5).and_then(|number| number.try_into().ok()).map(u32::from_be_bytes);
-        if let Some(waiting) = number.and_then(|number| lock(waiting).remove(&number)) {
-            // It may have been given up.
-            let _ = waiting.send(packet);
-        }
-    }
-    true
-}
-
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn packet(kind: u8, fill: impl FnOnce(&mut Packets)) -> Vec<u8> {
-        let mut packets = Packets::default();
-        packets.packet(kind, |packet| {
-            packet.u32(7);
-            fill(packet);
-        });
-        packets.0
-    }
-
-    #[test]
-    fn answers_come_in_any_order_and_in_pieces() {
-        let waiting = Waiting::default();
-        let (sender, mut asked) = oneshot::channel();
-        lock(&waiting).insert(7, sender);
-        let data = packet(103, |packet| packet.string(b"data"));
-        let other = packet(101, |packet| packet.u32(0)).iter().map(|byte| if *byte == 7 { 8 } else { *byte }).collect();
-        let bytes = [other, data].concat();
-        let mut buffer = BytesMut::new();
-        for byte in bytes {
-            assert!(asked.try_recv().is_err());
-            buffer.extend_from_slice(&[byte]);
-            assert!(answer(&mut buffer, &waiting));
-        }
-        let Ok(Ok(Reply::Data(data))) = parse(&asked.try_recv().unwrap()) else { panic!("it is data") };
-        assert_eq!(&data[..], b"data");
-        buffer.extend_from_slice(&[255; 8]);
-        assert!(!answer(&mut buffer, &waiting));
-    }
-
-    #[test]
-    fn no_answer_is_believed_that_is_cut_off() {
-        let whole = packet(104, |packet| {
-            packet.u32(1);
-            packet.string(b"name");
-            packet.string(b"-rw-r--r-- name");
-            packet.attributes(&Attributes { size: Some(1), ..Attributes::default() });
-        });
-        let parsed = |packet: &[u8]| parse(&Bytes::copy_from_slice(packet));
-        assert!(
-            matches!(parsed(&whole[4..]), Ok(Ok(Reply::Names(names))) if names[0].0 == "name" && names[0].1.size == Some(1))
-        );
-        for end in 4..whole.len() {
-            assert!(parsed(&whole[4..end]).is_err(), "{end}");
-        }
-        let denied = packet(101, |packet| {
-            packet.u32(4);
-            packet.string(b"full\x1b[2J");
-        });
-        let Ok(Err(Wrong::Refused(words))) = parsed(&denied[4..]) else { panic!("it is refused") };
-        assert_eq!(words, "full [2J");
     }
 }
