@@ -109,7 +109,7 @@ fn is_due(server: &DevServer, every: SignedDuration, now: Timestamp) -> bool {
 
 /// Its user and its name.
 fn key(server: &Arc<DevServer>) -> Option<(String, String)> {
-    let user = server.metadata.namespace.as_deref()?.strip_prefix(&names::namespace(""))?;
+    let user = names::user_of(server.metadata.namespace.as_deref()?)?;
     Some((user.to_owned(), server.name_any()))
 }
 
