@@ -124,7 +124,7 @@ impl Cache {
     }
 
     /// Everybody's.
-    pub(super) fn devservers(&self) -> Vec<Arc<DevServer>> {
+    pub fn devservers(&self) -> Vec<Arc<DevServer>> {
         self.devservers.state()
     }
 

@@ -25,9 +25,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::cache::Cache;
 use crate::config::Config;
 use crate::identity::Authenticator;
-use crate::workspace::{Cache, Workspaces};
+use crate::workspace::Workspaces;
 use crate::{operator, ssh, telemetry};
 
 /// Tells on stdout that the process serves; scripts and people wait for this line.

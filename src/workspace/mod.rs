@@ -4,7 +4,6 @@ mod about;
 mod activity;
 mod agent;
 mod breaks;
-mod cache;
 mod carriers;
 mod ensure;
 mod enter;
@@ -28,7 +27,6 @@ mod usage;
 mod wake;
 
 pub use crate::agent::request::{Address, Attach, Exit, Origin, Shells, Size as TerminalSize, Terminal, X11};
-pub use cache::Cache;
 pub use ensure::{Config, Workspace, Workspaces};
 #[cfg(test)]
 pub(crate) use fake::EchoWorkspaces;

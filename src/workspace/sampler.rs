@@ -13,9 +13,10 @@ use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::debug;
 
+use super::Workspace;
 use super::carriers::Carriers;
-use super::{Cache, Workspace};
 use crate::api::{DevServer, IdleAction, Phase, conditions, names};
+use crate::cache::Cache;
 
 pub(super) struct Sampler<'a> {
     pub(super) cache: &'a Cache,

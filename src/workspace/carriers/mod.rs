@@ -21,8 +21,9 @@ use super::agent::Agent;
 use super::exec::{self, ExecRequest, Frame};
 use super::listeners::Listeners;
 use super::notices::Plans;
-use super::{Cache, Config, Error, Workspace, activity};
+use super::{Config, Error, Workspace, activity};
 use crate::api::names;
+use crate::cache::Cache;
 use crate::carrier::{Budget, Carrier, Hold, Keepalive, Link, Side};
 use keeper::Keeper;
 
@@ -219,7 +220,6 @@ mod tests {
 
     use super::*;
     use crate::carrier;
-    use crate::workspace::Cache;
 
     const LONG: Duration = Duration::from_secs(60);
 

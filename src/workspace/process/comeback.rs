@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
-use super::super::cache::Cache;
 use super::super::carriers::Carriers;
 use super::super::listeners::{Door, Registered};
 use super::super::{Error, Shells, Workspace, X11, wake};
@@ -16,6 +15,7 @@ use super::asked::begun;
 use super::outages::Outages;
 use super::{Command, Output, Program, Terminal, TerminalSize};
 use crate::agent::request::{Attach, Request, ReturnRequest};
+use crate::cache::Cache;
 use crate::carrier::{self, Stream, json};
 
 /// Where the pod is, and whether it still is.
