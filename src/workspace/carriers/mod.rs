@@ -216,7 +216,6 @@ mod tests {
     use futures::channel::mpsc;
     use tokio::time::Instant;
     use tokio_util::sync::CancellationToken;
-    use tokio_util::task::TaskTracker;
 
     use super::*;
     use crate::carrier;
@@ -229,7 +228,7 @@ mod tests {
         });
         let grace = Duration::from_secs(60);
         let client = kube::Client::new(away, "default");
-        let cache = Cache::start(&client, &TaskTracker::new(), &CancellationToken::new());
+        let cache = Cache::start(&client, &CancellationToken::new());
         Carriers {
             reports: activity::Reports::paced(client.clone(), cache.clone(), grace, grace),
             client,
