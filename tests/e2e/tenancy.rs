@@ -240,7 +240,6 @@ async fn a_devserver_cannot_ask_for_more_than_its_fields() {
             "hostPID": true,
             "privileged": true,
             "serviceAccountName": bob.name(),
-            "automountServiceAccountToken": true,
             "nodeName": "elsewhere",
             "namespace": bob.namespace(),
             "owner": bob.name(),
