@@ -31,5 +31,5 @@ pub use place::PROGRAM;
 pub use scp::{SCP, scp};
 pub use server::serve;
 pub use sftp::serve as sftp;
-pub(crate) use sftp::wire as sftp_wire;
+pub(crate) use sftp::{codes as sftp_codes, wire as sftp_wire};
 pub use startup::{SCRIPT_VARIABLE, started};

@@ -1,4 +1,4 @@
-//! Names that objects, labels and field managers have, in one place: both replicas and the operator must agree on them.
+//! Names that objects, labels and field managers have, in one place: all replicas and the operator must agree on them.
 
 /// Field manager of what a login or the operator provisions for a user.
 pub const FIELD_MANAGER: &str = "bastion";

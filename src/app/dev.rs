@@ -1,5 +1,6 @@
 //! `bastion dev`: the whole product in one process, on the embedded cluster.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -210,6 +211,5 @@ fn create_private(folder: &Path) -> Result<()> {
 /// `path` as a shell takes it.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    shlex::try_quote(&text).map(Cow::into_owned).unwrap_or(text)
 }

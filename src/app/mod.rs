@@ -25,9 +25,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::cache::Cache;
 use crate::config::Config;
 use crate::identity::Authenticator;
-use crate::workspace::{Cache, Workspaces};
+use crate::workspace::Workspaces;
 use crate::{operator, ssh, telemetry};
 
 /// Tells on stdout that the process serves; scripts and people wait for this line.
@@ -75,8 +76,7 @@ async fn serve_on(
     shutdown: CancellationToken,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<()> {
-    // The same as the server makes of it.
-    let authority = ssh::Authority::new(&key).context("ssh.host_key")?;
+    let authority = Arc::new(ssh::Authority::new(&key).context("ssh.host_key")?);
     let keys = ssh::HostKeys::new(key, &config.ssh).context("ssh")?;
     let telemetry_listener = bind(config.telemetry.listen, "telemetry.listen").await?;
     let listener = bind(config.ssh.listen, "ssh.listen").await?;
@@ -85,8 +85,7 @@ async fn serve_on(
     // What sessions leave in pods is cleaned up, and caches go on, until the drain is over.
     let drained = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let watches = TaskTracker::new();
-    let cache = Cache::start(&client, &watches, &drained);
+    let cache = Cache::start(&client, &drained);
     let current = {
         let (cache, shutdown) = (cache.clone(), shutdown.clone());
         move || cache.is_current() && !shutdown.is_cancelled()
@@ -103,14 +102,18 @@ async fn serve_on(
         let workspaces = workspaces.clone();
         async move { workspaces.sample().await }
     }));
-    let answer = answer::Devctl::new(
-        client,
-        workspaces.clone(),
-        tasks.clone(),
-        Arc::new(move |patterns: &str| authority.known_hosts_line(patterns)),
+    let answer = answer::Devctl::new(client, workspaces.clone(), tasks.clone(), {
+        let authority = authority.clone();
+        Arc::new(move |patterns: &str| authority.known_hosts_line(patterns))
+    });
+    let server = ssh::Server::new(
+        config.ssh,
+        keys,
+        authority,
+        Arc::new(authenticator),
+        Arc::new(workspaces.clone()),
+        Arc::new(answer),
     );
-    let server =
-        ssh::Server::new(config.ssh, keys, Arc::new(authenticator), Arc::new(workspaces.clone()), Arc::new(answer));
     ready(listener.local_addr()?);
     server.run(listener, shutdown).await;
 

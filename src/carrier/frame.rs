@@ -20,6 +20,20 @@ pub const MAX_PAYLOAD: usize = MAX_FRAME - (HEADER - 4);
 const MAX_FRAME: usize = 256 * 1024;
 const HEADER: usize = 9;
 
+/// What a frame's second field says. Older and newer agents must agree: a number is never given to another kind.
+mod kind {
+    pub(super) const HELLO: u8 = 0;
+    pub(super) const PING: u8 = 1;
+    pub(super) const PONG: u8 = 2;
+    pub(super) const ACKNOWLEDGE: u8 = 3;
+    pub(super) const OPEN: u8 = 4;
+    pub(super) const DATA: u8 = 5;
+    pub(super) const STDERR: u8 = 6;
+    pub(super) const EOF: u8 = 7;
+    pub(super) const CONTROL: u8 = 8;
+    pub(super) const END: u8 = 9;
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Frame {
     /// Odd for the bastion's streams, even for the agent's, 0 for the carrier itself.
@@ -134,20 +148,20 @@ impl Frame {
         let (kind, payload): (u8, &[u8]) = match &self.body {
             Body::Hello(value) => {
                 hello = json(value);
-                (0, &hello)
+                (kind::HELLO, &hello)
             }
-            Body::Ping => (1, &[]),
-            Body::Pong => (2, &[]),
+            Body::Ping => (kind::PING, &[]),
+            Body::Pong => (kind::PONG, &[]),
             Body::Acknowledge(Acknowledgement { messages, bytes }) => {
                 acknowledged = ((u128::from(*messages) << 64) | u128::from(*bytes)).to_be_bytes();
-                (3, &acknowledged)
+                (kind::ACKNOWLEDGE, &acknowledged)
             }
-            Body::Message(Message::Open(payload)) => (4, payload),
-            Body::Message(Message::Data(payload)) => (5, payload),
-            Body::Message(Message::Stderr(payload)) => (6, payload),
-            Body::Message(Message::Eof) => (7, &[]),
-            Body::Message(Message::Control(payload)) => (8, payload),
-            Body::Message(Message::End) => (9, &[]),
+            Body::Message(Message::Open(payload)) => (kind::OPEN, payload),
+            Body::Message(Message::Data(payload)) => (kind::DATA, payload),
+            Body::Message(Message::Stderr(payload)) => (kind::STDERR, payload),
+            Body::Message(Message::Eof) => (kind::EOF, &[]),
+            Body::Message(Message::Control(payload)) => (kind::CONTROL, payload),
+            Body::Message(Message::End) => (kind::END, &[]),
         };
         buffer.reserve(HEADER + payload.len());
         buffer.put_u32((HEADER - 4 + payload.len()) as u32);
@@ -165,20 +179,20 @@ impl Frame {
         let stream = frame.get_u32();
         let payload = frame;
         let body = match kind {
-            0 => Body::Hello(parse(&payload)?),
-            1 => Body::Ping,
-            2 => Body::Pong,
-            3 => {
+            kind::HELLO => Body::Hello(parse(&payload)?),
+            kind::PING => Body::Ping,
+            kind::PONG => Body::Pong,
+            kind::ACKNOWLEDGE => {
                 let counts = payload[..].try_into().map_err(|_| Error::Protocol("an acknowledgement of nothing"))?;
                 let counts = u128::from_be_bytes(counts);
                 Body::Acknowledge(Acknowledgement { messages: (counts >> 64) as u64, bytes: counts as u64 })
             }
-            4 => Body::Message(Message::Open(payload)),
-            5 => Body::Message(Message::Data(payload)),
-            6 => Body::Message(Message::Stderr(payload)),
-            7 => Body::Message(Message::Eof),
-            8 => Body::Message(Message::Control(payload)),
-            9 => Body::Message(Message::End),
+            kind::OPEN => Body::Message(Message::Open(payload)),
+            kind::DATA => Body::Message(Message::Data(payload)),
+            kind::STDERR => Body::Message(Message::Stderr(payload)),
+            kind::EOF => Body::Message(Message::Eof),
+            kind::CONTROL => Body::Message(Message::Control(payload)),
+            kind::END => Body::Message(Message::End),
             _ => return Err(Error::Protocol("a frame of an unknown kind")),
         };
         Ok(Some(Self { stream, body }))

@@ -14,7 +14,7 @@ use super::registry::{self, Registries};
 use super::revoked::RevokedKeys;
 use super::sources::Sources;
 use super::{Config, Permissions, Refusal, certificate, key_file};
-use crate::workspace::Cache;
+use crate::cache::Cache;
 
 /// A person who proved who she is. Only [`Authenticator::resolve`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]

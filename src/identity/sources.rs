@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::registry::Registries;
 use super::revoked::Version;
-use crate::workspace::Cache;
+use crate::cache::Cache;
 
 /// Between two looks at files; the cluster tells of its changes by itself.
 const LOOK: Duration = Duration::from_secs(2);

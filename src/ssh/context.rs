@@ -17,7 +17,7 @@ pub(super) struct Context {
     pub(super) authenticate: Arc<dyn Authenticate>,
     pub(super) run: Arc<dyn Run>,
     pub(super) answer: Arc<dyn Answer>,
-    pub(super) authority: Authority,
+    pub(super) authority: Arc<Authority>,
     pub(super) penalties: Penalties,
     /// For input that programs have not read.
     pub(super) memory: Arc<Room>,

@@ -32,7 +32,7 @@ pub fn load_or_create(path: &Path) -> Result<PrivateKey, Error> {
 /// What the server proves itself with.
 #[derive(Clone)]
 pub struct HostKeys {
-    /// Not empty; the first is what the authority over DevServers' host keys is made from.
+    /// Not empty.
     pub(super) keys: Vec<PrivateKey>,
     pub(super) certificates: Vec<Certificate>,
 }

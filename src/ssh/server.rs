@@ -42,11 +42,11 @@ impl Server {
     pub fn new(
         config: Config,
         host_keys: HostKeys,
+        authority: Arc<Authority>,
         authenticate: Arc<dyn Authenticate>,
         run: Arc<dyn Run>,
         answer: Arc<dyn Answer>,
     ) -> Self {
-        let authority = Authority::new(&host_keys.keys[0]).expect("a key that was read can be written");
         let startups = Startups::new(config.max_startups, config.max_startups_per_source);
         let context = Arc::new(Context {
             drain: Drain::new(config.drain_timeout),

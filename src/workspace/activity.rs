@@ -14,10 +14,11 @@ use tracing::debug;
 
 use super::memory::size;
 use super::notices::Plan;
-use super::{Cache, Config, Error, Workspace, agent};
+use super::{Config, Error, Workspace, agent};
 use crate::agent::request;
 use crate::agent::usage::Gpu;
 use crate::api::{Activity, DevServer, GpuUse, SuspensionReason, names};
+use crate::cache::Cache;
 use crate::carrier::Carrier;
 
 /// How it is told.

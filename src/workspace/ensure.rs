@@ -15,8 +15,9 @@ use super::carriers::Carriers;
 use super::news::News;
 use super::notices::Plans;
 use super::share::Access;
-use super::{Cache, Error, Target, wake};
+use super::{Error, Target, wake};
 use crate::api::{DevServer, Phase, names};
+use crate::cache::Cache;
 use crate::identity::Identity;
 use crate::provisioning;
 

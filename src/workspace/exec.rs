@@ -21,6 +21,14 @@ use super::{Error, TerminalSize};
 pub(super) const MAX_PAYLOAD: usize = 32 * 1024;
 
 const PROTOCOL: &str = "v5.channel.k8s.io";
+/// The channels, by Kubernetes' names for them.
+const STDIN: u8 = 0;
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+const ERROR: u8 = 3;
+const RESIZE: u8 = 4;
+/// What follows is the channel that ends.
+const CLOSE: u8 = 255;
 const MAX_STATUS: usize = 64 * 1024;
 
 /// The open exec stream.
@@ -136,9 +144,9 @@ impl Frame {
         }
         let payload = data.split_off(1);
         match data[0] {
-            1 => Ok(Self::Stdout(payload)),
-            2 => Ok(Self::Stderr(payload)),
-            3 => serde_json::from_slice(&payload)
+            STDOUT => Ok(Self::Stdout(payload)),
+            STDERR => Ok(Self::Stderr(payload)),
+            ERROR => serde_json::from_slice(&payload)
                 .map(|status| Self::Status(Box::new(status)))
                 .map_err(|_| Error::Protocol("an exec status that is no Status object")),
             _ => Ok(Self::Other),
@@ -149,14 +157,14 @@ impl Frame {
 /// A frame of stdin. The caller cuts: the API server reads a frame whole.
 pub(super) fn stdin(payload: &[u8]) -> Message {
     let mut frame = BytesMut::with_capacity(1 + payload.len());
-    frame.put_u8(0);
+    frame.put_u8(STDIN);
     frame.extend_from_slice(payload);
     Message::Binary(frame.freeze())
 }
 
-/// Ends stdin and nothing else: v5's close signal for channel 0.
+/// Ends stdin and nothing else: v5's close signal.
 pub(super) fn close_stdin() -> Message {
-    Message::Binary(Bytes::from_static(&[255, 0]))
+    Message::Binary(Bytes::from_static(&[CLOSE, STDIN]))
 }
 
 /// Tells the terminal's size.
@@ -167,7 +175,7 @@ pub(super) fn resize(size: TerminalSize) -> Message {
         width: u16,
         height: u16,
     }
-    let mut frame = vec![4];
+    let mut frame = vec![RESIZE];
     let size = Size { width: size.columns, height: size.rows };
     size.serialize(&mut serde_json::Serializer::new(&mut frame)).expect("two numbers serialise");
     Message::Binary(frame.into())
@@ -176,7 +184,7 @@ pub(super) fn resize(size: TerminalSize) -> Message {
 /// Data that says nothing, to hold off the idle limit (pings do not): the server throws away what a client writes to
 /// stdout.
 pub(super) fn no_op() -> Message {
-    Message::Binary(Bytes::from_static(&[1]))
+    Message::Binary(Bytes::from_static(&[STDOUT]))
 }
 
 /// The exit code that `status` tells, or why there is none.

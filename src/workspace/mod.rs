@@ -4,7 +4,6 @@ mod about;
 mod activity;
 mod agent;
 mod breaks;
-mod cache;
 mod carriers;
 mod ensure;
 mod enter;
@@ -27,14 +26,13 @@ mod target;
 mod usage;
 mod wake;
 
-pub use crate::agent::request::{Address, Attach, Exit, Origin, Shells, X11};
-pub use cache::Cache;
+pub use crate::agent::request::{Address, Attach, Exit, Origin, Shells, Size as TerminalSize, Terminal, X11};
 pub use ensure::{Config, Workspace, Workspaces};
 #[cfg(test)]
 pub(crate) use fake::EchoWorkspaces;
 pub use listeners::{Connections, Listener};
 pub use news::Reader;
-pub use process::{Command, Output, Process, Program, Redraw, Terminal, TerminalSize};
+pub use process::{Command, Output, Process, Program, Redraw};
 pub use target::Target;
 pub use usage::{Taken, Usage};
 

@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::{Cache, wake};
+use super::wake;
 use crate::api::{Phase, Suspension, SuspensionReason};
+use crate::cache::Cache;
 
 /// The suspensions that are planned for DevServers that somebody follows. One task looks for all of them, so that an idle
 /// session does not wake with every change in the cluster.

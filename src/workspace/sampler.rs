@@ -13,9 +13,10 @@ use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::debug;
 
+use super::Workspace;
 use super::carriers::Carriers;
-use super::{Cache, Workspace};
 use crate::api::{DevServer, IdleAction, Phase, conditions, names};
+use crate::cache::Cache;
 
 pub(super) struct Sampler<'a> {
     pub(super) cache: &'a Cache,
@@ -109,7 +110,7 @@ fn is_due(server: &DevServer, every: SignedDuration, now: Timestamp) -> bool {
 
 /// Its user and its name.
 fn key(server: &Arc<DevServer>) -> Option<(String, String)> {
-    let user = server.metadata.namespace.as_deref()?.strip_prefix(&names::namespace(""))?;
+    let user = names::user_of(server.metadata.namespace.as_deref()?)?;
     Some((user.to_owned(), server.name_any()))
 }
 

@@ -1,7 +1,8 @@
 //! What a DevServer is to somebody: her own, shared with her to work in or to look at, or nothing that she knows of.
 
-use super::{Attach, Cache, Command, Error, Program, Shells, Target, Workspace, Workspaces};
+use super::{Attach, Command, Error, Program, Shells, Target, Workspace, Workspaces};
 use crate::api::{DevServer, Phase, names};
+use crate::cache::Cache;
 use crate::identity::Identity;
 
 /// What she may do in it; more is greater.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::codes::{VERSION, fxp};
 use super::handles;
 use super::wire::{Fields, Replies};
 use super::{MAX_DATA, MAX_PACKET, Refusal, Reply, Server, done, files, one_name};
@@ -22,9 +23,8 @@ const OFFERED: [(&str, &str); 10] = [
 
 /// The reply to the client's first packet.
 pub(super) fn greet(replies: &mut Replies) {
-    const VERSION: u8 = 2;
-    replies.packet(VERSION, |packet| {
-        packet.u32(3);
+    replies.packet(fxp::VERSION, |packet| {
+        packet.u32(VERSION);
         for (name, version) in OFFERED {
             packet.string(name.as_bytes());
             packet.string(version.as_bytes());

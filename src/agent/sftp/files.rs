@@ -11,6 +11,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::codes::fxf;
 use super::wire::Attributes;
 
 /// What is copied at once, in bytes.
@@ -19,13 +20,19 @@ const PIECE: usize = 256 * 1024;
 /// The flags of an open request (§6.3).
 pub(super) fn open(path: &Path, flags: u32, attributes: &Attributes) -> io::Result<File> {
     let has = |flag: u32| flags & flag != 0;
-    let (read, write) = (has(1), has(2));
+    let (read, write) = (has(fxf::READ), has(fxf::WRITE));
     let mut open = match (read, write) {
         (true, true) => OFlags::RDWR,
         (false, true) => OFlags::WRONLY,
         _ => OFlags::RDONLY,
     };
-    for (flag, means) in [(4, OFlags::APPEND), (8, OFlags::CREATE), (16, OFlags::TRUNC), (32, OFlags::EXCL)] {
+    let further = [
+        (fxf::APPEND, OFlags::APPEND),
+        (fxf::CREAT, OFlags::CREATE),
+        (fxf::TRUNC, OFlags::TRUNC),
+        (fxf::EXCL, OFlags::EXCL),
+    ];
+    for (flag, means) in further {
         if has(flag) {
             open |= means;
         }

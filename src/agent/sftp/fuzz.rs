@@ -3,6 +3,7 @@
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+use super::codes::{VERSION, fxp};
 use super::packet;
 use super::wire::{Fields, Malformed, Replies};
 
@@ -21,7 +22,7 @@ pub fn serve(input: &[u8]) {
         requests.extend_from_slice(&(request.len() as u32).to_be_bytes());
         requests.extend_from_slice(&request);
         match kind_and_id(&request) {
-            Ok((1, _)) => ids.push(3), // The version, in the place of an id.
+            Ok((fxp::INIT, _)) => ids.push(VERSION), // The version, in the place of an id.
             Ok((_, id)) => ids.push(id),
             Err(Malformed) => break,
         }
@@ -61,15 +62,26 @@ fn try_confine(request: &[u8], folder: &Path) -> Result<Vec<u8>, Malformed> {
     let mut confined = Replies::default();
     let (kind, id) = (fields.byte()?, fields.u32()?);
     let paths = match kind {
-        1 | 4 | 5 | 6 | 8 | 10 | 12 | 200 => 0,
-        3 | 7 | 9 | 11 | 13..=17 | 19 => 1,
-        18 | 20 => 2,
+        fxp::INIT | fxp::CLOSE | fxp::READ | fxp::WRITE | fxp::FSTAT | fxp::FSETSTAT | fxp::READDIR | fxp::EXTENDED => {
+            0
+        }
+        fxp::OPEN
+        | fxp::LSTAT
+        | fxp::SETSTAT
+        | fxp::OPENDIR
+        | fxp::REMOVE
+        | fxp::MKDIR
+        | fxp::RMDIR
+        | fxp::REALPATH
+        | fxp::STAT
+        | fxp::READLINK => 1,
+        fxp::RENAME | fxp::SYMLINK => 2,
         // Nothing is known of its paths.
         _ => return Ok([&[255], &request[1..5]].concat()),
     };
     confined.byte(kind);
     confined.u32(id);
-    let paths = if kind == 200 { extension(&mut fields, &mut confined)? } else { paths };
+    let paths = if kind == fxp::EXTENDED { extension(&mut fields, &mut confined)? } else { paths };
     for _ in 0..paths {
         let mut name = fields.path()?.into_os_string().into_vec();
         name.iter_mut().filter(|byte| **byte == b'/').for_each(|byte| *byte = b'_');
@@ -108,6 +120,7 @@ fn extension(fields: &mut Fields<'_>, confined: &mut Replies) -> Result<usize, M
 
 #[cfg(test)]
 pub(crate) mod seeds {
+    use super::super::codes::fxf;
     use super::super::wire::Attributes;
     use super::*;
 
@@ -136,9 +149,9 @@ pub(crate) mod seeds {
         }
 
         fn open(&mut self, name: &[u8]) -> &mut Self {
-            self.ask(3, |packet| {
+            self.ask(fxp::OPEN, |packet| {
                 packet.string(name);
-                packet.u32(1 | 2 | 8);
+                packet.u32(fxf::READ | fxf::WRITE | fxf::CREAT);
                 packet.attributes(&Attributes::default());
             })
         }
@@ -146,48 +159,48 @@ pub(crate) mod seeds {
 
     fn files(all: &Attributes) -> Vec<u8> {
         let mut client = Client::default();
-        client.0.packet(1, |packet| packet.u32(3));
+        client.0.packet(fxp::INIT, |packet| packet.u32(VERSION));
         client.open(b"file");
-        client.ask(6, |packet| {
+        client.ask(fxp::WRITE, |packet| {
             packet.string(HANDLE);
             packet.u64(3);
             packet.string(b"data");
         });
-        client.ask(5, |packet| {
+        client.ask(fxp::READ, |packet| {
             packet.string(HANDLE);
             packet.u64(0);
             packet.u32(32768);
         });
-        client.ask(8, |packet| packet.string(HANDLE));
-        client.ask(10, |packet| {
+        client.ask(fxp::FSTAT, |packet| packet.string(HANDLE));
+        client.ask(fxp::FSETSTAT, |packet| {
             packet.string(HANDLE);
             packet.attributes(all);
         });
-        client.ask(9, |packet| {
+        client.ask(fxp::SETSTAT, |packet| {
             packet.string(b"file");
             packet.attributes(all);
         });
-        client.ask(4, |packet| packet.string(HANDLE));
+        client.ask(fxp::CLOSE, |packet| packet.string(HANDLE));
         std::mem::take(&mut client.0.0)
     }
 
     fn folders(all: &Attributes) -> Vec<u8> {
         let mut client = Client::default();
-        client.ask(14, |packet| {
+        client.ask(fxp::MKDIR, |packet| {
             packet.string(b"folder");
             packet.attributes(all);
         });
-        client.ask(20, |packet| {
+        client.ask(fxp::SYMLINK, |packet| {
             packet.string(b"folder");
             packet.string(b"link");
         });
-        client.ask(11, |packet| packet.string(b""));
-        client.ask(12, |packet| packet.string(HANDLE)).ask(12, |packet| packet.string(HANDLE));
-        client.ask(18, |packet| {
+        client.ask(fxp::OPENDIR, |packet| packet.string(b""));
+        client.ask(fxp::READDIR, |packet| packet.string(HANDLE)).ask(fxp::READDIR, |packet| packet.string(HANDLE));
+        client.ask(fxp::RENAME, |packet| {
             packet.string(b"folder");
             packet.string(b"other");
         });
-        for kind in [16, 17, 7, 19, 13, 15] {
+        for kind in [fxp::REALPATH, fxp::STAT, fxp::LSTAT, fxp::READLINK, fxp::REMOVE, fxp::RMDIR] {
             client.ask(kind, |packet| packet.string(b"link"));
         }
         std::mem::take(&mut client.0.0)
@@ -197,13 +210,13 @@ pub(crate) mod seeds {
         let mut client = Client::default();
         client.open(b"file").open(b"other");
         for name in [&b"fstatvfs@openssh.com"[..], b"fsync@openssh.com", b"limits@openssh.com", b"home-directory"] {
-            client.ask(200, |packet| {
+            client.ask(fxp::EXTENDED, |packet| {
                 packet.string(name);
                 packet.string(HANDLE);
             });
         }
         for other in [HANDLE, &[0, 0, 0, 1]] {
-            client.ask(200, |packet| {
+            client.ask(fxp::EXTENDED, |packet| {
                 packet.string(b"copy-data");
                 packet.string(HANDLE);
                 packet.u64(0);
@@ -215,14 +228,14 @@ pub(crate) mod seeds {
         let mut paths = Client::default();
         paths.open(b"file");
         for name in [&b"posix-rename@openssh.com"[..], b"hardlink@openssh.com"] {
-            paths.ask(200, |packet| {
+            paths.ask(fxp::EXTENDED, |packet| {
                 packet.string(name);
                 packet.string(b"file");
                 packet.string(b"another");
             });
         }
         for name in [&b"statvfs@openssh.com"[..], b"lsetstat@openssh.com", b"expand-path@openssh.com"] {
-            paths.ask(200, |packet| {
+            paths.ask(fxp::EXTENDED, |packet| {
                 packet.string(name);
                 packet.string(b"~/another");
                 packet.attributes(all);

@@ -1,12 +1,14 @@
 //! An SFTP server, version 3 (draft-ietf-secsh-filexfer-02) with OpenSSH's extensions (OpenSSH PROTOCOL §4), on stdin and
 //! stdout. Answers in order, as fast as requests come; replies are written together while more requests wait.
 
+pub(crate) mod codes;
 mod extension;
 mod files;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) mod fuzz;
 mod handles;
 mod long_name;
+mod reply;
 pub(crate) mod wire;
 
 use std::fs::{self, File, Metadata};
@@ -15,9 +17,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 
+use codes::fxp;
 use handles::{Handle, Handles};
 use long_name::Names;
-use wire::{Fields, Malformed, Replies};
+use reply::{Name, Refusal, Reply};
+use wire::{Fields, Replies};
 
 /// Largest packet that is taken or sent, in bytes, as OpenSSH's.
 const MAX_PACKET: usize = 256 * 1024;
@@ -73,55 +77,13 @@ struct Server {
     replies: Replies,
 }
 
-/// What a request comes to.
-enum Reply {
-    Done,
-    Handle([u8; 4]),
-    Data(Vec<u8>),
-    Names(Vec<Name>),
-    Attributes(wire::Attributes),
-    /// The fields of an extended reply.
-    Numbers(Vec<u64>),
-}
-
-struct Name {
-    name: Vec<u8>,
-    long: String,
-    attributes: wire::Attributes,
-}
-
-/// Why a request is refused.
-#[derive(Debug)]
-enum Refusal {
-    Eof,
-    Unsupported,
-    /// No such handle, or one of another kind.
-    Handle,
-    TooManyHandles,
-    Malformed,
-    Io(io::Error),
-}
-
-impl From<Malformed> for Refusal {
-    fn from(_: Malformed) -> Self {
-        Self::Malformed
-    }
-}
-
-impl From<io::Error> for Refusal {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
 impl Server {
     /// Adds the reply to a packet. An error ends the session: nothing that follows could be understood.
     fn answer(&mut self, packet: &[u8]) -> io::Result<()> {
-        const INIT: u8 = 1;
         let mut fields = Fields(packet);
         let begun = fields.byte().and_then(|kind| Ok((kind, fields.u32()?)));
         let (kind, id) = begun.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a packet without a request"))?;
-        if kind == INIT {
+        if kind == fxp::INIT {
             extension::greet(&mut self.replies);
             return Ok(());
         }
@@ -132,56 +94,56 @@ impl Server {
 
     fn serve(&mut self, kind: u8, fields: &mut Fields<'_>) -> Result<Reply, Refusal> {
         match kind {
-            3 => {
+            fxp::OPEN => {
                 let (path, flags, attributes) = (fields.path()?, fields.u32()?, fields.attributes()?);
                 self.keep(Handle::File(files::open(&path, flags, &attributes)?))
             }
-            4 => self.handles.remove(fields.string()?).map(|_| Reply::Done).ok_or(Refusal::Handle),
-            5 => {
+            fxp::CLOSE => self.handles.remove(fields.string()?).map(|_| Reply::Done).ok_or(Refusal::Handle),
+            fxp::READ => {
                 let (handle, offset, size) = (fields.string()?, fields.u64()?, fields.u32()?);
                 read(self.file(handle)?, offset, size)
             }
-            6 => {
+            fxp::WRITE => {
                 let (handle, offset, data) = (fields.string()?, fields.u64()?, fields.string()?);
                 done(self.file(handle)?.write_all_at(data, offset))
             }
-            7 => Ok(Reply::Attributes(files::attributes(&fs::symlink_metadata(fields.path()?)?))),
-            8 => Ok(Reply::Attributes(files::attributes(&self.metadata(fields.string()?)?))),
-            9 => {
+            fxp::LSTAT => Ok(Reply::Attributes(files::attributes(&fs::symlink_metadata(fields.path()?)?))),
+            fxp::FSTAT => Ok(Reply::Attributes(files::attributes(&self.metadata(fields.string()?)?))),
+            fxp::SETSTAT => {
                 let (path, attributes) = (fields.path()?, fields.attributes()?);
                 done(files::set(&path, &attributes, true))
             }
-            10 => {
+            fxp::FSETSTAT => {
                 let (handle, attributes) = (fields.string()?, fields.attributes()?);
                 done(files::set_open(self.file(handle)?, &attributes))
             }
-            11 => {
+            fxp::OPENDIR => {
                 let path = fields.path()?;
                 let entries = fs::read_dir(&path)?;
                 self.keep(Handle::Folder { path, dots: vec!["..", "."], entries })
             }
-            12 => self.read_folder(fields.string()?),
-            13 => done(fs::remove_file(fields.path()?)),
-            14 => {
+            fxp::READDIR => self.read_folder(fields.string()?),
+            fxp::REMOVE => done(fs::remove_file(fields.path()?)),
+            fxp::MKDIR => {
                 let (path, attributes) = (fields.path()?, fields.attributes()?);
                 let mode = attributes.permissions.unwrap_or(0o777) & 0o7777;
                 // As mkdir(2): less what the umask takes away, for many clients always ask for 0777.
                 done(fs::DirBuilder::new().mode(mode).create(path))
             }
-            15 => done(fs::remove_dir(fields.path()?)),
-            16 => Ok(one_name(&files::real_path(&fields.path()?)?)),
-            17 => Ok(Reply::Attributes(files::attributes(&fs::metadata(fields.path()?)?))),
-            18 => {
+            fxp::RMDIR => done(fs::remove_dir(fields.path()?)),
+            fxp::REALPATH => Ok(one_name(&files::real_path(&fields.path()?)?)),
+            fxp::STAT => Ok(Reply::Attributes(files::attributes(&fs::metadata(fields.path()?)?))),
+            fxp::RENAME => {
                 let (from, to) = (fields.path()?, fields.path()?);
                 done(files::rename(&from, &to))
             }
-            19 => Ok(one_name(&fs::read_link(fields.path()?)?)),
-            20 => {
+            fxp::READLINK => Ok(one_name(&fs::read_link(fields.path()?)?)),
+            fxp::SYMLINK => {
                 // OpenSSH's order, which all clients have taken over: the target, then the link.
                 let (target, link) = (fields.path()?, fields.path()?);
                 done(std::os::unix::fs::symlink(target, link))
             }
-            200 => extension::serve(self, fields),
+            fxp::EXTENDED => extension::serve(self, fields),
             _ => Err(Refusal::Unsupported),
         }
     }
@@ -223,44 +185,13 @@ impl Server {
     }
 
     fn reply(&mut self, id: u32, result: Result<Reply, Refusal>) {
-        let (kind, reply) = match result {
-            Ok(Reply::Done) => return self.status(id, 0, "Success"),
-            Err(refusal) => {
-                let (code, words) = status(&refusal);
-                return self.status(id, code, &words);
-            }
-            Ok(Reply::Handle(_)) => (102, result),
-            Ok(Reply::Data(_)) => (103, result),
-            Ok(Reply::Names(_)) => (104, result),
-            Ok(Reply::Attributes(_)) => (105, result),
-            Ok(Reply::Numbers(_)) => (201, result),
-        };
+        let kind = result.as_ref().map_or(fxp::STATUS, Reply::kind);
         self.replies.packet(kind, |packet| {
             packet.u32(id);
-            match reply {
-                Ok(Reply::Handle(handle)) => packet.string(&handle),
-                Ok(Reply::Data(data)) => packet.string(&data),
-                Ok(Reply::Names(names)) => {
-                    packet.u32(names.len() as u32);
-                    for Name { name, long, attributes } in names {
-                        packet.string(&name);
-                        packet.string(long.as_bytes());
-                        packet.attributes(&attributes);
-                    }
-                }
-                Ok(Reply::Attributes(attributes)) => packet.attributes(&attributes),
-                Ok(Reply::Numbers(numbers)) => numbers.into_iter().for_each(|number| packet.u64(number)),
-                Ok(Reply::Done) | Err(_) => {}
+            match result {
+                Ok(reply) => reply.encode(packet),
+                Err(refusal) => refusal.encode(packet),
             }
-        });
-    }
-
-    fn status(&mut self, id: u32, code: u32, words: &str) {
-        self.replies.packet(101, |packet| {
-            packet.u32(id);
-            packet.u32(code);
-            packet.string(words.as_bytes());
-            packet.string(b"");
         });
     }
 }
@@ -291,24 +222,6 @@ fn one_name(path: &Path) -> Reply {
     }])
 }
 
-/// The status code (§7) and the words.
-fn status(refusal: &Refusal) -> (u32, String) {
-    let words = match refusal {
-        Refusal::Eof => return (1, "End of file".to_owned()),
-        Refusal::Malformed => return (5, "Bad message".to_owned()),
-        Refusal::Unsupported => return (8, "Operation unsupported".to_owned()),
-        Refusal::Handle => return (4, "No such handle".to_owned()),
-        Refusal::TooManyHandles => return (4, "Too many open files".to_owned()),
-        Refusal::Io(error) => error.to_string(),
-    };
-    let Refusal::Io(error) = refusal else { return (4, words) };
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => (2, "No such file or directory".to_owned()),
-        io::ErrorKind::PermissionDenied => (3, "Permission denied".to_owned()),
-        _ => (4, words),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,14 +240,14 @@ mod tests {
 
     #[test]
     fn a_version_comes_with_its_extensions() {
-        let greeting = exchange(&request(1, |packet| packet.u32(3)));
+        let greeting = exchange(&request(fxp::INIT, |packet| packet.u32(3)));
         assert_eq!(greeting[4..9], [2, 0, 0, 0, 3]);
         assert!(greeting.windows(27).any(|part| part == b"posix-rename@openssh.com\0\0\0"));
     }
 
     #[test]
     fn every_prefix_of_a_request_is_refused_and_none_panics() {
-        let whole = request(3, |packet| {
+        let whole = request(fxp::OPEN, |packet| {
             packet.u32(7);
             packet.string(b"/nowhere/at/all");
             packet.u32(1);
@@ -359,7 +272,7 @@ mod tests {
 
     #[test]
     fn unknown_handles_and_requests_are_answered() {
-        for (kind, code) in [(4, 4), (5, 5), (12, 4), (77, 8)] {
+        for (kind, code) in [(fxp::CLOSE, 4), (fxp::READ, 5), (fxp::READDIR, 4), (77, 8)] {
             let reply = exchange(&request(kind, |packet| {
                 packet.u32(1);
                 packet.string(b"none");

@@ -48,7 +48,7 @@ impl Args {
         if let Some(text) = output::object(output.format, &server)? {
             caller.print(&text).await;
         }
-        let owner = caller.namespace.strip_prefix(&names::namespace("")).unwrap_or_default().to_owned();
+        let owner = names::user_of(&caller.namespace).unwrap_or_default().to_owned();
         for user in users {
             let line = match (remove, read_only) {
                 (true, _) => format!("{user} may not enter `{name}` any more."),

@@ -14,7 +14,7 @@ use tracing::debug;
 
 use super::Config;
 use super::authorized_key::AuthorizedKey;
-use crate::workspace::Cache;
+use crate::cache::Cache;
 use code_host::CodeHost;
 use code_host::CodeHostConfig;
 pub(super) use code_host::{CodeHostsConfig, Error};

@@ -1,7 +1,7 @@
 //! Keys in `DevServerUser` objects, from the watch cache.
 
 use super::{Found, KeyRegistry};
-use crate::workspace::Cache;
+use crate::cache::Cache;
 
 pub(super) struct UserObjects {
     cache: Cache,

@@ -95,7 +95,7 @@ impl Stores {
 
     /// The owner of what is in `namespace`.
     pub(super) fn owner(&self, namespace: &str) -> Option<Arc<DevServerUser>> {
-        self.users.get(&ObjectRef::new(namespace.strip_prefix("dev-")?))
+        self.users.get(&ObjectRef::new(names::user_of(namespace)?))
     }
 
     /// Whether there is an owner, but nobody knows what she may.

@@ -25,7 +25,7 @@ pub(super) enum Change {
 /// has to work. Pure.
 pub(super) fn change(server: &DevServer, role: Option<&Role>, binding: Option<&RoleBinding>) -> Change {
     let namespace = server.namespace().unwrap_or_default();
-    let owner = namespace.strip_prefix("dev-").filter(|user| names::is_user_name(user));
+    let owner = names::user_of(&namespace);
     // With one that goes nothing is shared any more, however long something holds it.
     let owner = owner.filter(|_| server.metadata.deletion_timestamp.is_none());
     // Nor where a guest could act as the owner; that her spec is invalid then replaces no pod.

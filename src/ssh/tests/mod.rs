@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::PenaltiesConfig;
 use super::variables::AcceptEnv;
-use super::{Authenticate, Config, HostKeySource, HostKeys, Server};
+use super::{Authenticate, Authority, Config, HostKeySource, HostKeys, Server};
 use crate::identity::{Credential, Identity, OwnedCredential, Permissions, Permits, Refusal};
 use crate::workspace::EchoWorkspaces;
 
@@ -138,7 +138,9 @@ impl TestServer {
         let key_removed = CancellationToken::new();
         let user = OneUser(key.public_key().clone(), permissions, key_removed.clone());
         let host_keys = HostKeys { keys: vec![new_key()], certificates: vec![] };
-        let server = Server::new(config, host_keys, Arc::new(user), Arc::new(EchoWorkspaces), Arc::new(EchoWorkspaces));
+        let authority = Arc::new(Authority::new(&host_keys.keys[0]).unwrap());
+        let (user, echo) = (Arc::new(user), Arc::new(EchoWorkspaces));
+        let server = Server::new(config, host_keys, authority, user, echo.clone(), echo);
         let shutdown = CancellationToken::new();
         let run = tokio::spawn(server.run(listener, shutdown.clone()));
         Self { address, key, shutdown, key_removed, run }

@@ -21,8 +21,9 @@ use super::agent::Agent;
 use super::exec::{self, ExecRequest, Frame};
 use super::listeners::Listeners;
 use super::notices::Plans;
-use super::{Cache, Config, Error, Workspace, activity};
+use super::{Config, Error, Workspace, activity};
 use crate::api::names;
+use crate::cache::Cache;
 use crate::carrier::{Budget, Carrier, Hold, Keepalive, Link, Side};
 use keeper::Keeper;
 
@@ -215,11 +216,9 @@ mod tests {
     use futures::channel::mpsc;
     use tokio::time::Instant;
     use tokio_util::sync::CancellationToken;
-    use tokio_util::task::TaskTracker;
 
     use super::*;
     use crate::carrier;
-    use crate::workspace::Cache;
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -229,7 +228,7 @@ mod tests {
         });
         let grace = Duration::from_secs(60);
         let client = kube::Client::new(away, "default");
-        let cache = Cache::start(&client, &TaskTracker::new(), &CancellationToken::new());
+        let cache = Cache::start(&client, &CancellationToken::new());
         Carriers {
             reports: activity::Reports::paced(client.clone(), cache.clone(), grace, grace),
             client,

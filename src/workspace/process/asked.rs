@@ -1,8 +1,8 @@
 //! What the agent is asked for a command, and its first answer.
 
 use super::super::{Error, X11};
-use super::{Command, Program, TerminalSize};
-use crate::agent::request::{self, News, ProgramRequest, Request, ShellsRequest, Size, Terminal};
+use super::{Command, Program};
+use crate::agent::request::{self, News, ProgramRequest, Request, ShellsRequest};
 use crate::carrier::{Message, Receiver, parse};
 
 pub(super) fn request(
@@ -12,7 +12,7 @@ pub(super) fn request(
     session: Option<String>,
     once: &str,
 ) -> Request {
-    let terminal = terminal(command);
+    let terminal = command.terminal.clone();
     let out_of_memory = true;
     let program = match &command.program {
         Program::Shell => request::Program::Shell,
@@ -63,16 +63,4 @@ pub(super) async fn begun(receiver: &mut Receiver) -> Result<(), Error> {
 pub(super) fn lasts(command: &Command) -> bool {
     let shell = matches!(command.program, Program::Shell) && command.detached.is_some();
     command.terminal.is_some() && (shell || matches!(command.program, Program::Shells(_)))
-}
-
-pub(super) fn terminal(command: &Command) -> Option<Terminal> {
-    command.terminal.as_ref().map(|terminal| Terminal {
-        term: terminal.term.clone(),
-        size: size(terminal.size),
-        modes: terminal.modes.clone(),
-    })
-}
-
-pub(super) fn size(size: TerminalSize) -> Size {
-    Size { columns: size.columns, rows: size.rows }
 }

@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::super::agent::Agent;
 use super::super::memory::Words;
 use super::super::{Connections, Error};
-use super::asked::{begun, lasts, request, size, terminal};
+use super::asked::{begun, lasts, request};
 use super::comeback::{Comeback, Way};
 use super::outages::Outages;
 use super::{CHUNKS, Command, Output, Process, Redraw, TerminalSize};
@@ -45,7 +45,7 @@ pub(in super::super) async fn start(
     let (signals, sent) = mpsc::channel(CHUNKS);
     let (output, outputs) = mpsc::channel(CHUNKS);
     let redraw = Arc::<Notify>::default();
-    let comeback = session.zip(terminal(command)).map(|(session, terminal)| {
+    let comeback = session.zip(command.terminal.clone()).map(|(session, terminal)| {
         let x11 = x11.as_ref().map(|(x11, connections)| (x11.clone(), connections.door()));
         Comeback::new(way, session, command, terminal, ssh_agent.as_ref().map(Connections::door), x11)
     });
@@ -124,7 +124,7 @@ async fn send(sender: Sender, input: &mut Input) {
         while sizes.changed().await.is_ok() {
             let new = *sizes.borrow_and_update();
             if let Some(new) = new {
-                let _ = sender.send(Message::control(&Order::Resize(size(new))));
+                let _ = sender.send(Message::control(&Order::Resize(new)));
             }
         }
     };

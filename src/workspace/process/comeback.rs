@@ -8,14 +8,14 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
-use super::super::cache::Cache;
 use super::super::carriers::Carriers;
 use super::super::listeners::{Door, Registered};
 use super::super::{Error, Shells, Workspace, X11, wake};
-use super::asked::{self, begun};
+use super::asked::begun;
 use super::outages::Outages;
-use super::{Command, Output, Program, TerminalSize};
-use crate::agent::request::{self, Attach, Request, ReturnRequest};
+use super::{Command, Output, Program, Terminal, TerminalSize};
+use crate::agent::request::{Attach, Request, ReturnRequest};
+use crate::cache::Cache;
 use crate::carrier::{self, Stream, json};
 
 /// Where the pod is, and whether it still is.
@@ -31,7 +31,7 @@ pub(super) struct Comeback {
     way: Way,
     /// What the agent knows it by.
     session: String,
-    terminal: request::Terminal,
+    terminal: Terminal,
     read_only: bool,
     ssh_agent: Option<Door>,
     x11: Option<(X11, Door)>,
@@ -51,7 +51,7 @@ impl Comeback {
         way: Way,
         session: String,
         command: &Command,
-        terminal: request::Terminal,
+        terminal: Terminal,
         ssh_agent: Option<Door>,
         x11: Option<(X11, Door)>,
     ) -> Self {
@@ -71,7 +71,7 @@ impl Comeback {
         output: &mpsc::Sender<Output>,
     ) -> Option<Result<(Stream, Outages), Error>> {
         if let Some(size) = size {
-            self.terminal.size = asked::size(size);
+            self.terminal.size = size;
         }
         let (said, mut pause) = (AtomicBool::new(false), PAUSE);
         let tries = async {

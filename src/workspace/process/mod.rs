@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use super::exec::{self, ExecRequest};
 use super::marker::Marker;
-use super::{Connections, Error, Exit, Shells, Workspace, X11, script};
+use super::{Connections, Error, Exit, Shells, Terminal, TerminalSize, Workspace, X11, script};
 use crate::api::names;
 use downward::Downward;
 use upward::Upward;
@@ -35,7 +35,7 @@ pub(super) use comeback::Way;
 #[derive(Clone, Debug)]
 pub struct Command {
     pub program: Program,
-    /// The terminal to run it on; without one, stdin, stdout and stderr are apart.
+    /// The terminal to run it on; without one, stdin, stdout and stderr are apart. Its modes are not applied without an agent.
     pub terminal: Option<Terminal>,
     /// Further variables of its environment.
     pub environment: Vec<(String, String)>,
@@ -57,22 +57,6 @@ pub enum Program {
     Sftp,
     /// What the pod's agent tells about the shells that last.
     Shells(Shells),
-}
-
-#[derive(Clone, Debug)]
-pub struct Terminal {
-    /// Its type, for `TERM`.
-    pub term: String,
-    pub size: TerminalSize,
-    /// Opcodes and arguments of RFC 4254 §8. Without an agent they are not applied.
-    pub modes: Vec<(u8, u32)>,
-}
-
-/// A terminal's size, in characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TerminalSize {
-    pub columns: u16,
-    pub rows: u16,
 }
 
 /// What comes from a process, in order within stdout and within stderr.

@@ -169,11 +169,7 @@ async fn what_they_cannot_is_told_as_such_and_costs_nothing_else() {
         let size = TerminalSize { columns: 80, rows: 24 };
         let back = Request::Return(ReturnRequest {
             session: "session".to_owned(),
-            terminal: crate::agent::request::Terminal {
-                term: "xterm".to_owned(),
-                size: super::asked::size(size),
-                modes: Vec::new(),
-            },
+            terminal: Terminal { term: "xterm".to_owned(), size, modes: Vec::new() },
             read_only: false,
             ssh_agent: None,
             x11: None,

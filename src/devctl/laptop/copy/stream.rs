@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::super::sftp::{Asked, Reply, Sftp, Wrong};
 use super::end::{self, End};
+use crate::agent::sftp_codes::fxf;
 use crate::agent::sftp_wire::Attributes;
 
 /// No server of SFTP takes less, or gives less, in one packet than 32 KiB; ours, and OpenSSH's, 255.
@@ -17,9 +18,9 @@ const PIECE: u32 = 128 * 1024;
 /// Pieces that are on their way, as many as fill the window of a connection.
 const ON_THEIR_WAY: usize = 32;
 
-const READ: u32 = 1;
+const READ: u32 = fxf::READ;
 /// To write, to make it, and to begin with nothing.
-const WRITE: u32 = 2 | 8 | 16;
+const WRITE: u32 = fxf::WRITE | fxf::CREAT | fxf::TRUNC;
 
 pub(super) enum Source {
     Here(File),

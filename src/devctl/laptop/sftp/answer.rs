@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::remote;
 use super::Wrong;
+use crate::agent::sftp_codes::{fx, fxp};
 use crate::agent::sftp_wire::{Attributes, Fields, Malformed};
 use crate::devctl::error::plain;
 
@@ -53,7 +54,7 @@ impl Asked {
 
     /// Whether it is the server's version.
     pub(super) async fn greets(self) -> bool {
-        self.0.await.is_ok_and(|packet| packet.first() == Some(&2))
+        self.0.await.is_ok_and(|packet| packet.first() == Some(&fxp::VERSION))
     }
 
     pub(in super::super) async fn reply(self) -> Result<Reply, Wrong> {
@@ -80,20 +81,20 @@ fn parse(packet: &Bytes) -> Result<Result<Reply, Wrong>, Malformed> {
     let mut fields = Fields(packet);
     let (kind, _number) = (fields.byte()?, fields.u32()?);
     Ok(Ok(match kind {
-        101 => match fields.u32()? {
-            0 => Reply::Done,
-            1 => Reply::Eof,
-            2 => return Ok(Err(Wrong::Missing)),
-            3 => return Ok(Err(Wrong::Refused("Permission denied".to_owned()))),
+        fxp::STATUS => match fields.u32()? {
+            fx::OK => Reply::Done,
+            fx::EOF => Reply::Eof,
+            fx::NO_SUCH_FILE => return Ok(Err(Wrong::Missing)),
+            fx::PERMISSION_DENIED => return Ok(Err(Wrong::Refused("Permission denied".to_owned()))),
             code => {
                 let words = String::from_utf8_lossy(fields.string().unwrap_or_default()).into_owned();
                 let words = if words.is_empty() { format!("error {code}") } else { plain(&words) };
                 return Ok(Err(Wrong::Refused(words)));
             }
         },
-        102 => Reply::Handle(packet.slice_ref(fields.string()?)),
-        103 => Reply::Data(packet.slice_ref(fields.string()?)),
-        104 => {
+        fxp::HANDLE => Reply::Handle(packet.slice_ref(fields.string()?)),
+        fxp::DATA => Reply::Data(packet.slice_ref(fields.string()?)),
+        fxp::NAME => {
             let mut names = Vec::new();
             for _ in 0..fields.u32()? {
                 let name = OsString::from_vec(fields.string()?.to_vec());
@@ -103,7 +104,7 @@ fn parse(packet: &Bytes) -> Result<Result<Reply, Wrong>, Malformed> {
             }
             Reply::Names(names)
         }
-        105 => Reply::Attributes(fields.attributes()?),
+        fxp::ATTRS => Reply::Attributes(fields.attributes()?),
         _ => return Err(Malformed),
     }))
 }
@@ -184,8 +185,9 @@ mod tests {
         let waiting = Waiting::default();
         let (sender, mut asked) = oneshot::channel();
         lock(&waiting).insert(7, sender);
-        let data = packet(103, |packet| packet.string(b"data"));
-        let other = packet(101, |packet| packet.u32(0)).iter().map(|byte| if *byte == 7 { 8 } else { *byte }).collect();
+        let data = packet(fxp::DATA, |packet| packet.string(b"data"));
+        let other =
+            packet(fxp::STATUS, |packet| packet.u32(0)).iter().map(|byte| if *byte == 7 { 8 } else { *byte }).collect();
         let bytes = [other, data].concat();
         let mut buffer = BytesMut::new();
         for byte in bytes {
@@ -201,7 +203,7 @@ mod tests {
 
     #[test]
     fn no_answer_is_believed_that_is_cut_off() {
-        let whole = packet(104, |packet| {
+        let whole = packet(fxp::NAME, |packet| {
             packet.u32(1);
             packet.string(b"name");
             packet.string(b"-rw-r--r-- name");
@@ -214,7 +216,7 @@ mod tests {
         for end in 4..whole.len() {
             assert!(parsed(&whole[4..end]).is_err(), "{end}");
         }
-        let denied = packet(101, |packet| {
+        let denied = packet(fxp::STATUS, |packet| {
             packet.u32(4);
             packet.string(b"full\x1b[2J");
         });

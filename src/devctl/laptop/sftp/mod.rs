@@ -19,13 +19,12 @@ use tokio_util::task::AbortOnDropHandle;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::remote;
+use crate::agent::sftp_codes::{VERSION, fxp};
 use crate::agent::sftp_wire::{Attributes, Replies as Packets};
 pub(super) use answer::{Asked, Reply};
 use answer::{Entry, Said, Waiting, lock, one, read};
 pub(super) use wrong::Wrong;
 
-/// The version of the protocol. Server and client tell it where other packets have their number.
-const VERSION: u32 = 3;
 /// An SFTP server that answers.
 pub(super) struct Sftp {
     writer: ChannelWriteHalf<Msg>,
@@ -46,9 +45,9 @@ impl Sftp {
         let (waiting, ended) = (Waiting::default(), CancellationToken::new());
         let said = quiet.then(Said::default);
         let reading = tokio::spawn(read(reader, said.clone(), waiting.clone(), ended.clone()));
+        // It stands where other packets have their number.
         let sftp = Self { writer, waiting, next: Cell::new(VERSION), ended, _reading: AbortOnDropHandle::new(reading) };
-        const INIT: u8 = 1;
-        let is_greeted = match sftp.ask(INIT, |_| {}).await {
+        let is_greeted = match sftp.ask(fxp::INIT, |_| {}).await {
             Ok(asked) => asked.greets().await,
             Err(_) => false,
         };
@@ -70,17 +69,17 @@ impl Sftp {
     }
 
     pub(super) async fn ask_stat(&self, path: &Path) -> Result<Asked, Wrong> {
-        self.about(17, path).await
+        self.about(fxp::STAT, path).await
     }
 
     /// The path without links and dots.
     pub(super) async fn real_path(&self, path: &Path) -> Result<PathBuf, Wrong> {
-        one(self.about(16, path).await?.reply().await?)
+        one(self.about(fxp::REALPATH, path).await?.reply().await?)
     }
 
     /// `~` and `~/…` as the DevServer has them.
     pub(super) async fn expand(&self, path: &Path) -> Result<PathBuf, Wrong> {
-        let asked = self.ask(200, |packet| {
+        let asked = self.ask(fxp::EXTENDED, |packet| {
             packet.string(b"expand-path@openssh.com");
             packet.string(path.as_os_str().as_bytes());
         });
@@ -89,10 +88,10 @@ impl Sftp {
 
     /// What is in a folder, as the server tells it; of a link, what is known of the link.
     pub(super) async fn list(&self, path: &Path) -> Result<Vec<Entry>, Wrong> {
-        let handle = self.handle(self.about(11, path).await?).await?;
+        let handle = self.handle(self.about(fxp::OPENDIR, path).await?).await?;
         let mut names = Vec::new();
         let listed = loop {
-            match self.on(12, &handle, |_| {}).await?.reply().await {
+            match self.on(fxp::READDIR, &handle, |_| {}).await?.reply().await {
                 Ok(Reply::Names(more)) => names.extend(more),
                 Ok(Reply::Eof) => break Ok(names),
                 Ok(_) => break Err(Wrong::nonsense()),
@@ -105,7 +104,7 @@ impl Sftp {
 
     pub(super) async fn make_folder(&self, path: &Path, mode: u32) -> Result<(), Wrong> {
         let attributes = Attributes { permissions: Some(mode), ..Attributes::default() };
-        let asked = self.ask(14, |packet| {
+        let asked = self.ask(fxp::MKDIR, |packet| {
             packet.string(path.as_os_str().as_bytes());
             packet.attributes(&attributes);
         });
@@ -113,7 +112,7 @@ impl Sftp {
     }
 
     pub(super) async fn set(&self, path: &Path, attributes: &Attributes) -> Result<(), Wrong> {
-        let asked = self.ask(9, |packet| {
+        let asked = self.ask(fxp::SETSTAT, |packet| {
             packet.string(path.as_os_str().as_bytes());
             packet.attributes(attributes);
         });
@@ -123,7 +122,7 @@ impl Sftp {
     /// Opens a file by the flags of §6.3; a new one gets `mode`.
     pub(super) async fn open(&self, path: &Path, flags: u32, mode: u32) -> Result<Bytes, Wrong> {
         let attributes = Attributes { permissions: Some(mode), ..Attributes::default() };
-        let asked = self.ask(3, |packet| {
+        let asked = self.ask(fxp::OPEN, |packet| {
             packet.string(path.as_os_str().as_bytes());
             packet.u32(flags);
             packet.attributes(&attributes);
@@ -136,7 +135,7 @@ impl Sftp {
             packet.u64(offset);
             packet.u32(size);
         };
-        self.on(5, handle, fill).await
+        self.on(fxp::READ, handle, fill).await
     }
 
     pub(super) async fn write(&self, handle: &Bytes, offset: u64, data: &[u8]) -> Result<Asked, Wrong> {
@@ -144,21 +143,21 @@ impl Sftp {
             packet.u64(offset);
             packet.string(data);
         };
-        self.on(6, handle, fill).await
+        self.on(fxp::WRITE, handle, fill).await
     }
 
     /// Sets what is known of a file that is open.
     pub(super) async fn set_open(&self, handle: &Bytes, attributes: &Attributes) -> Result<(), Wrong> {
-        self.on(10, handle, |packet| packet.attributes(attributes)).await?.done().await
+        self.on(fxp::FSETSTAT, handle, |packet| packet.attributes(attributes)).await?.done().await
     }
 
     pub(super) async fn close(&self, handle: &Bytes) -> Result<(), Wrong> {
-        self.on(4, handle, |_| {}).await?.done().await
+        self.on(fxp::CLOSE, handle, |_| {}).await?.done().await
     }
 
     /// Closes what was only read; nobody waits for the answer.
     pub(super) async fn leave(&self, handle: &Bytes) -> Result<(), Wrong> {
-        self.on(4, handle, |_| {}).await.map(drop)
+        self.on(fxp::CLOSE, handle, |_| {}).await.map(drop)
     }
 
     async fn handle(&self, asked: Asked) -> Result<Bytes, Wrong> {

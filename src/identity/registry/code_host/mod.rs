@@ -20,7 +20,7 @@ use tracing::warn;
 
 use super::{Found, KeyRegistry};
 use crate::api::names;
-use crate::workspace::Cache;
+use crate::cache::Cache;
 use accounts::Accounts;
 use fetch::Host;
 

@@ -175,7 +175,7 @@ pub(super) fn resolve(
         return Err(Invalid::Name(name));
     }
     let namespace = server.namespace().unwrap_or_default();
-    let user = match namespace.strip_prefix("dev-").filter(|user| names::is_user_name(user)) {
+    let user = match names::user_of(&namespace) {
         Some(user) => user.to_owned(),
         None => return Err(Invalid::Namespace(namespace)),
     };

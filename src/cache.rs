@@ -11,7 +11,6 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::api::{DevServer, DevServerTeam, DevServerUser, names};
@@ -25,15 +24,15 @@ pub struct Cache {
     teams: Store<DevServerTeam>,
     changes: watch::Receiver<()>,
     user_changes: watch::Receiver<()>,
-    healthy: Arc<[AtomicBool; 3]>,
+    /// Whether each watch runs.
+    healthy: [Arc<AtomicBool>; 3],
     unreadable: Unreadable,
 }
 
 impl Cache {
     /// Starts the watches. They end with `shutdown`.
-    pub fn start(client: &kube::Client, tasks: &TaskTracker, shutdown: &CancellationToken) -> Self {
+    pub fn start(client: &kube::Client, shutdown: &CancellationToken) -> Self {
         let (changed, changes) = watch::channel(());
-        let healthy = Arc::new([const { AtomicBool::new(false) }; 3]);
         let (user_changed, user_changes) = watch::channel(());
         let of_users = {
             let changed = changed.clone();
@@ -48,12 +47,13 @@ impl Cache {
         };
         let of_devservers = move || changed.send_replace(());
         let unreadable = Unreadable::default();
-        let (users, users_watch) = watch_all(client, of_users, healthy.clone(), 0, &unreadable);
-        let (devservers, devservers_watch) = watch_all(client, of_devservers, healthy.clone(), 1, &unreadable);
-        let (teams, teams_watch) = watch_all(client, of_teams, healthy.clone(), 2, &unreadable);
+        let (users, users_healthy, users_watch) = watch_all(client, of_users, &unreadable);
+        let (devservers, devservers_healthy, devservers_watch) = watch_all(client, of_devservers, &unreadable);
+        let (teams, teams_healthy, teams_watch) = watch_all(client, of_teams, &unreadable);
+        let healthy = [users_healthy, devservers_healthy, teams_healthy];
         for watch in [users_watch.boxed(), devservers_watch.boxed(), teams_watch.boxed()] {
             let shutdown = shutdown.clone();
-            tasks.spawn(async move { shutdown.run_until_cancelled(watch).await });
+            tokio::spawn(async move { shutdown.run_until_cancelled(watch).await });
         }
         Self { users, devservers, teams, changes, user_changes, healthy, unreadable }
     }
@@ -124,7 +124,7 @@ impl Cache {
     }
 
     /// Everybody's.
-    pub(super) fn devservers(&self) -> Vec<Arc<DevServer>> {
+    pub fn devservers(&self) -> Vec<Arc<DevServer>> {
         self.devservers.state()
     }
 
@@ -139,26 +139,27 @@ impl Cache {
     }
 }
 
+/// The store, whether its watch runs, and the watch.
 fn watch_all<K, F>(
     client: &Client,
     changed: F,
-    healthy: Arc<[AtomicBool; 3]>,
-    index: usize,
     unreadable: &Unreadable,
-) -> (Store<K>, impl Future<Output = ()> + Send + use<K, F>)
+) -> (Store<K>, Arc<AtomicBool>, impl Future<Output = ()> + Send + use<K, F>)
 where
     K: Resource<DynamicType = ()> + Clone + Default + Debug + DeserializeOwned + Send + Sync + 'static,
     F: Fn() + Send + 'static,
 {
     let (store, writer) = reflector::store();
     let events = watches::watch(client, watcher::Config::default(), unreadable).reflect(writer);
+    let healthy = Arc::new(AtomicBool::new(false));
+    let runs = healthy.clone();
     let watch = events.for_each(move |event| {
-        healthy[index].store(event.is_ok(), Ordering::Relaxed);
+        runs.store(event.is_ok(), Ordering::Relaxed);
         match event {
             Ok(_) => changed(),
             Err(error) => warn!(%error, kind = %K::kind(&()), "the watch broke; opening it again"),
         }
         futures::future::ready(())
     });
-    (store, watch)
+    (store, healthy, watch)
 }
