@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::core::ObjectMeta;
@@ -23,13 +24,19 @@ pub(super) enum Change {
 
 /// From the role and the binding there are to what the DevServer's share list says, whatever else of its spec cannot be had: taking back
 /// has to work. Pure.
-pub(super) fn change(server: &DevServer, role: Option<&Role>, binding: Option<&RoleBinding>) -> Change {
+pub(super) fn change(
+    server: &DevServer,
+    pod: Option<&Pod>,
+    role: Option<&Role>,
+    binding: Option<&RoleBinding>,
+) -> Change {
     let namespace = server.namespace().unwrap_or_default();
     let owner = names::user_of(&namespace);
     // With one that goes nothing is shared any more, however long something holds it.
     let owner = owner.filter(|_| server.metadata.deletion_timestamp.is_none());
-    // Nor where a guest could act as the owner; that her spec is invalid then replaces no pod.
-    let owner = owner.filter(|_| !server.spec.automount_service_account_token);
+    // Nor where a guest could act as the owner: what her spec says now may not have replaced the pod yet, or never does.
+    let has_token = pod.and_then(|pod| pod.spec.as_ref()?.automount_service_account_token).unwrap_or_default();
+    let owner = owner.filter(|_| !has_token && !server.spec.automount_service_account_token);
     let guests = owner.map(|owner| guests(&server.spec.share, owner)).unwrap_or_default();
     let Some(owner) = owner.filter(|_| !guests.is_empty()) else {
         return if role.is_some() || binding.is_some() { Change::Withdraw } else { Change::Nothing };
@@ -152,6 +159,8 @@ fn gone<T>(deleted: kube::Result<T>) -> kube::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::PodSpec;
+
     use super::*;
     use crate::api::DevServerSpec;
     use crate::operator::devserver::resolve::tests::server;
@@ -162,7 +171,7 @@ mod tests {
 
     fn change_from(share: Vec<Share>, there: Option<&(Role, RoleBinding)>) -> Change {
         let (role, binding) = there.map(|(role, binding)| (role, binding)).unzip();
-        change(&server(DevServerSpec { share, ..DevServerSpec::default() }), role, binding)
+        change(&server(DevServerSpec { share, ..DevServerSpec::default() }), None, role, binding)
     }
 
     fn granted(share: Vec<Share>) -> (Role, RoleBinding) {
@@ -203,12 +212,20 @@ mod tests {
         let (role, binding) = there;
         let mut with_token = bob();
         with_token.spec.automount_service_account_token = true;
-        assert_eq!(change(&with_token, Some(&role), Some(&binding)), Change::Withdraw, "he could act as alice");
-        assert!(matches!(change(&bob(), None, Some(&binding)), Change::Grant(_)), "somebody deleted the role");
-        assert!(matches!(change(&bob(), Some(&role), None), Change::Grant(_)));
+        assert_eq!(change(&with_token, None, Some(&role), Some(&binding)), Change::Withdraw, "he could act as alice");
+        let pod = |automount_service_account_token| Pod {
+            spec: Some(PodSpec { automount_service_account_token, ..PodSpec::default() }),
+            ..Pod::default()
+        };
+        let older = pod(Some(true));
+        assert_eq!(change(&bob(), Some(&older), None, None), Change::Nothing, "the pod still has the token");
+        assert_eq!(change(&bob(), Some(&older), Some(&role), Some(&binding)), Change::Withdraw);
+        assert_eq!(change(&bob(), Some(&pod(Some(false))), Some(&role), Some(&binding)), Change::Nothing);
+        assert!(matches!(change(&bob(), None, None, Some(&binding)), Change::Grant(_)), "somebody deleted the role");
+        assert!(matches!(change(&bob(), None, Some(&role), None), Change::Grant(_)));
         let wider = Role { rules: None, ..role.clone() };
-        assert!(matches!(change(&bob(), Some(&wider), Some(&binding)), Change::Grant(_)), "somebody changed it");
-        assert_eq!(change(&server(DevServerSpec::default()), Some(&role), None), Change::Withdraw);
+        assert!(matches!(change(&bob(), None, Some(&wider), Some(&binding)), Change::Grant(_)), "somebody changed it");
+        assert_eq!(change(&server(DevServerSpec::default()), None, Some(&role), None), Change::Withdraw);
         assert_eq!(
             change_from(vec![share("bob", true), share("bob", false)], None),
             Change::Nothing,

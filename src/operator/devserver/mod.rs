@@ -227,7 +227,7 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     let key = ObjectRef::from_obj(&*server);
     let seen = context.stores.fetch(&server);
     let is_going = server.metadata.deletion_timestamp.is_some();
-    let change = guests::change(&server, seen.guest_role.as_deref(), seen.guests.as_deref());
+    let change = guests::change(&server, seen.pod.as_deref(), seen.guest_role.as_deref(), seen.guests.as_deref());
     // What keeps others out is no reason to leave the rest undone.
     let shared = guests::apply(&context.client, &server, change).await;
     let namespace = server.namespace().unwrap_or_default();
