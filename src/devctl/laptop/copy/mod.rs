@@ -20,7 +20,7 @@ use super::bastion::Bastion;
 use super::connection::{self, Connection};
 use super::failure::{FAILED, Failure, INTERRUPTED, USAGE};
 use super::host_key::Unknown;
-use super::sftp::{Sftp, Wrong};
+use super::sftp::Sftp;
 use super::{openssh, remote};
 use end::End;
 use progress::Progress;
@@ -70,7 +70,7 @@ async fn all(bastion: &Bastion, copy: &Copy) -> Result<u8, Failure> {
 
 async fn copy_all(ends: &mut Ends<'_>, copy: &Copy, places: &[Place], target: &Place) -> Result<u8, Failure> {
     let to = ends.end(target).await?;
-    let target = home(&to, &target.path).await.map_err(|_| remote::lost())?;
+    let target = home(&to, &target.path);
     let is_folder = to.is_folder(&target).await.map_err(|_| remote::lost())?;
     let mut failed = false;
     for place in places {
@@ -83,7 +83,7 @@ async fn copy_all(ends: &mut Ends<'_>, copy: &Copy, places: &[Place], target: &P
             progress: RefCell::new(Progress::new(true)),
             failed: Cell::new(failed),
         };
-        let path = home(&copying.from, &place.path).await.map_err(|_| remote::lost())?;
+        let path = home(&copying.from, &place.path);
         let meant = pattern::expand(&copying.from, path).await.map_err(|_| remote::lost())?;
         if !is_folder && places.len().max(meant.len()) > 1 {
             let message = format!("{} is no folder, and more than one file is to be copied", to.show(&target));
@@ -109,14 +109,12 @@ fn within(folder: &Path, path: &Path) -> PathBuf {
     }
 }
 
-/// `~` is her home in the DevServer; the shell has seen to the one here.
-async fn home(end: &End, path: &Path) -> Result<PathBuf, Wrong> {
-    match end {
-        End::There { sftp, .. } if path.as_os_str().as_bytes().starts_with(b"~") => match sftp.expand(path).await {
-            Err(Wrong::Lost) => Err(Wrong::Lost),
-            expanded => Ok(expanded.unwrap_or_else(|_| path.to_owned())),
-        },
-        _ => Ok(path.to_owned()),
+/// `~` is her home in the DevServer, where its server begins; the shell has seen to the one here. The server is not asked: it would
+/// choose what a file is called here.
+fn home(end: &End, path: &Path) -> PathBuf {
+    match path.strip_prefix("~") {
+        Ok(rest) if matches!(end, End::There { .. }) => Path::new(".").join(rest),
+        _ => path.to_owned(),
     }
 }
 

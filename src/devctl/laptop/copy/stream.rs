@@ -150,13 +150,19 @@ impl Sink {
                 }
             }
             Self::There(Writing { sftp, handle, sent, .. }) => {
-                while let Some(oldest) = sent.pop_front() {
-                    oldest.done().await?;
-                }
-                if let Some(attributes) = attributes {
-                    sftp.set_open(handle, &end::kept(attributes)).await?;
-                }
-                sftp.close(handle).await
+                let written = async {
+                    while let Some(oldest) = sent.pop_front() {
+                        oldest.done().await?;
+                    }
+                    match attributes {
+                        Some(attributes) => sftp.set_open(handle, &end::kept(attributes)).await,
+                        None => Ok(()),
+                    }
+                };
+                let written = written.await;
+                // It has only so many open.
+                let closed = sftp.close(handle).await;
+                written.and(closed)
             }
         }
     }

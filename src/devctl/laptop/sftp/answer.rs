@@ -117,7 +117,7 @@ pub(super) fn one(reply: Reply) -> Result<PathBuf, Wrong> {
 
 /// Hands each answer to whoever waits for it.
 pub(super) async fn read(mut reader: ChannelReadHalf, said: Option<Said>, waiting: Waiting, ended: CancellationToken) {
-    let _ended = ended.drop_guard();
+    let ended = ended.drop_guard();
     let mut buffer = BytesMut::new();
     while let Some(message) = reader.wait().await {
         match message {
@@ -140,6 +140,7 @@ pub(super) async fn read(mut reader: ChannelReadHalf, said: Option<Said>, waitin
             _ => {}
         }
     }
+    drop(ended); // First: who asks now sees it, or is seen here.
     lock(&waiting).clear();
 }
 

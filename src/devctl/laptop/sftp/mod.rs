@@ -77,15 +77,6 @@ impl Sftp {
         one(self.about(fxp::REALPATH, path).await?.reply().await?)
     }
 
-    /// `~` and `~/…` as the DevServer has them.
-    pub(super) async fn expand(&self, path: &Path) -> Result<PathBuf, Wrong> {
-        let asked = self.ask(fxp::EXTENDED, |packet| {
-            packet.string(b"expand-path@openssh.com");
-            packet.string(path.as_os_str().as_bytes());
-        });
-        one(asked.await?.reply().await?)
-    }
-
     /// What is in a folder, as the server tells it; of a link, what is known of the link.
     pub(super) async fn list(&self, path: &Path) -> Result<Vec<Entry>, Wrong> {
         let handle = self.handle(self.about(fxp::OPENDIR, path).await?).await?;
