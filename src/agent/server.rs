@@ -20,7 +20,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::account::Account;
 use super::begun::Begun;
-use super::request::{ENDING, News, ProgramRequest, Request};
+use super::request::{ENDING, News, Program, ProgramRequest, Request};
 use super::{activity, forward, memory, program, socket};
 use crate::carrier::{self, Carrier, Incoming, Link, Message, Side, Stream};
 
@@ -125,9 +125,10 @@ impl Server {
         let _ = timeout(moment, over).await;
     }
 
-    /// A shell that lasts is taken back instead.
+    /// A second shell, or server of files, does no harm.
     fn has_begun(&self, request: &ProgramRequest) -> bool {
-        request.lasting_shell().is_none() && request.once.as_ref().is_some_and(|name| !self.begun.is_first(name))
+        let is_command = matches!(request.program, Program::Command(_) | Program::Bytes(_));
+        is_command && request.once.as_ref().is_some_and(|name| !self.begun.is_first(name))
     }
 
     /// Serves one link. The socket stays open for as long: the other end waits for it.
@@ -244,7 +245,7 @@ fn pipes(
 
 #[cfg(test)]
 mod tests {
-    use super::super::request::{Exit, Program, ProgramRequest};
+    use super::super::request::Exit;
     use super::*;
     use crate::carrier::linked::while_linked;
     use crate::carrier::{json, parse};

@@ -87,7 +87,7 @@ impl Carriers {
 
     /// Whether there is one, which also tells how its pod is used.
     pub(super) fn has(&self, workspace: &Workspace) -> bool {
-        self.of_pods.contains_key(workspace)
+        self.of_pods.get(workspace).is_some_and(|cell| cell.get().is_some())
     }
 
     /// Tells how its pod is used, over a carrier that is there for nothing else.
