@@ -55,6 +55,11 @@ impl Share {
         self.kept.load(Ordering::Relaxed)
     }
 
+    /// Whether what is kept should hold nothing but itself: what was read with it counts for nobody.
+    pub(super) fn is_scarce(&self) -> bool {
+        self.budget.kept.load(Ordering::Relaxed) > self.budget.limit / 2
+    }
+
     /// Whether this carrier has to do with less.
     pub(super) fn is_exceeded(&self) -> bool {
         self.budget.kept.load(Ordering::Relaxed) > self.budget.limit

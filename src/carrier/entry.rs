@@ -32,6 +32,8 @@ pub(super) struct Entry {
     pub(super) arrived: Acknowledgement,
     pub(super) arrived_bytes: u64,
     pub(super) told: Acknowledgement,
+    /// The other side asked before all that came was taken.
+    pub(super) is_asked: bool,
     pub(super) is_ready: bool,
     pub(super) is_terminal: bool,
     pub(super) ended_here: bool,
@@ -43,7 +45,7 @@ impl Entry {
     pub(super) fn is_due(&self, window: usize) -> bool {
         self.arrived.messages - self.told.messages >= UNTOLD_MESSAGES
             || self.arrived.bytes - self.told.bytes >= (window / UNTOLD_PART) as u64
-            || (self.ended_there && self.told != self.arrived)
+            || ((self.ended_there || (self.is_asked && self.unread() == 0)) && self.told != self.arrived)
     }
 
     /// Bytes of data that came and were not taken.

@@ -15,6 +15,8 @@ pub(super) const MAX_WEIGHTLESS_BYTES: usize = 1024 * 1024;
 /// A payload up to this is copied if it has to wait: as a part of what was read from a link it holds all of that, and
 /// many small ones weigh more than their bytes.
 const SMALL: usize = 8 * 1024;
+/// A payload up to this is copied in any case: a link's piece is many times as large.
+const TINY: usize = 1024;
 /// In a longer queue stdout and stderr are joined each by itself: else one that alternates is a message for each byte.
 const LONG: usize = 64;
 /// An empty queue does not keep room for more than this.
@@ -45,6 +47,7 @@ impl Queue {
     pub(super) fn push(&mut self, mut message: Message, settled: usize) -> Result<(), Full> {
         let size = message.payload().len();
         let waits = self.messages.len() > settled && size <= SMALL;
+        let is_own = waits || size <= TINY || self.share.is_scarce();
         if message.weight() > 0 {
             if waits && self.join(&message, settled) {
                 self.count(size);
@@ -58,7 +61,7 @@ impl Queue {
             self.weightless += 1;
             self.weightless_bytes = bytes;
         }
-        if waits && let Some(payload) = message.payload_mut() {
+        if is_own && let Some(payload) = message.payload_mut() {
             *payload = Bytes::copy_from_slice(payload);
         }
         self.messages.push_back(message);

@@ -45,6 +45,8 @@ pub(super) struct State {
     /// ask without ever reading, so what it asks twice is answered once.
     pong: bool,
     gone: BTreeSet<u32>,
+    /// The other side is to tell what it took, sooner than it would: somebody waits for that.
+    pub(super) asks: bool,
     next: u32,
     /// The newest stream that the other side opened.
     newest: u32,
@@ -68,12 +70,13 @@ impl State {
         let next = if side == Side::Bastion { 1 } else { 2 };
         let (streams, ready, gone) = Default::default();
         let (window, own_window, opened, share) = (OLD_WINDOW, OLD_WINDOW, Some(opened), Arc::new(Share::of(budget)));
-        let (pong, newest, holds, terminals, closed) = (false, 0, 0, 0, false);
+        let (pong, asks, newest, holds, terminals, closed) = (false, false, 0, 0, 0, false);
         Self {
             streams,
             ready,
             pong,
             gone,
+            asks,
             next,
             newest,
             holds,
@@ -115,6 +118,7 @@ impl State {
             arrived: Acknowledgement { messages: arrived, bytes: 0 },
             arrived_bytes: 0,
             told: Acknowledgement::default(),
+            is_asked: false,
             is_ready: false,
             is_terminal: false,
             ended_here: false,
@@ -157,8 +161,9 @@ impl State {
 
     /// The part of its window that stream `id` leaves unused: what is under way of one delays all others, and half a window
     /// keeps the other side busy on all but the longest ways. Nearly all of it while memory is scarce.
-    pub(super) fn spared(&self, id: u32) -> usize {
+    pub(super) fn spared(&mut self, id: u32) -> usize {
         if self.share.is_exceeded() {
+            self.asks = true;
             return self.window.saturating_sub(SCARCE);
         }
         let is_terminal = self.streams.get(&id).is_none_or(|entry| entry.is_terminal);
@@ -240,6 +245,9 @@ impl State {
             Body::Ping => {
                 let ids: Vec<u32> = self.streams.keys().copied().collect();
                 for id in ids {
+                    if let Some(entry) = self.streams.get_mut(&id) {
+                        entry.is_asked = entry.unread() > 0;
+                    }
                     self.make_ready(id);
                 }
                 self.pong = true;
@@ -320,6 +328,7 @@ impl State {
             entry.is_ready = false;
             if entry.arrived != entry.told {
                 entry.told = entry.arrived;
+                entry.is_asked &= entry.unread() > 0;
                 Frame { stream: id, body: Body::Acknowledge(entry.arrived) }.encode(buffer);
             }
             if let Some(message) = entry.unwritten().cloned() {
@@ -330,6 +339,9 @@ impl State {
                 self.make_ready(id);
             }
             self.forget_if_over(id);
+        }
+        if std::mem::take(&mut self.asks) {
+            Frame { stream: 0, body: Body::Ping }.encode(buffer);
         }
     }
 

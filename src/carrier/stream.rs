@@ -109,7 +109,12 @@ impl Drop for Credit {
 
 impl Handle {
     fn spared(&self) -> usize {
-        self.shared.state().spared(self.id)
+        let mut state = self.shared.state();
+        let spared = state.spared(self.id);
+        if state.asks {
+            self.shared.changed.notify_one();
+        }
+        spared
     }
 }
 

@@ -44,6 +44,25 @@ async fn what_the_other_side_does_not_take_is_bounded_as_well() {
     assert!((LIMIT / 2..=LIMIT + 100 * SCARCE).contains(&kept), "{kept}");
 }
 
+/// The other side tells of what it took after a quarter of its window, of which nobody could send so much.
+#[tokio::test]
+async fn sending_goes_on_while_memory_is_scarce() {
+    let (bastion, _) = Carrier::within(Budget::new(0), Side::Bastion, "one".into());
+    let (agent, opened) = Carrier::new(Side::Agent, "one".into());
+    let mut pair = Pair { bastion, agent, opened };
+    let _link = pair.link();
+    let Stream { sender, .. } = pair.bastion.open(Bytes::from_static(b"x"));
+    let (_, mut agents) = pair.opened.recv().await.unwrap();
+    let took = std::time::Instant::now();
+    tokio::spawn(async move {
+        sender.data(vec![7; 1 << 20].into()).await.unwrap();
+        sender.send(Message::Eof).unwrap();
+        std::future::pending::<()>().await;
+    });
+    assert_eq!(collect(&mut agents.receiver).await.len(), 1 << 20);
+    assert!(took.elapsed() < 6 * KEEPALIVE.ping, "{:?}", took.elapsed());
+}
+
 /// It ended the link, and each link after it.
 #[tokio::test]
 async fn a_stream_too_many_is_over_and_all_others_go_on() {
