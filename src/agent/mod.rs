@@ -14,6 +14,7 @@ mod install;
 mod ledger;
 mod memory;
 mod piece;
+mod pipe;
 mod place;
 mod program;
 pub mod request;

@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::join_all;
 use futures::sink;
-use rustix::pipe::fcntl_setpipe_size;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::{UnixListener, UnixStream, unix::pipe};
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,6 +19,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::account::Account;
 use super::begun::Begun;
+use super::pipe::widen;
 use super::request::{ENDING, News, Program, ProgramRequest, Request};
 use super::{activity, forward, memory, program, socket};
 use crate::carrier::{self, Carrier, Incoming, Link, Message, Side, Stream};
@@ -233,7 +233,7 @@ fn pipes(
     [source, sink]: [OwnedFd; 2],
 ) -> io::Result<(ReaderStream<pipe::Receiver>, impl futures::Sink<Bytes, Error = io::Error>)> {
     for pipe in [&source, &sink] {
-        let _ = fcntl_setpipe_size(pipe, PIPE); // Refused above the user's limit for pipes; then it holds the usual 64 KiB.
+        widen(pipe, PIPE);
     }
     let source = ReaderStream::with_capacity(pipe::Receiver::from_owned_fd(source)?, READ);
     let sink = sink::unfold(pipe::Sender::from_owned_fd(sink)?, |mut pipe, bytes: Bytes| async move {

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use pty_process::{OwnedReadPty, OwnedWritePty};
-use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::Pid;
 use rustix::pty::ptsname;
 use rustix::termios::{InputModes, OptionalActions, tcgetattr, tcsetattr};
@@ -17,6 +16,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout};
 
 use super::super::account::{self, Account};
 use super::super::hang_up::Pipes;
+use super::super::pipe::widen;
 use super::super::request::{Program, ProgramRequest, Terminal};
 use super::super::scp;
 use super::modes;
@@ -127,7 +127,7 @@ fn on_pipes(request: &ProgramRequest, account: &Account, invocation: &Invocation
         return Err(io::Error::other("no pipes"));
     };
     for pipe in [stdin.as_fd(), stdout.as_fd()] {
-        let _ = fcntl_setpipe_size(pipe, PIPE); // Refused above the user's limit for pipes; then it holds the usual 64 KiB.
+        widen(pipe, PIPE);
     }
     let group = group(&child)?;
     let held = Held::Pipes(Pipes::of([&stdin, &stdout, &stderr]));
