@@ -9,7 +9,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use crate::harness::{Input, Laptop, Master, Product, eventually, eventually_within, has_agents, is_real, skip_unless};
+use crate::harness::{
+    Input, Laptop, Master, Product, eventually, eventually_within, has_agents, is_real, skip_unless, until_refused,
+};
 
 const NO_AGENT: &str = "the pods have no agent";
 
@@ -29,19 +31,7 @@ async fn an_agent_without_files_refuses_sessions_and_goes_on_with_those_it_has()
     let lower = "python3 -c \"import resource; resource.prlimit($PPID, resource.RLIMIT_NOFILE, (64, 64))\"";
     alice.ssh_at(&replica, lower).run().await.exits(0);
     let master = Master::start(alice.shell_at(&replica)).await;
-    let mut held = Vec::new();
-    let refused = loop {
-        assert!(held.len() < 64, "there are files for ever more");
-        let mut session = master.ssh(ECHO).input(Input::Held).start();
-        eventually("a session, or its end", async || {
-            (!session.stdout_is_empty() || !session.is_running()).then_some(())
-        })
-        .await;
-        if session.stdout_is_empty() {
-            break session;
-        }
-        held.push(session);
-    };
+    let (mut held, refused) = until_refused(|| master.ssh(ECHO)).await;
     refused.finish().await.exits(255).prints("").says("bastion: ").says("Too many open files");
     assert!(held.len() > 3, "{} sessions", held.len());
     for session in &mut held {

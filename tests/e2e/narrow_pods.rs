@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt;
 use crate::forwards::{connect, exchange, shouts};
 use crate::harness::{
     Agent, Input, LIMIT, Laptop, Product, Server, Session, Ssh, User, eventually, free_port, has_agents, is_real,
-    keygen, skip_unless, within,
+    keygen, skip_unless, until_refused, within,
 };
 
 const NOT_HERE: &str = "only on this machine, and as root, can a test give an agent mounts of its own";
@@ -155,19 +155,7 @@ async fn runs_out_of_processes(alice: impl Fn(&str) -> Ssh, bob: impl Fn(&str) -
     let mut his = bob("cat").input(Input::Held).start();
     his.echoes("before").await;
     alice(LOWER).run().await.exits(0);
-    let mut held = Vec::new();
-    let refused = loop {
-        assert!(held.len() < 64, "there is room for ever more");
-        let mut session = alice(ECHO).input(Input::Held).start();
-        eventually("a session, or its end", async || {
-            (!session.stdout_is_empty() || !session.is_running()).then_some(())
-        })
-        .await;
-        if session.stdout_is_empty() {
-            break session;
-        }
-        held.push(session);
-    };
+    let (mut held, refused) = until_refused(|| alice(ECHO)).await;
     refused.finish().await.exits(255).prints("").says("bastion: ").says("Resource temporarily unavailable");
     assert!(held.len() > 2, "{} sessions", held.len());
     for session in &mut held {

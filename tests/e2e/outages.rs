@@ -5,10 +5,7 @@ use crate::shells::comes_back;
 
 /// A bastion that gives up carriers soon, and that can be cut off from the cluster.
 async fn replica(product: &Product, alice: &User) -> (Replica, Gateway) {
-    let gateway = Gateway::to(product.kubeconfig()).await;
-    let kubeconfig = product.folder().join(format!("gateway-{}", alice.name()));
-    std::fs::write(&kubeconfig, gateway.rewrite(product.kubeconfig())).expect("the folder is ours");
-    let replica = product.serve_through(&kubeconfig, &["workspace.carrier_grace=2s"]).await;
+    let (replica, gateway) = product.serve_behind_gateway(&["workspace.carrier_grace=2s"]).await;
     alice.is_known_at(&replica).await;
     (replica, gateway)
 }

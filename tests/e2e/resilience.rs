@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tokio::net::TcpStream;
 
-use crate::harness::{Gateway, Input, Product, eventually, eventually_within, has_agents, is_real, skip_unless};
+use crate::harness::{Input, Product, eventually, eventually_within, has_agents, is_real, skip_unless};
 
 /// The API server goes away and comes back: seen from the bastion, which reaches it through a relay. That relay runs
 /// on while the test ends, hence the threads.
@@ -14,10 +14,7 @@ use crate::harness::{Gateway, Input, Product, eventually, eventually_within, has
 async fn an_api_server_that_is_away_for_a_while_is_survived() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
-    let mut gateway = Gateway::to(product.kubeconfig()).await;
-    let kubeconfig = product.folder().join(format!("gateway-{}", alice.name()));
-    std::fs::write(&kubeconfig, gateway.rewrite(product.kubeconfig())).expect("the folder is ours");
-    let mut replica = product.serve_through(&kubeconfig, &["workspace.carrier_grace=5s"]).await;
+    let (mut replica, mut gateway) = product.serve_behind_gateway(&["workspace.carrier_grace=5s"]).await;
     alice.ssh_at(&replica, "echo before").run().await.exits(0).prints("before\n");
 
     let during = alice.ssh_at(&replica, "echo up; sleep 98220.1").start();
@@ -54,10 +51,7 @@ async fn an_interruption_is_told_and_sessions_go_on() {
     skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
-    let mut gateway = Gateway::to(product.kubeconfig()).await;
-    let kubeconfig = product.folder().join(format!("gateway-{}", alice.name()));
-    std::fs::write(&kubeconfig, gateway.rewrite(product.kubeconfig())).expect("the folder is ours");
-    let replica = product.serve_through(&kubeconfig, &[]).await;
+    let (replica, mut gateway) = product.serve_behind_gateway(&[]).await;
     alice.is_known_at(&replica).await;
     let mut command = alice.ssh_at(&replica, "echo up; read line; echo \"$line\"").input(Input::Held).start();
     command.prints("up\n").await;

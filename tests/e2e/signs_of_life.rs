@@ -8,7 +8,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::harness::{Flood, Gateway, Input, Product, Ssh, free_port, has_agents, skip_unless};
+use crate::harness::{Flood, Input, Product, Ssh, free_port, has_agents, skip_unless};
 use crate::lifecycle::{lives, sleeps};
 
 /// Before this is over a client has left that hears nothing: after three questions, two seconds apart.
@@ -57,10 +57,7 @@ async fn a_cluster_that_is_cut_off_costs_no_connection() {
     skip_unless!(has_agents(), "the pods have no agent");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
-    let mut gateway = Gateway::to(product.kubeconfig()).await;
-    let kubeconfig = product.folder().join(format!("gateway-{}", alice.name()));
-    std::fs::write(&kubeconfig, gateway.rewrite(product.kubeconfig())).expect("the folder is ours");
-    let replica = product.serve_through(&kubeconfig, &["workspace.carrier_grace=5m"]).await;
+    let (replica, mut gateway) = product.serve_behind_gateway(&["workspace.carrier_grace=5m"]).await;
     alice.is_known_at(&replica).await;
     let command = "echo up; read -r line; echo \"$line\"";
     let mut session = asks_for_signs(alice.ssh_at(&replica, command)).input(Input::Held).start();

@@ -7,9 +7,7 @@ use tokio::net::TcpListener;
 use bastion::api::DevServer;
 
 use super::Desk;
-use crate::harness::{
-    Agent, Finished, Gateway, Product, eventually, free_port, has_agents, keygen, public, skip_unless,
-};
+use crate::harness::{Agent, Finished, Product, eventually, free_port, has_agents, keygen, public, skip_unless};
 
 /// What the doctor told, step by step.
 struct Report {
@@ -270,10 +268,7 @@ async fn a_cluster_that_is_away_is_told_from_a_bastion_that_is() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     alice.is_running().await;
-    let mut gateway = Gateway::to(product.kubeconfig()).await;
-    let kubeconfig = product.folder().join(format!("doctor-{}", alice.name()));
-    std::fs::write(&kubeconfig, gateway.rewrite(product.kubeconfig())).expect("the folder is ours");
-    let replica = product.serve_through(&kubeconfig, &[]).await;
+    let (replica, mut gateway) = product.serve_behind_gateway(&[]).await;
     alice.is_known_at(&replica).await;
     let desk = Desk::new(&alice, &replica);
     desk.logs_in().await;

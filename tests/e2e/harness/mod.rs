@@ -27,7 +27,7 @@ pub(crate) use product::Product;
 pub(crate) use replica::Replica;
 pub(crate) use security_key::{Presence, SecurityKey};
 pub(crate) use server::{Server, processes_with_argument};
-pub(crate) use ssh::{Input, Master, Ssh};
+pub(crate) use ssh::{Input, Master, Ssh, until_refused};
 pub(crate) use terminal::Terminal;
 pub(crate) use user::User;
 pub(crate) use wait::{LIMIT, eventually, eventually_within, heavy, within};

@@ -11,7 +11,7 @@ use kube::{Api, Client};
 use tokio::sync::{Mutex, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::cluster::{Cluster, FLAVOR, open_client};
-use super::{Replica, User, keygen};
+use super::{Gateway, Replica, User, free_port, keygen};
 
 /// A test's hold on the product.
 #[derive(Clone)]
@@ -104,6 +104,14 @@ impl Product {
     /// One more `bastion serve`, that finds the cluster by `kubeconfig`.
     pub(crate) async fn serve_through(&self, kubeconfig: &Path, settings: &[&str]) -> Replica {
         Replica::start(kubeconfig, self.namespace(), self.folder(), settings).await
+    }
+
+    /// One more `bastion serve`, to which the API server can be cut off.
+    pub(crate) async fn serve_behind_gateway(&self, settings: &[&str]) -> (Replica, Gateway) {
+        let gateway = Gateway::to(self.kubeconfig()).await;
+        let kubeconfig = self.folder().join(format!("gateway-{}", free_port()));
+        std::fs::write(&kubeconfig, gateway.rewrite(self.kubeconfig())).expect("the folder is ours");
+        (self.serve_through(&kubeconfig, settings).await, gateway)
     }
 
     pub(crate) fn client(&self) -> Client {

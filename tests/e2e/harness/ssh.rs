@@ -19,6 +19,23 @@ pub(crate) enum Input {
     Held,
 }
 
+/// Sessions of a program that prints what it reads and says so first, and the one that had no room any more.
+pub(crate) async fn until_refused(program: impl Fn() -> Ssh) -> (Vec<Session>, Session) {
+    let mut held = Vec::new();
+    loop {
+        assert!(held.len() < 64, "there is room for ever more");
+        let mut session = program().input(Input::Held).start();
+        eventually("a session, or its end", async || {
+            (!session.stdout_is_empty() || !session.is_running()).then_some(())
+        })
+        .await;
+        if session.stdout_is_empty() {
+            return (held, session);
+        }
+        held.push(session);
+    }
+}
+
 /// A call of `ssh` that was not made yet.
 pub(crate) struct Ssh {
     arguments: Vec<OsString>,
