@@ -100,9 +100,23 @@ pub(super) async fn connection(
         }
     };
     let deadline = async {
-        if timeout(config.login_grace_time, logged_in.cancelled()).await.is_err() {
-            debug!("no login within login_grace_time; cutting the connection");
-            cut.cancel();
+        let pushed_out = async {
+            match &startup {
+                Some(startup) => startup.lost().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = logged_in.cancelled() => {}
+            () = sleep(config.login_grace_time) => {
+                debug!("no login within login_grace_time; cutting the connection");
+                cut.cancel();
+            }
+            () = pushed_out => {
+                info!("too many connections that have not logged in; cut one for a newcomer");
+                cut.cancel();
+            }
         }
         drop(startup);
     };
