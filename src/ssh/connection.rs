@@ -11,11 +11,13 @@ use russh::keys::Certificate;
 use russh::server::{
     Auth, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffer, Session as Replies, VerifiedPublicKey,
 };
-use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument, Span};
+use tracing::{Instrument, Span, info};
 
+use super::allowance::Allowance;
 use super::client::{Client, Slots};
 use super::context::Context;
 use super::forward::{self, Asked, Forwarder, Listeners};
@@ -27,7 +29,12 @@ use super::standing::Standing;
 use super::throttle::Throttle;
 use super::variables::Variables;
 use crate::identity::{Credential, Permissions};
+use crate::telemetry::{LoginResult, metrics};
 use crate::workspace::{Address, Target};
+
+/// The longest name of a host, and longer than the path of any socket, in bytes. A client may send a thousand times as
+/// many, which would be kept for as long as what it names.
+const MAX_NAME: usize = 255;
 
 /// russh's view of one connection.
 pub(super) struct Connection {
@@ -38,6 +45,9 @@ pub(super) struct Connection {
     /// Cancelled once somebody is logged in.
     logged_in: CancellationToken,
     slots: Slots,
+    /// What whoever logged in may have in all, and this connection's place in it.
+    allowance: Option<Arc<Allowance>>,
+    place: Option<OwnedSemaphorePermit>,
     listeners: Listeners,
     /// Session channels that run nothing yet. As with sshd, only for these something may be asked that a program begins
     /// with, and of these only one program (RFC 4254 §6.5).
@@ -64,6 +74,8 @@ impl Connection {
             client,
             logged_in,
             slots,
+            allowance: None,
+            place: None,
             listeners: Listeners::default(),
             larval: HashMap::new(),
             standing,
@@ -81,7 +93,26 @@ impl Connection {
     fn forwarder(&self) -> Option<Forwarder> {
         let (identity, target) = self.login.succeeded().filter(|_| self.standing.holds()).cloned()?;
         let (context, throttle, slots) = (self.context.clone(), self.throttle.clone(), self.slots.clone());
-        Some(Forwarder { context, throttle, identity, target, slots, standing: self.standing.clone() })
+        let (allowance, standing) = (self.allowance.clone()?, self.standing.clone());
+        Some(Forwarder { context, throttle, identity, target, slots, allowance, standing })
+    }
+
+    /// Counts the connection among those of whoever logged in; why not, if she has too many. One within another has been
+    /// counted when it began.
+    fn take_place(&mut self) -> Result<(), String> {
+        let Some((identity, _)) = self.login.succeeded() else { return Ok(()) };
+        let allowance = self.context.allowances.of(identity.user());
+        self.throttle.belong(allowance.rooms.clone());
+        if self.client.outer.is_none() {
+            let Ok(place) = allowance.connections.clone().try_acquire_owned() else {
+                info!(user = identity.user(), "ended a connection: this user has max_connections_per_user of them");
+                let most = self.context.config.max_connections_per_user;
+                return Err(format!("too many connections: you have {most} open already"));
+            };
+            self.place = Some(place);
+        }
+        self.allowance = Some(allowance);
+        Ok(())
     }
 
     /// Whoever logged in stays for as long as she would be let in, to where she went.
@@ -165,7 +196,11 @@ impl Handler for Connection {
         Ok(self.login.prove(user_name, Credential::Certificate(certificate)).await)
     }
 
-    async fn auth_succeeded(&mut self, _: &mut Replies) -> Result<(), Self::Error> {
+    async fn auth_succeeded(&mut self, replies: &mut Replies) -> Result<(), Self::Error> {
+        if let Err(why) = self.take_place() {
+            metrics().login(LoginResult::Throttled);
+            return replies.disconnect(Disconnect::TooManyConnections, &why, "en");
+        }
         self.login.count();
         self.watching = self.watch().map(|watch| AbortOnDropHandle::new(tokio::spawn(watch)));
         self.logged_in.cancel();
@@ -181,19 +216,19 @@ impl Handler for Connection {
         let Some(forwarder) = self.forwarder() else {
             return Ok(()); // Dropped, the handle refuses, as prohibited. russh asks of nobody who is not logged in.
         };
-        let permit = self.slots.sessions.clone().try_acquire_owned();
-        if permit.is_ok() {
+        let slot = forwarder.session_slot();
+        if slot.is_some() {
             self.larval.insert(channel.id(), Variables::default());
         }
         let Client { address, server, .. } = self.client;
         let session = Session { forwarder, client: replies.handle(), address, server };
         self.spawn(async move {
-            match permit {
-                Ok(_permit) => {
+            match slot {
+                Some(_slot) => {
                     reply.accept().await;
                     session.run(channel).await;
                 }
-                Err(_) => reply.reject(ChannelOpenFailure::ResourceShortage).await,
+                None => reply.reject(ChannelOpenFailure::ResourceShortage).await,
             }
         });
         Ok(())
@@ -210,7 +245,7 @@ impl Handler for Connection {
         _: &mut Replies,
     ) -> Result<(), Self::Error> {
         let (Some(forwarder), Ok(port)) = (self.forwarder(), u16::try_from(port)) else { return Ok(()) };
-        if !forwarder.admits(Asked::Connect(&Address::Tcp { host: host.to_owned(), port })) {
+        if host.len() > MAX_NAME || !forwarder.admits(Asked::Connect(&Address::Tcp { host: host.to_owned(), port })) {
             return Ok(());
         }
         let Forwarder { context, identity, target, .. } = &forwarder;
@@ -235,6 +270,9 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         _: &mut Replies,
     ) -> Result<(), Self::Error> {
+        if path.len() > MAX_NAME {
+            return Ok(());
+        }
         let address = Address::Unix(path.to_owned());
         if let Some(forwarder) = self.forwarder().filter(|forwarder| forwarder.admits(Asked::Connect(&address))) {
             let target = forwarder.target.clone();
@@ -244,7 +282,7 @@ impl Handler for Connection {
     }
 
     async fn tcpip_forward(&mut self, host: &str, port: &mut u32, replies: &mut Replies) -> Result<bool, Self::Error> {
-        let Ok(asked) = u16::try_from(*port) else { return Ok(false) };
+        let Some(asked) = u16::try_from(*port).ok().filter(|_| host.len() <= MAX_NAME) else { return Ok(false) };
         let address = Address::Tcp { host: host.to_owned(), port: asked };
         let listening = self.listen(address, replies.handle()).await;
         if let Some(bound) = listening {
@@ -259,7 +297,7 @@ impl Handler for Connection {
     }
 
     async fn streamlocal_forward(&mut self, path: &str, replies: &mut Replies) -> Result<bool, Self::Error> {
-        Ok(self.listen(Address::Unix(path.to_owned()), replies.handle()).await.is_some())
+        Ok(path.len() <= MAX_NAME && self.listen(Address::Unix(path.to_owned()), replies.handle()).await.is_some())
     }
 
     async fn cancel_streamlocal_forward(&mut self, path: &str, _: &mut Replies) -> Result<bool, Self::Error> {

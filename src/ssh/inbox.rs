@@ -109,8 +109,12 @@ impl Inbox {
     async fn spool(&self, spool: Option<(Arc<File>, u64)>, data: Bytes, mut way: OnTheWay<'_>) -> io::Result<()> {
         let directory = self.directory.clone();
         let size = data.len() as u64;
-        if !self.throttle.disk().take(size) {
-            return Err(io::Error::other("no room on disk for more input that programs do not read"));
+        let disk = self.throttle.disk();
+        if !disk.take(size) {
+            if !self.throttle.has_little() {
+                return Err(io::Error::other("no room on disk for more input that programs do not read"));
+            }
+            disk.occupy(size);
         }
         way.disk = size;
         let written = blocking(move || {
@@ -285,7 +289,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 mod tests {
     use futures::FutureExt;
 
-    use super::super::room::Room;
+    use super::super::room::{Room, Rooms};
     use super::super::throttle::Pace;
     use super::*;
 
@@ -294,7 +298,7 @@ mod tests {
     }
 
     fn with_room(limit: u64, memory: u64) -> (Inbox, Arc<Throttle>) {
-        let throttle = Throttle::new(limit, limit, Room::new(memory), Room::new(limit));
+        let throttle = Throttle::new(limit, limit, Rooms { memory: Room::new(memory), disk: Room::new(limit) });
         (Inbox::new(throttle.clone(), std::env::temp_dir()), throttle)
     }
 

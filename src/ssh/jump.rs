@@ -23,6 +23,7 @@ use super::inbox::Inbox;
 use super::serve;
 use super::transport::Peer;
 use super::writer::Events;
+use crate::api::names;
 use crate::workspace::{Address, Target};
 
 /// Where sshd would listen.
@@ -50,14 +51,30 @@ impl Destination {
         let laptop = laptop.filter(|target| own.is_some() || is_hers(target));
         let target =
             laptop.unwrap_or_else(|| own.map_or_else(|| Target::named(host), |name| Target::Named(name.to_owned())));
+        let asked = match host {
+            "localhost" | "127.0.0.1" | "::1" => here,
+            _ => &target,
+        };
         match host {
+            // No DevServer has such a name, and a certificate for one might be good for others, as "*" would be.
+            _ if !is_nameable(asked) => Self::Address(here.clone(), Address::Tcp { host: host.to_owned(), port }),
             "localhost" | "127.0.0.1" | "::1" if port == SSH => Self::Server(here.clone()),
             _ if is_hers(&target) && port == SSH => Self::Server(target),
-            _ if is_hers(&target) => local(target),
+            // Whoever shares a DevServer with her, asked or not, chose its name: a service of that name is what she means.
+            _ if is_hers(&target) && !matches!(target, Target::Shared { .. }) => local(target),
             // No host has such a name: let her read which DevServers she has.
             _ if port == SSH && (own.is_some() || !host.contains(['.', ':'])) => Self::Server(target),
             _ => Self::Address(here.clone(), Address::Tcp { host: host.to_owned(), port }),
         }
+    }
+}
+
+/// Whether a DevServer may have that name.
+fn is_nameable(target: &Target) -> bool {
+    match target {
+        Target::Default => true,
+        Target::Named(name) => names::is_devserver_name(name),
+        Target::Shared { owner, name } => names::is_devserver_name(name) && names::is_user_name(owner),
     }
 }
 
@@ -76,7 +93,9 @@ impl Jump {
         if depth >= MAX_DEPTH {
             return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
         }
-        let Some(_slot) = forwarder.slot() else {
+        // It is one more connection of hers, from its beginning: what nobody speaks on costs as much as what is logged in.
+        let place = forwarder.allowance.connections.clone().try_acquire_owned();
+        let (Some(_slot), Ok(_place)) = (forwarder.slot(), place) else {
             return reply.reject(ChannelOpenFailure::ResourceShortage).await;
         };
         let (context, user) = (forwarder.context.clone(), forwarder.identity.user().to_owned());
@@ -185,7 +204,7 @@ mod tests {
     #[test]
     fn what_is_shared_with_her_is_a_host_by_its_owners_name() {
         assert_eq!(meant("lab.carol", 22), "server of lab.carol");
-        assert_eq!(meant("lab.carol", 8888), "localhost:8888 from lab.carol");
+        assert_eq!(meant("lab.carol", 8888), "lab.carol:8888 from here", "a service of carol's, as far as she knows");
         assert_eq!(meant("lab", 22), "server of lab", "hers, if she had one");
         assert_eq!(meant("dev.carol", 22), "dev.carol:22 from here", "a host like any other");
     }
@@ -198,6 +217,14 @@ mod tests {
         assert_eq!(meant("nope", 22), "server of nope", "where she reads which she has");
         assert_eq!(meant("gpu", 8888), "localhost:8888 from gpu");
         assert_eq!(meant("gpu.alice", 8888), "localhost:8888 from gpu");
+    }
+
+    #[test]
+    fn what_no_devserver_can_be_called_is_none() {
+        assert_eq!(meant("*", 22), "*:22 from here");
+        assert_eq!(meant("a*.alice", 22), "a*.alice:22 from here");
+        assert_eq!(meant("*.dev.alice", 22), "*.dev.alice:22 from here");
+        assert_eq!(meant(&"a".repeat(59), 22), format!("{}:22 from here", "a".repeat(59)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The SSH protocol (RFC 4251–4254). Knows no Kubernetes: what it needs of the rest are the traits below.
 
 mod algorithms;
+mod allowance;
 mod authority;
 mod client;
 mod config;

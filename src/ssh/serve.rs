@@ -59,7 +59,7 @@ pub(super) async fn connection(
 ) {
     let config = &context.config;
     let (slow_above, limit) = (config.spool_slow_above_mib * MIB, config.spool_limit_mib * MIB);
-    let throttle = Throttle::new(slow_above, limit, context.memory.clone(), context.disk.clone());
+    let throttle = Throttle::new(slow_above, limit, context.allowances.rooms().clone());
     let logged_in = CancellationToken::new();
     let slots = Slots::new(config.max_sessions, config.max_forwards);
     let standing = Standing::default();

@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, info_span, warn};
 
+use super::allowance::Allowances;
 use super::authority::Authority;
 use super::client::Client;
 use super::context::{Context, Drain};
 use super::host_key::HostKeys;
 use super::limits::{Startup, Startups};
 use super::penalties::Penalties;
-use super::room::Room;
 use super::{Answer, Authenticate, Config, Run, proxy_protocol, serve};
 use crate::telemetry::{LoginResult, metrics};
 
@@ -30,7 +30,6 @@ pub struct Server {
     startups: Startups,
 }
 
-const MIB: u64 = 1024 * 1024;
 /// Between failed accepts: file descriptors run out for a while, and a busy loop would not free any.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// A load balancer sends its header at once.
@@ -50,8 +49,7 @@ impl Server {
         let startups = Startups::new(config.max_startups, config.max_startups_per_source);
         let context = Arc::new(Context {
             drain: Drain::new(config.drain_timeout),
-            memory: Room::new(config.spool_memory_mib * MIB),
-            disk: Room::new(config.spool_total_mib * MIB),
+            allowances: Allowances::new(&config),
             penalties: Penalties::new(config.penalties.clone()),
             config,
             authenticate,

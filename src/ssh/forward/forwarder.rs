@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use russh::server::{ChannelOpenHandle, Msg};
 use russh::{Channel, ChannelOpenFailure};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info};
 
 use super::copy;
 use crate::identity::Identity;
-use crate::ssh::client::Slots;
+use crate::ssh::allowance::Allowance;
+use crate::ssh::client::{Slot, Slots};
 use crate::ssh::context::Context;
 use crate::ssh::inbox::Inbox;
 use crate::ssh::standing::Standing;
@@ -25,6 +25,8 @@ pub(in crate::ssh) struct Forwarder {
     pub(in crate::ssh) identity: Identity,
     pub(in crate::ssh) target: Target,
     pub(in crate::ssh) slots: Slots,
+    /// What she may have in all.
+    pub(in crate::ssh) allowance: Arc<Allowance>,
     /// Whether she may stay.
     pub(in crate::ssh) standing: Standing,
 }
@@ -76,8 +78,12 @@ impl Forwarder {
         watching
     }
 
-    pub(in crate::ssh) fn slot(&self) -> Option<OwnedSemaphorePermit> {
-        self.slots.forwards.clone().try_acquire_owned().ok()
+    pub(in crate::ssh) fn slot(&self) -> Option<Slot> {
+        Slot::take(&self.slots.forwards, &self.allowance)
+    }
+
+    pub(in crate::ssh) fn session_slot(&self) -> Option<Slot> {
+        Slot::take(&self.slots.sessions, &self.allowance)
     }
 
     pub(in crate::ssh) fn inbox(&self) -> Inbox {
