@@ -19,6 +19,7 @@ mod news;
 mod notices;
 mod process;
 mod provide;
+mod rounds;
 mod sampler;
 mod script;
 mod share;
