@@ -112,17 +112,19 @@ impl Workspaces {
         }
     }
 
-    /// The ready workspace behind `target`. With the DevServer running this asks nothing of the API server.
+    /// The ready workspace behind `target`, for as long as she has no less than this `access` to it. With the DevServer running this asks nothing of the API server.
     pub(super) async fn ensure(
         &self,
         identity: &Identity,
         target: &Target,
+        access: Access,
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Workspace, Error> {
         let (mut generation, mut is_kept_awake) = (None, false);
         for _ in 0..MAX_TURNS {
             // Each time: what is shared may be taken back meanwhile.
             let place = self.place(identity, target)?;
+            place.is_still(access)?;
             let (user, name) = (place.owner, place.name);
             if place.access == Access::Guest && self.cache.user(identity.user()).is_none() {
                 self.provision_user(identity.user(), progress).await?;

@@ -11,6 +11,7 @@ use super::carriers::Held;
 use super::listeners::Listener;
 use super::memory::Words;
 use super::process::{self, Keepalive, Way, carried};
+use super::share::Access;
 use super::{Address, Command, Error, Process, Target, Workspace, Workspaces};
 use crate::carrier::Stream;
 use crate::identity::Identity;
@@ -36,7 +37,7 @@ impl Workspaces {
     ) -> Result<Process, Error> {
         let keepalive = Keepalive { data: self.config.exec_keepalive, ping: self.config.exec_ping };
         let place = self.place(identity, target)?;
-        let (command, words) = (&place.admit(command)?, &Words::of(&place));
+        let (command, words, access) = (&place.admit(command)?, &Words::of(&place), place.access);
         let once = &format!("{:032x}", rand::random::<u128>());
         let start = |workspace: Workspace| {
             let start = async move {
@@ -51,14 +52,14 @@ impl Workspaces {
             };
             start.boxed()
         };
-        self.enter(identity, target, progress, start).await
+        self.enter(identity, target, access, progress, start).await
     }
 
     /// Connects to `address` from within the workspace that `target` names, which is made or woken first.
     pub async fn connect(&self, identity: &Identity, target: &Target, address: &Address) -> Result<Stream, Error> {
-        self.place(identity, target)?.admit_work()?;
+        let access = self.place(identity, target)?.admit_work()?;
         let connect = |workspace| async move { self.agent(&workspace).await?.connect(address).await }.boxed();
-        self.enter(identity, target, &|_| {}, connect).await
+        self.enter(identity, target, access, &|_| {}, connect).await
     }
 
     /// Listens at `address` within the workspace that `target` names, which is made or woken first. `progress` is told what
@@ -70,9 +71,9 @@ impl Workspaces {
         address: &Address,
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Listener, Error> {
-        self.place(identity, target)?.admit_work()?;
+        let access = self.place(identity, target)?.admit_work()?;
         let listen = |workspace| async move { self.agent(&workspace).await?.listen(address).await }.boxed();
-        self.enter(identity, target, progress, listen).await
+        self.enter(identity, target, access, progress, listen).await
     }
 
     /// Listens there again once it runs. A listener that is left open is no reason to wake what was put to sleep.
@@ -99,17 +100,19 @@ impl Workspaces {
         if workspace.agent { self.carriers.of(workspace).await } else { Err(Error::NoAgent) }
     }
 
-    /// Does `work` in a workspace that is ready, again while its pod is being replaced or the cluster is away.
+    /// Does `work`, for which she was admitted with this `access`, in a workspace that is ready, again while its pod is being
+    /// replaced or the cluster is away.
     async fn enter<'a, T>(
         &self,
         identity: &Identity,
         target: &Target,
+        access: Access,
         progress: &(dyn Fn(&str) + Send + Sync),
         work: impl Fn(Workspace) -> BoxFuture<'a, Result<T, Error>>,
     ) -> Result<T, Error> {
         let mut failing_since = None;
         loop {
-            let workspace = self.ensure(identity, target, progress).await?;
+            let workspace = self.ensure(identity, target, access, progress).await?;
             let pod = workspace.pod.clone();
             let error = match work(workspace).await {
                 Ok(done) => return Ok(done),

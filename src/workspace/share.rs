@@ -37,10 +37,18 @@ impl Place<'_> {
     }
 
     /// Fails if she may not use the pod as she likes.
-    pub(super) fn admit_work(&self) -> Result<(), Error> {
+    pub(super) fn admit_work(&self) -> Result<Access, Error> {
         match self.access {
             Access::Viewer => Err(Error::ReadOnly { name: format!("{}.{}", self.name, self.owner) }),
-            Access::Owner | Access::Guest => Ok(()),
+            Access::Owner | Access::Guest => Ok(self.access),
+        }
+    }
+
+    /// Fails if she was admitted with more `access` than she has by now: it is by what she has that she is brought in.
+    pub(super) fn is_still(&self, access: Access) -> Result<(), Error> {
+        match self.access < access {
+            true => self.admit_work().map(drop),
+            false => Ok(()),
         }
     }
 
@@ -50,7 +58,7 @@ impl Place<'_> {
             return Ok(command.clone());
         }
         let Some(shells) = looking_only(&command.program) else {
-            return self.admit_work().map(|()| command.clone());
+            return self.admit_work().map(|_| command.clone());
         };
         let terminal = command.terminal.clone();
         let (program, environment) = (Program::Shells(shells), Vec::new());
@@ -169,6 +177,14 @@ mod tests {
         let terminal = Terminal { term: "xterm".into(), size: TerminalSize { columns: 80, rows: 24 }, modes: vec![] };
         let environment = vec![("LANG".to_owned(), "C".to_owned())];
         Command { program, terminal: Some(terminal), environment, ssh_agent: true, x11: None, detached: None }
+    }
+
+    #[test]
+    fn what_she_was_admitted_for_is_not_done_once_she_may_only_look() {
+        assert!(matches!(place(Access::Viewer).is_still(Access::Guest), Err(Error::ReadOnly { .. })));
+        assert!(place(Access::Viewer).is_still(Access::Viewer).is_ok());
+        assert!(place(Access::Guest).is_still(Access::Viewer).is_ok());
+        assert!(place(Access::Guest).is_still(Access::Guest).is_ok());
     }
 
     #[test]
