@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::join_all;
 use futures::sink;
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream, unix::pipe};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -19,7 +19,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::account::Account;
 use super::begun::Begun;
-use super::pipe::widen;
+use super::pipe::{widen, write_all};
 use super::request::{ENDING, News, Program, ProgramRequest, Request};
 use super::{activity, forward, memory, program, socket};
 use crate::carrier::{self, Carrier, Incoming, Link, Message, Side, Stream};
@@ -38,7 +38,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What is read from a link at once, in bytes.
 const READ: usize = 64 * 1024;
 /// What a link's pipes hold, in bytes.
-const PIPE: usize = 256 * 1024;
+const PIPE: usize = 512 * 1024;
 
 /// Serves until it is told to end.
 pub async fn serve() -> io::Result<()> {
@@ -237,7 +237,7 @@ fn pipes(
     }
     let source = ReaderStream::with_capacity(pipe::Receiver::from_owned_fd(source)?, READ);
     let sink = sink::unfold(pipe::Sender::from_owned_fd(sink)?, |mut pipe, bytes: Bytes| async move {
-        pipe.write_all(&bytes).await?;
+        write_all(&mut pipe, &bytes).await?;
         Ok(pipe)
     });
     Ok((source, sink))
