@@ -20,6 +20,7 @@ use super::{host_key, roles};
 use crate::api::{DevServerUser, DevServerUserSpec, names};
 use crate::config::Config;
 use crate::minik8s;
+use crate::telemetry::chain;
 use crate::{agent, api, operator, ssh};
 
 /// What the command line asks for.
@@ -111,7 +112,7 @@ async fn serve(
     let ready = |address: SocketAddr| {
         let (host, port) = (address.ip().to_string(), address.port());
         if let Err(error) = host_key::write_known_hosts(&known_hosts, &host, port, &public_key) {
-            warn!(%error, "the host key is not pinned");
+            warn!(error = chain(&*error), "the host key is not pinned");
         }
         info!(kubeconfig = %cluster.kubeconfig().display(), "no isolation here: pods are processes of yours");
         let login = users.first().map_or("USER", |(name, _)| name);
@@ -183,7 +184,7 @@ async fn agent_keys() -> Vec<String> {
     match agent.request_identities().await {
         Ok(identities) => identities.iter().filter_map(|identity| identity.public_key().to_openssh().ok()).collect(),
         Err(error) => {
-            warn!(%error, "the SSH agent does not tell its keys");
+            warn!(error = chain(&error), "the SSH agent does not tell its keys");
             Vec::new()
         }
     }

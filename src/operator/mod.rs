@@ -162,21 +162,6 @@ async fn controllers(client: Client, config: Config, provisioning: provisioning:
     );
 }
 
-/// An error and its causes in one line.
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        // Some errors repeat their cause.
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 #[cfg(feature = "embedded")]
 mod converge;

@@ -17,7 +17,6 @@ use tracing::{info, warn};
 
 use super::backoff::Backoff;
 use super::children::disturbed;
-use super::error_chain;
 use super::roles::{self, Outcome};
 use super::team::Members;
 use super::tell::{event, newly_false, publish, recorder};
@@ -26,6 +25,7 @@ use super::write_status::write_status;
 use crate::api::user::UserPhase;
 use crate::api::{DevServerTeam, DevServerUser, DevServerUserStatus, conditions, names};
 use crate::provisioning::{self, Quotas};
+use crate::telemetry::chain;
 use crate::watch::Unreadable;
 
 /// Reconciles users for ever.
@@ -77,7 +77,8 @@ pub(super) async fn run(client: Client, resync: Duration, config: provisioning::
         disturbed::<NetworkPolicy>(&client).boxed(),
     ])
     .filter_map(|user| {
-        let user = user.inspect_err(|error| warn!(%error, "failed to watch what is in users' namespaces"));
+        let user =
+            user.inspect_err(|error| warn!(error = chain(error), "failed to watch what is in users' namespaces"));
         std::future::ready(user.ok())
     });
     let of_teams = team_changes.flat_map(move |change| {
@@ -95,7 +96,7 @@ pub(super) async fn run(client: Client, resync: Duration, config: provisioning::
                 // What a user owned went after the user herself.
                 Ok(_) | Err(controller::Error::ObjectNotFound(_)) => {}
                 Err(controller::Error::ReconcilerFailed(..)) => {} // logged by the policy, with the pause
-                Err(error) => warn!(error = &error as &dyn std::error::Error, "failed to watch users"),
+                Err(error) => warn!(error = chain(&error), "failed to watch users"),
             }
         });
     let telling = async {
@@ -143,7 +144,7 @@ async fn reconcile(user: Arc<DevServerUser>, context: Arc<Context>) -> Result<Ac
                 if let Err(error) =
                     apply_status(&context, &user, UserPhase::Pending, "Waiting", Some(message), None).await
                 {
-                    warn!(user = name, %error, "failed to write the user's status");
+                    warn!(user = name, error = chain(&error), "failed to write the user's status");
                 }
             }
         }
@@ -170,7 +171,7 @@ async fn reconcile(user: Arc<DevServerUser>, context: Arc<Context>) -> Result<Ac
             Ok(Action::requeue(REFUSED.min(context.resync)))
         }
         Err(error) => {
-            let message = error_chain(&error);
+            let message = chain(&error);
             apply_status(&context, &user, UserPhase::Failed, "ProvisioningFailed", Some(message), None).await?;
             Err(Error::Provisioning(error))
         }
@@ -189,7 +190,7 @@ enum Error {
 
 fn after_error(user: Arc<DevServerUser>, error: &Error, context: Arc<Context>) -> Action {
     let pause = context.backoff.after_failure(user.name_any());
-    warn!(user = user.name_any(), error = error_chain(error), retry_in = ?pause, "failed to reconcile a user");
+    warn!(user = user.name_any(), error = chain(error), retry_in = ?pause, "failed to reconcile a user");
     Action::requeue(pause)
 }
 

@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 use tracing::warn;
 
-use super::error_chain;
 use crate::api::names;
+use crate::telemetry::chain;
 use crate::watch::{self, Unreadable};
 
 /// What a watch saw, after the store has it.
@@ -105,7 +105,7 @@ where
                     None
                 }
                 Err(error) => {
-                    warn!(kind = %K::kind(&()), error = error_chain(&error), "the watch broke; opening it again");
+                    warn!(kind = %K::kind(&()), error = chain(&error), "the watch broke; opening it again");
                     None
                 }
             })

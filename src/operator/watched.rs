@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tracing::debug;
 
 use super::mirror::Mirror;
+use crate::telemetry::chain;
 
 pub(super) struct Watched<S> {
     known: Mutex<S>,
@@ -41,7 +42,7 @@ impl<S> Watched<S> {
                         self.changed.notify_one();
                     }
                 }
-                Err(error) => debug!(%error, "failed to watch {what}"),
+                Err(error) => debug!(error = chain(&error), "failed to watch {what}"),
             }
         }
     }

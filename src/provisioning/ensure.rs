@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::build::{self, Contents};
 use super::{Config, Error, Quotas};
 use crate::api::{DevServerUser, names};
+use crate::telemetry::chain;
 
 /// Makes all that `user` has before she has a pod. A namespace that is just being deleted is waited for and made anew;
 /// `progress` is told, in words for the user.
@@ -151,7 +152,7 @@ impl Patience {
         if self.pause > LAST_PAUSE || !may_pass(&error) {
             return Err(Error::Apply { kind, name: name.to_owned(), source: Box::new(error) });
         }
-        tracing::debug!(kind, name, %error, "failed to apply; trying again");
+        tracing::debug!(kind, name, error = chain(&error), "failed to apply; trying again");
         sleep(self.pause).await;
         self.pause *= 2;
         Ok(())

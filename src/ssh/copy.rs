@@ -16,7 +16,7 @@ use super::message;
 use super::notice::{Notice, Notices};
 use super::standing::Standing;
 use super::writer::{Closed, Events, Writer};
-use crate::telemetry::metrics;
+use crate::telemetry::{chain, metrics};
 use crate::workspace::{self, Exit, Output, Process, Redraw, TerminalSize, WITHOUT_AGENT};
 
 const FAILURE: u32 = 255;
@@ -148,7 +148,7 @@ pub(super) async fn process(
             Some(Output::Notice(text)) => writer.say(message::line(&text, false)).await?,
             Some(Output::Exit(exit)) => break exit,
             Some(Output::Failed(error)) => {
-                info!(error = &error as &dyn std::error::Error, "the program was lost");
+                info!(error = chain(&error), "the program was lost");
                 lost = Some(error);
                 break Exit::Code(FAILURE);
             }
@@ -174,7 +174,7 @@ async fn feed_stdin(inbox: &Inbox, stdin: mpsc::Sender<Bytes>, count: watch::Sen
             }
             Ok(None) => return,
             Err(error) => {
-                info!(%error, "failed to read back the client's input");
+                info!(error = chain(&error), "failed to read back the client's input");
                 events.overflowed.cancel();
                 // Dropped, it would be the end of what the client sent: half a file would be taken for all of it.
                 std::future::pending::<()>().await;

@@ -23,6 +23,7 @@ use super::inbox::Inbox;
 use super::serve;
 use super::transport::Peer;
 use super::writer::Events;
+use crate::telemetry::chain;
 use crate::workspace::{Address, Target};
 
 /// Where sshd would listen.
@@ -99,7 +100,7 @@ impl Jump {
         let host_keys = match context.authority.host_key(owner, &devserver, &names) {
             Ok((key, certificate)) => HostKeys { keys: vec![key], certificates: vec![certificate] },
             Err(error) => {
-                warn!(%error, "failed to make a DevServer's host key");
+                warn!(error = chain(&error), "failed to make a DevServer's host key");
                 return reply.reject(ChannelOpenFailure::ConnectFailed).await;
             }
         };

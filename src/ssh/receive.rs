@@ -10,6 +10,7 @@ use super::inbox::Inbox;
 use super::request::terminal_size;
 use super::signal;
 use super::writer::Events;
+use crate::telemetry::chain;
 use crate::workspace::TerminalSize;
 
 const CTRL_C: u8 = 3;
@@ -33,7 +34,7 @@ pub(super) async fn receive(mut reader: ChannelReadHalf, program: ToProgram, eve
                     events.interrupted.notify_one();
                 }
                 if let Err(error) = inbox.put(data).await {
-                    info!(%error, "the client's input cannot be kept");
+                    info!(error = chain(&error), "the client's input cannot be kept");
                     events.overflowed.cancel();
                 }
             }

@@ -18,6 +18,7 @@ use super::standing::Standing;
 use super::throttle::Throttle;
 use super::transport::{Peer, Transport};
 use super::{Config, algorithms, greeting};
+use crate::telemetry::chain;
 
 const MIB: u64 = 1024 * 1024;
 /// Between the last session's end, the farewell and the cut of a draining connection: for the last packets.
@@ -118,6 +119,6 @@ pub(super) async fn connection(
             let theirs: String = theirs.join(",").chars().take(MAX_NAMES).collect();
             info!(?kind, theirs, "refused a client that shares no algorithm with us");
         }
-        Err(error) => debug!(%error, "connection ended"),
+        Err(error) => debug!(error = chain(&error), "connection ended"),
     }
 }

@@ -19,7 +19,7 @@ use super::request::SFTP;
 use super::writer::{Closed, Events, Writer};
 use super::{Answered, copy, message, progress, request, shells, signal};
 use crate::identity::Identity;
-use crate::telemetry::metrics;
+use crate::telemetry::{chain, metrics};
 use crate::workspace::{self, Command, Exit, Process, Program, Reader, Target, TerminalSize, WITHOUT_AGENT};
 
 /// The exit status that OpenSSH's client reports for its own failures; ours mean the same to scripts.
@@ -276,7 +276,7 @@ impl Session {
                 Ok(process)
             }
             Err(error) => {
-                info!(error = &error as &dyn std::error::Error, "failed to start the program");
+                info!(error = chain(&error), "failed to start the program");
                 writer.say(message::line(&error.user_message(), terminal)).await.map_err(Err)?;
                 Err(Ok(FAILURE))
             }

@@ -20,6 +20,7 @@ use crate::agent::usage::Gpu;
 use crate::api::{Activity, DevServer, GpuUse, SuspensionReason, names};
 use crate::cache::Cache;
 use crate::carrier::Carrier;
+use crate::telemetry::chain;
 
 /// How it is told.
 #[derive(Clone)]
@@ -65,7 +66,7 @@ impl Reports {
             let activity = match agent::activity(&carrier).await {
                 Ok(activity) => activity,
                 // An agent older than this server counts nothing, or the carrier is at its end.
-                Err(error) => return debug!(%error, pod = workspace.pod, "the agent tells no activity"),
+                Err(error) => return debug!(error = chain(&error), pod = workspace.pod, "the agent tells no activity"),
             };
             let now = Timestamp::now();
             let activity = as_times(&activity, now);
@@ -93,7 +94,7 @@ impl Reports {
         });
         let params = PatchParams::apply(names::FIELD_MANAGER).force();
         if let Err(error) = servers.patch_status(&workspace.devserver, &params, &Patch::Apply(patch)).await {
-            debug!(%error, pod = workspace.pod, "failed to report activity");
+            debug!(error = chain(&error), pod = workspace.pod, "failed to report activity");
         }
     }
 }

@@ -14,6 +14,7 @@ use super::process::{self, Keepalive, Way, carried};
 use super::{Address, Command, Error, Process, Target, Workspace, Workspaces};
 use crate::carrier::Stream;
 use crate::identity::Identity;
+use crate::telemetry::chain;
 
 /// How long a pod that the cache calls running may refuse programs: the cache is late, or it is being replaced.
 const STALE: Duration = Duration::from_secs(20);
@@ -128,7 +129,7 @@ impl Workspaces {
                 return Err(error);
             }
             progress(words);
-            debug!(%error, pod, "failed to enter the pod; trying again");
+            debug!(error = chain(&error), pod, "failed to enter the pod; trying again");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::api::{DevServer, DevServerStatus, conditions, names};
+use crate::telemetry::chain;
 
 /// Who is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,7 +73,7 @@ impl Told {
         tasks.spawn(async move {
             let params = PatchParams::apply(names::NEWS_FIELD_MANAGER).force();
             if let Err(error) = servers.patch_status(&name, &params, &Patch::Apply(patch)).await {
-                debug!(%error, devserver = name, "failed to note what a login was told");
+                debug!(error = chain(&error), devserver = name, "failed to note what a login was told");
             }
         });
     }

@@ -17,6 +17,7 @@ use super::Workspace;
 use super::carriers::Carriers;
 use crate::api::{DevServer, IdleAction, Phase, conditions, names};
 use crate::cache::Cache;
+use crate::telemetry::chain;
 
 pub(super) struct Sampler<'a> {
     pub(super) cache: &'a Cache,
@@ -81,7 +82,7 @@ impl Sampler<'_> {
         }
         match timeout(PATIENCE, self.carriers.report_once(workspace)).await {
             Ok(Ok(())) => return true,
-            Ok(Err(error)) => debug!(%error, pod = workspace.pod, "failed to see how a pod is used"),
+            Ok(Err(error)) => debug!(error = chain(&error), pod = workspace.pod, "failed to see how a pod is used"),
             Err(_) => debug!(pod = workspace.pod, "a pod does not tell how it is used"),
         }
         false

@@ -19,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 use crate::api::{DevServer, names};
+use crate::telemetry::chain;
 
 pub(super) struct EventWatches {
     client: Client,
@@ -162,7 +163,7 @@ async fn listen(
                     let _ = changed.unbounded_send(ObjectRef::new(&name).within(&namespace));
                 }
             }
-            Err(error) => debug!(namespace, %error, "failed to watch events"),
+            Err(error) => debug!(namespace, error = chain(&error), "failed to watch events"),
         }
     }
 }

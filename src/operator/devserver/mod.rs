@@ -50,12 +50,13 @@ use self::places::Places;
 use self::step::Step;
 use self::tell::Telling;
 use self::time_limit::time_limit;
+use super::Config;
 use super::backoff::Backoff;
 use super::team::Members;
 use super::tell::{publish, recorder};
 use super::watch::{Change, Ready, ours, reflect, reflect_listed, reflect_ours};
-use super::{Config, error_chain};
 use crate::api::{DevServer, DevServerFlavor, DevServerTeam, DevServerUser, Phase, names};
+use crate::telemetry::chain;
 use crate::watch::Unreadable;
 
 struct Context {
@@ -215,7 +216,7 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
                     strays::clear(&context, &gone.into_kind_unchecked(())).await;
                 }
                 Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {} // logged by the policy, with the pause
-                Err(error) => warn!(error = error_chain(&error), "failed to watch DevServers and what they own"),
+                Err(error) => warn!(error = chain(&error), "failed to watch DevServers and what they own"),
             }
         })
         .await;
@@ -290,7 +291,7 @@ fn after_error(server: Arc<DevServer>, error: &Error, context: Arc<Context>) -> 
     warn!(
         namespace = server.namespace(),
         devserver = server.name_any(),
-        error = error_chain(error),
+        error = chain(error),
         retry_in = ?pause,
         "failed to reconcile a DevServer"
     );

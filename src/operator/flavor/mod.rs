@@ -31,6 +31,7 @@ use super::mirror::Mirror;
 use super::watched::Watched;
 use super::write_status::write_status;
 use crate::api::DevServerFlavor;
+use crate::telemetry::chain;
 use crate::watch::{self, Unreadable};
 
 /// Between two looks at everything: in a busy cluster pods come and go all the time.
@@ -86,7 +87,7 @@ impl Watched<Known> {
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => drop(definition.take(event, &|_| Some(()))),
-                Err(error) => debug!(%error, "failed to look for Karpenter"),
+                Err(error) => debug!(error = chain(&error), "failed to look for Karpenter"),
             }
             match (definition.values().next(), following.is_some()) {
                 (Some(()), false) => {
@@ -127,7 +128,7 @@ impl Watched<Known> {
             let changed = self.known().changed_statuses(&by_default, &Time(Timestamp::now()));
             for (flavor, status) in changed {
                 if let Err(error) = write_status(&flavors, &flavor.name_any(), &status).await {
-                    warn!(flavor = flavor.name_any(), %error, "failed to write the flavor's status");
+                    warn!(flavor = flavor.name_any(), error = chain(&error), "failed to write the flavor's status");
                     self.changed.notify_one();
                 }
             }

@@ -31,12 +31,12 @@ use self::known::{Claim, Kept, Known};
 pub(super) use self::members::Members;
 use self::outlook::{Standing, Step};
 use self::refused::Refused;
-use super::error_chain;
 use super::tell::{publish, recorder};
 use super::watch::ours;
 use super::watched::Watched;
 use super::write_status::write_status;
 use crate::api::{DevServerTeam, DevServerUser, names};
+use crate::telemetry::chain;
 use crate::watch::{self, Unreadable};
 
 /// Gives the teams' volumes to their members for ever.
@@ -112,7 +112,7 @@ async fn take_steps(client: &Client, mut steps: Vec<Step>, refused: &mut Refused
             continue;
         };
         let pause = refused.put(volume.clone(), error.user_message(), now);
-        warn!(volume, error = error_chain(&error), retry_in = ?pause, "failed to share a team's volume");
+        warn!(volume, error = chain(&error), retry_in = ?pause, "failed to share a team's volume");
     }
 }
 
@@ -146,7 +146,7 @@ async fn tell(
             }
             Err(error) => {
                 let pause = untold.put(name.clone(), error.to_string(), Instant::now());
-                warn!(team = name, %error, retry_in = ?pause, "failed to write the team's status");
+                warn!(team = name, error = chain(&error), retry_in = ?pause, "failed to write the team's status");
             }
         }
     }

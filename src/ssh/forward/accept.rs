@@ -7,6 +7,7 @@ use tracing::{Instrument, Span, debug};
 
 use super::{Forwarder, copy};
 use crate::carrier::Stream;
+use crate::telemetry::chain;
 use crate::workspace::{Connections, Origin};
 
 /// Brings programs that ask for the user's ssh-agent to it, until the session ends.
@@ -40,7 +41,7 @@ impl Forwarder {
             let _slot = slot;
             match open.await {
                 Ok(channel) => copy(channel, stream, inbox, standing.ended().map(drop)).await,
-                Err(error) => debug!(%error, "the client does not take a connection"),
+                Err(error) => debug!(error = chain(&error), "the client does not take a connection"),
             }
         };
         self.context.tasks.spawn(serve.instrument(Span::current()));

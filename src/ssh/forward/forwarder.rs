@@ -15,6 +15,7 @@ use crate::ssh::context::Context;
 use crate::ssh::inbox::Inbox;
 use crate::ssh::standing::Standing;
 use crate::ssh::throttle::Throttle;
+use crate::telemetry::chain;
 use crate::workspace::{Address, Target};
 
 /// Forwards for whoever logged in on one connection.
@@ -61,7 +62,7 @@ impl Forwarder {
                 copy(channel, stream, self.inbox(), leave).await;
             }
             Err(error) => {
-                debug!(error = &error as &dyn std::error::Error, ?address, "a forwarded connection was not made");
+                debug!(error = chain(&error), ?address, "a forwarded connection was not made");
                 reply.reject(ChannelOpenFailure::ConnectFailed).await;
             }
         }

@@ -11,6 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info};
 
 use super::Forwarder;
+use crate::telemetry::chain;
 use crate::workspace::{Address, Error, Listener, Origin};
 
 /// Listens in the pod on the client's behalf until it is dropped, in the next pod too.
@@ -62,7 +63,7 @@ async fn keep(
     let mut listener = match context.run.listen(identity, target, &address, &waits).await {
         Ok(listener) => listener,
         Err(error) => {
-            info!(error = &error as &dyn std::error::Error, ?address, "the pod does not listen");
+            info!(error = chain(&error), ?address, "the pod does not listen");
             state.send_replace(State::Failed);
             if promised.is_cancelled() {
                 give_up(&forwarder, &client, &error).await;
@@ -98,7 +99,7 @@ async fn again(forwarder: &Forwarder, address: &Address) -> Result<Listener, Err
             Ok(listener) => return Ok(listener),
             Err(error) => error,
         };
-        info!(error = &error as &dyn std::error::Error, ?address, "the pod does not listen again");
+        info!(error = chain(&error), ?address, "the pod does not listen again");
         failures += 1;
         if failures == MAX_FAILURES {
             return Err(error);

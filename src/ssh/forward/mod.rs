@@ -26,7 +26,7 @@ use tracing::{Instrument, debug, info};
 use super::inbox::Inbox;
 use super::writer::{Closed, Events, Writer};
 use crate::carrier::{self, Message, Receiver, Stream};
-use crate::telemetry::metrics;
+use crate::telemetry::{chain, metrics};
 
 /// What a client sent before it closed is given so long to reach whoever should read it.
 const LINGER: Duration = Duration::from_secs(60);
@@ -61,7 +61,7 @@ pub(super) async fn receive(mut reader: ChannelReadHalf, inbox: Arc<Inbox>, even
             Some(ChannelMsg::Data { .. }) if events.overflowed.is_cancelled() => {}
             Some(ChannelMsg::Data { data }) => {
                 if let Err(error) = inbox.put(data).await {
-                    info!(%error, "what the client sends to a forwarded connection cannot be kept");
+                    info!(error = chain(&error), "what the client sends to a forwarded connection cannot be kept");
                     events.overflowed.cancel();
                 }
             }

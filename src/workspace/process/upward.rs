@@ -14,6 +14,7 @@ use tracing::debug;
 
 use super::super::exec::{self, ExecStream, MAX_PAYLOAD};
 use super::{Keepalive, State, TerminalSize};
+use crate::telemetry::chain;
 
 pub(super) struct Upward {
     pub(super) sink: SplitSink<ExecStream, Message>,
@@ -26,7 +27,7 @@ pub(super) struct Upward {
 impl Upward {
     pub(super) async fn run(mut self, preamble: Option<Bytes>) {
         if let Err(error) = self.serve(preamble).await {
-            debug!(%error, "the exec takes no more input");
+            debug!(error = chain(&error), "the exec takes no more input");
         }
     }
 

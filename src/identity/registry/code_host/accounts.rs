@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::CodeHostsConfig;
 use super::fetch::Host;
+use crate::telemetry::chain;
 
 /// How long a login waits for keys that are not known yet. The fetch goes on after that.
 const WAIT: Duration = Duration::from_secs(2);
@@ -164,7 +165,7 @@ impl Known {
                     *failed = Some(now);
                 }
                 let age = account.fetched.map(|fetched| now - fetched);
-                let error = &error as &dyn std::error::Error;
+                let error = chain(&error);
                 warn!(error, host, account = name, ?age, keep = ?self.keep, "failed to read keys; those known hold on");
             }
         }
