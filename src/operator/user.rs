@@ -52,20 +52,15 @@ pub(super) async fn run(client: Client, resync: Duration, config: provisioning::
     let users = changes.filter_map({
         let (context, unreadable) = (context.clone(), unreadable.clone());
         move |change| {
-            let applied = match change {
-                Ok(Change::Deleted(user)) => {
-                    let name = user.name_any();
-                    context.backoff.forget(&name);
-                    if unreadable.why::<DevServerUser>("", &name).is_none() {
-                        // The receiver lives as long as this stream.
-                        let _ = gone.send(name);
-                    }
-                    None
+            if let Change::Deleted(user) = &change {
+                let name = user.name_any();
+                context.backoff.forget(&name);
+                if unreadable.why::<DevServerUser>("", &name).is_none() {
+                    // The receiver lives as long as this stream.
+                    let _ = gone.send(name);
                 }
-                Ok(change) => change.into_applied().map(Ok),
-                Err(error) => Some(Err(error)),
-            };
-            std::future::ready(applied)
+            }
+            std::future::ready(change.into_applied())
         }
     });
     let disturbed = stream::select_all([
@@ -81,11 +76,9 @@ pub(super) async fn run(client: Client, resync: Duration, config: provisioning::
             user.inspect_err(|error| warn!(error = chain(error), "failed to watch what is in users' namespaces"));
         std::future::ready(user.ok())
     });
-    let of_teams = team_changes.flat_map(move |change| {
-        let affected = change.map(|change| members.affected(&change)).unwrap_or_default();
-        stream::iter(affected.into_iter().map(|member| ObjectRef::new(&member)))
-    });
-    let reconciling = Controller::for_stream(users, store)
+    let of_teams = team_changes
+        .flat_map(move |change| stream::iter(members.affected(&change)).map(|member| ObjectRef::new(&member)));
+    let reconciling = Controller::for_stream(users.map(Ok), store)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .reconcile_all_on(relists)
         .reconcile_on(of_teams)
