@@ -18,8 +18,9 @@ use tracing::{Instrument, Span};
 
 use super::client::{Client, Slots};
 use super::context::Context;
-use super::forward::{self, Asked, Forwarder, Listeners};
+use super::forward::{self, Asked, Listeners};
 use super::jump::{Destination, Jump};
+use super::logged_in::LoggedIn;
 use super::login::{Login, Proven};
 use super::request::SFTP;
 use super::session::Session;
@@ -36,7 +37,7 @@ pub(super) struct Connection {
     client: Client,
     login: Login,
     /// Cancelled once somebody is logged in.
-    logged_in: CancellationToken,
+    login_done: CancellationToken,
     slots: Slots,
     listeners: Listeners,
     /// Session channels that run nothing yet. As with sshd, only for these something may be asked that a program begins
@@ -53,7 +54,7 @@ impl Connection {
         context: Arc<Context>,
         throttle: Arc<Throttle>,
         client: Client,
-        logged_in: CancellationToken,
+        login_done: CancellationToken,
         slots: Slots,
         standing: Standing,
     ) -> Self {
@@ -62,7 +63,7 @@ impl Connection {
             context,
             throttle,
             client,
-            logged_in,
+            login_done,
             slots,
             listeners: Listeners::default(),
             larval: HashMap::new(),
@@ -77,11 +78,11 @@ impl Connection {
         self.login.succeeded().map(|(identity, _)| identity.permissions())
     }
 
-    /// Forwards for whoever logged in, while she may.
-    fn forwarder(&self) -> Option<Forwarder> {
+    /// Whoever logged in, while she may stay.
+    fn logged_in(&self) -> Option<LoggedIn> {
         let (identity, target) = self.login.succeeded().filter(|_| self.standing.holds()).cloned()?;
         let (context, throttle, slots) = (self.context.clone(), self.throttle.clone(), self.slots.clone());
-        Some(Forwarder { context, throttle, identity, target, slots, standing: self.standing.clone() })
+        Some(LoggedIn { context, throttle, identity, target, slots, standing: self.standing.clone() })
     }
 
     /// Whoever logged in stays for as long as she would be let in, to where she went.
@@ -113,8 +114,8 @@ impl Connection {
 
     /// Has the pod listen for the client, if she may; the port, if it does.
     async fn listen(&mut self, address: Address, client: Handle) -> Option<u16> {
-        let forwarder = self.forwarder().filter(|forwarder| forwarder.admits(Asked::Listen(&address)))?;
-        self.listeners.begin(forwarder, address, client).await
+        let logged_in = self.logged_in().filter(|logged_in| logged_in.admits(Asked::Listen(&address)))?;
+        self.listeners.begin(logged_in, address, client).await
     }
 
     fn start(&mut self, channel: ChannelId, replies: &mut Replies) -> Result<(), russh::Error> {
@@ -168,7 +169,7 @@ impl Handler for Connection {
     async fn auth_succeeded(&mut self, _: &mut Replies) -> Result<(), Self::Error> {
         self.login.count();
         self.watching = self.watch().map(|watch| AbortOnDropHandle::new(tokio::spawn(watch)));
-        self.logged_in.cancel();
+        self.login_done.cancel();
         Ok(())
     }
 
@@ -178,7 +179,7 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        let Some(forwarder) = self.forwarder() else {
+        let Some(logged_in) = self.logged_in() else {
             return Ok(()); // Dropped, the handle refuses, as prohibited. russh asks of nobody who is not logged in.
         };
         let permit = self.slots.sessions.clone().try_acquire_owned();
@@ -186,7 +187,7 @@ impl Handler for Connection {
             self.larval.insert(channel.id(), Variables::default());
         }
         let Client { address, server, .. } = self.client;
-        let session = Session { forwarder, client: replies.handle(), address, server };
+        let session = Session { logged_in, client: replies.handle(), address, server };
         self.spawn(async move {
             match permit {
                 Ok(_permit) => {
@@ -209,20 +210,20 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         _: &mut Replies,
     ) -> Result<(), Self::Error> {
-        let (Some(forwarder), Ok(port)) = (self.forwarder(), u16::try_from(port)) else { return Ok(()) };
-        if !forwarder.admits(Asked::Connect(&Address::Tcp { host: host.to_owned(), port })) {
+        let (Some(logged_in), Ok(port)) = (self.logged_in(), u16::try_from(port)) else { return Ok(()) };
+        if !logged_in.admits(Asked::Connect(&Address::Tcp { host: host.to_owned(), port })) {
             return Ok(());
         }
-        let Forwarder { context, identity, target, .. } = &forwarder;
+        let LoggedIn { context, identity, target, .. } = &logged_in;
         let is_hers = |target: &Target| context.run.has(identity, target);
         match Destination::of(host, port, identity.user(), target, is_hers) {
             Destination::Server(target) => {
-                let jump = Jump { forwarder, target, client: self.client.clone() };
+                let jump = Jump { logged_in, target, client: self.client.clone() };
                 // Boxed: it holds a connection like this one.
                 self.spawn(jump.serve(channel, reply).boxed());
             }
             Destination::Address(target, address) => {
-                self.spawn(async move { forwarder.connect(&target, &address, channel, reply).await });
+                self.spawn(async move { logged_in.connect(&target, &address, channel, reply).await });
             }
         }
         Ok(())
@@ -236,9 +237,9 @@ impl Handler for Connection {
         _: &mut Replies,
     ) -> Result<(), Self::Error> {
         let address = Address::Unix(path.to_owned());
-        if let Some(forwarder) = self.forwarder().filter(|forwarder| forwarder.admits(Asked::Connect(&address))) {
-            let target = forwarder.target.clone();
-            self.spawn(async move { forwarder.connect(&target, &address, channel, reply).await });
+        if let Some(logged_in) = self.logged_in().filter(|logged_in| logged_in.admits(Asked::Connect(&address))) {
+            let target = logged_in.target.clone();
+            self.spawn(async move { logged_in.connect(&target, &address, channel, reply).await });
         }
         Ok(())
     }
@@ -272,8 +273,8 @@ impl Handler for Connection {
     }
 
     async fn agent_request(&mut self, channel: ChannelId, _: &mut Replies) -> Result<bool, Self::Error> {
-        let forwarder = self.forwarder().filter(|_| self.larval.contains_key(&channel));
-        Ok(forwarder.is_some_and(|forwarder| forwarder.admit_ssh_agent()))
+        let logged_in = self.logged_in().filter(|_| self.larval.contains_key(&channel));
+        Ok(logged_in.is_some_and(|logged_in| logged_in.admit_ssh_agent()))
     }
 
     #[allow(clippy::too_many_arguments, reason = "russh's signature")]
@@ -333,7 +334,7 @@ impl Handler for Connection {
         screen: u32,
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        let permitted = self.forwarder().is_some_and(|forwarder| forwarder.admit_x11());
+        let permitted = self.logged_in().is_some_and(|logged_in| logged_in.admit_x11());
         let display = forward::x11(single_connection, protocol, cookie, screen).filter(|_| permitted);
         self.prepare(channel, display.is_some(), replies)
     }

@@ -2,21 +2,22 @@
 
 use bytes::Bytes;
 
-use super::forward::{Asked, Forwarder};
+use super::forward::Asked;
 use super::jump::SSH;
+use super::logged_in::LoggedIn;
 use super::message;
 use crate::workspace::{Address, Target};
 
 /// How else her DevServer is reached, and what its host key is known by, if she may jump there.
-pub(super) fn introduction(forwarder: &Forwarder) -> Option<Bytes> {
-    let Forwarder { context, identity, target, .. } = forwarder;
+pub(super) fn introduction(logged_in: &LoggedIn) -> Option<Bytes> {
+    let LoggedIn { context, identity, target, .. } = logged_in;
     let user = identity.user();
     let devserver = match target {
         Target::Shared { .. } => target.to_string(),
         own => context.run.devserver(own),
     };
     let jump = Address::Tcp { host: devserver.clone(), port: SSH };
-    if forwarder.refusal(Asked::Connect(&jump)).is_some() {
+    if logged_in.refusal(Asked::Connect(&jump)).is_some() {
         return None;
     }
     let text = format!("`ssh -J {user}@THIS-SERVER {devserver}` leads here too, as do scp, rsync and your editor;");

@@ -17,9 +17,10 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info, info_span, warn};
 
 use super::client::{Client, Outer};
-use super::forward::{Forwarder, receive};
+use super::forward::receive;
 use super::host_key::HostKeys;
 use super::inbox::Inbox;
+use super::logged_in::LoggedIn;
 use super::serve;
 use super::transport::Peer;
 use super::writer::Events;
@@ -64,7 +65,7 @@ impl Destination {
 
 /// A connection within a connection, which is admitted.
 pub(super) struct Jump {
-    pub(super) forwarder: Forwarder,
+    pub(super) logged_in: LoggedIn,
     pub(super) target: Target,
     /// Of the connection that it is within.
     pub(super) client: Client,
@@ -72,15 +73,15 @@ pub(super) struct Jump {
 
 impl Jump {
     pub(super) async fn serve(self, channel: Channel<Msg>, reply: ChannelOpenHandle) {
-        let Self { forwarder, target, client } = self;
+        let Self { logged_in, target, client } = self;
         let depth = client.outer.as_ref().map_or(0, |outer| outer.depth);
         if depth >= MAX_DEPTH {
             return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
         }
-        let Some(_slot) = forwarder.slot() else {
+        let Some(_slot) = logged_in.slot() else {
             return reply.reject(ChannelOpenFailure::ResourceShortage).await;
         };
-        let (context, user) = (forwarder.context.clone(), forwarder.identity.user().to_owned());
+        let (context, user) = (logged_in.context.clone(), logged_in.identity.user().to_owned());
         let devserver = context.run.devserver(&target);
         // Another's is known by its owner's name alone, but it is the same server.
         let names = match &target {
@@ -105,10 +106,10 @@ impl Jump {
             }
         };
         reply.accept().await;
-        let (stream, half, _receiving) = ChannelStream::new(channel, forwarder.inbox());
+        let (stream, half, _receiving) = ChannelStream::new(channel, logged_in.inbox());
         let cut = stream.events.closed.clone();
         let half_closed = cut.child_token();
-        let outer = Outer { user, target, depth: depth + 1, standing: forwarder.standing.clone() };
+        let outer = Outer { user, target, depth: depth + 1, standing: logged_in.standing.clone() };
         let client = Client { outer: Some(outer), ..client };
         info!(devserver, "jumped to a DevServer");
         let connection = serve::connection(context, host_keys, stream, client, None, half_closed);

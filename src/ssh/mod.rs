@@ -17,6 +17,7 @@ mod inbox;
 mod introduction;
 mod jump;
 mod limits;
+mod logged_in;
 mod login;
 mod message;
 mod notice;

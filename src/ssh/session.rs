@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info, info_span};
 
-use super::forward::{self, Forwarder};
+use super::forward;
 use super::introduction::introduction;
+use super::logged_in::LoggedIn;
 use super::notice::Notices;
 use super::receive::{ToProgram, closed, receive};
 use super::request::SFTP;
@@ -35,8 +36,8 @@ const MAX_SIGNALS: usize = 8;
 
 /// A session channel whose client may still be asking.
 pub(super) struct Session {
-    /// Whose session it is; forwards what belongs to it.
-    pub(super) forwarder: Forwarder,
+    /// Whose session it is.
+    pub(super) logged_in: LoggedIn,
     pub(super) client: Handle,
     pub(super) address: SocketAddr,
     /// Where the client reached us.
@@ -48,7 +49,7 @@ impl Session {
     pub(super) async fn run(mut self, channel: Channel<Msg>) {
         let number = u32::from(channel.id());
         let (mut reader, half) = channel.split();
-        let Forwarder { context, identity, target, .. } = &self.forwarder;
+        let LoggedIn { context, identity, target, .. } = &self.logged_in;
         let (answer, mut own) = (context.answer.clone(), None);
         // Whether she may stay there is watched for as long as this is.
         let mut elsewhere = None;
@@ -61,12 +62,12 @@ impl Session {
                 Some(Answered::Here(process)) => own = Some(process),
                 Some(Answered::There(target, program)) => {
                     command.program = program;
-                    elsewhere = Some(self.forwarder.turn_to(target));
+                    elsewhere = Some(self.logged_in.turn_to(target));
                 }
                 None => {}
             }
         }
-        match typed_line(&command, &self.forwarder.identity).filter(|_| own.is_none()).and_then(shells::parse) {
+        match typed_line(&command, &self.logged_in.identity).filter(|_| own.is_none()).and_then(shells::parse) {
             Some(Ok(shells)) => command.program = Program::Shells(shells),
             Some(Err(usage)) => {
                 let explained = explain_usage(&usage, &writer, command.terminal.is_some());
@@ -78,11 +79,11 @@ impl Session {
             }
             None => {}
         }
-        let Forwarder { identity, target, .. } = &self.forwarder;
+        let LoggedIn { identity, target, .. } = &self.logged_in;
         writer.screen = command.terminal.is_some() && matches!(command.program, Program::Shell | Program::Shells(_));
         command.environment.extend(self.variables());
-        command.ssh_agent &= self.forwarder.permits_ssh_agent();
-        command.x11 = command.x11.filter(|_| self.forwarder.permits_x11());
+        command.ssh_agent &= self.logged_in.permits_ssh_agent();
+        command.x11 = command.x11.filter(|_| self.logged_in.permits_x11());
         // One that lasts would be what its owner's next login finds, and hers what a guest would.
         command.detached = command.detached.filter(|_| !matches!(target, Target::Shared { .. }));
         // As a text, which the log escapes: it is the client's.
@@ -98,7 +99,7 @@ impl Session {
         let (client, server) = (self.address, self.server);
         let (ip, port) = (client.ip().to_canonical(), client.port());
         let connection = format!("{ip} {port} {} {}", server.ip().to_canonical(), server.port());
-        let user = self.forwarder.identity.user().to_owned();
+        let user = self.logged_in.identity.user().to_owned();
         let from = format!("{ip} {port} {}", server.port());
         [("SSH_CLIENT", from), ("SSH_CONNECTION", connection), ("BASTION_USER", user)]
             .map(|(name, value)| (name.to_owned(), value))
@@ -124,18 +125,18 @@ impl Session {
             Program::Sftp => SFTP,
             Program::Shells(_) => "shells",
         };
-        let (key, persistent) = (self.forwarder.identity.fingerprint(), terminal && command.detached.is_some());
+        let (key, persistent) = (self.logged_in.identity.fingerprint(), terminal && command.detached.is_some());
         info!(kind, terminal, persistent, key, "session started");
 
-        let inbox = Arc::new(self.forwarder.inbox());
+        let inbox = Arc::new(self.logged_in.inbox());
         let (size, sizes) = watch::channel(None);
         let (signal, signals) = mpsc::channel(MAX_SIGNALS);
         // As with sshd: what she did not choose to run is not hers to signal, nor is a subsystem.
-        let takes_signals = self.forwarder.identity.permissions().forced_command.is_none() && kind != SFTP;
+        let takes_signals = self.logged_in.identity.permissions().forced_command.is_none() && kind != SFTP;
         let to_program = ToProgram { inbox: inbox.clone(), size, signal, takes_signals };
         let receive = receive(reader, to_program, events.clone(), terminal);
         let _receive = AbortOnDropHandle::new(tokio::spawn(receive.in_current_span()));
-        let (standing, notices) = (&self.forwarder.standing, Notices::none(sizes.clone()));
+        let (standing, notices) = (&self.logged_in.standing, Notices::none(sizes.clone()));
         let client = copy::Client { inbox, sizes, signals, writer: &writer, events, terminal, standing, notices };
         let result = tokio::select! {
             result = self.work(&command, own, client, began) => result,
@@ -180,29 +181,29 @@ impl Session {
             Err(status) => return status.map(copy::Totals::ended),
         };
         let _ssh_agent = process.ssh_agent.take().map(|connections| {
-            let serve = forward::serve_ssh_agent(connections, self.forwarder.clone(), self.client.clone());
+            let serve = forward::serve_ssh_agent(connections, self.logged_in.clone(), self.client.clone());
             AbortOnDropHandle::new(tokio::spawn(serve.in_current_span()))
         });
         let _x11 = process.x11.take().map(|connections| {
-            let serve = forward::serve_x11(connections, self.forwarder.clone(), self.client.clone());
+            let serve = forward::serve_x11(connections, self.logged_in.clone(), self.client.clone());
             AbortOnDropHandle::new(tokio::spawn(serve.in_current_span()))
         });
         // Only now: a notice lies over the screen of a program that runs.
         let client = copy::Client { notices: self.notices(command, client.sizes.clone()), ..client };
-        let ended = copy::process(process, client, &self.forwarder.context.drain, began).await;
+        let ended = copy::process(process, client, &self.logged_in.context.drain, began).await;
         if is_own { ended } else { self.explain(ended, writer, terminal).await }
     }
 
     /// Returns some time after she may not be there any more: for a client that does not read, and so is not told why, and
     /// whose input would reach the program for as long as it likes.
     async fn turned_out(&self) {
-        self.forwarder.standing.ended().await;
+        self.logged_in.standing.ended().await;
         sleep(LAST_WORD).await;
     }
 
     /// What may have to be told meanwhile: only to a terminal, for a program may read anything else.
     fn notices(&self, command: &Command, sizes: watch::Receiver<Option<TerminalSize>>) -> Notices {
-        let Forwarder { context, identity, target, .. } = &self.forwarder;
+        let LoggedIn { context, identity, target, .. } = &self.logged_in;
         match &command.terminal {
             Some(terminal) => Notices::new(context.run.notices(identity, target), terminal.size, sizes),
             None => Notices::none(sizes),
@@ -216,7 +217,7 @@ impl Session {
         writer: &Writer,
         terminal: bool,
     ) -> Result<copy::Totals, Closed> {
-        let Forwarder { context, identity, target, .. } = &self.forwarder;
+        let LoggedIn { context, identity, target, .. } = &self.logged_in;
         let totals = ended?;
         let left = matches!(totals.lost, Some(workspace::Error::Left));
         let reason = match signal::ended(totals.exit) && !left {
@@ -238,7 +239,7 @@ impl Session {
             let say = move |text: &str| {
                 said.send_replace(text.to_owned());
             };
-            let Forwarder { context, identity, target, .. } = &self.forwarder;
+            let LoggedIn { context, identity, target, .. } = &self.logged_in;
             context.run.start(identity, target, command, &say).await
         };
         let start = async { tokio::join!(start, progress::show(messages, writer, columns)) };
@@ -255,7 +256,7 @@ impl Session {
                 let _ = writer.say(message::line("interrupted", true)).await;
                 return Err(Ok(INTERRUPTED));
             }
-            why = self.forwarder.standing.ended() => {
+            why = self.logged_in.standing.ended() => {
                 let _ = writer.say(message::line(why, terminal)).await;
                 return Err(Ok(FAILURE));
             }
@@ -270,7 +271,7 @@ impl Session {
                 }
                 self.tell_news(command, writer).await.map_err(Err)?;
                 // Whoever had to wait may be new here.
-                if let Some(introduction) = introduction(&self.forwarder).filter(|_| clear) {
+                if let Some(introduction) = introduction(&self.logged_in).filter(|_| clear) {
                     writer.say(introduction).await.map_err(Err)?;
                 }
                 Ok(process)
@@ -290,7 +291,7 @@ impl Session {
             (_, Some(_)) => Reader::Terminal,
             (_, None) => Reader::Command,
         };
-        let Forwarder { context, identity, target, .. } = &self.forwarder;
+        let LoggedIn { context, identity, target, .. } = &self.logged_in;
         for news in context.run.news(identity, target, reader) {
             writer.say(message::line(&news, command.terminal.is_some())).await?;
         }

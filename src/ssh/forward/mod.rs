@@ -1,14 +1,13 @@
 //! Forwarded connections (RFC 4254 §7; OpenSSH PROTOCOL §2.4): channels copied to and from connections in the pod.
 
 mod accept;
-mod forwarder;
+mod connect;
 mod listeners;
 mod listening;
 mod policy;
 mod x11;
 
 pub(super) use accept::{serve_ssh_agent, serve_x11};
-pub(super) use forwarder::Forwarder;
 pub(super) use listeners::Listeners;
 use listening::{Listening, State};
 pub(super) use policy::Asked;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use tracing::info;
 
-use super::Forwarder;
+use crate::ssh::logged_in::LoggedIn;
 use crate::workspace::Address;
 
 /// A connection or a listener, in the client's words: what these lead to is found out later.
@@ -19,7 +19,7 @@ pub(in crate::ssh) enum Asked<'a> {
 /// Longer than what anybody would read.
 const MAX_LOGGED: usize = 256;
 
-impl Forwarder {
+impl LoggedIn {
     /// Whether she may have what is asked for; if not, the log tells why.
     pub(in crate::ssh) fn admits(&self, asked: Asked<'_>) -> bool {
         let by = self.refusal(asked);
