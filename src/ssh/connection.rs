@@ -18,8 +18,9 @@ use tracing::{Instrument, Span};
 
 use super::client::{Client, Slots};
 use super::context::Context;
+use super::destination::Destination;
 use super::forward::{self, Asked, Listeners};
-use super::jump::{Destination, Jump};
+use super::jump::Jump;
 use super::logged_in::LoggedIn;
 use super::login::{Login, Proven};
 use super::request::SFTP;

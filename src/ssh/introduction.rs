@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
+use super::destination::SSH;
 use super::forward::Asked;
-use super::jump::SSH;
 use super::logged_in::LoggedIn;
 use super::message;
 use crate::workspace::{Address, Target};

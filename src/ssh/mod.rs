@@ -7,6 +7,7 @@ mod config;
 mod connection;
 mod context;
 mod copy;
+mod destination;
 mod forward;
 mod full_screen;
 #[cfg(any(test, feature = "fuzzing"))]
