@@ -267,7 +267,7 @@ impl Session {
         match started {
             Ok(process) => {
                 for missing in missing(command, &process) {
-                    writer.stderr(message::line(&missing, terminal), terminal).await.map_err(Err)?;
+                    writer.say(message::line(&missing, terminal)).await.map_err(Err)?;
                 }
                 self.tell_news(command, writer).await.map_err(Err)?;
                 // Whoever had to wait may be new here.
