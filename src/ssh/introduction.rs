@@ -23,8 +23,8 @@ pub(super) fn introduction(logged_in: &LoggedIn) -> Option<Bytes> {
     let text = format!("`ssh -J {user}@THIS-SERVER {devserver}` leads here too, as do scp, rsync and your editor;");
     let line = context.authority.known_hosts_line(&format!("{devserver},*.{user}"));
     let lines = [
-        message::line(&text, true),
-        message::line("so that ssh knows it, put this line into ~/.ssh/known_hosts:", true),
+        message::terminal_line(&text),
+        message::terminal_line("so that ssh knows it, put this line into ~/.ssh/known_hosts:"),
         format!("{line}\r\n").into(),
     ];
     Some(lines.concat().into())

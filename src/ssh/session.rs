@@ -17,7 +17,7 @@ use super::logged_in::LoggedIn;
 use super::notice::Notices;
 use super::receive::{ToProgram, closed, receive};
 use super::request::SFTP;
-use super::writer::{Closed, Events, Writer};
+use super::writer::{Closed, End, Events, Writer};
 use super::{Answered, copy, message, progress, request, shells, signal};
 use crate::identity::Identity;
 use crate::telemetry::{chain, metrics};
@@ -56,7 +56,6 @@ impl Session {
         let command = request::read(&mut reader, identity.permissions(), &context.config).await;
         let Some(mut command) = command else { return };
         let events = Arc::new(Events::default());
-        let mut writer = Writer::new(half, events.clone());
         if let Some(line) = typed_line(&command, identity) {
             match answer.answer(identity, target, line, &command) {
                 Some(Answered::Here(process)) => own = Some(process),
@@ -70,7 +69,8 @@ impl Session {
         match typed_line(&command, &self.logged_in.identity).filter(|_| own.is_none()).and_then(shells::parse) {
             Some(Ok(shells)) => command.program = Program::Shells(shells),
             Some(Err(usage)) => {
-                let explained = explain_usage(&usage, &writer, command.terminal.is_some());
+                let writer = Writer::new(half, events, End::of(&command));
+                let explained = explain_usage(&usage, &writer);
                 // It waits for the client's window, and all of its connection for what it sends meanwhile.
                 return tokio::select! {
                     () = explained => {}
@@ -80,7 +80,7 @@ impl Session {
             None => {}
         }
         let LoggedIn { identity, target, .. } = &self.logged_in;
-        writer.screen = command.terminal.is_some() && matches!(command.program, Program::Shell | Program::Shells(_));
+        let writer = Writer::new(half, events.clone(), End::of(&command));
         command.environment.extend(self.variables());
         command.ssh_agent &= self.logged_in.permits_ssh_agent();
         command.x11 = command.x11.filter(|_| self.logged_in.permits_x11());
@@ -117,7 +117,7 @@ impl Session {
         let began = Instant::now();
         metrics().sessions.inc();
         metrics().open_sessions.inc();
-        let terminal = command.terminal.is_some();
+        let terminal = writer.end.is_terminal();
         let kind = match command.program {
             _ if own.is_some() => "own",
             Program::Shell => "shell",
@@ -137,7 +137,7 @@ impl Session {
         let receive = receive(reader, to_program, events.clone(), terminal);
         let _receive = AbortOnDropHandle::new(tokio::spawn(receive.in_current_span()));
         let (standing, notices) = (&self.logged_in.standing, Notices::none(sizes.clone()));
-        let client = copy::Client { inbox, sizes, signals, writer: &writer, events, terminal, standing, notices };
+        let client = copy::Client { inbox, sizes, signals, writer: &writer, events, standing, notices };
         let result = tokio::select! {
             result = self.work(&command, own, client, began) => result,
             () = self.turned_out() => Ok(copy::Totals::ended(FAILURE)),
@@ -171,7 +171,7 @@ impl Session {
         client: copy::Client<'_>,
         began: Instant,
     ) -> Result<copy::Totals, Closed> {
-        let (writer, terminal, is_own) = (client.writer, client.terminal, own.is_some());
+        let (writer, is_own) = (client.writer, own.is_some());
         let started = match own {
             Some(process) => Ok(process),
             None => self.start(command, writer).await,
@@ -191,7 +191,7 @@ impl Session {
         // Only now: a notice lies over the screen of a program that runs.
         let client = copy::Client { notices: self.notices(command, client.sizes.clone()), ..client };
         let ended = copy::process(process, client, &self.logged_in.context.drain, began).await;
-        if is_own { ended } else { self.explain(ended, writer, terminal).await }
+        if is_own { ended } else { self.explain(ended, writer).await }
     }
 
     /// Returns some time after she may not be there any more: for a client that does not read, and so is not told why, and
@@ -211,12 +211,7 @@ impl Session {
     }
 
     /// A program that was killed may have gone with its pod, and its user should read why.
-    async fn explain(
-        &self,
-        ended: Result<copy::Totals, Closed>,
-        writer: &Writer,
-        terminal: bool,
-    ) -> Result<copy::Totals, Closed> {
+    async fn explain(&self, ended: Result<copy::Totals, Closed>, writer: &Writer) -> Result<copy::Totals, Closed> {
         let LoggedIn { context, identity, target, .. } = &self.logged_in;
         let totals = ended?;
         let left = matches!(totals.lost, Some(workspace::Error::Left));
@@ -225,7 +220,7 @@ impl Session {
             false => None,
         };
         if let Some(reason) = reason.or_else(|| Some(totals.lost.as_ref()?.user_message())) {
-            writer.say(message::line(&reason, terminal)).await?;
+            writer.say(&reason).await?;
         }
         Ok(totals)
     }
@@ -233,7 +228,6 @@ impl Session {
     /// Starts the program, showing what it waits for. Else returns the status that the session ends with.
     async fn start(&self, command: &Command, writer: &Writer) -> Result<Process, Result<u32, Closed>> {
         let columns = command.terminal.as_ref().map(|terminal| terminal.size.columns);
-        let terminal = columns.is_some();
         let (said, messages) = watch::channel(String::new());
         let start = async {
             let say = move |text: &str| {
@@ -244,7 +238,7 @@ impl Session {
         };
         let start = async { tokio::join!(start, progress::show(messages, writer, columns)) };
         let interrupted = async {
-            match terminal {
+            match columns.is_some() {
                 true => writer.events.interrupted.notified().await,
                 false => std::future::pending().await,
             }
@@ -253,32 +247,32 @@ impl Session {
             started = start => started,
             () = writer.events.closed.cancelled() => return Err(Err(Closed)),
             () = interrupted => {
-                let _ = writer.say(message::line("interrupted", true)).await;
+                let _ = writer.say("interrupted").await;
                 return Err(Ok(INTERRUPTED));
             }
             why = self.logged_in.standing.ended() => {
-                let _ = writer.say(message::line(why, terminal)).await;
+                let _ = writer.say(why).await;
                 return Err(Ok(FAILURE));
             }
         };
         if clear {
-            writer.say(message::CLEAR_LINE).await.map_err(Err)?;
+            writer.draw(message::CLEAR_LINE).await.map_err(Err)?;
         }
         match started {
             Ok(process) => {
                 for missing in missing(command, &process) {
-                    writer.say(message::line(&missing, terminal)).await.map_err(Err)?;
+                    writer.say(&missing).await.map_err(Err)?;
                 }
                 self.tell_news(command, writer).await.map_err(Err)?;
                 // Whoever had to wait may be new here.
                 if let Some(introduction) = introduction(&self.logged_in).filter(|_| clear) {
-                    writer.say(introduction).await.map_err(Err)?;
+                    writer.draw(introduction).await.map_err(Err)?;
                 }
                 Ok(process)
             }
             Err(error) => {
                 info!(error = chain(&error), "failed to start the program");
-                writer.say(message::line(&error.user_message(), terminal)).await.map_err(Err)?;
+                writer.say(&error.user_message()).await.map_err(Err)?;
                 Err(Ok(FAILURE))
             }
         }
@@ -293,7 +287,7 @@ impl Session {
         };
         let LoggedIn { context, identity, target, .. } = &self.logged_in;
         for news in context.run.news(identity, target, reader) {
-            writer.say(message::line(&news, command.terminal.is_some())).await?;
+            writer.say(&news).await?;
         }
         Ok(())
     }
@@ -319,11 +313,11 @@ fn missing(command: &Command, process: &Process) -> impl Iterator<Item = String>
 }
 
 /// Answers a command of ours that was not understood, or asked for help, as clap has it.
-async fn explain_usage(usage: &clap::Error, writer: &Writer, terminal: bool) {
+async fn explain_usage(usage: &clap::Error, writer: &Writer) {
     let text = usage.render().to_string();
-    let text = if terminal { text.replace('\n', "\r\n") } else { text };
+    let text = if writer.end.is_terminal() { text.replace('\n', "\r\n") } else { text };
     let told = match usage.use_stderr() {
-        true => writer.stderr(text.into(), terminal).await,
+        true => writer.stderr(text.into()).await,
         false => writer.stdout(text.into()).await,
     };
     if told.is_ok() {

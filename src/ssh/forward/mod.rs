@@ -23,7 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug, info};
 
 use super::inbox::Inbox;
-use super::writer::{Closed, Events, Writer};
+use super::writer::{Closed, End, Events, Writer};
 use crate::carrier::{self, Message, Receiver, Stream};
 use crate::telemetry::{chain, metrics};
 
@@ -36,7 +36,7 @@ async fn copy(channel: Channel<Msg>, stream: Stream, inbox: Inbox, leave: impl F
     let (events, inbox) = (Arc::new(Events::default()), Arc::new(inbox));
     let receive = receive(reader, inbox.clone(), events.clone());
     let _receive = AbortOnDropHandle::new(tokio::spawn(receive.in_current_span()));
-    let writer = Writer::new(half, events.clone());
+    let writer = Writer::new(half, events.clone(), End::Pipes);
     let Stream { sender, receiver } = stream;
     let both = async { tokio::try_join!(up(&inbox, &sender), down(receiver, &writer)) };
     let closed_long_ago = async {
