@@ -18,7 +18,8 @@ use super::writer::{Closed, Events, Writer};
 use crate::telemetry::{chain, metrics};
 use crate::workspace::{self, Exit, Output, Process, Redraw, TerminalSize, WITHOUT_AGENT};
 
-const FAILURE: u32 = 255;
+/// The exit status that OpenSSH's client reports for its own failures; ours mean the same to scripts.
+pub(super) const FAILURE: u32 = 255;
 
 /// The client's end.
 pub(super) struct Client<'a> {

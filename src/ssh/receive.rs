@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use russh::{ChannelMsg, ChannelReadHalf};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info};
@@ -28,15 +29,11 @@ pub(super) async fn receive(mut reader: ChannelReadHalf, program: ToProgram, eve
     let ToProgram { inbox, size, signal, takes_signals } = program;
     loop {
         match reader.wait().await {
-            Some(ChannelMsg::Data { .. }) if events.overflowed.is_cancelled() => {}
             Some(ChannelMsg::Data { data }) => {
                 if terminal && data.contains(&CTRL_C) {
                     events.interrupted.notify_one();
                 }
-                if let Err(error) = inbox.put(data).await {
-                    info!(error = chain(&error), "the client's input cannot be kept");
-                    events.overflowed.cancel();
-                }
+                keep(data, &inbox, &events).await;
             }
             Some(ChannelMsg::Eof) => inbox.put_eof(),
             Some(ChannelMsg::WindowChange { col_width, row_height, .. }) => {
@@ -52,6 +49,17 @@ pub(super) async fn receive(mut reader: ChannelReadHalf, program: ToProgram, eve
             }
             Some(other) => debug!(?other, "ignored while a program runs"),
         }
+    }
+}
+
+/// Keeps what the client sent, until something of it cannot be kept: after a gap the rest is of no use.
+pub(super) async fn keep(data: Bytes, inbox: &Inbox, events: &Events) {
+    if events.overflowed.is_cancelled() {
+        return;
+    }
+    if let Err(error) = inbox.put(data).await {
+        info!(error = chain(&error), "the client's input cannot be kept");
+        events.overflowed.cancel();
     }
 }
 

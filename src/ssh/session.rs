@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info, info_span};
 
+use super::copy::FAILURE;
 use super::forward;
 use super::introduction::introduction;
 use super::logged_in::LoggedIn;
@@ -23,8 +24,6 @@ use crate::identity::Identity;
 use crate::telemetry::{chain, metrics};
 use crate::workspace::{self, Command, Exit, Process, Program, Reader, Target, TerminalSize, WITHOUT_AGENT};
 
-/// The exit status that OpenSSH's client reports for its own failures; ours mean the same to scripts.
-const FAILURE: u32 = 255;
 /// What a shell reports for a program that Ctrl-C ended.
 const INTERRUPTED: u32 = 130;
 /// Longer than any DevServer's name, in characters.
@@ -178,7 +177,8 @@ impl Session {
         };
         let mut process = match started {
             Ok(process) => process,
-            Err(status) => return status.map(copy::Totals::ended),
+            Err(NotStarted::Told(status)) => return Ok(copy::Totals::ended(status)),
+            Err(NotStarted::Closed) => return Err(Closed),
         };
         let _ssh_agent = process.ssh_agent.take().map(|connections| {
             let serve = forward::serve_ssh_agent(connections, self.logged_in.clone(), self.client.clone());
@@ -225,8 +225,8 @@ impl Session {
         Ok(totals)
     }
 
-    /// Starts the program, showing what it waits for. Else returns the status that the session ends with.
-    async fn start(&self, command: &Command, writer: &Writer) -> Result<Process, Result<u32, Closed>> {
+    /// Starts the program, showing what it waits for.
+    async fn start(&self, command: &Command, writer: &Writer) -> Result<Process, NotStarted> {
         let columns = command.terminal.as_ref().map(|terminal| terminal.size.columns);
         let (said, messages) = watch::channel(String::new());
         let start = async {
@@ -245,35 +245,35 @@ impl Session {
         };
         let (started, clear) = tokio::select! {
             started = start => started,
-            () = writer.events.closed.cancelled() => return Err(Err(Closed)),
+            () = writer.events.closed.cancelled() => return Err(NotStarted::Closed),
             () = interrupted => {
                 let _ = writer.say("interrupted").await;
-                return Err(Ok(INTERRUPTED));
+                return Err(NotStarted::Told(INTERRUPTED));
             }
             why = self.logged_in.standing.ended() => {
                 let _ = writer.say(why).await;
-                return Err(Ok(FAILURE));
+                return Err(NotStarted::Told(FAILURE));
             }
         };
         if clear {
-            writer.draw(message::CLEAR_LINE).await.map_err(Err)?;
+            writer.draw(message::CLEAR_LINE).await?;
         }
         match started {
             Ok(process) => {
                 for missing in missing(command, &process) {
-                    writer.say(&missing).await.map_err(Err)?;
+                    writer.say(&missing).await?;
                 }
-                self.tell_news(command, writer).await.map_err(Err)?;
+                self.tell_news(command, writer).await?;
                 // Whoever had to wait may be new here.
                 if let Some(introduction) = introduction(&self.logged_in).filter(|_| clear) {
-                    writer.draw(introduction).await.map_err(Err)?;
+                    writer.draw(introduction).await?;
                 }
                 Ok(process)
             }
             Err(error) => {
                 info!(error = chain(&error), "failed to start the program");
-                writer.say(&error.user_message()).await.map_err(Err)?;
-                Err(Ok(FAILURE))
+                writer.say(&error.user_message()).await?;
+                Err(NotStarted::Told(FAILURE))
             }
         }
     }
@@ -290,6 +290,19 @@ impl Session {
             writer.say(&news).await?;
         }
         Ok(())
+    }
+}
+
+/// Why no program runs.
+enum NotStarted {
+    /// The client was told, and its session ends with this status.
+    Told(u32),
+    Closed,
+}
+
+impl From<Closed> for NotStarted {
+    fn from(_: Closed) -> Self {
+        Self::Closed
     }
 }
 

@@ -20,12 +20,13 @@ use russh::server::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument, debug, info};
+use tracing::{Instrument, debug};
 
 use super::inbox::Inbox;
+use super::receive::keep;
 use super::writer::{Closed, End, Events, Writer};
 use crate::carrier::{self, Message, Receiver, Stream};
-use crate::telemetry::{chain, metrics};
+use crate::telemetry::metrics;
 
 /// What a client sent before it closed is given so long to reach whoever should read it.
 const LINGER: Duration = Duration::from_secs(60);
@@ -57,13 +58,7 @@ async fn copy(channel: Channel<Msg>, stream: Stream, inbox: Inbox, leave: impl F
 pub(super) async fn receive(mut reader: ChannelReadHalf, inbox: Arc<Inbox>, events: Arc<Events>) {
     loop {
         match reader.wait().await {
-            Some(ChannelMsg::Data { .. }) if events.overflowed.is_cancelled() => {}
-            Some(ChannelMsg::Data { data }) => {
-                if let Err(error) = inbox.put(data).await {
-                    info!(error = chain(&error), "what the client sends to a forwarded connection cannot be kept");
-                    events.overflowed.cancel();
-                }
-            }
+            Some(ChannelMsg::Data { data }) => keep(data, &inbox, &events).await,
             Some(ChannelMsg::Eof) => inbox.put_eof(),
             Some(ChannelMsg::Close) | None => {
                 inbox.put_eof();
