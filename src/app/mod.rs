@@ -10,6 +10,7 @@ mod read_ahead;
 mod rights;
 #[cfg(feature = "embedded")]
 mod roles;
+mod served;
 
 #[cfg(feature = "embedded")]
 pub use dev::{Options as DevOptions, dev};

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::build::{self, Contents};
-use super::{Config, Error, Quotas};
+use super::{Config, Error, Progress, Quotas};
 use crate::api::{DevServerUser, names};
 use crate::telemetry::chain;
 
@@ -27,7 +27,7 @@ pub async fn ensure_user(
     user: &DevServerUser,
     quotas: Quotas,
     config: &Config,
-    progress: &(dyn Fn(&str) + Send + Sync),
+    progress: Progress<'_>,
 ) -> Result<(), Error> {
     let name = user.name_any();
     if !names::is_user_name(&name) {

@@ -11,7 +11,7 @@ use super::carriers::Held;
 use super::listeners::Listener;
 use super::memory::Words;
 use super::process::{self, Keepalive, Way, carried};
-use super::{Address, Command, Error, Process, Target, Workspace, Workspaces};
+use super::{Address, Command, Error, Process, Progress, Target, Workspace, Workspaces};
 use crate::carrier::Stream;
 use crate::identity::Identity;
 use crate::telemetry::chain;
@@ -33,7 +33,7 @@ impl Workspaces {
         identity: &Identity,
         target: &Target,
         command: &Command,
-        progress: &(dyn Fn(&str) + Send + Sync),
+        progress: Progress<'_>,
     ) -> Result<Process, Error> {
         let keepalive = Keepalive { data: self.config.exec_keepalive, ping: self.config.exec_ping };
         let place = self.place(identity, target)?;
@@ -69,7 +69,7 @@ impl Workspaces {
         identity: &Identity,
         target: &Target,
         address: &Address,
-        progress: &(dyn Fn(&str) + Send + Sync),
+        progress: Progress<'_>,
     ) -> Result<Listener, Error> {
         self.place(identity, target)?.admit_work()?;
         let listen = |workspace| async move { self.agent(&workspace).await?.listen(address).await }.boxed();
@@ -105,7 +105,7 @@ impl Workspaces {
         &self,
         identity: &Identity,
         target: &Target,
-        progress: &(dyn Fn(&str) + Send + Sync),
+        progress: Progress<'_>,
         work: impl Fn(Workspace) -> BoxFuture<'a, Result<T, Error>>,
     ) -> Result<T, Error> {
         let mut failing_since = None;
