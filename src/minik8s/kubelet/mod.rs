@@ -11,6 +11,7 @@ mod process;
 mod sandbox;
 mod schedule;
 mod status;
+mod statuses;
 
 pub(super) use exec::{Exec, ExecRequest, ExecStdio};
 pub(super) use log::Wanted as LogWanted;

@@ -230,6 +230,13 @@ impl Launch {
         command
     }
 
+    /// Runs it, its output for whoever reads it.
+    pub(super) fn spawn(&self) -> io::Result<tokio::process::Child> {
+        let mut command = self.command();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        tokio::process::Command::from(command).spawn()
+    }
+
     pub(super) fn terminal_command(&self) -> pty_process::Command {
         pty_process::Command::new(&self.program)
             .args(&self.arguments)

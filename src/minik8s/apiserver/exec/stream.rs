@@ -1,6 +1,7 @@
 //! The channels of an exec, with the ways of the real thing, its traps included: one loop reads the socket and writes stdin
 //! itself, so what the program does not read holds up resizes, pings and the close; a connection that breaks ends nothing.
 
+use super::Lost;
 use super::stdin::{PipeStdin, Stdin};
 use crate::minik8s::kubelet::{Exec, ExecRequest, ExecStdio, Process};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -43,10 +44,6 @@ const FRAME: usize = 32 << 10;
 const CLOSING: Duration = Duration::from_secs(10);
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
-
-/// The client is gone, or has been silent for too long.
-#[derive(Debug)]
-pub(super) struct Lost;
 
 pub(super) struct Stream {
     sink: Mutex<SplitSink<Socket, Message>>,
