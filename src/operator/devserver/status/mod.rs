@@ -1,7 +1,9 @@
 //! What to tell of a DevServer: phase, condition, and a sentence for its owner. Pure but for the clock of the condition.
 
 mod advice;
+mod container_end;
 mod last_end;
+mod pod;
 mod startup;
 mod steps;
 mod words;
@@ -90,7 +92,7 @@ fn verdict(server: &DevServer, life: &Life, invalid: Option<&Invalid>, done: &Do
     if let (State::Asleep, Some(suspension)) = (life.state, &life.suspension) {
         return Verdict::new(Phase::Suspended, "Suspended", lifecycle::sleeps(suspension));
     }
-    if let Some(pod) = pod.as_deref().filter(|pod| *step == Step::Keep && words::is_ready(pod)) {
+    if let Some(pod) = pod.as_deref().filter(|pod| *step == Step::Keep && pod::is_ready(pod)) {
         let message = invalid.map(|invalid| format!("{invalid}; the pod {} runs as before", pod.name_any()));
         // Whoever changed the spec is to know that it is not what runs.
         let reason = invalid.map_or(conditions::RUNNING, Invalid::reason);
@@ -126,7 +128,7 @@ fn verdict(server: &DevServer, life: &Life, invalid: Option<&Invalid>, done: &Do
 
 /// A pod that comes to it by itself, unless something keeps it from it.
 fn waiting(pod: &Pod, claim: Option<&PersistentVolumeClaim>, notes: &[Note]) -> Verdict {
-    match words::condition(pod, "PodScheduled") {
+    match pod::condition(pod, "PodScheduled") {
         Some(scheduled) if scheduled.status == "True" => words::container(pod, notes),
         Some(scheduled) => {
             let said = scheduled.message.as_deref().unwrap_or_default();

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::words::container_status;
+use super::pod::container_status;
 use crate::api::{conditions, names};
 use crate::operator::devserver::events::Note;
 

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::words::{condition, container_status};
+use super::pod::{condition, container_status};
 use crate::api::{DevServerStatus, StartStep, StepName};
 use crate::operator::devserver::events::Note;
 
