@@ -10,11 +10,12 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info};
 
 use super::context::Drain;
+use super::events::Events;
 use super::full_screen::FullScreen;
 use super::inbox::Inbox;
 use super::notice::{Notice, Notices};
 use super::standing::Standing;
-use super::writer::{Closed, Events, Writer};
+use super::writer::{Closed, Writer};
 use crate::telemetry::{chain, metrics};
 use crate::workspace::{self, Exit, Output, Process, Redraw, TerminalSize, WITHOUT_AGENT};
 

@@ -18,13 +18,13 @@ use tracing::{Instrument, info, info_span, warn};
 
 use super::client::{Client, Outer};
 use super::destination::DOMAIN;
+use super::events::Events;
 use super::forward::receive;
 use super::host_key::HostKeys;
 use super::inbox::Inbox;
 use super::logged_in::LoggedIn;
 use super::serve;
 use super::transport::Peer;
-use super::writer::Events;
 use crate::telemetry::chain;
 use crate::workspace::Target;
 

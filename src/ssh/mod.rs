@@ -8,6 +8,7 @@ mod connection;
 mod context;
 mod copy;
 mod destination;
+mod events;
 mod forward;
 mod full_screen;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use russh::{ChannelMsg, ChannelReadHalf};
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, info};
+use tracing::debug;
 
+use super::events::Events;
 use super::inbox::Inbox;
 use super::request::terminal_size;
 use super::signal;
-use super::writer::Events;
-use crate::telemetry::chain;
 use crate::workspace::TerminalSize;
 
 const CTRL_C: u8 = 3;
@@ -33,7 +31,7 @@ pub(super) async fn receive(mut reader: ChannelReadHalf, program: ToProgram, eve
                 if terminal && data.contains(&CTRL_C) {
                     events.interrupted.notify_one();
                 }
-                keep(data, &inbox, &events).await;
+                events.keep(data, &inbox).await;
             }
             Some(ChannelMsg::Eof) => inbox.put_eof(),
             Some(ChannelMsg::WindowChange { col_width, row_height, .. }) => {
@@ -49,17 +47,6 @@ pub(super) async fn receive(mut reader: ChannelReadHalf, program: ToProgram, eve
             }
             Some(other) => debug!(?other, "ignored while a program runs"),
         }
-    }
-}
-
-/// Keeps what the client sent, until something of it cannot be kept: after a gap the rest is of no use.
-pub(super) async fn keep(data: Bytes, inbox: &Inbox, events: &Events) {
-    if events.overflowed.is_cancelled() {
-        return;
-    }
-    if let Err(error) = inbox.put(data).await {
-        info!(error = chain(&error), "the client's input cannot be kept");
-        events.overflowed.cancel();
     }
 }
 

@@ -12,13 +12,14 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info, info_span};
 
 use super::copy::FAILURE;
+use super::events::Events;
 use super::forward;
 use super::introduction::introduction;
 use super::logged_in::LoggedIn;
 use super::notice::Notices;
 use super::receive::{ToProgram, closed, receive};
 use super::request::SFTP;
-use super::writer::{Closed, End, Events, Writer};
+use super::writer::{Closed, End, Writer};
 use super::{Answered, copy, message, progress, request, shells, signal};
 use crate::identity::Identity;
 use crate::telemetry::{chain, metrics};

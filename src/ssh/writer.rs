@@ -6,26 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use russh::ChannelWriteHalf;
 use russh::server::Msg;
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
+use super::events::Events;
 use super::message;
 use crate::workspace::{Command, Program};
 
 /// The client closed the channel or is gone.
 #[derive(Debug)]
 pub(super) struct Closed;
-
-/// What the client's side of the channel does, apart from sending bytes.
-#[derive(Default)]
-pub(super) struct Events {
-    /// The client closed the channel or is gone, or the session has ended.
-    pub(super) closed: CancellationToken,
-    /// Ctrl-C was typed.
-    pub(super) interrupted: Notify,
-    /// The client's input could not be kept.
-    pub(super) overflowed: CancellationToken,
-}
 
 /// What the client has a channel end in.
 #[derive(Clone, Copy, PartialEq, Eq)]

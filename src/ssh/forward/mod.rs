@@ -22,9 +22,9 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug};
 
+use super::events::Events;
 use super::inbox::Inbox;
-use super::receive::keep;
-use super::writer::{Closed, End, Events, Writer};
+use super::writer::{Closed, End, Writer};
 use crate::carrier::{self, Message, Receiver, Stream};
 use crate::telemetry::metrics;
 
@@ -58,7 +58,7 @@ async fn copy(channel: Channel<Msg>, stream: Stream, inbox: Inbox, leave: impl F
 pub(super) async fn receive(mut reader: ChannelReadHalf, inbox: Arc<Inbox>, events: Arc<Events>) {
     loop {
         match reader.wait().await {
-            Some(ChannelMsg::Data { data }) => keep(data, &inbox, &events).await,
+            Some(ChannelMsg::Data { data }) => events.keep(data, &inbox).await,
             Some(ChannelMsg::Eof) => inbox.put_eof(),
             Some(ChannelMsg::Close) | None => {
                 inbox.put_eof();
