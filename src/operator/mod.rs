@@ -16,7 +16,6 @@ mod uptime;
 mod user;
 mod watch;
 mod watched;
-mod write_status;
 
 use std::time::Duration;
 

@@ -131,7 +131,7 @@ fn kind(role: &UserRoleRef) -> &'static str {
 fn refusal(role: &UserRoleRef, status: &Status) -> String {
     let (kind, name) = (kind(role), &role.name);
     let said = &status.message;
-    if status.code == 404 || said.contains(&format!("\"{name}\" not found")) {
+    if status.is_not_found() || said.contains(&format!("\"{name}\" not found")) {
         return format!("{kind} {name} is not bound: there is none");
     }
     if let Some((_, rules)) = said.split_once("attempting to grant RBAC permissions not currently held:") {

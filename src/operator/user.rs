@@ -21,9 +21,8 @@ use super::roles::{self, Outcome};
 use super::team::Members;
 use super::tell::{event, newly_false, publish, recorder};
 use super::watch::{Change, Ready, reflect_listed, reflect_ours};
-use super::write_status::write_status;
 use crate::api::user::UserPhase;
-use crate::api::{DevServerTeam, DevServerUser, DevServerUserStatus, conditions, names};
+use crate::api::{DevServerTeam, DevServerUser, DevServerUserStatus, conditions, names, write_status};
 use crate::provisioning::{self, Quotas};
 use crate::telemetry::chain;
 use crate::watch::Unreadable;
@@ -218,7 +217,8 @@ async fn apply_status(
         return Ok(());
     }
     let users: Api<DevServerUser> = Api::all(context.client.clone());
-    write_status(&users, &user.name_any(), &status).await.map_err(|error| Error::Status(Box::new(error)))?;
+    let written = write_status(&users, names::OPERATOR_FIELD_MANAGER, &user.name_any(), &status).await;
+    written.map_err(|error| Error::Status(Box::new(error)))?;
     if let Some(refused) = newly_false(conditions::ROLES_BOUND, &old.conditions, &status.conditions) {
         let event = event(EventType::Warning, "RolesNotBound", "Bind", &refused.message);
         publish(&context.recorder, &user.object_ref(&()), &event).await;

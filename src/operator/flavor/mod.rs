@@ -29,8 +29,7 @@ use self::amounts::Amounts;
 use self::known::Known;
 use super::mirror::Mirror;
 use super::watched::Watched;
-use super::write_status::write_status;
-use crate::api::DevServerFlavor;
+use crate::api::{DevServerFlavor, names, write_status};
 use crate::telemetry::chain;
 use crate::watch::{self, Unreadable};
 
@@ -127,7 +126,8 @@ impl Watched<Known> {
             self.changed.notified().await;
             let changed = self.known().changed_statuses(&by_default, &Time(Timestamp::now()));
             for (flavor, status) in changed {
-                if let Err(error) = write_status(&flavors, &flavor.name_any(), &status).await {
+                let written = write_status(&flavors, names::OPERATOR_FIELD_MANAGER, &flavor.name_any(), &status).await;
+                if let Err(error) = written {
                     warn!(flavor = flavor.name_any(), error = chain(&error), "failed to write the flavor's status");
                     self.changed.notify_one();
                 }

@@ -34,8 +34,7 @@ use self::refused::Refused;
 use super::tell::{publish, recorder};
 use super::watch::ours;
 use super::watched::Watched;
-use super::write_status::write_status;
-use crate::api::{DevServerTeam, DevServerUser, names};
+use crate::api::{DevServerTeam, DevServerUser, names, write_status};
 use crate::telemetry::chain;
 use crate::watch::{self, Unreadable};
 
@@ -137,7 +136,7 @@ async fn tell(
         if !untold.is_due(&name, Instant::now()) {
             continue;
         }
-        match write_status(&api, &name, &status).await {
+        match write_status(&api, names::OPERATOR_FIELD_MANAGER, &name, &status).await {
             Ok(()) => {
                 untold.forget(&name);
                 if let Some(fault) = status::fault(team, &status) {
