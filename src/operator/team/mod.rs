@@ -29,7 +29,7 @@ use tracing::warn;
 
 use self::known::{Claim, Kept, Known};
 pub(super) use self::members::Members;
-use self::outlook::{Standing, Step};
+use self::outlook::{Step, TeamState};
 use self::refused::Refused;
 use super::tell::{publish, recorder};
 use super::watch::ours;
@@ -119,7 +119,7 @@ async fn take_steps(client: &Client, mut steps: Vec<Step>, refused: &mut Refused
 async fn tell(
     client: &Client,
     recorder: &Recorder,
-    teams: &[(DevServerTeam, Standing)],
+    teams: &[(DevServerTeam, TeamState)],
     refused: &Refused,
     untold: &mut Refused,
 ) {
@@ -127,9 +127,9 @@ async fn tell(
     untold.retain(|name| names.contains(name));
     let now = Time(Timestamp::now());
     let api: Api<DevServerTeam> = Api::all(client.clone());
-    for (team, standing) in teams {
+    for (team, state) in teams {
         let name = team.name_any();
-        let Some(status) = status::changed(team, standing, refused, &now) else {
+        let Some(status) = status::changed(team, state, refused, &now) else {
             untold.forget(&name);
             continue;
         };
