@@ -2,9 +2,9 @@
 //! It watches nodes and pods and remembers little of them; nothing is polled.
 
 mod amounts;
+mod capacity;
 mod known;
 mod node_pool;
-mod room;
 mod status;
 
 use std::collections::BTreeMap;
@@ -62,13 +62,13 @@ pub(super) async fn run(
             WHAT,
             watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff(),
             |known| &mut known.nodes,
-            |node| Some(room::Node::of(&node))
+            |node| Some(capacity::Node::of(&node))
         ),
         watched.follow(
             WHAT,
             watch::watch::<Pod>(&client, pods, &Unreadable::default()),
             |known| &mut known.pods,
-            |pod| room::Load::of(&pod)
+            |pod| capacity::Load::of(&pod)
         ),
         watched.clone().follow_node_pools(client.clone()),
         watched.publish(client, by_default),

@@ -61,7 +61,7 @@ impl Known {
         if !teams.is_whole() || !users.is_whole() || !volumes.is_whole() || !claims.is_whole() {
             return None;
         }
-        let scene = Scene {
+        let observed = Observed {
             users: users.values().map(String::as_str).collect(),
             claims: claims.values().map(|claim| ((claim.namespace.as_str(), claim.name.as_str()), claim)).collect(),
             members: volumes.values().filter_map(Kept::members).map(|volume| (volume.name(), volume)).collect(),
@@ -71,19 +71,19 @@ impl Known {
         let mut wanted = HashSet::new();
         let mut told = Vec::new();
         for team in teams.values().filter(|team| team.metadata.deletion_timestamp.is_none()) {
-            let state = scene.team(team, &mut wanted, &mut steps);
+            let state = observed.team(team, &mut wanted, &mut steps);
             if team.spec.volume.is_some() || team.status.is_some() {
                 told.push((team.clone(), state));
             }
         }
-        let is_to_go = |volume: &MembersVolume| !volume.is_going || scene.is_stuck(volume);
-        let unwanted = scene.members.iter().filter(|(name, volume)| is_to_go(volume) && !wanted.contains(*name));
+        let is_to_go = |volume: &MembersVolume| !volume.is_going || observed.is_stuck(volume);
+        let unwanted = observed.members.iter().filter(|(name, volume)| is_to_go(volume) && !wanted.contains(*name));
         steps.extend(unwanted.map(|(_, volume)| Step::Remove((*volume).clone())));
         Some(Outlook { steps, teams: told })
     }
 }
 
-struct Scene<'a> {
+struct Observed<'a> {
     users: HashSet<&'a str>,
     claims: HashMap<(&'a str, &'a str), &'a Claim>,
     members: HashMap<String, &'a MembersVolume>,
@@ -97,7 +97,7 @@ enum Next {
     Do(Step),
 }
 
-impl Scene<'_> {
+impl Observed<'_> {
     fn team(&self, team: &DevServerTeam, wanted: &mut HashSet<String>, steps: &mut Vec<Step>) -> TeamState {
         let name = team.name_any();
         let Some(volume) = &team.spec.volume else { return TeamState::default() };
