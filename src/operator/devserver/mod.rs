@@ -9,9 +9,9 @@ mod guests;
 mod lifecycle;
 mod limits;
 mod memory;
-mod places;
 pub(super) mod quantity;
 mod refusal;
+mod reservations;
 mod resolve;
 mod status;
 mod step;
@@ -42,7 +42,7 @@ use self::events::EventWatches;
 use self::fetch::Stores;
 use self::lifecycle::{Life, State};
 use self::memory::Memories;
-use self::places::Places;
+use self::reservations::Reservations;
 use self::step::Step;
 use self::tell::Telling;
 use self::time_limit::time_limit;
@@ -61,7 +61,7 @@ struct Context {
     events: EventWatches,
     ends: Ends,
     telling: Telling,
-    places: Places,
+    reservations: Reservations,
     /// Of which gone ones what is left is being deleted, and whether to look once more.
     clearing: DashMap<ObjectRef<DevServer>, bool>,
     /// Whom else to look at. The controller listens as long as this lives.
@@ -85,7 +85,7 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
         events,
         ends: Ends::default(),
         telling: Telling::default(),
-        places: Places::default(),
+        reservations: Reservations::default(),
         clearing: DashMap::new(),
         others,
         backoff: Backoff::new(),
@@ -195,7 +195,7 @@ impl Context {
         self.ends.forget(key);
         self.telling.forget(key);
         self.backoff.forget(key);
-        self.places.look().set(key, false);
+        self.reservations.look().set(key, false);
     }
 
     /// What went while a watch was lost is told by nobody.
@@ -206,7 +206,7 @@ impl Context {
         self.ends.retain(is_there);
         self.telling.retain(is_there);
         self.backoff.retain(is_there);
-        self.places.look().retain(is_there);
+        self.reservations.look().retain(is_there);
         for gone in self.stores.gone_but_not_all() {
             let _ = self.others.unbounded_send(gone);
         }
