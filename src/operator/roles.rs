@@ -31,7 +31,7 @@ impl Outcome {
     }
 
     /// Puts the condition right.
-    pub(super) fn tell(&self, all: &mut Vec<Condition>, generation: Option<i64>, now: Time) {
+    pub(super) fn set_condition(&self, all: &mut Vec<Condition>, generation: Option<i64>, now: Time) {
         let (holds, reason) = match self {
             Self::None => return all.retain(|condition| condition.type_ != conditions::ROLES_BOUND),
             Self::Bound => (true, "Bound"),
@@ -191,11 +191,11 @@ mod tests {
     fn the_condition_goes_with_the_last_role() {
         let mut all = Vec::new();
         let now = || Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH);
-        Outcome::Refused(vec!["a".to_owned(), "b".to_owned()]).tell(&mut all, Some(1), now());
+        Outcome::Refused(vec!["a".to_owned(), "b".to_owned()]).set_condition(&mut all, Some(1), now());
         assert_eq!((all[0].status.as_str(), all[0].message.as_str()), ("False", "a; b"));
-        Outcome::Bound.tell(&mut all, Some(2), now());
+        Outcome::Bound.set_condition(&mut all, Some(2), now());
         assert_eq!((all.len(), all[0].status.as_str()), (1, "True"));
-        Outcome::None.tell(&mut all, Some(3), now());
+        Outcome::None.set_condition(&mut all, Some(3), now());
         assert!(all.is_empty());
     }
 }

@@ -17,9 +17,9 @@ use tracing::{info, warn};
 
 use super::backoff::Backoff;
 use super::children::disturbed;
+use super::publish::{event, newly_false, publish, recorder};
 use super::roles::{self, Outcome};
 use super::team::Members;
-use super::tell::{event, newly_false, publish, recorder};
 use super::watch::{Change, Ready, reflect_listed, reflect_ours};
 use crate::api::user::UserPhase;
 use crate::api::{DevServerTeam, DevServerUser, DevServerUserStatus, conditions, names, write_status};
@@ -211,7 +211,7 @@ async fn apply_status(
     let ready = conditions::condition(conditions::READY, is_ready, reason, &text, generation, now.clone());
     conditions::set(&mut status.conditions, ready);
     if let Some(roles) = roles {
-        roles.tell(&mut status.conditions, generation, now);
+        roles.set_condition(&mut status.conditions, generation, now);
     }
     if user.status.as_ref() == Some(&status) {
         return Ok(());

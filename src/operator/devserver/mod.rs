@@ -1,5 +1,6 @@
 //! `DevServer` → its home claim and its pod. The operator is the pod's controller; there is no Deployment in between.
 
+mod announce;
 mod apply;
 mod build;
 mod ends;
@@ -18,7 +19,6 @@ mod step;
 mod strays;
 mod suspend;
 mod team;
-mod tell;
 mod time_limit;
 mod usage;
 mod watches;
@@ -36,6 +36,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Client, Resource, ResourceExt};
 use tracing::warn;
 
+use self::announce::Announced;
 use self::apply::Error;
 use self::ends::Ends;
 use self::events::EventWatches;
@@ -44,11 +45,10 @@ use self::lifecycle::{Life, State};
 use self::memory::Memories;
 use self::reservations::Reservations;
 use self::step::Step;
-use self::tell::Telling;
 use self::time_limit::time_limit;
 use super::Config;
 use super::backoff::Backoff;
-use super::tell::{publish, recorder};
+use super::publish::{publish, recorder};
 use crate::api::{DevServer, Phase};
 use crate::telemetry::chain;
 use crate::watch::Unreadable;
@@ -60,7 +60,7 @@ struct Context {
     memories: Memories,
     events: EventWatches,
     ends: Ends,
-    telling: Telling,
+    announced: Announced,
     reservations: Reservations,
     /// Of which gone ones what is left is being deleted, and whether to look once more.
     clearing: DashMap<ObjectRef<DevServer>, bool>,
@@ -84,7 +84,7 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
         memories: Memories::default(),
         events,
         ends: Ends::default(),
-        telling: Telling::default(),
+        announced: Announced::default(),
         reservations: Reservations::default(),
         clearing: DashMap::new(),
         others,
@@ -158,7 +158,7 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
         context.events.unfollow(&key);
     }
     apply::apply_status(&context.client, &server, &status).await?;
-    for event in context.telling.news(&server, &status, Timestamp::now()) {
+    for event in context.announced.news(&server, &status, Timestamp::now()) {
         publish(&context.recorder, &server.object_ref(&()), &event).await;
     }
     // Last, and as often as it takes.
@@ -193,7 +193,7 @@ impl Context {
         self.memories.forget(key);
         self.events.unfollow(key);
         self.ends.forget(key);
-        self.telling.forget(key);
+        self.announced.forget(key);
         self.backoff.forget(key);
         self.reservations.look().set(key, false);
     }
@@ -204,7 +204,7 @@ impl Context {
         self.memories.retain(is_there);
         self.events.retain(is_there);
         self.ends.retain(is_there);
-        self.telling.retain(is_there);
+        self.announced.retain(is_there);
         self.backoff.retain(is_there);
         self.reservations.look().retain(is_there);
         for gone in self.stores.gone_but_not_all() {

@@ -31,7 +31,7 @@ use self::known::{Claim, Kept, Known};
 pub(super) use self::members::Members;
 use self::outlook::{Step, TeamState};
 use self::refused::Refused;
-use super::tell::{publish, recorder};
+use super::publish::{publish, recorder};
 use super::watch::ours;
 use super::watched::Watched;
 use crate::api::{DevServerTeam, DevServerUser, names, write_status};

@@ -7,7 +7,7 @@ use kube::runtime::events::{Event, EventType};
 use super::outlook::TeamState;
 use super::refused::Refused;
 use crate::api::{DevServerTeam, DevServerTeamStatus, conditions, names};
-use crate::operator::tell::{event, newly_false};
+use crate::operator::publish::{event, newly_false};
 
 /// The team's status, if it is another than it has. `refused` tells what could not be done, by the volume's name.
 pub(super) fn changed(

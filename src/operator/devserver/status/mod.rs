@@ -53,7 +53,7 @@ pub(super) fn status(
     let known = server.status.as_ref();
     let mut conditions = known.map(|status| status.conditions.clone()).unwrap_or_default();
     let now = Time(Timestamp::now());
-    let failure = startup::tell(&mut conditions, done.pod.as_deref(), notes, generation, &now);
+    let failure = startup::set_condition(&mut conditions, done.pod.as_deref(), notes, generation, &now);
     if phase == Phase::Running {
         message = message.or(failure);
     }
