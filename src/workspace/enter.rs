@@ -10,7 +10,7 @@ use tracing::debug;
 use super::carriers::Held;
 use super::listeners::Listener;
 use super::memory::Words;
-use super::process::{self, Keepalive, Way, carried};
+use super::process::{self, ExecKeepalive, Way, carried};
 use super::{Address, Command, Error, Process, Progress, Target, Workspace, Workspaces};
 use crate::carrier::Stream;
 use crate::identity::Identity;
@@ -35,7 +35,7 @@ impl Workspaces {
         command: &Command,
         progress: Progress<'_>,
     ) -> Result<Process, Error> {
-        let keepalive = Keepalive { data: self.config.exec_keepalive, ping: self.config.exec_ping };
+        let keepalive = ExecKeepalive { data: self.config.exec_keepalive, ping: self.config.exec_ping };
         let place = self.place(identity, target)?;
         let (command, words) = (&place.admit(command)?, &Words::of(&place));
         let once = &format!("{:032x}", rand::random::<u128>());

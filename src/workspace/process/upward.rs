@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::{self, protocol::Message};
 use tracing::debug;
 
 use super::super::exec::{self, ExecStream, MAX_PAYLOAD};
-use super::{Keepalive, State, TerminalSize};
+use super::{ExecKeepalive, State, TerminalSize};
 use crate::telemetry::chain;
 
 pub(super) struct Upward {
@@ -21,7 +21,7 @@ pub(super) struct Upward {
     pub(super) stdin: mpsc::Receiver<Bytes>,
     pub(super) size: watch::Receiver<Option<TerminalSize>>,
     pub(super) state: Arc<State>,
-    pub(super) keepalive: Keepalive,
+    pub(super) keepalive: ExecKeepalive,
 }
 
 impl Upward {

@@ -6,7 +6,7 @@ mod last_end;
 mod pod;
 mod startup;
 mod steps;
-mod words;
+mod verdicts;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -109,13 +109,13 @@ fn verdict(server: &DevServer, life: &Life, invalid: Option<&Invalid>, done: &Do
         return Verdict::new(phase, refusal.kind.reason(), &refusal.message);
     }
     match (step, pod.as_deref()) {
-        (Step::WaitForVolume, _) => words::volume(claim.as_deref(), notes),
+        (Step::WaitForVolume, _) => verdicts::volume(claim.as_deref(), notes),
         (Step::WaitForTeamsVolume, _) => {
             Verdict { phase: Phase::Pending, reason: "TeamVolumeNotBound", message: note.clone() }
         }
         (Step::Replace, _) => Verdict::new(Phase::Starting, "Restarting", "the spec changed: the pod is made anew"),
-        (Step::WaitUntilGone, Some(pod)) => words::going(pod),
-        (_, Some(pod)) if has_ended(pod) => words::ended(pod),
+        (Step::WaitUntilGone, Some(pod)) => verdicts::going(pod),
+        (_, Some(pod)) if has_ended(pod) => verdicts::ended(pod),
         (Step::Pause(_), _) => Verdict::new(
             Phase::Starting,
             "Pausing",
@@ -129,19 +129,20 @@ fn verdict(server: &DevServer, life: &Life, invalid: Option<&Invalid>, done: &Do
 /// A pod that comes to it by itself, unless something keeps it from it.
 fn waiting(pod: &Pod, claim: Option<&PersistentVolumeClaim>, notes: &[Note]) -> Verdict {
     match pod::condition(pod, "PodScheduled") {
-        Some(scheduled) if scheduled.status == "True" => words::container(pod, notes),
+        Some(scheduled) if scheduled.status == "True" => verdicts::container(pod, notes),
         Some(scheduled) => {
             let said = scheduled.message.as_deref().unwrap_or_default();
             if said.contains("unbound immediate PersistentVolumeClaims") {
-                return words::unbound(pod, claim, notes);
+                return verdicts::unbound(pod, claim, notes);
             }
-            if let Some(missing) = words::missing_claim(said).filter(|name| *name != names::home_claim(&pod.name_any()))
+            if let Some(missing) =
+                verdicts::missing_claim(said).filter(|name| *name != names::home_claim(&pod.name_any()))
             {
-                return words::no_claim(missing);
+                return verdicts::no_claim(missing);
             }
-            Verdict::new(Phase::Pending, "Unschedulable", words::unschedulable(said))
+            Verdict::new(Phase::Pending, "Unschedulable", verdicts::unschedulable(said))
         }
-        None if pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()) => words::container(pod, notes),
+        None if pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()) => verdicts::container(pod, notes),
         None => Verdict::new(Phase::Pending, "Scheduling", "waiting for a node"),
     }
 }
