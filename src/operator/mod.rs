@@ -9,6 +9,7 @@ mod flavor;
 mod lease;
 mod mirror;
 mod publish;
+mod quantity;
 mod roles;
 mod team;
 mod unreadable;

@@ -10,7 +10,6 @@ mod guests;
 mod lifecycle;
 mod limits;
 mod memory;
-pub(super) mod quantity;
 mod refusal;
 mod reservations;
 mod resolve;
