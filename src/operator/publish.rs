@@ -44,8 +44,8 @@ const MAX_NOTE: usize = 1024;
 mod tests {
     use super::*;
     use crate::api::conditions::{ROLES_BOUND, condition};
+    use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use k8s_openapi::jiff::Timestamp;
 
     #[test]
     fn a_condition_that_stays_false_is_told_once_for_each_spec() {

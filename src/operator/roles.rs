@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn the_condition_goes_with_the_last_role() {
         let mut all = Vec::new();
-        let now = || Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH);
+        let now = || Time(jiff::Timestamp::UNIX_EPOCH);
         Outcome::Refused(vec!["a".to_owned(), "b".to_owned()]).set_condition(&mut all, Some(1), now());
         assert_eq!((all[0].status.as_str(), all[0].message.as_str()), ("False", "a; b"));
         Outcome::Bound.set_condition(&mut all, Some(2), now());

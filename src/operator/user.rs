@@ -196,7 +196,7 @@ async fn apply_status(
 ) -> Result<(), Error> {
     let old = user.status.clone().unwrap_or_default();
     let generation = user.metadata.generation;
-    let now = Time(k8s_openapi::jiff::Timestamp::now());
+    let now = Time(jiff::Timestamp::now());
     let mut status = DevServerUserStatus {
         phase,
         namespace: Some(names::namespace(&user.name_any()))

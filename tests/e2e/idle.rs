@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bastion::api::{Activity, DevServer, GpuUse};
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use bastion::api::{DevServer, DevServerStatus, Phase, Suspension, SuspensionReason};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 //! script failed; that its sleep is announced, begun and over. Each when it comes about, not each time somebody looks.
 
 use dashmap::DashMap;
-use k8s_openapi::jiff::Timestamp;
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::events::{Event, EventType};
 use kube::runtime::reflector::ObjectRef;
@@ -129,8 +129,8 @@ mod tests {
     use super::*;
     use crate::api::{DevServerSpec, LastEnd, Suspension};
     use crate::operator::devserver::resolve::tests::server;
+    use jiff::SignedDuration;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use k8s_openapi::jiff::SignedDuration;
 
     use Phase::{Failed, Pending, Running, Starting, Suspended, Terminating};
     use SuspensionReason::{Expired, Idle, Requested};

@@ -49,8 +49,8 @@ impl Known {
 mod tests {
     use super::*;
     use crate::api::Schedulable;
+    use jiff::Timestamp;
     use k8s_openapi::api::core::v1;
-    use k8s_openapi::jiff::Timestamp;
     use kube::runtime::watcher::Event;
     use serde_json::json;
 

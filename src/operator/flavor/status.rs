@@ -106,7 +106,7 @@ fn amount(resource: &str, amount: f64) -> String {
 mod tests {
     use super::*;
     use crate::api::DevServerFlavorSpec;
-    use k8s_openapi::jiff::Timestamp;
+    use jiff::Timestamp;
     use kube::api::DynamicObject;
     use serde_json::json;
 

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
     use crate::api::{DevServerTeamSpec, TeamVolume};
     use crate::operator::team::template::Problem;
-    use k8s_openapi::jiff::Timestamp;
+    use jiff::Timestamp;
     use tokio::time::Instant;
 
     fn team(has_volume: bool) -> DevServerTeam {

@@ -1,8 +1,8 @@
 //! Why a pod, or the container in it, ended without having been asked to. Pure.
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::advice::NOT_HERS;
 use super::container_end::{reason, with_advice};

@@ -8,9 +8,9 @@ mod startup;
 mod steps;
 mod verdicts;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 pub(super) use self::last_end::of_gone as end_of_gone;

@@ -69,7 +69,7 @@ fn started_at(pod: &Pod) -> Option<Time> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use k8s_openapi::jiff::Timestamp;
+    use jiff::Timestamp;
     use serde_json::json;
 
     fn time(second: i64) -> Time {

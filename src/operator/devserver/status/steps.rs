@@ -51,7 +51,7 @@ mod tests {
     use serde_json::json;
 
     fn time(second: i64) -> Time {
-        Time(k8s_openapi::jiff::Timestamp::from_second(1_800_000_000 + second).unwrap())
+        Time(jiff::Timestamp::from_second(1_800_000_000 + second).unwrap())
     }
 
     fn pod() -> Pod {

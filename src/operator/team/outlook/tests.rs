@@ -184,7 +184,7 @@ fn a_claim_that_somebody_deleted_is_made_again_with_its_volume() {
 fn what_is_going_is_waited_for() {
     let mut world = World::new();
     world.settle();
-    let going = Some(Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
+    let going = Some(Time(jiff::Timestamp::UNIX_EPOCH));
     let mut claim_goes = world.clone();
     claim_goes.claims[0].metadata.deletion_timestamp = going.clone();
     assert_eq!(claim_goes.settle(), Vec::<String>::new());
@@ -203,7 +203,7 @@ fn one_that_was_deleted_without_its_claim_is_deleted_with_it() {
     let mut world = World::new();
     world.settle();
     let volume = world.volumes.iter_mut().find(|volume| volume.name_any() == "team.vision.alice").unwrap();
-    volume.metadata.deletion_timestamp = Some(Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
+    volume.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
     volume.metadata.finalizers = Some(vec!["kubernetes.io/pv-protection".to_owned()]);
     let mut leaves = world.clone();
     leaves.spec().members.retain(|member| member != "alice");
