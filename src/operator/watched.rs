@@ -1,10 +1,9 @@
 //! What is kept of several kinds of objects, each by a watch of its own, for one who looks at all of it when it changes.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use futures::{Stream, StreamExt};
 use kube::Resource;
 use kube::runtime::watcher::{self, Event};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tracing::debug;
 
@@ -23,7 +22,7 @@ impl<S> Watched<S> {
     }
 
     pub(super) fn known(&self) -> MutexGuard<'_, S> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 
     /// Follows a watch, keeping of each object what `keep` makes of it. `what` is watched, for the log.

@@ -1,7 +1,7 @@
 //! The states of a pod's containers.
 
+use parking_lot::Mutex;
 use serde_json::Value;
-use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
 
 /// Each is written by its container's supervisor.
@@ -16,13 +16,13 @@ impl Statuses {
     }
 
     pub(super) fn edit(&self, index: usize, edit: impl FnOnce(&mut Value)) {
-        let mut containers = self.containers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut containers = self.containers.lock();
         edit(&mut containers[index]);
         self.changed.notify_one();
     }
 
     pub(super) fn read(&self) -> Vec<Value> {
-        let containers = self.containers.lock().unwrap_or_else(PoisonError::into_inner);
+        let containers = self.containers.lock();
         containers.clone()
     }
 

@@ -2,10 +2,10 @@
 //! moment each would else be looked at as if it were alone.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::resolve::{Invalid, Resolved};
 use super::{Context, limits};
@@ -17,7 +17,7 @@ pub(super) struct Reservations(Mutex<HashSet<ObjectRef<DevServer>>>);
 impl Reservations {
     /// To look at who has a place and give one away, with nobody in between.
     pub(super) fn look(&self) -> Reserved<'_> {
-        Reserved(self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        Reserved(self.0.lock())
     }
 }
 
