@@ -12,6 +12,7 @@ use russh::server::{
     Auth, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffer, Session as Replies, VerifiedPublicKey,
 };
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, Span};
@@ -23,13 +24,12 @@ use super::forward::{self, Asked, Listeners};
 use super::jump::Jump;
 use super::logged_in::LoggedIn;
 use super::login::{Login, Proven};
-use super::request::SFTP;
+use super::request::{Request, SFTP, terminal_size};
 use super::session::Session;
 use super::standing::Standing;
 use super::throttle::Throttle;
-use super::variables::Variables;
 use crate::identity::{Credential, Permissions};
-use crate::workspace::{Address, Target};
+use crate::workspace::{Address, Program, Target};
 
 /// russh's view of one connection.
 pub(super) struct Connection {
@@ -41,9 +41,8 @@ pub(super) struct Connection {
     login_done: CancellationToken,
     slots: Slots,
     listeners: Listeners,
-    /// Session channels that run nothing yet. As with sshd, only for these something may be asked that a program begins
-    /// with, and of these only one program (RFC 4254 §6.5).
-    larval: HashMap<ChannelId, Variables>,
+    /// Those of session channels that run nothing yet.
+    requests: HashMap<ChannelId, Request>,
     standing: Standing,
     /// Ends the standing.
     watching: Option<AbortOnDropHandle<()>>,
@@ -67,7 +66,7 @@ impl Connection {
             login_done,
             slots,
             listeners: Listeners::default(),
-            larval: HashMap::new(),
+            requests: HashMap::new(),
             standing,
             watching: None,
             span: Span::current(),
@@ -119,14 +118,10 @@ impl Connection {
         self.listeners.begin(logged_in, address, client).await
     }
 
-    fn start(&mut self, channel: ChannelId, replies: &mut Replies) -> Result<(), russh::Error> {
-        let may_start = self.larval.remove(&channel).is_some();
-        Self::answer(channel, may_start, replies)
-    }
-
-    /// Answers what `channel` may be told before it runs a program, and not after.
-    fn prepare(&self, channel: ChannelId, granted: bool, replies: &mut Replies) -> Result<(), russh::Error> {
-        Self::answer(channel, granted && self.larval.contains_key(&channel), replies)
+    fn begin(&mut self, channel: ChannelId, program: Program, replies: &mut Replies) -> Result<(), russh::Error> {
+        let request = self.requests.remove(&channel);
+        let begun = request.zip(self.permissions()).map(|(request, permissions)| request.begin(program, permissions));
+        Self::answer(channel, begun.is_some(), replies)
     }
 
     fn answer(channel: ChannelId, granted: bool, replies: &mut Replies) -> Result<(), russh::Error> {
@@ -184,8 +179,10 @@ impl Handler for Connection {
             return Ok(()); // Dropped, the handle refuses, as prohibited. russh asks of nobody who is not logged in.
         };
         let permit = self.slots.sessions.clone().try_acquire_owned();
+        let (begin, command) = oneshot::channel();
         if permit.is_ok() {
-            self.larval.insert(channel.id(), Variables::default());
+            let request = Request::new(logged_in.identity.permissions(), &self.context.config, begin);
+            self.requests.insert(channel.id(), request);
         }
         let Client { address, server, .. } = self.client;
         let session = Session { logged_in, client: replies.handle(), address, server };
@@ -193,7 +190,7 @@ impl Handler for Connection {
             match permit {
                 Ok(_permit) => {
                     reply.accept().await;
-                    session.run(channel).await;
+                    session.run(channel, command).await;
                 }
                 Err(_) => reply.reject(ChannelOpenFailure::ResourceShortage).await,
             }
@@ -269,29 +266,49 @@ impl Handler for Connection {
     }
 
     async fn channel_close(&mut self, channel: ChannelId, _: &mut Replies) -> Result<(), Self::Error> {
-        self.larval.remove(&channel);
+        self.requests.remove(&channel);
         Ok(())
     }
 
     async fn agent_request(&mut self, channel: ChannelId, _: &mut Replies) -> Result<bool, Self::Error> {
-        let logged_in = self.logged_in().filter(|_| self.larval.contains_key(&channel));
-        Ok(logged_in.is_some_and(|logged_in| logged_in.admit_ssh_agent()))
+        let logged_in = self.logged_in();
+        let Some(request) = self.requests.get_mut(&channel) else { return Ok(false) };
+        request.ssh_agent = logged_in.is_some_and(|logged_in| logged_in.admits_ssh_agent());
+        Ok(request.ssh_agent)
     }
 
     #[allow(clippy::too_many_arguments, reason = "russh's signature")]
     async fn pty_request(
         &mut self,
         channel: ChannelId,
-        _: &str,
+        term: &str,
+        columns: u32,
+        rows: u32,
         _: u32,
         _: u32,
-        _: u32,
-        _: u32,
-        _: &[(Pty, u32)],
+        modes: &[(Pty, u32)],
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
         let permitted = self.permissions().is_some_and(|permissions| permissions.pty);
-        self.prepare(channel, permitted, replies)
+        let request = self.requests.get_mut(&channel).filter(|_| permitted);
+        let set = request.map(|request| request.set_terminal(term, terminal_size(columns, rows), modes));
+        Self::answer(channel, set.is_some(), replies)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        channel: ChannelId,
+        columns: u32,
+        rows: u32,
+        _: u32,
+        _: u32,
+        _: &mut Replies,
+    ) -> Result<(), Self::Error> {
+        // Later ones are the session's part.
+        if let Some(request) = self.requests.get_mut(&channel) {
+            request.resize(terminal_size(columns, rows));
+        }
+        Ok(())
     }
 
     async fn env_request(
@@ -302,16 +319,21 @@ impl Handler for Connection {
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
         let accept = &self.context.config.accept_env;
-        let variables = self.larval.get_mut(&channel);
-        Self::answer(channel, variables.is_some_and(|variables| variables.admit(accept, name, value)), replies)
+        let request = self.requests.get_mut(&channel);
+        Self::answer(channel, request.is_some_and(|request| request.set_variable(accept, name, value)), replies)
     }
 
     async fn shell_request(&mut self, channel: ChannelId, replies: &mut Replies) -> Result<(), Self::Error> {
-        self.start(channel, replies)
+        self.begin(channel, Program::Shell, replies)
     }
 
-    async fn exec_request(&mut self, channel: ChannelId, _: &[u8], replies: &mut Replies) -> Result<(), Self::Error> {
-        self.start(channel, replies)
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        line: &[u8],
+        replies: &mut Replies,
+    ) -> Result<(), Self::Error> {
+        self.begin(channel, Program::Command(line.to_vec()), replies)
     }
 
     async fn subsystem_request(
@@ -321,7 +343,7 @@ impl Handler for Connection {
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
         match name {
-            SFTP => self.start(channel, replies),
+            SFTP => self.begin(channel, Program::Sftp, replies),
             _ => replies.channel_failure(channel),
         }
     }
@@ -335,8 +357,13 @@ impl Handler for Connection {
         screen: u32,
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        let permitted = self.logged_in().is_some_and(|logged_in| logged_in.admit_x11());
+        let permitted = self.logged_in().is_some_and(|logged_in| logged_in.admits_x11());
         let display = forward::x11(single_connection, protocol, cookie, screen).filter(|_| permitted);
-        self.prepare(channel, display.is_some(), replies)
+        let request = self.requests.get_mut(&channel);
+        let granted = request.is_some_and(|request| {
+            request.x11 = display;
+            request.x11.is_some()
+        });
+        Self::answer(channel, granted, replies)
     }
 }

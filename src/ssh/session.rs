@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use russh::server::{Handle, Msg};
 use russh::{Channel, ChannelReadHalf};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info, info_span};
@@ -46,15 +46,14 @@ pub(super) struct Session {
 
 impl Session {
     /// Serves the channel to its end.
-    pub(super) async fn run(mut self, channel: Channel<Msg>) {
+    pub(super) async fn run(mut self, channel: Channel<Msg>, command: oneshot::Receiver<Command>) {
         let number = u32::from(channel.id());
         let (mut reader, half) = channel.split();
         let LoggedIn { context, identity, target, .. } = &self.logged_in;
         let (answer, mut own) = (context.answer.clone(), None);
         // Whether she may stay there is watched for as long as this is.
         let mut elsewhere = None;
-        let command = request::read(&mut reader, identity.permissions(), &context.config).await;
-        let Some(mut command) = command else { return };
+        let Some(mut command) = request::begun(&mut reader, command).await else { return };
         let events = Arc::new(Events::default());
         if let Some(line) = typed_line(&command, identity) {
             match answer.answer(identity, target, line, &command) {
@@ -82,8 +81,6 @@ impl Session {
         let LoggedIn { identity, target, .. } = &self.logged_in;
         let writer = Writer::new(half, events.clone(), End::of(&command));
         command.environment.extend(self.variables());
-        command.ssh_agent &= self.logged_in.permits_ssh_agent();
-        command.x11 = command.x11.filter(|_| self.logged_in.permits_x11());
         // One that lasts would be what its owner's next login finds, and hers what a guest would.
         command.detached = command.detached.filter(|_| !matches!(target, Target::Shared { .. }));
         // As a text, which the log escapes: it is the client's.
