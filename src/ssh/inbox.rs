@@ -8,9 +8,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::room::InMemory;
@@ -61,10 +62,6 @@ impl Inbox {
         Self { state: Mutex::default(), changed: Notify::new(), throttle, directory }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds the lock")
-    }
-
     /// Adds what came. Waits for the disk at most. An error means that it cannot be kept.
     pub(super) async fn put(&self, data: Bytes) -> io::Result<()> {
         let size = data.len();
@@ -79,7 +76,7 @@ impl Inbox {
 
     async fn keep(&self, data: Bytes) -> io::Result<()> {
         let (spool, data, way) = {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             // What little is left in the file does not send the rest there too, or it would never come to an end.
             let fits = state.held == 0 || state.held + data.len() <= MEMORY;
             if fits && state.spooled() <= SPOOL_PIECE as u64 && self.finds_room(state.held, data.len()) {
@@ -122,7 +119,7 @@ impl Inbox {
             Ok((file, end))
         });
         let (file, end) = written.await?;
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let spool = state.spool.get_or_insert(Spool { file, start: end, end });
         spool.end = end + size;
         way.arrived = true;
@@ -131,7 +128,7 @@ impl Inbox {
 
     /// No more will come.
     pub(super) fn put_eof(&self) {
-        self.state().eof = true;
+        self.state.lock().eof = true;
         self.changed.notify_one();
     }
 
@@ -141,7 +138,7 @@ impl Inbox {
     pub(super) async fn take(&self) -> io::Result<Option<Bytes>> {
         loop {
             let spool = {
-                let mut state = self.state();
+                let mut state = self.state.lock();
                 if state.front.is_empty() && state.spooled() == 0 {
                     state.end_tail();
                     state.front = std::mem::take(&mut state.back);
@@ -176,7 +173,7 @@ impl Inbox {
         .await?;
         let data = Bytes::from_owner(read);
         let size = data.len();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if let Some(spool) = &mut state.spool {
             spool.start += size as u64;
         }
@@ -269,7 +266,7 @@ impl State {
 
 impl Drop for Inbox {
     fn drop(&mut self) {
-        let state = self.state();
+        let state = self.state.lock();
         let spooled = state.spooled();
         self.throttle.disk().give(spooled);
         self.throttle.memory().give(state.held as u64);
@@ -337,13 +334,13 @@ mod tests {
         for n in 0..3 * PIECE {
             inbox.put(Bytes::copy_from_slice(&[n as u8])).await.unwrap();
         }
-        assert!(inbox.state().back.len() <= 3);
+        assert!(inbox.state.lock().back.len() <= 3);
         inbox.put(Bytes::from(vec![7; LONG])).await.unwrap();
         let mut received = 0;
         while received < 3 * PIECE + LONG {
             received += inbox.take().await.unwrap().unwrap().len();
         }
-        assert_eq!((received, inbox.state().held), (3 * PIECE + LONG, 0));
+        assert_eq!((received, inbox.state.lock().held), (3 * PIECE + LONG, 0));
     }
 
     #[tokio::test]

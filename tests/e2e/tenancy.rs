@@ -7,7 +7,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
-use crate::harness::{Product, User, eventually, has_agents, is_real, keygen, skip_unless};
+use crate::harness::{Product, User, eventually, has_agents, is_real, keygen, skip_unless, with_agents};
 
 /// A client as her account, which is what her sessions act as.
 async fn client_as(product: &Product, user: &User) -> Client {
@@ -74,9 +74,7 @@ async fn no_login_name_leads_to_another_users_pod() {
 
 #[tokio::test]
 async fn no_jump_or_forward_leads_to_another_users_pod() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    let Some((product, [alice, bob])) = with_agents(["alice", "bob"]).await else { return };
     alice.is_running().await;
     bob.is_running().await;
     let known_hosts = product.folder().join(format!("{}-known", alice.name()));
@@ -372,9 +370,7 @@ async fn a_namespace_takes_no_pod_beyond_the_baseline() {
 /// The agent does for others what they could do anyway: who is not its own user is not heard.
 #[tokio::test]
 async fn the_agent_serves_nobody_but_its_own_user() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     let id = alice.ssh("id -u").run().await;
     skip_unless!(id.text() == "0\n", "only root can be somebody else");
     // Where the agent is, its socket is. Whoever may open it, it hears none but its own user.

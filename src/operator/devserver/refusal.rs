@@ -47,7 +47,7 @@ pub(super) fn read(status: &Status, what: &str) -> Option<Refusal> {
     let too_early = ["status unknown for quota", "error looking up service account", "because it is being terminated"];
     let (kind, message) = if let Some((_, rest)) = said.split_once("exceeded quota: ") {
         (RefusalKind::Quota, quota(rest))
-    } else if too_early.iter().any(|early| said.contains(early)) || status.code == 404 {
+    } else if too_early.iter().any(|early| said.contains(early)) || status.is_not_found() {
         (RefusalKind::TooEarly, format!("the cluster is not ready for the {what}: {said}"))
     } else {
         (RefusalKind::Rejected, format!("the cluster refuses the {what}: {said}"))

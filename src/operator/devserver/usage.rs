@@ -1,6 +1,6 @@
 //! Whether a DevServer is in use, by what its status tells. What is not known is not idle.
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{DevServerStatus, GpuUse, Phase, conditions};
 

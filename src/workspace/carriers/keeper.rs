@@ -11,6 +11,7 @@ use super::super::breaks::Breaks;
 use super::super::{Error, Workspace};
 use super::Carriers;
 use crate::carrier::{self, Carrier, News};
+use crate::telemetry::chain;
 
 /// Between two looks whether a carrier is in use, at least.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -43,10 +44,15 @@ impl Keeper {
             }
             let given_up = breaks.since().is_some_and(|since| since.elapsed() >= self.carriers.keepalive.grace);
             if self.carrier.close_if_unused() || hopeless || given_up {
-                info!(pod = self.workspace.pod, namespace = self.workspace.namespace, %error, "the carrier ended");
+                info!(
+                    pod = self.workspace.pod,
+                    namespace = self.workspace.namespace,
+                    error = chain(&error),
+                    "the carrier ended"
+                );
                 break;
             }
-            debug!(%error, pod = self.workspace.pod, "the carrier broke; linking it again");
+            debug!(error = chain(&error), pod = self.workspace.pod, "the carrier broke; linking it again");
             sleep(pause).await;
         }
         self.carrier.close();

@@ -109,7 +109,7 @@ pub enum Redraw {
 
 /// How a stream is kept alive, and told from a dead one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Keepalive {
+pub(super) struct ExecKeepalive {
     /// Between pieces of data when there is nothing to say: API servers, kubelets and runtimes end a silent stream.
     pub(super) data: Duration,
     /// Between pings; three without an answer mean that the other side is gone.
@@ -125,7 +125,7 @@ pub(super) async fn start(
     client: &kube::Client,
     workspace: &Workspace,
     command: &Command,
-    keepalive: Keepalive,
+    keepalive: ExecKeepalive,
     tasks: &TaskTracker,
 ) -> Result<Process, Error> {
     // In a task of its own: an exec that was asked for runs, whoever waits for it, and must be heard to be hung up.
@@ -137,7 +137,7 @@ async fn begin(
     client: kube::Client,
     workspace: Workspace,
     command: Command,
-    keepalive: Keepalive,
+    keepalive: ExecKeepalive,
     tasks: TaskTracker,
 ) -> Result<Process, Error> {
     let run = script::run(&command)?;

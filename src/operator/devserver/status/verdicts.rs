@@ -1,25 +1,13 @@
 //! What Kubernetes says of a pod and a volume, in words for someone who does not know Kubernetes.
 
-use k8s_openapi::api::core::v1::{
-    ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, PersistentVolumeClaim, Pod, PodCondition,
-};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStateWaiting, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 
 use super::Verdict;
-use super::last_end::with_advice;
+use super::container_end::{why, with_advice};
+use super::pod::{container_status, image_name, node, node_is_silent, startup_script_runs};
 use crate::api::{Phase, names};
 use crate::operator::devserver::events::Note;
-
-/// Whether sessions can enter.
-pub(super) fn is_ready(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_none()
-        && condition(pod, "Ready").is_none_or(|ready| ready.status == "True")
-        && container_status(pod).is_some_and(|status| status.ready)
-}
-
-pub(super) fn condition<'a>(pod: &'a Pod, type_: &str) -> Option<&'a PodCondition> {
-    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == type_)
-}
 
 /// The home's volume is not there yet.
 pub(super) fn volume(claim: Option<&PersistentVolumeClaim>, notes: &[Note]) -> Verdict {
@@ -110,7 +98,7 @@ pub(super) fn ended(pod: &Pod) -> Verdict {
         Some(reason) if said.is_empty() => reason.to_owned(),
         Some(reason) => format!("{reason}: {said}"),
         None => match container_status(pod).and_then(|status| status.state.as_ref()?.terminated.as_ref()) {
-            Some(end) => container_end(pod, end, None).0,
+            Some(end) => why(pod, end, None).0,
             None => "for an unknown reason".to_owned(),
         },
     };
@@ -225,60 +213,4 @@ fn cannot_start(pod: &Pod, said: &str) -> Verdict {
         }
         None => Verdict::new(Phase::Starting, "CannotStart", format!("cannot start the container: {said}")),
     }
-}
-
-/// Why a container ended, and what its owner can do. `peak` is the most memory that it was seen to use.
-pub(super) fn container_end(
-    pod: &Pod,
-    end: &ContainerStateTerminated,
-    peak: Option<&str>,
-) -> (String, Option<&'static str>) {
-    match (end.reason.as_deref(), end.exit_code) {
-        (Some("OOMKilled"), _) => {
-            let limit = memory_limit(pod).map(|limit| format!("limit {limit}"));
-            let peak = peak.map(|peak| format!("at most {peak} was seen in use"));
-            let known: Vec<_> = [limit, peak].into_iter().flatten().collect();
-            let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join("; ")) };
-            (format!("it ran out of memory{known}"), Some("choose a larger flavor"))
-        }
-        // What a kubelet says of a container that it finds gone.
-        (Some("Unknown" | "ContainerStatusUnknown"), _) => (format!("node {} was restarted", node(pod)), None),
-        (_, 0) => ("its command ended by itself".to_owned(), Some("the DevServer's command has to keep running")),
-        (_, 137) => ("it was killed (exit code 137)".to_owned(), None),
-        (_, code) => (format!("its command ended with exit code {code}"), None),
-    }
-}
-
-/// The container waits for its startup probe, which only one with a script has.
-fn startup_script_runs(pod: &Pod) -> bool {
-    let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
-    containers.iter().any(|container| container.name == names::CONTAINER && container.startup_probe.is_some())
-        && container_status(pod).is_some_and(|status| status.started != Some(true))
-}
-
-/// The kubelet last said that all is well, and the control plane has not heard from it since.
-pub(super) fn node_is_silent(pod: &Pod) -> bool {
-    let lost = pod.status.as_ref().and_then(|status| status.reason.as_deref()) == Some("NodeLost");
-    let not_ready = condition(pod, "Ready").is_some_and(|ready| ready.status != "True");
-    lost || (not_ready && container_status(pod).is_some_and(|status| status.ready))
-}
-
-pub(super) fn container_status(pod: &Pod) -> Option<&ContainerStatus> {
-    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    statuses.iter().find(|status| status.name == names::CONTAINER)
-}
-
-fn image_name(pod: &Pod) -> &str {
-    let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
-    let container = containers.iter().find(|container| container.name == names::CONTAINER);
-    container.and_then(|container| container.image.as_deref()).unwrap_or("?")
-}
-
-fn memory_limit(pod: &Pod) -> Option<&str> {
-    let container = pod.spec.as_ref()?.containers.iter().find(|container| container.name == names::CONTAINER)?;
-    Some(&container.resources.as_ref()?.limits.as_ref()?.get("memory")?.0)
-}
-
-pub(super) fn node(pod: &Pod) -> &str {
-    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("?")
 }
