@@ -16,6 +16,7 @@ mod link;
 pub(crate) mod linked;
 mod pulse;
 mod queue;
+mod scarcity;
 mod state;
 mod stream;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::budget::{Budget, Share};
 use super::entry::Entry;
-use super::frame::{Acknowledgement, Body, Frame, MAX_DATA, Message};
+use super::frame::{Acknowledgement, Body, Frame, Message};
 use super::inbox::{Refused, inbox};
 use super::queue::Queue;
 use super::stream::Stream;
@@ -32,8 +32,6 @@ pub(super) const MAX_WINDOW: usize = 2 * 1024 * 1024;
 /// of the next link names them all.
 pub(super) const MANY_STREAMS: usize = 6 * 1024;
 const MAX_STREAMS: usize = 2 * MANY_STREAMS;
-/// What a stream keeps of its window while memory is scarce, in bytes.
-pub(super) const SCARCE: usize = MAX_DATA;
 /// Says of a stream that it is over and forgotten.
 const GONE: Acknowledgement = Acknowledgement { messages: u64::MAX, bytes: u64::MAX };
 
@@ -53,14 +51,14 @@ pub(super) struct State {
     /// Those who are about to open a stream.
     holds: usize,
     /// Streams that somebody types on.
-    terminals: usize,
+    pub(super) terminals: usize,
     pub(super) closed: bool,
     /// Towards who serves what the other side opens, until it is closed.
     pub(super) opened: Option<mpsc::UnboundedSender<Opened>>,
     side: Side,
     pub(super) share: Arc<Share>,
     /// The window of the other side.
-    window: usize,
+    pub(super) window: usize,
     /// That of this side, as far as the other knows it.
     own_window: usize,
 }
@@ -159,17 +157,6 @@ impl State {
         }
     }
 
-    /// The part of its window that stream `id` leaves unused: what is under way of one delays all others, and half a window
-    /// keeps the other side busy on all but the longest ways. Nearly all of it while memory is scarce.
-    pub(super) fn spared(&mut self, id: u32) -> usize {
-        if self.share.is_exceeded() {
-            self.asks = true;
-            return self.window.saturating_sub(SCARCE);
-        }
-        let is_terminal = self.streams.get(&id).is_none_or(|entry| entry.is_terminal);
-        if self.terminals > 0 && !is_terminal { self.window / 2 } else { 0 }
-    }
-
     /// The reader of stream `id` took a message of that weight.
     pub(super) fn taken(&mut self, id: u32, weight: usize) -> bool {
         let Some(entry) = self.streams.get_mut(&id) else { return false };
@@ -181,7 +168,7 @@ impl State {
         due
     }
 
-    fn make_ready(&mut self, id: u32) {
+    pub(super) fn make_ready(&mut self, id: u32) {
         if let Some(entry) = self.streams.get_mut(&id)
             && !std::mem::replace(&mut entry.is_ready, true)
         {
@@ -243,13 +230,7 @@ impl State {
         match body {
             Body::Hello(_) => return Err(Error::Protocol("a second hello")),
             Body::Ping => {
-                let ids: Vec<u32> = self.streams.keys().copied().collect();
-                for id in ids {
-                    if let Some(entry) = self.streams.get_mut(&id) {
-                        entry.is_asked = entry.unread() > 0;
-                    }
-                    self.make_ready(id);
-                }
+                self.tell_all();
                 self.pong = true;
             }
             Body::Pong => {}
@@ -285,6 +266,7 @@ impl State {
     }
 
     fn deliver(&mut self, id: u32, message: Message) -> Result<(), Error> {
+        let floor = self.share.floor(self.streams.len());
         let Some(entry) = self.streams.get_mut(&id) else {
             return self.tell_gone(id);
         };
@@ -304,7 +286,7 @@ impl State {
             if refused == Refused::Full {
                 entry.break_off();
             }
-        } else if entry.unread() > SCARCE as u64 && self.share.is_exceeded() {
+        } else if floor.is_some_and(|floor| entry.unread() > floor as u64) {
             entry.discard();
         }
         if entry.is_due(self.own_window) {

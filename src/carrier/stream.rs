@@ -6,8 +6,9 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::Shared;
-use super::frame::{MAX_DATA, Message};
+use super::frame::Message;
 use super::inbox::Outlet;
+use super::scarcity::Room;
 
 /// Both halves of a stream. Once both are dropped it ends, and the other side hears of it.
 pub struct Stream {
@@ -53,7 +54,7 @@ impl Stream {
 impl Sender {
     /// Sends data, once the other side has room for it.
     ///
-    /// Cancel safe between pieces of [`MAX_DATA`] only: a caller that gives up has to give up the stream.
+    /// Cancel safe between pieces only: a caller that gives up has to give up the stream.
     pub async fn data(&self, data: Bytes) -> Result<(), Ended> {
         self.weighty(data, Message::Data).await
     }
@@ -65,8 +66,9 @@ impl Sender {
 
     async fn weighty(&self, mut data: Bytes, message: fn(Bytes) -> Message) -> Result<(), Ended> {
         while !data.is_empty() {
-            let piece = data.split_to(data.len().min(MAX_DATA));
-            let wanted = piece.len() + self.stream.spared();
+            let Room { piece, spared } = self.stream.room();
+            let piece = data.split_to(data.len().min(piece));
+            let wanted = piece.len() + spared;
             let mut permits = self.window.acquire_many(wanted as u32).await.map_err(|_| Ended)?;
             permits.split(piece.len()).expect("so many and more are there").forget();
             self.send(message(piece))?;
@@ -108,13 +110,13 @@ impl Drop for Credit {
 }
 
 impl Handle {
-    fn spared(&self) -> usize {
+    fn room(&self) -> Room {
         let mut state = self.shared.state();
-        let spared = state.spared(self.id);
+        let room = state.room(self.id);
         if state.asks {
             self.shared.changed.notify_one();
         }
-        spared
+        room
     }
 }
 
