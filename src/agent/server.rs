@@ -33,6 +33,8 @@ const MOMENT: Duration = Duration::from_secs(1);
 /// Why a program is not begun that was asked for before.
 const TWICE: &str =
     "it began when it was first asked for, and the answer was lost on the way; it is not run a second time";
+/// What answers that are still owed are given then, and as much again a bastion to hear that nothing else is answered.
+const LEAVE: Duration = Duration::from_millis(500);
 /// After a failure to accept.
 const PAUSE: Duration = Duration::from_millis(100);
 /// What is read from a link at once, in bytes.
@@ -51,6 +53,7 @@ pub async fn serve() -> io::Result<()> {
     let told = async {
         ended.recv().await;
         server.wind_up(MOMENT).await;
+        server.leave().await;
     };
     tokio::select! {
         () = server.take_links(&listener) => {}
@@ -119,10 +122,14 @@ impl Server {
         self.commands.close();
         let over = async {
             self.commands.wait().await;
-            let carriers: Vec<_> = self.carriers().values().map(|known| known.carrier.clone()).collect();
-            join_all(carriers.iter().map(Carrier::told)).await;
+            join_all(self.all_carriers().iter().map(Carrier::told)).await;
         };
         let _ = timeout(moment, over).await;
+    }
+
+    /// Tells all bastions what came here: all else they ask of the next pod.
+    async fn leave(&self) {
+        join_all(self.all_carriers().iter().map(|carrier| carrier.leave(LEAVE))).await;
     }
 
     /// A second shell, or server of files, does no harm.
@@ -163,6 +170,9 @@ impl Server {
             return Carrier::new(Side::Agent, String::new()).0;
         }
         let (carrier, incoming) = Carrier::new(Side::Agent, accepted.carrier().to_owned());
+        if self.ending.is_cancelled() {
+            carrier.refuse();
+        }
         carriers.insert(carrier.name().to_owned(), Known { carrier: carrier.clone(), expiry: None });
         tokio::spawn(self.clone().accept(carrier.clone(), incoming));
         carrier
@@ -222,6 +232,10 @@ impl Server {
         if let Some(known) = self.carriers().get_mut(carrier.name()) {
             known.expiry = Some(AbortOnDropHandle::new(tokio::spawn(expire)));
         }
+    }
+
+    fn all_carriers(&self) -> Vec<Carrier> {
+        self.carriers().values().map(|known| known.carrier.clone()).collect()
     }
 
     fn carriers(&self) -> MutexGuard<'_, HashMap<String, Known>> {

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::budget::{Budget, Share};
 use super::entry::Entry;
+use super::farewell::Farewell;
 use super::frame::{Acknowledgement, Body, Frame, Message};
 use super::inbox::{Refused, inbox};
 use super::queue::Queue;
@@ -33,7 +35,7 @@ pub(super) const MAX_WINDOW: usize = 2 * 1024 * 1024;
 pub(super) const MANY_STREAMS: usize = 6 * 1024;
 const MAX_STREAMS: usize = 2 * MANY_STREAMS;
 /// Says of a stream that it is over and forgotten.
-const GONE: Acknowledgement = Acknowledgement { messages: u64::MAX, bytes: u64::MAX };
+pub(super) const GONE: Acknowledgement = Acknowledgement { messages: u64::MAX, bytes: u64::MAX };
 
 pub(super) struct State {
     pub(super) streams: HashMap<u32, Entry>,
@@ -52,6 +54,7 @@ pub(super) struct State {
     holds: usize,
     /// Streams that somebody types on.
     pub(super) terminals: usize,
+    pub(super) farewell: Farewell,
     pub(super) closed: bool,
     /// Towards who serves what the other side opens, until it is closed.
     pub(super) opened: Option<mpsc::UnboundedSender<Opened>>,
@@ -66,7 +69,7 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(side: Side, budget: Arc<Budget>, opened: mpsc::UnboundedSender<Opened>) -> Self {
         let next = if side == Side::Bastion { 1 } else { 2 };
-        let (streams, ready, gone) = Default::default();
+        let (streams, ready, gone, farewell) = Default::default();
         let (window, own_window, opened, share) = (OLD_WINDOW, OLD_WINDOW, Some(opened), Arc::new(Share::of(budget)));
         let (pong, asks, newest, holds, terminals, closed) = (false, false, 0, 0, 0, false);
         Self {
@@ -79,6 +82,7 @@ impl State {
             newest,
             holds,
             terminals,
+            farewell,
             closed,
             opened,
             side,
@@ -101,17 +105,19 @@ impl State {
     /// The stream is over at once if there are `enough` of them.
     fn insert(&mut self, shared: &Arc<Shared>, id: u32, arrived: u64, enough: usize) -> Stream {
         let (inbound, messages) = inbox(self.share.clone());
-        let window = Arc::new(Semaphore::new(self.window));
+        let (window, asked) = (Arc::new(Semaphore::new(self.window)), Arc::default());
+        let stream = Stream::new(shared.clone(), id, window.clone(), messages, Arc::clone(&asked));
         if self.closed || self.streams.len() >= enough {
             window.close();
-            return Stream::new(shared.clone(), id, window, messages);
+            return stream;
         }
         let entry = Entry {
             outgoing: Queue::new(self.share.clone()),
             written: 0,
             acknowledged: Acknowledgement::default(),
             acknowledged_bytes: 0,
-            window: window.clone(),
+            window,
+            asked,
             inbound: Some(inbound),
             arrived: Acknowledgement { messages: arrived, bytes: 0 },
             arrived_bytes: 0,
@@ -123,7 +129,7 @@ impl State {
             ended_there: false,
         };
         self.streams.insert(id, entry);
-        Stream::new(shared.clone(), id, window, messages)
+        stream
     }
 
     /// Queues a message; false if the stream is over, or ends because the other side would not take the message: it would
@@ -205,6 +211,7 @@ impl State {
         self.ready.clear();
         self.pong = false;
         self.gone.clear();
+        self.unsay_farewell();
         let mut ids: Vec<u32> = self.streams.keys().copied().collect();
         ids.sort_unstable();
         for id in ids {
@@ -213,7 +220,9 @@ impl State {
             match received.get(&id) {
                 Some(&messages) => entry.acknowledge(Acknowledgement { messages, ..entry.acknowledged })?,
                 // It has never heard of it: Open is still to come.
-                None if entry.acknowledged.messages == 0 && entry.arrived.messages == 0 => {}
+                None if entry.is_unheard_of() => {
+                    entry.asked.store(false, Ordering::Relaxed);
+                }
                 None => {
                     self.forget(id);
                     continue;
@@ -234,6 +243,7 @@ impl State {
                 self.pong = true;
             }
             Body::Pong => {}
+            Body::Acknowledge(told) if told == GONE && id == 0 => return Err(self.hear_farewell()),
             Body::Acknowledge(told) => {
                 if told == GONE {
                     self.forget(id);
@@ -246,9 +256,11 @@ impl State {
                 }
             }
             Body::Message(Message::Open(request)) => {
-                let theirs = id % 2 != self.next % 2 && id != 0;
-                if !theirs {
+                if !self.is_theirs(id) || id == 0 {
                     return Err(Error::Protocol("a stream with a number of ours"));
+                }
+                if self.takes_nothing_in() {
+                    return Ok(None);
                 }
                 if id <= self.newest {
                     self.tell_gone(id)?; // A repetition: the stream has come and gone.
@@ -315,6 +327,7 @@ impl State {
             }
             if let Some(message) = entry.unwritten().cloned() {
                 entry.written += 1;
+                entry.asked.store(true, Ordering::Relaxed);
                 Frame { stream: id, body: Body::Message(message) }.encode(buffer);
             }
             if entry.unwritten().is_some() {
@@ -325,6 +338,12 @@ impl State {
         if std::mem::take(&mut self.asks) {
             Frame { stream: 0, body: Body::Ping }.encode(buffer);
         }
+        self.say_farewell(buffer);
+    }
+
+    /// Whether it is the other side that opens streams of that number.
+    pub(super) fn is_theirs(&self, id: u32) -> bool {
+        id % 2 != self.next % 2
     }
 
     fn tell_gone(&mut self, id: u32) -> Result<(), Error> {

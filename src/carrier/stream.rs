@@ -1,6 +1,7 @@
 //! One stream, as its user holds it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
@@ -26,6 +27,7 @@ pub struct Sender {
 pub struct Receiver {
     stream: Arc<Handle>,
     messages: Outlet,
+    asked: Arc<AtomicBool>,
 }
 
 /// The room that a message takes up. Dropped, the other side may send as much again.
@@ -45,9 +47,15 @@ struct Handle {
 }
 
 impl Stream {
-    pub(super) fn new(shared: Arc<Shared>, id: u32, window: Arc<Semaphore>, messages: Outlet) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        id: u32,
+        window: Arc<Semaphore>,
+        messages: Outlet,
+        asked: Arc<AtomicBool>,
+    ) -> Self {
         let stream = Arc::new(Handle { shared, id });
-        Self { sender: Sender { stream: stream.clone(), window }, receiver: Receiver { stream, messages } }
+        Self { sender: Sender { stream: stream.clone(), window }, receiver: Receiver { stream, messages, asked } }
     }
 }
 
@@ -96,6 +104,12 @@ impl Receiver {
         let message = self.messages.receive().await?;
         let credit = Credit { stream: self.stream.clone(), weight: message.weight() };
         Some((message, credit))
+    }
+
+    /// Whether the other side may have heeded what the stream asks for: it went out, and nothing told since that it is not
+    /// known there.
+    pub fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
     }
 }
 

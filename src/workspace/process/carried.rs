@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::super::agent::Agent;
 use super::super::memory::Words;
 use super::super::{Connections, Error};
-use super::asked::{begun, lasts, request};
+use super::asked::{answered, lasts, request};
 use super::comeback::{Comeback, Way};
 use super::outages::Outages;
 use super::{CHUNKS, Command, Output, Process, Redraw, TerminalSize};
@@ -39,7 +39,7 @@ pub(in super::super) async fn start(
     if command.terminal.is_some() {
         stream.sender.mark_terminal();
     }
-    begun(&mut stream.receiver).await?;
+    answered(&command.program, &mut stream.receiver).await?;
     let (stdin, data) = mpsc::channel(CHUNKS);
     let (size, sizes) = watch::channel(None);
     let (signals, sent) = mpsc::channel(CHUNKS);
