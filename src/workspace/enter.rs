@@ -37,14 +37,13 @@ impl Workspaces {
         let keepalive = Keepalive { data: self.config.exec_keepalive, ping: self.config.exec_ping };
         let place = self.place(identity, target)?;
         let (command, words) = (&place.admit(command)?, &Words::of(&place));
-        let once = &format!("{:032x}", rand::random::<u128>());
         let start = |workspace: Workspace| {
             let start = async move {
                 match workspace.agent {
                     true => {
                         let agent = self.carriers.of(&workspace).await?;
                         let (carriers, cache) = (self.carriers.clone(), self.cache.clone());
-                        carried::start(&agent, command, words, Way { carriers, cache, workspace }, once).await
+                        carried::start(&agent, command, words, Way { carriers, cache, workspace }).await
                     }
                     false => process::start(&self.client, &workspace, command, keepalive, &self.tasks).await,
                 }

@@ -10,7 +10,6 @@ pub(super) fn request(
     ssh_agent: Option<u64>,
     x11: Option<(X11, u64)>,
     session: Option<String>,
-    once: &str,
 ) -> Request {
     let terminal = command.terminal.clone();
     let out_of_memory = true;
@@ -37,7 +36,6 @@ pub(super) fn request(
         detached,
         out_of_memory,
         session,
-        once: Some(once.to_owned()),
     })
 }
 
