@@ -38,7 +38,17 @@ pub(super) struct Carriers {
     linger: Duration,
     reports: activity::Reports,
     plans: Plans,
-    of_pods: Arc<DashMap<Workspace, Arc<OnceCell<Agent>>>>,
+    of_pods: Arc<OfPods>,
+}
+
+type OfPods = DashMap<Workspace, Arc<OnceCell<Agent>>>;
+
+/// A login's look at the carrier of a pod. Where none could be opened, or she left meanwhile, the last who looked leaves no
+/// trace of it.
+struct Visit<'a> {
+    workspace: &'a Workspace,
+    of_pods: &'a OfPods,
+    cell: Arc<OnceCell<Agent>>,
 }
 
 /// An agent whose carrier stays for as long as this does, and then for as long as there are streams.
@@ -62,22 +72,14 @@ impl Carriers {
     /// The workspace's agent, to which there is a link when this returns.
     pub(super) async fn of(&self, workspace: &Workspace) -> Result<Held, Error> {
         loop {
-            let cell = self.of_pods.entry(workspace.clone()).or_default().clone();
+            let visit = Visit::to(workspace, &self.of_pods);
             let mut hold = None;
             let open = async || {
                 let (agent, first) = self.open(workspace).await?;
                 hold = Some(first);
-                Ok(agent)
+                Ok::<_, Error>(agent)
             };
-            let agent = match cell.get_or_try_init(open).await {
-                Ok(agent) => agent.clone(),
-                Err(error) => {
-                    // Another login that waits for it may yet open one.
-                    self.of_pods
-                        .remove_if(workspace, |_, known| known.get().is_none() && Arc::strong_count(known) == 2);
-                    return Err(error);
-                }
-            };
+            let agent = visit.cell.get_or_try_init(open).await?.clone();
             if let Some(hold) = hold.or_else(|| agent.carrier.hold()) {
                 return Ok(Held { agent, _hold: hold });
             }
@@ -157,6 +159,19 @@ impl Carriers {
     }
 }
 
+impl<'a> Visit<'a> {
+    fn to(workspace: &'a Workspace, of_pods: &'a OfPods) -> Self {
+        Self { workspace, of_pods, cell: of_pods.entry(workspace.clone()).or_default().clone() }
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        drop(std::mem::take(&mut self.cell)); // Whoever else lets go at this moment then sees that she is the last.
+        self.of_pods.remove_if(self.workspace, |_, known| known.get().is_none() && Arc::strong_count(known) == 1);
+    }
+}
+
 impl Deref for Held {
     type Target = Agent;
 
@@ -213,6 +228,7 @@ fn read(message: Result<Message, tungstenite::Error>) -> Option<Result<Bytes, Er
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
     use futures::channel::mpsc;
     use tokio::time::Instant;
     use tokio_util::sync::CancellationToken;
@@ -301,14 +317,45 @@ mod tests {
         }
     }
 
+    /// Her pod was not looked at any more: somebody was in, as it seemed, who would tell how it is used.
+    #[tokio::test]
+    async fn whoever_leaves_while_a_carrier_is_opened_leaves_no_trace() {
+        let carriers = Carriers { client: silent(), answered: LONG, ..carriers() };
+        let workspace = workspace();
+        let [mut first, mut second] = [(); 2].map(|()| Box::pin(carriers.of(&workspace)));
+        assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
+        drop(first);
+        assert_eq!(carriers.of_pods.len(), 1, "the second waits");
+        assert!((&mut second).now_or_never().is_none());
+        drop(second);
+        assert!(carriers.of_pods.is_empty());
+    }
+
+    /// It was opened for nobody, and kept for the linger.
+    #[tokio::test]
+    async fn a_carrier_that_nobody_waits_for_is_not_opened() {
+        let carriers = Carriers { client: silent(), answered: LONG, ..carriers() };
+        let (carrier, _) = Carrier::new(Side::Bastion, "one".into());
+        let keeper =
+            Keeper { carriers, workspace: workspace(), carrier: carrier.clone(), broken: watch::channel(None).0 };
+        let (first, nobody) = oneshot::channel();
+        drop(nobody);
+        timeout(LONG / 2, keeper.run(first)).await.expect("it is given up");
+        assert!(carrier.is_closed());
+    }
+
+    fn silent() -> kube::Client {
+        let never = async |_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>().await
+        };
+        kube::Client::new(tower::service_fn(never), "default")
+    }
+
     /// The balancer before the API server is gone, say, and no packet comes back: nobody was told for a quarter of an hour.
     #[tokio::test]
     async fn an_exec_that_is_never_answered_is_given_up() {
-        let silent = tower::service_fn(async |_: http::Request<kube::client::Body>| {
-            std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>().await
-        });
         let soon = Duration::from_millis(20);
-        let carriers = Carriers { client: kube::Client::new(silent, "default"), answered: soon, ..carriers() };
+        let carriers = Carriers { client: silent(), answered: soon, ..carriers() };
         let opened = timeout(LONG, carriers.of(&workspace())).await.expect("it is given up");
         assert!(matches!(opened, Err(error) if error.is_outage()));
 
