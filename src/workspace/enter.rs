@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::carriers::Held;
+use super::exec;
 use super::listeners::Listener;
 use super::memory::Words;
 use super::process::{self, Keepalive, Way, carried};
@@ -34,7 +35,8 @@ impl Workspaces {
         command: &Command,
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Process, Error> {
-        let keepalive = Keepalive { data: self.config.exec_keepalive, ping: self.config.exec_ping };
+        let (data, ping) = (self.config.exec_keepalive, self.config.exec_ping);
+        let keepalive = Keepalive { data, ping, answered: exec::ANSWERED };
         let place = self.place(identity, target)?;
         let (command, words) = (&place.admit(command)?, &Words::of(&place));
         let start = |workspace: Workspace| {

@@ -57,16 +57,12 @@ pub(super) struct Held {
     _hold: Hold,
 }
 
-/// What it may take until an exec is open, node and all. A connection to a host that is gone without a word is found dead
-/// only by this, or by the kernel in a quarter of an hour.
-const ANSWERED: Duration = Duration::from_secs(20);
-
 impl Carriers {
     pub(super) fn new(client: kube::Client, cache: Cache, config: &Config, plans: Plans) -> Self {
         let keepalive = Keepalive { ping: config.exec_ping, patience: 3, grace: config.carrier_grace };
         let (linger, reports) = (config.carrier_linger, activity::Reports::new(client.clone(), cache, config));
         let budget = Budget::new(config.carrier_memory_mib * 1024 * 1024);
-        Self { client, keepalive, budget, answered: ANSWERED, linger, reports, plans, of_pods: Arc::default() }
+        Self { client, keepalive, budget, answered: exec::ANSWERED, linger, reports, plans, of_pods: Arc::default() }
     }
 
     /// The workspace's agent, to which there is a link when this returns.
