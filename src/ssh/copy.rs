@@ -66,7 +66,7 @@ pub(super) async fn process(
         Some(kill) => (None, Some((signals, kill))),
         None => (Some(signals), None),
     };
-    let feeding = writer.events.clone();
+    let (input, feeding) = (inbox.clone(), writer.events.clone());
     let feed = async move {
         tokio::join!(feed_stdin(&inbox, stdin, count, &feeding), feed_sizes(sizes, size), feed_signals(heard))
     };
@@ -84,8 +84,7 @@ pub(super) async fn process(
             biased;
             () = events.closed.cancelled() => return Err(Closed),
             () = events.overflowed.cancelled() => {
-                let text = "too much unread input: the program does not read it; this session ends";
-                writer.say(text).await?;
+                writer.say(input.why_lost()).await?;
                 break Exit::Code(FAILURE);
             }
             why = standing.ended() => {

@@ -9,10 +9,12 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tracing::warn;
 
 use super::room::InMemory;
 use super::throttle::Throttle;
@@ -35,6 +37,7 @@ pub(super) struct Inbox {
     changed: Notify,
     throttle: Arc<Throttle>,
     directory: PathBuf,
+    disk_failed: AtomicBool,
 }
 
 /// What waits, in the order of its fields.
@@ -59,7 +62,13 @@ struct Spool {
 impl Inbox {
     /// `directory` is where the file goes once memory does not do.
     pub(super) fn new(throttle: Arc<Throttle>, directory: PathBuf) -> Self {
-        Self { state: Mutex::default(), changed: Notify::new(), throttle, directory }
+        Self {
+            state: Mutex::default(),
+            changed: Notify::new(),
+            throttle,
+            directory,
+            disk_failed: AtomicBool::new(false),
+        }
     }
 
     /// Adds what came. Waits for the disk at most. An error means that it cannot be kept.
@@ -110,7 +119,7 @@ impl Inbox {
             return Err(io::Error::other("no room on disk for more input that programs do not read"));
         }
         way.disk = size;
-        let written = blocking(move || {
+        let written = self.on_disk(move || {
             let (file, end) = match spool {
                 Some(spool) => spool,
                 None => (Arc::new(tempfile::tempfile_in(directory)?), 0),
@@ -124,6 +133,23 @@ impl Inbox {
         spool.end = end + size;
         way.arrived = true;
         Ok(())
+    }
+
+    /// Does what may block.
+    async fn on_disk<T: Send + 'static>(&self, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+        let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?;
+        done.inspect_err(|error| {
+            warn!(%error, "the disk failed that keeps what clients send");
+            self.disk_failed.store(true, Ordering::Relaxed);
+        })
+    }
+
+    /// Why something was lost, for whoever sent it.
+    pub(super) fn why_lost(&self) -> &'static str {
+        match self.disk_failed.load(Ordering::Relaxed) {
+            true => "your input was lost: the disk of the SSH server failed; this session ends",
+            false => "too much unread input: the program does not read it; this session ends",
+        }
     }
 
     /// No more will come.
@@ -166,11 +192,12 @@ impl Inbox {
         let size = (end - start).min(SPOOL_PIECE as u64);
         // It counts until the program has it, and with little room there is less of it.
         let mut read = InMemory::new(size, PIECE as u64, self.throttle.memory());
-        let read = blocking(move || {
-            file.read_exact_at(read.bytes(), start)?;
-            Ok(read)
-        })
-        .await?;
+        let read = self
+            .on_disk(move || {
+                file.read_exact_at(read.bytes(), start)?;
+                Ok(read)
+            })
+            .await?;
         let data = Bytes::from_owner(read);
         let size = data.len();
         let mut state = self.state.lock();
@@ -272,10 +299,6 @@ impl Drop for Inbox {
         self.throttle.memory().give(state.held as u64);
         self.throttle.remove(state.held + spooled as usize);
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 #[cfg(test)]

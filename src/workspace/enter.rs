@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::carriers::Held;
+use super::exec;
 use super::listeners::Listener;
 use super::memory::Words;
 use super::process::{self, ExecKeepalive, Way, carried};
@@ -35,17 +36,17 @@ impl Workspaces {
         command: &Command,
         progress: Progress<'_>,
     ) -> Result<Process, Error> {
-        let keepalive = ExecKeepalive { data: self.config.exec_keepalive, ping: self.config.exec_ping };
+        let (data, ping) = (self.config.exec_keepalive, self.config.exec_ping);
+        let keepalive = ExecKeepalive { data, ping, answered: exec::ANSWERED };
         let place = self.place(identity, target)?;
         let (command, words) = (&place.admit(command)?, &Words::of(&place));
-        let once = &format!("{:032x}", rand::random::<u128>());
         let start = |workspace: Workspace| {
             let start = async move {
                 match workspace.agent {
                     true => {
                         let agent = self.carriers.of(&workspace).await?;
                         let (carriers, cache) = (self.carriers.clone(), self.cache.clone());
-                        carried::start(&agent, command, words, Way { carriers, cache, workspace }, once).await
+                        carried::start(&agent, command, words, Way { carriers, cache, workspace }).await
                     }
                     false => process::start(&self.client, &workspace, command, keepalive, &self.tasks).await,
                 }

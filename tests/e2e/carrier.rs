@@ -104,3 +104,29 @@ async fn silence_is_told_soon_and_so_is_its_end() {
     session.closes_stdin();
     session.finish().await.exits(0).prints(&all).says("is interrupted").says("is back");
 }
+
+/// Its agent was gone before its answer came, and the next one was asked for the same, on the same home.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_may_have_begun_is_not_run_again() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let (replica, mut gateway) = product.serve_behind_gateway(&[]).await;
+    alice.is_known_at(&replica).await;
+    alice.ssh_at(&replica, "true").run().await.exits(0);
+    gateway.withholds_answers();
+    let hers = alice.ssh_at(&replica, "echo ran >>runs; kill -9 $PPID").start();
+    // Each look is over another carrier to the same agent, which may take it along.
+    let runs = async || {
+        eventually("a look", async || {
+            let seen = alice.ssh("touch runs; cat runs").run().await;
+            seen.succeeded().then(|| seen.text())
+        })
+        .await
+    };
+    eventually("the command", async || (runs().await == "ran\n").then_some(())).await;
+    gateway.cut().await;
+    gateway.mend().await;
+    hers.finish().await.exits(255).prints("").says("the command may have run");
+    assert_eq!(runs().await, "ran\n");
+}

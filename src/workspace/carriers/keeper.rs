@@ -68,6 +68,7 @@ impl Keeper {
         let opened = tokio::select! {
             opened = self.carriers.open_link(&self.workspace) => opened,
             () = self.given_up() => Err(Error::Lost("there was no exec for too long".into())),
+            () = abandoned(first) => Err(Error::Lost("whoever asked for it has left".into())),
         };
         let link = match opened {
             Ok(link) => link,
@@ -80,8 +81,10 @@ impl Keeper {
                 News::Linked | News::Heard => None,
                 News::Silent(since) => Some(since),
             });
-            if let Some(first) = first.take() {
-                let _ = first.send(Ok(()));
+            if let Some(first) = first.take()
+                && first.send(Ok(())).is_err()
+            {
+                self.carrier.close();
             }
         };
         let served = self.carrier.link(link, self.carriers.keepalive, on_news);
@@ -118,5 +121,13 @@ impl Keeper {
                 since = Instant::now();
             }
         }
+    }
+}
+
+/// Returns once nobody waits for the first link any more. Never once there was one.
+async fn abandoned(first: &mut Option<oneshot::Sender<Result<(), Error>>>) {
+    match first {
+        Some(first) => first.closed().await,
+        None => pending().await,
     }
 }
