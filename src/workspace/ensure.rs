@@ -124,6 +124,7 @@ impl Workspaces {
             // Each time: what is shared may be taken back meanwhile.
             let place = self.place(identity, target)?;
             let (user, name) = (place.owner, place.name);
+            // The operator gives rights to those whom it knows.
             if place.access == Access::Guest && self.cache.user(identity.user()).is_none() {
                 self.provision_user(identity.user(), progress).await?;
             }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use bastion::api::DevServer;
+use bastion::api::{DevServer, DevServerUser};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -91,8 +92,8 @@ async fn a_guest_works_in_it_as_himself_until_it_is_taken_back() {
     let jump = |command: &str| bob.ssh(command).jump(&name, bob.key(), &known_hosts);
     jump("cat file").run().await.exits(0).prints("hers\n");
 
-    // The cluster's audit log names him.
-    let account = format!("system:serviceaccount:{}:{}", bob.namespace(), bob.name());
+    // The cluster's audit log names him, and whose guest he is.
+    let account = format!("system:serviceaccount:{}:guest.{}", alice.namespace(), bob.name());
     let execs = |line: &str| {
         let event: Value = serde_json::from_str(line).unwrap_or_default();
         event["objectRef"]["subresource"] == "exec"
@@ -123,6 +124,34 @@ async fn a_guest_works_in_it_as_himself_until_it_is_taken_back() {
         (binding.is_none() && role.is_none()).then_some(())
     })
     .await;
+}
+
+/// He cannot come by the bastion either, and his right waits for him.
+#[tokio::test]
+async fn a_guest_who_is_disabled_has_no_right_meanwhile() {
+    let product = Product::shared().await;
+    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    alice.is_running().await;
+    let login = lets_in(&alice, &bob, false).await;
+    let people: Api<DevServerUser> = Api::all(product.client());
+    let disable = async |disabled: bool| {
+        let patch = Patch::Merge(json!({"spec": {"disabled": disabled}}));
+        people.patch(bob.name(), &PatchParams::default(), &patch).await.expect("he is there");
+    };
+    let has_right = async |expected: bool| {
+        eventually("what the binding should be", async || {
+            let binding = alice.api::<RoleBinding>().get_opt("dev-guests").await.expect("the API server answers");
+            (binding.is_some() == expected).then_some(())
+        })
+        .await;
+    };
+    has_right(true).await;
+    disable(true).await;
+    has_right(false).await;
+    disable(false).await;
+    has_right(true).await;
+    eventually("he is let in again", async || bob.ssh("true").login(&login).run().await.succeeded().then_some(()))
+        .await;
 }
 
 /// In a pod without an agent it ran on: his right to end it went with the share.

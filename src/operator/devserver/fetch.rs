@@ -98,6 +98,12 @@ impl Stores {
         self.users.get(&ObjectRef::new(names::user_of(namespace)?))
     }
 
+    /// Whether `user` may log in, as far as the user's object says. Who has none is a user no more, or gets one with the first
+    /// login.
+    pub(super) fn may_log_in(&self, user: &str) -> bool {
+        self.users.get(&ObjectRef::new(user)).is_some_and(|user| !user.spec.disabled)
+    }
+
     /// Whether there is an owner, but nobody knows what she may.
     pub(super) fn is_owner_unreadable(&self, namespace: &str) -> bool {
         names::user_of(namespace).is_some_and(|user| self.unreadable_owners.why::<DevServerUser>("", user).is_some())

@@ -116,7 +116,9 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     let key = ObjectRef::from_obj(&*server);
     let seen = context.stores.fetch(&server);
     let is_going = server.metadata.deletion_timestamp.is_some();
-    let change = guests::change(&server, seen.pod.as_deref(), seen.guest_role.as_deref(), seen.guests.as_deref());
+    let may_log_in = |user: &str| context.stores.may_log_in(user);
+    let (role, binding) = (seen.guest_role.as_deref(), seen.guests.as_deref());
+    let change = guests::change(&server, seen.pod.as_deref(), role, binding, may_log_in);
     // What keeps others out is no reason to leave the rest undone.
     let shared = guests::apply(&context.client, &server, change).await;
     let namespace = server.namespace().unwrap_or_default();

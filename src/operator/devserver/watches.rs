@@ -147,9 +147,15 @@ fn of_flavor(context: &Context, _: Change<DevServerFlavor>) -> Vec<ObjectRef<Dev
     keys(&context.stores.devservers.state())
 }
 
+/// Hers, and those where she is a guest.
 fn of_user(context: &Context, change: Change<DevServerUser>) -> Vec<ObjectRef<DevServer>> {
-    let user = change.into_object();
-    keys(&context.stores.devservers_in(&names::namespace(&user.name_any())))
+    let name = change.into_object().name_any();
+    let own = names::namespace(&name);
+    let mut servers = context.stores.devservers.state();
+    servers.retain(|server| {
+        server.metadata.namespace.as_ref() == Some(&own) || server.spec.share.iter().any(|share| share.user == name)
+    });
+    keys(&servers)
 }
 
 fn of_members(context: &Context, members: Vec<String>) -> Vec<ObjectRef<DevServer>> {
