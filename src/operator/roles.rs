@@ -35,7 +35,7 @@ impl Outcome {
         let (holds, reason) = match self {
             Self::None => return all.retain(|condition| condition.type_ != conditions::ROLES_BOUND),
             Self::Bound => (true, "Bound"),
-            Self::Refused(_) => (false, "Refused"),
+            Self::Refused(_) => (false, conditions::reason::REFUSED),
         };
         let message = self.message().unwrap_or_default();
         conditions::set(all, conditions::condition(conditions::ROLES_BOUND, holds, reason, &message, generation, now));

@@ -44,10 +44,8 @@ fn events(name: &str, status: &DevServerStatus) -> Vec<(Timestamp, String)> {
         let at = end.time.0.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M UTC").to_string();
         (end.time.0, format!("your DevServer `{name}` ended at {at} and was started again: {}", end.message))
     });
-    let script = status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == conditions::STARTUP_SCRIPT && condition.status == "False");
+    let script =
+        conditions::find(&status.conditions, conditions::STARTUP_SCRIPT).filter(|script| script.status == "False");
     let script = script.map(|script| (script.last_transition_time.0, script.message.clone()));
     end.into_iter().chain(script).collect()
 }

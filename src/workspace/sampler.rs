@@ -99,7 +99,7 @@ fn is_due(server: &DevServer, every: SignedDuration, now: Timestamp) -> bool {
     let idle = server.spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.idle.as_ref());
     let may_sleep = idle.is_none_or(|idle| idle.action != IdleAction::None);
     let observed = status.activity.as_ref().and_then(|activity| activity.observed_time.as_ref());
-    let ready = status.conditions.iter().find(|condition| condition.type_ == conditions::READY);
+    let ready = conditions::find(&status.conditions, conditions::READY);
     let began = ready.map(|ready| &ready.last_transition_time);
     let last = [observed, began].into_iter().flatten().map(|time| time.0).max();
     status.phase == Phase::Running

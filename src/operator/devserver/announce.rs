@@ -8,6 +8,7 @@ use kube::runtime::events::{Event, EventType};
 use kube::runtime::reflector::ObjectRef;
 
 use super::lifecycle;
+use crate::api::conditions::reason;
 use crate::api::{DevServer, DevServerStatus, Phase, SuspensionReason, conditions};
 use crate::operator::publish::event;
 
@@ -52,7 +53,7 @@ struct Word {
 
 impl Word {
     fn of(status: &DevServerStatus, now: Timestamp) -> Self {
-        let find = |type_: &str| status.conditions.iter().find(|condition| condition.type_ == type_);
+        let find = |type_: &str| conditions::find(&status.conditions, type_);
         let planned = status.suspension.as_ref().filter(|_| status.phase != Phase::Suspended);
         let script = find(conditions::STARTUP_SCRIPT).filter(|script| script.status == "False");
         Self {
@@ -75,8 +76,9 @@ impl Word {
 
     /// Whether it is not what its spec asks for, and somebody has to do something.
     fn is_refused(&self) -> bool {
-        let waits_for_somebody = matches!(self.reason.as_str(), "QuotaExceeded" | "ClaimNotFound" | "CannotReadEnv");
-        let runs_as_before = self.is_running() && self.reason != conditions::RUNNING;
+        let waits_for_somebody =
+            matches!(self.reason.as_str(), reason::QUOTA_EXCEEDED | reason::CLAIM_NOT_FOUND | reason::CANNOT_READ_ENV);
+        let runs_as_before = self.is_running() && self.reason != reason::RUNNING;
         self.phase == Phase::Failed || runs_as_before || waits_for_somebody
     }
 }
@@ -84,7 +86,7 @@ impl Word {
 fn news(before: Option<&Word>, now: &Word, status: &DevServerStatus) -> Vec<Event> {
     let is_new = |what: fn(&Word) -> Option<Timestamp>| what(now).is_some() && before.and_then(what) < what(now);
     let end = status.last_end.as_ref().filter(|_| is_new(|word| word.ended));
-    let script = status.conditions.iter().find(|condition| condition.type_ == conditions::STARTUP_SCRIPT);
+    let script = conditions::find(&status.conditions, conditions::STARTUP_SCRIPT);
     let script = script.filter(|_| is_new(|word| word.script_failed));
     let end = end.map(|end| {
         let reason = if end.reason.is_empty() { "Ended" } else { &end.reason };
@@ -159,7 +161,7 @@ mod tests {
 
     fn planned(phase: Phase, reason: SuspensionReason) -> DevServerStatus {
         let suspension = Suspension { time: Time(at(30)), reason, message: "because".to_owned() };
-        DevServerStatus { suspension: Some(suspension), ..status(phase, conditions::RUNNING) }
+        DevServerStatus { suspension: Some(suspension), ..status(phase, reason::RUNNING) }
     }
 
     fn ended(minute: i64, status: DevServerStatus) -> DevServerStatus {
@@ -168,7 +170,7 @@ mod tests {
     }
 
     fn script_failed(minute: i64) -> DevServerStatus {
-        let mut status = status(Running, conditions::RUNNING);
+        let mut status = status(Running, reason::RUNNING);
         let type_ = conditions::STARTUP_SCRIPT;
         status.conditions.push(conditions::condition(type_, false, "Failed", "exit code 3", None, Time(at(minute))));
         status
@@ -198,7 +200,7 @@ mod tests {
 
     #[test]
     fn each_turn_of_a_sleep_is_told_once() {
-        let plain = |phase| status(phase, conditions::RUNNING);
+        let plain = |phase| status(phase, reason::RUNNING);
         let cases = [
             (plain(Running), plain(Running), vec![]),
             (plain(Running), planned(Running, Idle), vec!["SuspensionPlanned"]),
@@ -231,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_it_comes_to_is_told_when_it_does() {
-        let runs = || status(Running, conditions::RUNNING);
+        let runs = || status(Running, reason::RUNNING);
         let cases = [
             (None, status(Pending, "CreatingPod"), vec![]),
             (None, runs(), vec!["Ready"]),
@@ -268,7 +270,7 @@ mod tests {
     #[test]
     fn another_one_of_that_name_is_told_of_anew() {
         let (mut server, announced) = (server(DevServerSpec::default()), Announced::default());
-        let runs = status(Running, conditions::RUNNING);
+        let runs = status(Running, reason::RUNNING);
         assert_eq!(announced.news(&server, &runs, at(0)).len(), 1);
         server.metadata.uid = Some("uid-2".to_owned());
         assert_eq!(announced.news(&server, &runs, at(0)).len(), 1);

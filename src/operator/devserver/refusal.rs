@@ -2,6 +2,8 @@
 
 use kube::core::Status;
 
+use crate::api::conditions::reason;
+
 /// A refusal: not a failure to ask, but a "no".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
@@ -27,7 +29,7 @@ impl RefusalKind {
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::TooEarly => "NotReadyYet",
-            Self::Quota => "QuotaExceeded",
+            Self::Quota => reason::QUOTA_EXCEEDED,
             Self::NameTaken => "NameTaken",
             Self::Rejected => "Rejected",
         }

@@ -6,7 +6,8 @@ use kube::runtime::events::{Event, EventType};
 
 use super::outlook::TeamState;
 use super::refused::Refused;
-use crate::api::{DevServerTeam, DevServerTeamStatus, conditions, names};
+use crate::api::conditions::{self, reason};
+use crate::api::{DevServerTeam, DevServerTeamStatus, names};
 use crate::operator::publish::{event, newly_false};
 
 /// The team's status, if it is another than it has. `refused` tells what could not be done, by the volume's name.
@@ -34,8 +35,8 @@ pub(super) fn changed(
 /// The event that the change to `new` is worth. That members do not have the volume yet is no fault.
 pub(super) fn fault(team: &DevServerTeam, new: &DevServerTeamStatus) -> Option<Event> {
     let before = team.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let lacking =
-        newly_false(conditions::VOLUME_READY, before, &new.conditions).filter(|lacking| lacking.reason != BINDING)?;
+    let lacking = newly_false(conditions::VOLUME_READY, before, &new.conditions)
+        .filter(|lacking| lacking.reason != reason::BINDING)?;
     Some(event(EventType::Warning, "VolumeNotReady", "Share", &lacking.message))
 }
 
@@ -48,10 +49,10 @@ fn verdict(team: &DevServerTeam, state: &TeamState, refused: &Refused) -> (bool,
     let refusals = waiting.iter().filter_map(|user| Some((user, refused.why(&names::team_volume(&name, user))?)));
     let told: Vec<String> = refusals.map(|(user, why)| format!("{user} cannot have it: {why}")).collect();
     if !told.is_empty() {
-        return (false, "Refused", few(&told, "; "));
+        return (false, reason::REFUSED, few(&told, "; "));
     }
     if !waiting.is_empty() {
-        return (false, BINDING, format!("these members do not have it yet: {}", few(waiting, ", ")));
+        return (false, reason::BINDING, format!("these members do not have it yet: {}", few(waiting, ", ")));
     }
     let who = match bound {
         0 => "no member has a namespace yet".to_owned(),
@@ -69,8 +70,6 @@ fn few(all: &[String], between: &str) -> String {
 }
 
 const FEW: usize = 5;
-/// It takes its time, and nothing is wrong.
-const BINDING: &str = "Binding";
 
 #[cfg(test)]
 mod tests {

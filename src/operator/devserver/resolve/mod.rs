@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 
+use crate::api::conditions::reason;
 use crate::api::{self, DevServer, DevServerFlavor, DevServerSpec, RunAs, Volume, names};
 use crate::operator::quantity::value;
 use crate::operator::{AgentConfig, Config};
@@ -146,8 +147,8 @@ impl Invalid {
     /// The condition's reason.
     pub(super) fn reason(&self) -> &'static str {
         match self {
-            Self::NoFlavor { .. } => "FlavorNotFound",
-            Self::FlavorNotAllowed { .. } => "FlavorNotAllowed",
+            Self::NoFlavor { .. } => reason::FLAVOR_NOT_FOUND,
+            Self::FlavorNotAllowed { .. } => reason::FLAVOR_NOT_ALLOWED,
             Self::UnreadableOwner(_) => "OwnerUnreadable",
             Self::Limit(_) => "Limit",
             Self::Name(_)

@@ -23,6 +23,7 @@ use super::refusal::RefusalKind;
 use super::resolve::Invalid;
 use super::step::{Step, has_ended};
 
+use crate::api::conditions::reason;
 use crate::api::{DevServer, DevServerStatus, Phase, conditions, names};
 
 /// A phase, why, and in words.
@@ -95,7 +96,7 @@ fn verdict(server: &DevServer, life: &Life, invalid: Option<&Invalid>, done: &Do
     if let Some(pod) = pod.as_deref().filter(|pod| *step == Step::Keep && pod::is_ready(pod)) {
         let message = invalid.map(|invalid| format!("{invalid}; the pod {} runs as before", pod.name_any()));
         // Whoever changed the spec is to know that it is not what runs.
-        let reason = invalid.map_or(conditions::RUNNING, Invalid::reason);
+        let reason = invalid.map_or(reason::RUNNING, Invalid::reason);
         return Verdict { phase: Phase::Running, reason, message: message.or_else(|| note.clone()) };
     }
     if let Some(invalid) = invalid {
@@ -140,7 +141,7 @@ fn waiting(pod: &Pod, claim: Option<&PersistentVolumeClaim>, notes: &[Note]) -> 
             {
                 return verdicts::no_claim(missing);
             }
-            Verdict::new(Phase::Pending, "Unschedulable", verdicts::unschedulable(said))
+            Verdict::new(Phase::Pending, reason::UNSCHEDULABLE, verdicts::unschedulable(said))
         }
         None if pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()) => verdicts::container(pod, notes),
         None => Verdict::new(Phase::Pending, "Scheduling", "waiting for a node"),

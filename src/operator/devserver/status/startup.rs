@@ -20,9 +20,9 @@ pub(super) fn set_condition(
         |condition: &Condition| started.as_ref().is_some_and(|at| condition.last_transition_time.0 >= at.0);
     all.retain(|condition| condition.type_ != conditions::STARTUP_SCRIPT || is_of_this_container(condition));
     let (pod, started) = (pod?, started?);
-    let known = all.iter().find(|condition| condition.type_ == conditions::STARTUP_SCRIPT);
+    let known = conditions::find(all, conditions::STARTUP_SCRIPT);
     let (holds, reason, message) = match (failure(pod, &started, notes), known) {
-        (Some(said), _) => (false, "Failed", said.trim().to_owned()),
+        (Some(said), _) => (false, conditions::reason::FAILED, said.trim().to_owned()),
         (None, Some(known)) => return (known.status == "False").then(|| known.message.clone()),
         (None, None) if is_over(pod) => (true, "Succeeded", String::new()),
         (None, None) => return None,

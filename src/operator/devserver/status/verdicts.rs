@@ -6,6 +6,7 @@ use kube::ResourceExt;
 use super::Verdict;
 use super::container_end::{why, with_advice};
 use super::pod::{container_status, image_name, node, node_is_silent, startup_script_runs};
+use crate::api::conditions::reason;
 use crate::api::{Phase, names};
 use crate::operator::devserver::events::Note;
 
@@ -55,7 +56,7 @@ pub(super) fn missing_claim(said: &str) -> Option<&str> {
 }
 
 pub(super) fn no_claim(name: &str) -> Verdict {
-    Verdict::new(Phase::Pending, "ClaimNotFound", format!("there is no claim {name} in the namespace"))
+    Verdict::new(Phase::Pending, reason::CLAIM_NOT_FOUND, format!("there is no claim {name} in the namespace"))
 }
 
 /// The claims that `spec.volumes` or the flavor mount.
@@ -139,7 +140,7 @@ pub(super) fn container(pod: &Pod, notes: &[Note]) -> Verdict {
         // `secret "x" not found`, `couldn't find key k in Secret dev-alice/x`; it is looked for again and again.
         Some("CreateContainerConfigError") => {
             let said = waiting.message.as_deref().unwrap_or_default();
-            starting("CannotReadEnv", format!("the variables of spec.env cannot be read yet: {said}"))
+            starting(reason::CANNOT_READ_ENV, format!("the variables of spec.env cannot be read yet: {said}"))
         }
         Some("CreateContainerError" | "RunContainerError" | "StartError") => {
             cannot_start(pod, waiting.message.as_deref().unwrap_or_default())
@@ -189,7 +190,7 @@ fn image(pod: &Pod, waiting: &ContainerStateWaiting, notes: &[Note]) -> Verdict 
             .iter()
             .any(|hopeless| cause.to_lowercase().contains(hopeless));
     let phase = if needs_someone { Phase::Failed } else { Phase::Starting };
-    Verdict::new(phase, "CannotPullImage", format!("cannot pull image {}: {cause}", image_name(pod)))
+    Verdict::new(phase, reason::CANNOT_PULL_IMAGE, format!("cannot pull image {}: {cause}", image_name(pod)))
 }
 
 fn restarting(pod: &Pod, end: &ContainerStateTerminated) -> Verdict {
@@ -209,7 +210,7 @@ fn cannot_start(pod: &Pod, said: &str) -> Verdict {
     match program().filter(|_| is_missing) {
         Some(program) => {
             let message = format!("image {} has no program {program}", image_name(pod));
-            Verdict::new(Phase::Failed, "CommandNotFound", message)
+            Verdict::new(Phase::Failed, reason::COMMAND_NOT_FOUND, message)
         }
         None => Verdict::new(Phase::Starting, "CannotStart", format!("cannot start the container: {said}")),
     }
