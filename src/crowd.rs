@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
 /// Connections that may not be many.
@@ -53,7 +54,7 @@ impl Crowd {
 
 impl Inner {
     fn members(&self) -> MutexGuard<'_, Members> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+        self.members.lock()
     }
 
     fn enter(self: &Arc<Self>, source: IpAddr, pushes: bool) -> Option<Place> {

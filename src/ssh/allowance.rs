@@ -1,8 +1,9 @@
 //! What one user may have of a replica, in all of her connections together: the rest is for others.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::Config;
@@ -50,7 +51,7 @@ impl Allowances {
 
     /// The one of `user`, which all her connections share.
     pub(super) fn of(&self, user: &str) -> Arc<Allowance> {
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut users = self.users.lock();
         if let Some(allowance) = users.get(user).and_then(Weak::upgrade) {
             return allowance;
         }
@@ -77,7 +78,7 @@ mod tests {
         assert!(Arc::ptr_eq(&alice, &again) && !Arc::ptr_eq(&alice, &bob));
         drop((alice, again));
         let carol = allowances.of("carol");
-        assert_eq!(allowances.users.lock().unwrap().len(), 2, "bob's and carol's");
+        assert_eq!(allowances.users.lock().len(), 2, "bob's and carol's");
         drop((bob, carol));
     }
 

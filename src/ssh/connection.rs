@@ -12,7 +12,7 @@ use russh::server::{
     Auth, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffer, Session as Replies, VerifiedPublicKey,
 };
 use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, Span, info};
@@ -20,17 +20,18 @@ use tracing::{Instrument, Span, info};
 use super::allowance::Allowance;
 use super::client::{Client, Slots};
 use super::context::Context;
-use super::forward::{self, Asked, Forwarder, Listeners};
-use super::jump::{Destination, Jump};
+use super::destination::Destination;
+use super::forward::{self, Asked, Listeners};
+use super::jump::Jump;
+use super::logged_in::LoggedIn;
 use super::login::{Login, Proven};
-use super::request::SFTP;
+use super::request::{Request, SFTP, terminal_size};
 use super::session::Session;
 use super::standing::Standing;
 use super::throttle::Throttle;
-use super::variables::Variables;
 use crate::identity::{Credential, Permissions};
 use crate::telemetry::{LoginResult, metrics};
-use crate::workspace::{Address, Target};
+use crate::workspace::{Address, Program, Target};
 
 /// The longest name of a host, and longer than the path of any socket, in bytes. A client may send a thousand times as
 /// many, which would be kept for as long as what it names.
@@ -43,15 +44,14 @@ pub(super) struct Connection {
     client: Client,
     login: Login,
     /// Cancelled once somebody is logged in.
-    logged_in: CancellationToken,
+    login_done: CancellationToken,
     slots: Slots,
     /// What whoever logged in may have in all, and this connection's place in it.
     allowance: Option<Arc<Allowance>>,
     place: Option<OwnedSemaphorePermit>,
     listeners: Listeners,
-    /// Session channels that run nothing yet. As with sshd, only for these something may be asked that a program begins
-    /// with, and of these only one program (RFC 4254 §6.5).
-    larval: HashMap<ChannelId, Variables>,
+    /// Those of session channels that run nothing yet.
+    requests: HashMap<ChannelId, Request>,
     standing: Standing,
     /// Ends the standing.
     watching: Option<AbortOnDropHandle<()>>,
@@ -63,7 +63,7 @@ impl Connection {
         context: Arc<Context>,
         throttle: Arc<Throttle>,
         client: Client,
-        logged_in: CancellationToken,
+        login_done: CancellationToken,
         slots: Slots,
         standing: Standing,
     ) -> Self {
@@ -72,12 +72,12 @@ impl Connection {
             context,
             throttle,
             client,
-            logged_in,
+            login_done,
             slots,
             allowance: None,
             place: None,
             listeners: Listeners::default(),
-            larval: HashMap::new(),
+            requests: HashMap::new(),
             standing,
             watching: None,
             span: Span::current(),
@@ -89,12 +89,12 @@ impl Connection {
         self.login.succeeded().map(|(identity, _)| identity.permissions())
     }
 
-    /// Forwards for whoever logged in, while she may.
-    fn forwarder(&self) -> Option<Forwarder> {
+    /// Whoever logged in, while she may stay.
+    fn logged_in(&self) -> Option<LoggedIn> {
         let (identity, target) = self.login.succeeded().filter(|_| self.standing.holds()).cloned()?;
         let (context, throttle, slots) = (self.context.clone(), self.throttle.clone(), self.slots.clone());
         let (allowance, standing) = (self.allowance.clone()?, self.standing.clone());
-        Some(Forwarder { context, throttle, identity, target, slots, allowance, standing })
+        Some(LoggedIn { context, throttle, identity, target, slots, allowance, standing })
     }
 
     /// Counts the connection among those of whoever logged in; why not, if she has too many. One within another has been
@@ -144,18 +144,14 @@ impl Connection {
 
     /// Has the pod listen for the client, if she may; the port, if it does.
     async fn listen(&mut self, address: Address, client: Handle) -> Option<u16> {
-        let forwarder = self.forwarder().filter(|forwarder| forwarder.admits(Asked::Listen(&address)))?;
-        self.listeners.begin(forwarder, address, client).await
+        let logged_in = self.logged_in().filter(|logged_in| logged_in.admits(Asked::Listen(&address)))?;
+        self.listeners.begin(logged_in, address, client).await
     }
 
-    fn start(&mut self, channel: ChannelId, replies: &mut Replies) -> Result<(), russh::Error> {
-        let may_start = self.larval.remove(&channel).is_some();
-        Self::answer(channel, may_start, replies)
-    }
-
-    /// Answers what `channel` may be told before it runs a program, and not after.
-    fn prepare(&self, channel: ChannelId, granted: bool, replies: &mut Replies) -> Result<(), russh::Error> {
-        Self::answer(channel, granted && self.larval.contains_key(&channel), replies)
+    fn begin(&mut self, channel: ChannelId, program: Program, replies: &mut Replies) -> Result<(), russh::Error> {
+        let request = self.requests.remove(&channel);
+        let begun = request.zip(self.permissions()).map(|(request, permissions)| request.begin(program, permissions));
+        Self::answer(channel, begun.is_some(), replies)
     }
 
     fn answer(channel: ChannelId, granted: bool, replies: &mut Replies) -> Result<(), russh::Error> {
@@ -203,7 +199,7 @@ impl Handler for Connection {
         }
         self.login.count();
         self.watching = self.watch().map(|watch| AbortOnDropHandle::new(tokio::spawn(watch)));
-        self.logged_in.cancel();
+        self.login_done.cancel();
         Ok(())
     }
 
@@ -213,20 +209,22 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        let Some(forwarder) = self.forwarder() else {
+        let Some(logged_in) = self.logged_in() else {
             return Ok(()); // Dropped, the handle refuses, as prohibited. russh asks of nobody who is not logged in.
         };
-        let slot = forwarder.session_slot();
+        let slot = logged_in.session_slot();
+        let (begin, command) = oneshot::channel();
         if slot.is_some() {
-            self.larval.insert(channel.id(), Variables::default());
+            let request = Request::new(logged_in.identity.permissions(), &self.context.config, begin);
+            self.requests.insert(channel.id(), request);
         }
         let Client { address, server, .. } = self.client;
-        let session = Session { forwarder, client: replies.handle(), address, server };
+        let session = Session { logged_in, client: replies.handle(), address, server };
         self.spawn(async move {
             match slot {
                 Some(_slot) => {
                     reply.accept().await;
-                    session.run(channel).await;
+                    session.run(channel, command).await;
                 }
                 None => reply.reject(ChannelOpenFailure::ResourceShortage).await,
             }
@@ -244,20 +242,20 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         _: &mut Replies,
     ) -> Result<(), Self::Error> {
-        let (Some(forwarder), Ok(port)) = (self.forwarder(), u16::try_from(port)) else { return Ok(()) };
-        if host.len() > MAX_NAME || !forwarder.admits(Asked::Connect(&Address::Tcp { host: host.to_owned(), port })) {
+        let (Some(logged_in), Ok(port)) = (self.logged_in(), u16::try_from(port)) else { return Ok(()) };
+        if host.len() > MAX_NAME || !logged_in.admits(Asked::Connect(&Address::Tcp { host: host.to_owned(), port })) {
             return Ok(());
         }
-        let Forwarder { context, identity, target, .. } = &forwarder;
+        let LoggedIn { context, identity, target, .. } = &logged_in;
         let is_hers = |target: &Target| context.run.has(identity, target);
         match Destination::of(host, port, identity.user(), target, is_hers) {
             Destination::Server(target) => {
-                let jump = Jump { forwarder, target, client: self.client.clone() };
+                let jump = Jump { logged_in, target, client: self.client.clone() };
                 // Boxed: it holds a connection like this one.
                 self.spawn(jump.serve(channel, reply).boxed());
             }
             Destination::Address(target, address) => {
-                self.spawn(async move { forwarder.connect(&target, &address, channel, reply).await });
+                self.spawn(async move { logged_in.connect(&target, &address, channel, reply).await });
             }
         }
         Ok(())
@@ -274,9 +272,9 @@ impl Handler for Connection {
             return Ok(());
         }
         let address = Address::Unix(path.to_owned());
-        if let Some(forwarder) = self.forwarder().filter(|forwarder| forwarder.admits(Asked::Connect(&address))) {
-            let target = forwarder.target.clone();
-            self.spawn(async move { forwarder.connect(&target, &address, channel, reply).await });
+        if let Some(logged_in) = self.logged_in().filter(|logged_in| logged_in.admits(Asked::Connect(&address))) {
+            let target = logged_in.target.clone();
+            self.spawn(async move { logged_in.connect(&target, &address, channel, reply).await });
         }
         Ok(())
     }
@@ -305,29 +303,49 @@ impl Handler for Connection {
     }
 
     async fn channel_close(&mut self, channel: ChannelId, _: &mut Replies) -> Result<(), Self::Error> {
-        self.larval.remove(&channel);
+        self.requests.remove(&channel);
         Ok(())
     }
 
     async fn agent_request(&mut self, channel: ChannelId, _: &mut Replies) -> Result<bool, Self::Error> {
-        let forwarder = self.forwarder().filter(|_| self.larval.contains_key(&channel));
-        Ok(forwarder.is_some_and(|forwarder| forwarder.admit_ssh_agent()))
+        let logged_in = self.logged_in();
+        let Some(request) = self.requests.get_mut(&channel) else { return Ok(false) };
+        request.ssh_agent = logged_in.is_some_and(|logged_in| logged_in.admits_ssh_agent());
+        Ok(request.ssh_agent)
     }
 
     #[allow(clippy::too_many_arguments, reason = "russh's signature")]
     async fn pty_request(
         &mut self,
         channel: ChannelId,
-        _: &str,
+        term: &str,
+        columns: u32,
+        rows: u32,
         _: u32,
         _: u32,
-        _: u32,
-        _: u32,
-        _: &[(Pty, u32)],
+        modes: &[(Pty, u32)],
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
         let permitted = self.permissions().is_some_and(|permissions| permissions.pty);
-        self.prepare(channel, permitted, replies)
+        let request = self.requests.get_mut(&channel).filter(|_| permitted);
+        let set = request.map(|request| request.set_terminal(term, terminal_size(columns, rows), modes));
+        Self::answer(channel, set.is_some(), replies)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        channel: ChannelId,
+        columns: u32,
+        rows: u32,
+        _: u32,
+        _: u32,
+        _: &mut Replies,
+    ) -> Result<(), Self::Error> {
+        // Later ones are the session's part.
+        if let Some(request) = self.requests.get_mut(&channel) {
+            request.resize(terminal_size(columns, rows));
+        }
+        Ok(())
     }
 
     async fn env_request(
@@ -338,16 +356,21 @@ impl Handler for Connection {
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
         let accept = &self.context.config.accept_env;
-        let variables = self.larval.get_mut(&channel);
-        Self::answer(channel, variables.is_some_and(|variables| variables.admit(accept, name, value)), replies)
+        let request = self.requests.get_mut(&channel);
+        Self::answer(channel, request.is_some_and(|request| request.set_variable(accept, name, value)), replies)
     }
 
     async fn shell_request(&mut self, channel: ChannelId, replies: &mut Replies) -> Result<(), Self::Error> {
-        self.start(channel, replies)
+        self.begin(channel, Program::Shell, replies)
     }
 
-    async fn exec_request(&mut self, channel: ChannelId, _: &[u8], replies: &mut Replies) -> Result<(), Self::Error> {
-        self.start(channel, replies)
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        line: &[u8],
+        replies: &mut Replies,
+    ) -> Result<(), Self::Error> {
+        self.begin(channel, Program::Command(line.to_vec()), replies)
     }
 
     async fn subsystem_request(
@@ -357,7 +380,7 @@ impl Handler for Connection {
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
         match name {
-            SFTP => self.start(channel, replies),
+            SFTP => self.begin(channel, Program::Sftp, replies),
             _ => replies.channel_failure(channel),
         }
     }
@@ -371,8 +394,13 @@ impl Handler for Connection {
         screen: u32,
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        let permitted = self.forwarder().is_some_and(|forwarder| forwarder.admit_x11());
+        let permitted = self.logged_in().is_some_and(|logged_in| logged_in.admits_x11());
         let display = forward::x11(single_connection, protocol, cookie, screen).filter(|_| permitted);
-        self.prepare(channel, display.is_some(), replies)
+        let request = self.requests.get_mut(&channel);
+        let granted = request.is_some_and(|request| {
+            request.x11 = display;
+            request.x11.is_some()
+        });
+        Self::answer(channel, granted, replies)
     }
 }

@@ -4,15 +4,14 @@ use bytes::Bytes;
 
 use crate::plain::plain;
 
-/// A line from the bastion. A terminal in raw mode needs the carriage return, and gets a clean line. Some of the words may
-/// be another user's: of an image, say, or of a kubelet about it.
-pub(super) fn line(text: &str, terminal: bool) -> Bytes {
-    let text = plain(text);
-    match terminal {
-        true => format!("\r\x1b[Kbastion: {text}\r\n"),
-        false => format!("bastion: {text}\n"),
-    }
-    .into()
+/// A line from the bastion. Some of the words may be another user's: of an image, say, or of a kubelet about it.
+pub(super) fn line(text: &str) -> Bytes {
+    format!("bastion: {}\n", plain(text)).into()
+}
+
+/// A line for a terminal: in raw mode it needs the carriage return. It gets a clean line.
+pub(super) fn terminal_line(text: &str) -> Bytes {
+    format!("\r\x1b[Kbastion: {}\r\n", plain(text)).into()
 }
 
 /// A line for a terminal that something else may be writing to: it clears nothing.
@@ -79,8 +78,8 @@ mod tests {
     fn words_of_others_play_no_tricks() {
         let text = "image x\x1b]0;owned\x07\u{202e}y";
         let shown = "bastion: image x ]0;owned  y";
-        assert_eq!(line(text, false), format!("{shown}\n"));
-        assert_eq!(line(text, true), format!("\r\x1b[K{shown}\r\n"));
+        assert_eq!(line(text), format!("{shown}\n"));
+        assert_eq!(terminal_line(text), format!("\r\x1b[K{shown}\r\n"));
         assert_eq!(line_of_its_own(text), format!("{shown}\r\n"));
     }
 

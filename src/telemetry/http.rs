@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use super::metrics;
+use super::{chain, metrics};
 use crate::crowd::{Crowd, Place};
 
 /// Connections at once. Of more, the oldest is cut: what a probe or a scraper has asked for it has by then.
@@ -70,7 +70,7 @@ async fn serve_patiently(
                 }
             }
             Err(error) => {
-                warn!(%error, "failed to accept a connection to telemetry");
+                warn!(error = chain(&error), "failed to accept a connection to telemetry");
                 sleep(BACKOFF).await;
             }
         }
@@ -88,7 +88,7 @@ async fn answer(stream: TcpStream, router: Router, place: Place, patience: Patie
         .serve_connection(TokioIo::new(stream), service);
     tokio::select! {
         ended = connection => if let Err(error) = ended {
-            debug!(%error, "a connection to telemetry broke");
+            debug!(error = chain(&error), "a connection to telemetry broke");
         },
         () = sleep(patience.whole) => {}
         () = place.lost() => {}

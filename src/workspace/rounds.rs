@@ -1,9 +1,9 @@
 //! Whose pods are looked at when: one after the other of each user, so that nobody's hold up those of others.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -38,7 +38,7 @@ impl Rounds {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Nothing, while hers are being looked at.
@@ -113,7 +113,8 @@ mod tests {
         assert!(hers.as_mut().now_or_never().is_none(), "the first does not tell");
         let bob = rounds.begin("bob").unwrap();
         assert!(bob.look_at(names(20), |_| ready(true)).now_or_never().is_some());
-        drop((hers, mallory));
+        drop(hers);
+        drop(mallory);
         assert!(rounds.begin("mallory").is_some());
     }
 
@@ -123,7 +124,7 @@ mod tests {
         let (told, began) = (Semaphore::new(0), Mutex::new(0));
         let all: Vec<_> = (0..AT_ONCE).map(|n| rounds.begin(&format!("mallory{n}")).unwrap()).collect();
         let mute = |_| async {
-            *began.lock().unwrap() += 1;
+            *began.lock() += 1;
             told.acquire().await.unwrap().forget();
             false
         };
@@ -136,7 +137,7 @@ mod tests {
         told.add_permits(1);
         go_on();
         assert!(his.as_mut().now_or_never().is_some(), "the first that is free is his");
-        assert_eq!(*began.lock().unwrap(), AT_ONCE, "and not that of who had one");
+        assert_eq!(*began.lock(), AT_ONCE, "and not that of who had one");
     }
 
     #[test]

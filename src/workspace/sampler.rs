@@ -16,6 +16,7 @@ use super::carriers::Carriers;
 use super::rounds::Rounds;
 use crate::api::{DevServer, IdleAction, Phase, conditions, names};
 use crate::cache::Cache;
+use crate::telemetry::chain;
 
 pub(super) struct Sampler<'a> {
     pub(super) cache: &'a Cache,
@@ -77,7 +78,7 @@ impl Sampler<'_> {
         }
         match timeout(PATIENCE, self.carriers.report_once(workspace)).await {
             Ok(Ok(())) => return true,
-            Ok(Err(error)) => debug!(%error, pod = workspace.pod, "failed to see how a pod is used"),
+            Ok(Err(error)) => debug!(error = chain(&error), pod = workspace.pod, "failed to see how a pod is used"),
             Err(_) => debug!(pod = workspace.pod, "a pod does not tell how it is used"),
         }
         false
@@ -94,7 +95,7 @@ fn is_due(server: &DevServer, every: SignedDuration, now: Timestamp) -> bool {
     let idle = server.spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.idle.as_ref());
     let may_sleep = idle.is_none_or(|idle| idle.action != IdleAction::None);
     let observed = status.activity.as_ref().and_then(|activity| activity.observed_time.as_ref());
-    let ready = status.conditions.iter().find(|condition| condition.type_ == conditions::READY);
+    let ready = conditions::find(&status.conditions, conditions::READY);
     let began = ready.map(|ready| &ready.last_transition_time);
     let last = [observed, began].into_iter().flatten().map(|time| time.0).max();
     status.phase == Phase::Running
