@@ -1,12 +1,11 @@
 //! `devctl ssh`, `exec` and `shells` are sessions like any other.
 
 use super::{devctl, make};
-use crate::harness::{Input, Product, Ssh, has_agents, skip_unless};
+use crate::harness::{Input, has_agents, skip_unless, user};
 
 #[tokio::test]
 async fn programs_run_word_by_word_with_their_input_and_exit_status() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     make(&alice, "second", "--env WHERE=second").await;
     devctl(&alice, "exec second -- printf '%s|' 'a  b' '$WHERE' c").run().await.exits(0).prints("a  b|$WHERE|c|");
     devctl(&alice, "exec second -- sh -c 'exit 7'").run().await.exits(7);
@@ -26,10 +25,9 @@ async fn programs_run_word_by_word_with_their_input_and_exit_status() {
 #[tokio::test]
 async fn shells_are_those_of_the_named_devserver() {
     skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     make(&alice, "second", "").await;
-    let mut first = Ssh::new(product.front(), &format!("{}+second", alice.name())).key(alice.key()).terminal(24, 100);
+    let mut first = alice.shell_in("second").terminal(24, 100);
     first.types("echo said:$((40+2))\r").await;
     first.shows_row("said:42").await;
     let list = devctl(&alice, "shells second -o json").run().await.exits(0).text();

@@ -1,12 +1,11 @@
 //! What is said rather than done: help, mistakes, and what belongs elsewhere.
 
 use super::devctl;
-use crate::harness::{FLAVOR, Product};
+use crate::harness::{FLAVOR, user};
 
 #[tokio::test]
 async fn help_tells_what_there_is_and_mistakes_are_explained() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     let help = alice.ssh("help").run().await.exits(0).text();
     for text in ["create", "suspend", "users", "Exit status", "3 not found"] {
         assert!(help.contains(text), "{text}: {help}");
@@ -32,8 +31,7 @@ async fn help_tells_what_there_is_and_mistakes_are_explained() {
 
 #[tokio::test]
 async fn a_devservers_own_program_of_that_name_is_run_by_its_path() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.is_running().await;
     let own = "printf '#!/bin/sh\\necho own\\n' >devctl && chmod +x devctl && ./devctl";
     alice.ssh(own).run().await.exits(0).prints("own\n");
@@ -41,8 +39,7 @@ async fn a_devservers_own_program_of_that_name_is_run_by_its_path() {
 
 #[tokio::test]
 async fn flavors_and_the_quota_are_told() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.is_running().await;
     let flavors = devctl(&alice, "flavors").run().await.exits(0).text();
     assert!(flavors.contains("FREE"), "{flavors}");
