@@ -12,6 +12,7 @@ mod hang_up;
 mod init;
 mod install;
 mod ledger;
+mod listing;
 mod memory;
 mod piece;
 mod pipe;

@@ -21,7 +21,7 @@ use crate::devctl::{
 use crate::identity::Identity;
 use crate::impersonation::impersonate;
 use crate::ssh::{Answer, Answered};
-use crate::workspace::{Command, Exit, Output, Process, Program, Target, TerminalSize, Workspaces};
+use crate::workspace::{Command, Exit, Output, Process, Target, TerminalSize, Workspaces};
 
 /// Answers what is asked of the bastion itself.
 pub(super) struct Devctl {
@@ -120,13 +120,7 @@ impl Answer for Devctl {
             Request::Enter(enter) => {
                 let named = |name: &str| Target::named(name).meant_by(identity.user());
                 let target = enter.name().map_or_else(|| target.clone(), named);
-                let program = match enter.program() {
-                    devctl::Program::Shell => Program::Shell,
-                    devctl::Program::Command(line) | devctl::Program::Shells(line) => {
-                        Program::Command(line.into_bytes())
-                    }
-                };
-                Some(Answered::There(target, program))
+                Some(Answered::There(target, enter.program()))
             }
             request => Some(Answered::Here(self.serve(identity, target, request, command))),
         }

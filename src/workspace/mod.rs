@@ -26,7 +26,7 @@ mod target;
 mod usage;
 mod wake;
 
-pub use crate::agent::request::{Address, Attach, Exit, Origin, Shells, Size as TerminalSize, Terminal, X11};
+pub use crate::agent::request::{Address, Attach, Exit, Listing, Origin, Shells, Size as TerminalSize, Terminal, X11};
 pub use ensure::{Config, Workspace, Workspaces};
 #[cfg(test)]
 pub(crate) use fake::EchoWorkspaces;

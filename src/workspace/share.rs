@@ -69,7 +69,7 @@ impl Workspace {
 /// The same with looking in place of typing.
 fn looking_only(program: &Program) -> Option<Shells> {
     match program {
-        Program::Shells(Shells::List { json } | Shells::Look { json }) => Some(Shells::Look { json: *json }),
+        Program::Shells(Shells::List(listing) | Shells::Look(listing)) => Some(Shells::Look(*listing)),
         Program::Shells(Shells::Attach { number, mode: Attach::Share | Attach::ReadOnly }) => {
             Some(Shells::Attach { number: *number, mode: Attach::ReadOnly })
         }
@@ -158,6 +158,7 @@ fn granted(server: &DevServer, user: &str) -> Option<Access> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::request::Listing;
     use crate::api::{DevServerSpec, Share};
     use crate::workspace::{Terminal, TerminalSize};
 
@@ -199,8 +200,8 @@ mod tests {
         }
         assert!(viewer.admit_work().is_err() && place(Access::Guest).admit_work().is_ok());
         let admitted = |program| viewer.admit(&command(Program::Shells(program))).unwrap();
-        let listed = admitted(Shells::List { json: false });
-        assert!(matches!(listed.program, Program::Shells(Shells::Look { json: false })));
+        let listed = admitted(Shells::List(Listing::Table));
+        assert!(matches!(listed.program, Program::Shells(Shells::Look(Listing::Table))));
         assert!(!listed.ssh_agent && listed.environment.is_empty());
         let attached = admitted(Shells::Attach { number: 3, mode: Attach::Share });
         let looks = Shells::Attach { number: 3, mode: Attach::ReadOnly };

@@ -28,7 +28,8 @@ mod version;
 mod why;
 mod words;
 
-pub use enter::{Enter, Program};
+pub use enter::Enter;
+pub(super) use enter::ShellsArgs;
 pub(super) use laptop::Laptop;
 
 use clap::Subcommand;

@@ -47,7 +47,7 @@ pub struct Command {
     pub detached: Option<Duration>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Program {
     /// The user's login shell.
     Shell,

@@ -30,9 +30,17 @@ async fn shells_are_those_of_the_named_devserver() {
     let mut first = alice.shell_in("second").terminal(24, 100);
     first.types("echo said:$((40+2))\r").await;
     first.shows_row("said:42").await;
-    let list = devctl(&alice, "shells second -o json").run().await.exits(0).text();
-    let list: serde_json::Value = serde_json::from_str(&list).expect("it is JSON");
-    assert_eq!(list[0]["number"], 1);
+    let list = async |format: &str| devctl(&alice, &format!("shells second -o {format}")).run().await.exits(0).text();
+    let json: serde_json::Value = serde_json::from_str(&list("json").await).expect("it is JSON");
+    assert_eq!((&json[0]["number"], &json[0]["viewers"]), (&1.into(), &1.into()));
+    assert!(list("yaml").await.contains("number: 1\n"));
+    assert_eq!(list("name").await, "1\n");
+    let (table, wide) = (list("table").await, list("wide").await);
+    assert!(table.starts_with("NUMBER ") && !table.contains("VIEWERS") && wide.contains("VIEWERS"), "{table}{wide}");
+    // The same of whoever is logged in to it.
+    alice.shell_in("second").command("shells -o name").run().await.exits(0).prints("1\n");
+    devctl(&alice, "shells second 1 -o name").run().await.exits(2).prints("").says("--output");
+    devctl(&alice, "shells second -o xml").run().await.exits(2).prints("").says("xml");
     let onlooker = devctl(&alice, "shells second 1 --read-only").terminal(24, 100);
     onlooker.shows_row("said:42").await;
     onlooker.kill().await;
