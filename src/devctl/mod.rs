@@ -15,13 +15,14 @@ mod time;
 mod verbs;
 mod wait;
 
-pub use caller::{Caller, KnownHostsLine, LastHour, Piece, Shared, SharedWithHer, Streams, Taken, TakenNow};
+pub use caller::{Beyond, Caller, Piece, Shared, Streams};
 pub use error::{Error, Exit};
 pub use keyboard::{Keyboard, News, Typed};
 pub use verbs::{Enter, Verb};
 
 use error::plain;
 use revise::revise;
+use verbs::running;
 
 use clap::{ColorChoice, CommandFactory, Parser};
 

@@ -5,6 +5,7 @@ mod activity;
 mod agent;
 mod breaks;
 mod carriers;
+mod direct;
 mod ensure;
 mod enter;
 mod exec;
@@ -27,6 +28,7 @@ mod usage;
 mod wake;
 
 pub use crate::agent::request::{Address, Attach, Exit, Listing, Origin, Shells, Size as TerminalSize, Terminal, X11};
+pub use direct::Direct;
 pub use ensure::{Config, Workspace, Workspaces};
 #[cfg(test)]
 pub(crate) use fake::EchoWorkspaces;

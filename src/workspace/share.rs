@@ -29,7 +29,9 @@ impl Place<'_> {
         match self.access {
             Access::Owner => workspace,
             // Her own account: the operator gave it a right on this one pod.
-            Access::Guest => Workspace { service_account: names::service_account_username(self.user), ..workspace },
+            Access::Guest => {
+                Workspace { service_account: Some(names::service_account_username(self.user)), ..workspace }
+            }
             // An exec cannot be for looking only, so she gets no right to one: her owner's account brings her in, and the
             // request says for whom.
             Access::Viewer => Workspace { on_behalf_of: Some(self.user.to_owned()), ..workspace },
@@ -59,10 +61,11 @@ impl Place<'_> {
 }
 
 impl Workspace {
-    /// The same, entered by its owner's account; none if it is.
+    /// The same, entered by its owner's account; none if it is, or no account brings anybody in.
     pub(super) fn by_owner(&self) -> Option<Self> {
         let service_account = names::service_account_username(names::user_of(&self.namespace)?);
-        (service_account != self.service_account).then(|| Self { service_account, ..self.clone() })
+        let entered_by = self.service_account.as_ref()?;
+        (service_account != *entered_by).then(|| Self { service_account: Some(service_account), ..self.clone() })
     }
 }
 
@@ -215,16 +218,16 @@ mod tests {
             devserver: "dev".into(),
             pod: "dev".into(),
             pod_uid: None,
-            service_account: names::service_account_username("alice"),
+            service_account: Some(names::service_account_username("alice")),
             on_behalf_of: None,
             agent: true,
         };
         assert_eq!(place(Access::Owner).entered(workspace.clone()), workspace);
         let guest = place(Access::Guest).entered(workspace.clone());
-        assert_eq!(guest.service_account, "system:serviceaccount:dev-bob:bob");
+        assert_eq!(guest.service_account.as_deref(), Some("system:serviceaccount:dev-bob:bob"));
         assert_eq!((guest.by_owner(), workspace.by_owner()), (Some(workspace.clone()), None));
         let viewer = place(Access::Viewer).entered(workspace);
-        assert_eq!(viewer.service_account, "system:serviceaccount:dev-alice:alice");
+        assert_eq!(viewer.service_account.as_deref(), Some("system:serviceaccount:dev-alice:alice"));
         assert_eq!(viewer.on_behalf_of.as_deref(), Some("bob"));
     }
 }

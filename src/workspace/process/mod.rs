@@ -174,7 +174,7 @@ fn request<'a>(workspace: &'a Workspace, command: &'a [&'a str], stdin: bool, tt
         namespace: &workspace.namespace,
         pod: &workspace.pod,
         container: names::CONTAINER,
-        impersonate: &workspace.service_account,
+        impersonate: workspace.service_account.as_deref(),
         on_behalf_of: workspace.on_behalf_of.as_deref(),
         command,
         stdin,

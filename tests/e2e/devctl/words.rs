@@ -15,6 +15,12 @@ async fn help_tells_what_there_is_and_mistakes_are_explained() {
     devctl(&alice, "list 'open").run().await.exits(2).prints("").says("not closed");
     devctl(&alice, "list | cat").run().await.exits(2).prints("").says("unexpected argument");
     devctl(&alice, "doctor").run().await.exits(2).prints("").says("is for your laptop");
+    let who = devctl(&alice, "whoami").run().await.exits(0).text();
+    assert!(
+        who.contains(alice.name()) && who.lines().any(|line| line.split_whitespace().eq(["DevServer:", "dev"])),
+        "{who}"
+    );
+    devctl(&alice, "whoami -o name").run().await.exits(0).prints(&format!("{}\n", alice.name()));
     let version = devctl(&alice, "version").run().await.exits(0).text();
     assert!(version.starts_with("devctl "), "{version}");
 

@@ -1,5 +1,6 @@
 //! `devctl` on a laptop: a home folder with nothing in it but a key, and the product.
 
+mod cluster;
 mod colours;
 mod completion;
 mod copies;
@@ -283,45 +284,6 @@ async fn somebody_at_a_terminal_is_asked_and_sees_one() {
     watch.types("\x04").await;
     watch.types("\x03").await;
     watch.exits(130).await;
-}
-
-#[tokio::test]
-async fn an_administrator_asks_the_cluster() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
-    alice.is_running().await;
-    let desk = Desk::new(&alice, product.front());
-    let kubeconfig = product.kubeconfig().to_str().expect("a plain name");
-    let namespace = alice.namespace();
-    let asked = async |words: &[&str]| {
-        desk.devctl(&[&["--kubeconfig", kubeconfig, "--namespace", &namespace], words].concat()).await
-    };
-    asked(&["list", "-o", "name"]).await.exits(0).prints("dev\n");
-    asked(&["describe", "nope"]).await.exits(3).says("nope");
-    for (words, instead) in [
-        (&["exec", "dev", "--", "true"][..], "exec -it dev"),
-        (&["ssh", "dev"], "exec -it dev"),
-        (&["cp", "x", "dev:"], "cp"),
-        (&["forward", "dev", "80"], "port-forward dev"),
-    ] {
-        let kubectl = format!("`kubectl --kubeconfig {kubeconfig} --namespace {namespace} {instead}");
-        asked(words).await.exits(2).says("through the bastion").says(&kubectl);
-    }
-    asked(&["doctor"]).await.exits(2).says("--context");
-    let idle = asked(&["idle", "dev"]).await.exits(0).text();
-    assert!(idle.contains("not known: only `ssh USER@BASTION devctl idle` can ask its pod"), "{idle}");
-    asked(&["top"]).await.exits(0).says("`ssh USER@BASTION devctl top`");
-    for verb in ["idle", "why", "describe"] {
-        asked(&[verb, "dev", "-o", "name"]).await.exits(0).prints("dev\n");
-        let told = asked(&[verb, "dev", "-o", "json"]).await;
-        let told: Value = serde_json::from_str(&told.exits(0).text()).expect("it is JSON");
-        assert_eq!(told["metadata"]["name"], "dev", "{verb}");
-    }
-    for (name, format, printed) in [("one", "name", "one\n"), ("two", "yaml", "apiVersion: devserver.io/v1\n")] {
-        alice.add_devserver(name).await;
-        let told = asked(&["delete", name, "--yes", "-o", format]).await;
-        assert!(told.exits(0).says("is deleted").text().starts_with(printed), "{}", told.text());
-    }
 }
 
 #[test]
