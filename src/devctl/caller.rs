@@ -192,13 +192,29 @@ impl Caller {
         }
     }
 
+    /// That she has none at all.
+    pub(super) async fn say_none(&self) {
+        match names::user_of(&self.namespace) {
+            Some(_) => self.say("You have no DevServers; `devctl create NAME` makes one.").await,
+            None => self.say(&format!("There are no DevServers: {}.", self.nobodys())).await,
+        }
+    }
+
+    /// An administrator may ask about any namespace.
+    fn nobodys(&self) -> String {
+        format!("namespace {} is no user's; `--namespace dev-alice` is alice's", super::error::plain(&self.namespace))
+    }
+
     /// That she has none of that name, and which she has.
     pub(super) async fn no_devserver(&self, name: &str) -> Error {
         let name = super::error::plain(name);
         match self.devservers().await {
-            Ok(others) if others.is_empty() => Error::not_found(format!(
-                "you have no DevServer `{name}`, and no other; `devctl create {name}` makes one"
-            )),
+            Ok(others) if others.is_empty() => match names::user_of(&self.namespace) {
+                Some(_) => Error::not_found(format!(
+                    "you have no DevServer `{name}`, and no other; `devctl create {name}` makes one"
+                )),
+                None => Error::not_found(format!("there is no DevServer `{name}`: {}", self.nobodys())),
+            },
             Ok(others) => {
                 let others: Vec<String> = others.iter().map(ResourceExt::name_any).collect();
                 Error::not_found(format!("you have no DevServer `{name}`; you have: {}", others.join(", ")))

@@ -31,7 +31,7 @@ pub enum Enter {
     },
     /// List the shells of a DevServer that outlive their connections, or attach to one of them
     Shells {
-        /// The DevServer [default: the one you logged in to]
+        /// The DevServer; a number alone is a shell's [default: the one you logged in to]
         name: Option<String>,
         #[command(flatten)]
         asked: ShellsArgs,
@@ -58,7 +58,9 @@ impl Enter {
     /// The DevServer; none for the one that is meant without a name.
     pub fn name(&self) -> Option<&str> {
         match self {
-            Self::Ssh { name, .. } | Self::Shells { name, .. } => name.as_deref(),
+            Self::Ssh { name, .. } => name.as_deref(),
+            Self::Shells { name, asked } if asked.alone(name.as_deref()).is_some() => None,
+            Self::Shells { name, .. } => name.as_deref(),
             Self::Exec { name, .. } => Some(name),
         }
     }
@@ -70,15 +72,20 @@ impl Enter {
             // As ssh(1) does with the words after the host.
             Self::Ssh { command, .. } => Program::Command(command.join(" ").into_bytes()),
             Self::Exec { command, .. } => Program::Command(quoted(command).into_bytes()),
-            Self::Shells { asked, .. } => Program::Shells(asked.shells()),
+            Self::Shells { name, asked } => Program::Shells(asked.shells(asked.alone(name.as_deref()))),
         }
     }
 }
 
 impl ShellsArgs {
-    fn shells(&self) -> Shells {
+    /// The number that stands where a name would, as in `devctl shells 2`.
+    fn alone(&self, name: Option<&str>) -> Option<u64> {
+        name?.parse().ok().filter(|_| self.number.is_none() && self.output == Format::Table)
+    }
+
+    fn shells(&self, alone: Option<u64>) -> Shells {
         let Self { number, take_over, read_only, output } = *self;
-        match number {
+        match number.or(alone) {
             Some(number) if take_over => Shells::Attach { number, mode: Attach::TakeOver },
             Some(number) if read_only => Shells::Attach { number, mode: Attach::ReadOnly },
             Some(number) => Shells::Attach { number, mode: Attach::Share },
@@ -133,6 +140,7 @@ mod tests {
         assert_eq!(entered("devctl shells"), (None, list(Listing::Table)));
         let gpu = Some("gpu".to_owned());
         assert_eq!(entered("devctl shells gpu 2 --read-only"), (gpu.clone(), attach(2, Attach::ReadOnly)));
+        assert_eq!(entered("devctl shells 2"), (None, attach(2, Attach::Share)));
         assert_eq!(entered("devctl shells gpu -o yaml"), (gpu, list(Listing::Yaml)));
         // As a command of its own it is about the DevServer that was logged in to.
         assert_eq!(entered("shells"), (None, list(Listing::Table)));

@@ -56,7 +56,7 @@ impl Args {
         let pods = async { caller.api::<Pod>().list(&ListParams::default()).await.map_err(Error::of_api) };
         let (servers, quotas, pods) = tokio::try_join!(caller.devservers(), quotas(caller), pods)?;
         if servers.is_empty() && format.is_table() {
-            caller.say(super::list::NONE).await;
+            caller.say_none().await;
         }
         let mut limits: HashMap<String, Limits> =
             pods.items.iter().map(|pod| (pod.name_any(), Limits::of(pod))).collect();

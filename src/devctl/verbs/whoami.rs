@@ -31,7 +31,8 @@ impl Args {
             user: names::user_of(&caller.namespace).map(str::to_owned),
             namespace: caller.namespace.clone(),
             dev_server: caller.devserver.clone(),
-            time: caller.now(),
+            // Whole seconds, as the API has times.
+            time: Timestamp::from_second(caller.now().as_second()).unwrap_or_default(),
         };
         let text = match self.output.format {
             Format::Table | Format::Wide => who.fields().render(),

@@ -75,6 +75,9 @@ async fn an_administrator_asks_the_cluster() {
         let told = asked(&["delete", name, "--yes", "-o", format]).await;
         assert!(told.exits(0).says("is deleted").text().starts_with(printed), "{}", told.text());
     }
+    let mut nobodys = office.desk.command(&["list", "--context", "ours", "-n", "default"]);
+    nobodys.env_remove("KUBECONFIG");
+    Desk::finish(nobodys).await.exits(0).prints("").says("namespace default is no user's");
     let elsewhere = office.desk.devctl(&["list", "--context", "theirs"]).await;
     elsewhere.exits(1).prints("").says("theirs").says("kubectl config get-contexts");
 }

@@ -121,7 +121,9 @@ impl Pod {
 }
 
 pub(in super::super) fn lost() -> Failure {
-    Failure::new("the connection to the pod was lost").cure("run it again").no_connection()
+    Failure::new("the connection to the pod was lost")
+        .cure("run it again; `devctl why NAME` looks at a DevServer")
+        .no_connection()
 }
 
 /// The terminal's size now.
@@ -147,6 +149,7 @@ fn explain(error: &Error, name: &str, namespace: &str) -> Failure {
             "`kubectl auth can-i create pods/exec --namespace {namespace}` tells whether you may: `get` and `create` are \
              needed;\nwithout --context, --kubeconfig and --namespace the bastion is asked, as you"
         )),
+        None if matches!(error, Error::Lost(_) | Error::Carrier(_)) => return lost(),
         None if matches!(error, Error::NotRunning { .. }) => {
             Failure::new(format!("`{name}` does not run any more")).cure(format!("`devctl why {name}` tells why"))
         }
