@@ -18,6 +18,7 @@ use crate::devctl::{self, Beyond, Caller, Keyboard, News, Piece, Request, Shared
 use crate::identity::Identity;
 use crate::impersonation::impersonate;
 use crate::ssh::{Answer, Answered, Authority};
+use crate::telemetry::chain;
 use crate::workspace::{Command, Exit, Output, Process, Target, TerminalSize, Usage, Workspaces};
 
 /// Answers what is asked of the bastion itself.
@@ -166,7 +167,7 @@ async fn run(workspaces: Workspaces, identity: Identity, request: Request, mut c
                 devctl::run(*verb, &mut caller).await
             }
             Err(error) => {
-                info!(error = &error as &dyn std::error::Error, "failed to provision the user");
+                info!(error = chain(&error), "failed to provision the user");
                 devctl::fail(&error.user_message(), &caller).await
             }
         }

@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::agent::Agent;
-use super::carriers::{ANSWERED, open_link, why_ended};
+use super::carriers::{open_link, why_ended};
+use super::exec::ANSWERED;
 use super::listeners::Listeners;
 use super::memory::Words;
-use super::process::{self, Keepalive, carried};
+use super::process::{self, ExecKeepalive, carried};
 use super::{Address, Command, Error, Process, Usage, Workspace};
 use crate::api::DevServer;
 use crate::carrier::{self, Carrier, Side, Stream};
@@ -55,11 +56,10 @@ impl Direct {
     /// Runs `command` there.
     pub async fn start(&self, command: &Command) -> Result<Process, Error> {
         let Some(Joined { agent, .. }) = &self.agent else {
-            let keepalive = Keepalive { data: SILENCE, ping: PING };
+            let keepalive = ExecKeepalive { data: SILENCE, ping: PING, answered: ANSWERED };
             return process::start(&self.client, &self.workspace, command, keepalive, &self.tasks).await;
         };
-        let once = format!("{:032x}", rand::random::<u128>());
-        carried::start(agent, command, &Words::own(&self.workspace.devserver), None, &once).await
+        carried::start(agent, command, &Words::own(&self.workspace.devserver), None).await
     }
 
     /// Connects to `address` from within the pod.

@@ -28,6 +28,7 @@ mod usage;
 mod wake;
 
 pub use crate::agent::request::{Address, Attach, Exit, Listing, Origin, Shells, Size as TerminalSize, Terminal, X11};
+pub use crate::provisioning::Progress;
 pub use direct::Direct;
 pub use ensure::{Config, Workspace, Workspaces};
 #[cfg(test)]
