@@ -11,6 +11,7 @@ mod hang_up;
 mod init;
 mod install;
 mod ledger;
+mod listing;
 mod memory;
 mod piece;
 mod pipe;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::listing::Listing;
 pub use super::usage::Activity;
 use super::usage::History;
 
@@ -131,10 +132,10 @@ pub struct ReturnRequest {
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub enum Shells {
-    /// Which there are, as a table or as JSON; after the table, a terminal is asked which to look at.
-    List { json: bool },
+    /// Which there are; after a table, a terminal is asked which to look at.
+    List(Listing),
     /// As `List`, for somebody who may only look: so is what is chosen.
-    Look { json: bool },
+    Look(Listing),
     /// To look at one of them.
     Attach { number: u64, mode: Attach },
 }

@@ -128,8 +128,10 @@ impl Server {
 
     /// Serves one link. The socket stays open for as long: the other end waits for it.
     async fn link(self, socket: UnixStream) {
-        if let Err(error) = self.try_link(&socket).await {
-            eprintln!("bastion-agent: {error}");
+        match self.try_link(&socket).await {
+            // Whoever was there has left; the log is its user's.
+            Ok(()) | Err(carrier::Error::Closed) => {}
+            Err(error) => eprintln!("bastion-agent: {error}"),
         }
     }
 

@@ -103,10 +103,7 @@ async fn serve_on(
         let workspaces = workspaces.clone();
         async move { workspaces.sample().await }
     }));
-    let answer = answer::Devctl::new(client, workspaces.clone(), tasks.clone(), {
-        let authority = authority.clone();
-        Arc::new(move |patterns: &str| authority.known_hosts_line(patterns))
-    });
+    let answer = answer::Devctl::new(client, workspaces.clone(), tasks.clone(), authority.clone());
     let server = ssh::Server::new(
         config.ssh,
         keys,

@@ -33,7 +33,6 @@ mod room;
 mod serve;
 mod server;
 mod session;
-mod shells;
 mod signal;
 mod standing;
 mod throttle;

@@ -49,8 +49,3 @@ pub(super) async fn receive(mut reader: ChannelReadHalf, program: ToProgram, eve
         }
     }
 }
-
-/// Waits until the client closes the channel or is gone.
-pub(super) async fn closed(reader: &mut ChannelReadHalf) {
-    while !matches!(reader.wait().await, None | Some(ChannelMsg::Close)) {}
-}

@@ -17,10 +17,10 @@ use super::forward;
 use super::introduction::introduction;
 use super::logged_in::LoggedIn;
 use super::notice::Notices;
-use super::receive::{ToProgram, closed, receive};
+use super::receive::{ToProgram, receive};
 use super::request::SFTP;
 use super::writer::{Closed, End, Writer};
-use super::{Answered, copy, message, progress, request, shells, signal};
+use super::{Answered, copy, message, progress, request, signal};
 use crate::identity::Identity;
 use crate::telemetry::{chain, metrics};
 use crate::workspace::{self, Command, Exit, Process, Program, Reader, Target, TerminalSize, WITHOUT_AGENT};
@@ -64,19 +64,6 @@ impl Session {
                 }
                 None => {}
             }
-        }
-        match typed_line(&command, &self.logged_in.identity).filter(|_| own.is_none()).and_then(shells::parse) {
-            Some(Ok(shells)) => command.program = Program::Shells(shells),
-            Some(Err(usage)) => {
-                let writer = Writer::new(half, events, End::of(&command));
-                let explained = explain_usage(&usage, &writer);
-                // It waits for the client's window, and all of its connection for what it sends meanwhile.
-                return tokio::select! {
-                    () = explained => {}
-                    () = closed(&mut reader) => {}
-                };
-            }
-            None => {}
         }
         let LoggedIn { identity, target, .. } = &self.logged_in;
         let writer = Writer::new(half, events.clone(), End::of(&command));
@@ -321,19 +308,4 @@ fn missing(command: &Command, process: &Process) -> impl Iterator<Item = String>
         (lasts && process.signals.is_none(), "this shell ends with its connection"),
     ];
     all.into_iter().filter(|(is_missing, _)| *is_missing).map(|(_, words)| format!("{words}: {WITHOUT_AGENT}"))
-}
-
-/// Answers a command of ours that was not understood, or asked for help, as clap has it.
-async fn explain_usage(usage: &clap::Error, writer: &Writer) {
-    let text = usage.render().to_string();
-    let text = if writer.end.is_terminal() { text.replace('\n', "\r\n") } else { text };
-    let told = match usage.use_stderr() {
-        true => writer.stderr(text.into()).await,
-        false => writer.stdout(text.into()).await,
-    };
-    if told.is_ok() {
-        let _ = writer.half.exit_status(usage.exit_code().unsigned_abs()).await;
-        writer.eof().await;
-        let _ = writer.half.close().await;
-    }
 }

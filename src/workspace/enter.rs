@@ -47,7 +47,8 @@ impl Workspaces {
                     true => {
                         let agent = self.carriers.of(&workspace).await?;
                         let (carriers, cache) = (self.carriers.clone(), self.cache.clone());
-                        carried::start(&agent, command, words, Way { carriers, cache, workspace }).await
+                        let way = Some(Way { carriers, cache, workspace });
+                        carried::start(&agent, command, words, way).await
                     }
                     false => process::start(&self.client, &workspace, command, keepalive, &self.tasks).await,
                 }

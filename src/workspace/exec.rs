@@ -45,8 +45,9 @@ pub(super) struct ExecRequest<'a> {
     pub namespace: &'a str,
     pub pod: &'a str,
     pub container: &'a str,
-    /// The user name that the API server shall check and log, such as `system:serviceaccount:dev-alice:alice`.
-    pub impersonate: &'a str,
+    /// The user name that the API server shall check and log, such as `system:serviceaccount:dev-alice:alice`; none for
+    /// whose client it is.
+    pub impersonate: Option<&'a str>,
     /// Whom that one acts for, if somebody else: the API server's audit log has it in the user agent.
     pub on_behalf_of: Option<&'a str>,
     pub command: &'a [&'a str],
@@ -97,9 +98,11 @@ impl ExecRequest<'_> {
             (header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
             (header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL)),
             (header::SEC_WEBSOCKET_KEY, ascii(&BASE64_STANDARD.encode(key))),
-            (header::HeaderName::from_static("impersonate-user"), ascii(self.impersonate)),
             (header::USER_AGENT, ascii(&self.user_agent())),
         ]);
+        if let Some(user) = self.impersonate {
+            request.headers_mut().insert("impersonate-user", ascii(user));
+        }
         Ok(request)
     }
 

@@ -9,7 +9,7 @@ use tracing::{debug, info};
 
 use super::super::breaks::Breaks;
 use super::super::{Error, Workspace};
-use super::Carriers;
+use super::{Carriers, open_link};
 use crate::carrier::{self, Carrier, News};
 use crate::telemetry::chain;
 
@@ -66,7 +66,7 @@ impl Keeper {
         first: &mut Option<oneshot::Sender<Result<(), Error>>>,
     ) -> (Option<Duration>, Error) {
         let opened = tokio::select! {
-            opened = self.carriers.open_link(&self.workspace) => opened,
+            opened = open_link(&self.carriers.client, &self.workspace, self.carriers.answered) => opened,
             () = self.given_up() => Err(Error::Lost("there was no exec for too long".into())),
             () = abandoned(first) => Err(Error::Lost("whoever asked for it has left".into())),
         };
@@ -89,14 +89,7 @@ impl Keeper {
         };
         let served = self.carrier.link(link, self.carriers.keepalive, on_news);
         let error = tokio::select! {
-            served = served => match served {
-                Ok(()) | Err(carrier::Error::Closed) => Error::Lost("the exec was closed".into()),
-                Err(carrier::Error::Broken(source)) => match source.downcast::<Error>() {
-                    Ok(error) => *error,
-                    Err(source) => Error::Lost(source),
-                },
-                Err(error) => Error::Carrier(error),
-            },
+            served = served => why_ended(served),
             () = self.unused() => Error::Lost("nobody has needed it for a while".into()),
         };
         (linked.map(|linked| linked.elapsed()), error)
@@ -121,6 +114,18 @@ impl Keeper {
                 since = Instant::now();
             }
         }
+    }
+}
+
+/// Why a link that was served is no more.
+pub(in super::super) fn why_ended(served: Result<(), carrier::Error>) -> Error {
+    match served {
+        Ok(()) | Err(carrier::Error::Closed) => Error::Lost("the exec was closed".into()),
+        Err(carrier::Error::Broken(source)) => match source.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(source) => Error::Lost(source),
+        },
+        Err(error) => Error::Carrier(error),
     }
 }
 

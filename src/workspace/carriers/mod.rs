@@ -28,6 +28,7 @@ use crate::api::names;
 use crate::cache::Cache;
 use crate::carrier::{Budget, Carrier, Hold, Keepalive, Link, Side};
 use keeper::Keeper;
+pub(super) use keeper::why_ended;
 
 /// The carriers of this process.
 #[derive(Clone)]
@@ -93,7 +94,7 @@ impl Carriers {
     /// Tells how its pod is used, over a carrier that is there for nothing else.
     pub(super) async fn report_once(&self, workspace: &Workspace) -> Result<(), Error> {
         let (carrier, _) = Carrier::new(Side::Bastion, format!("{:032x}", rand::random::<u128>()));
-        let link = self.open_link(workspace).await?;
+        let link = open_link(&self.client, workspace, self.answered).await?;
         let report = self.reports.report_once(&carrier, workspace);
         let done = once_linked(&carrier, link, self.keepalive, report).await;
         carrier.close();
@@ -126,35 +127,34 @@ impl Carriers {
         join_all(agents.iter().map(|agent| agent.carrier.settled())).await;
     }
 
-    /// An exec in the workspace's pod that leads to its agent.
-    async fn open_link(
-        &self,
-        workspace: &Workspace,
-    ) -> Result<
-        Link<BoxStream<'static, Result<Bytes, Error>>, impl Sink<Bytes, Error = tungstenite::Error> + Unpin>,
-        Error,
-    > {
-        let command = [names::AGENT, "connect"];
-        let request = ExecRequest {
-            namespace: &workspace.namespace,
-            pod: &workspace.pod,
-            container: names::CONTAINER,
-            impersonate: &workspace.service_account,
-            on_behalf_of: workspace.on_behalf_of.as_deref(),
-            command: &command,
-            stdin: true,
-            tty: false,
-        };
-        let opened = timeout(self.answered, exec::open(&self.client, &request)).await;
-        let (sink, source) = opened.unwrap_or_else(|_| Err(Error::Lost("the exec was not answered".into())))?.split();
-        let sink = Box::pin(sink.with(async |bytes: Bytes| Ok::<_, tungstenite::Error>(exec::stdin(&bytes))));
-        let source = source.filter_map(|message| std::future::ready(read(message))).boxed();
-        Ok(Link { source, sink })
-    }
-
     fn forget_closed(&self, workspace: &Workspace) {
         self.of_pods.remove_if(workspace, |_, known| known.get().is_some_and(|agent| agent.carrier.is_closed()));
     }
+}
+
+/// An exec in the workspace's pod that leads to its agent, which is open within `answered`.
+pub(super) async fn open_link(
+    client: &kube::Client,
+    workspace: &Workspace,
+    answered: Duration,
+) -> Result<Link<BoxStream<'static, Result<Bytes, Error>>, impl Sink<Bytes, Error = tungstenite::Error> + Unpin>, Error>
+{
+    let command = [names::AGENT, "connect"];
+    let request = ExecRequest {
+        namespace: &workspace.namespace,
+        pod: &workspace.pod,
+        container: names::CONTAINER,
+        impersonate: workspace.service_account.as_deref(),
+        on_behalf_of: workspace.on_behalf_of.as_deref(),
+        command: &command,
+        stdin: true,
+        tty: false,
+    };
+    let opened = timeout(answered, exec::open(client, &request)).await;
+    let (sink, source) = opened.unwrap_or_else(|_| Err(Error::Lost("the exec was not answered".into())))?.split();
+    let sink = Box::pin(sink.with(async |bytes: Bytes| Ok::<_, tungstenite::Error>(exec::stdin(&bytes))));
+    let source = source.filter_map(|message| std::future::ready(read(message))).boxed();
+    Ok(Link { source, sink })
 }
 
 impl<'a> Visit<'a> {

@@ -28,7 +28,8 @@ fn carriers() -> Carriers {
 }
 
 fn workspace() -> Workspace {
-    let [namespace, devserver, pod, service_account] = ["dev-alice", "dev", "dev", "alice"].map(str::to_owned);
+    let [namespace, devserver, pod, account] = ["dev-alice", "dev", "dev", "alice"].map(str::to_owned);
+    let service_account = Some(account);
     Workspace { namespace, devserver, pod, pod_uid: None, service_account, on_behalf_of: None, agent: true }
 }
 

@@ -18,16 +18,16 @@ use crate::agent::request::{News, Order};
 use crate::carrier::{MAX_PAYLOAD, Message, Receiver, Sender, Stream, json, parse};
 
 /// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up. To a shell
-/// that lasts, `way` leads back.
+/// that lasts, `way` leads back, if there is one.
 pub(in super::super) async fn start(
     agent: &Agent,
     command: &Command,
     words: &Words,
-    way: Way,
+    way: Option<Way>,
 ) -> Result<Process, Error> {
     let ssh_agent = command.ssh_agent.then(|| agent.listeners.register());
     let x11 = command.x11.clone().map(|x11| (x11, agent.listeners.register()));
-    let session = lasts(command).then(|| format!("{:032x}", rand::random::<u128>()));
+    let session = (lasts(command) && way.is_some()).then(|| format!("{:032x}", rand::random::<u128>()));
     let listener = ssh_agent.as_ref().map(Connections::listener);
     let display = x11.as_ref().map(|(x11, connections)| (x11.clone(), connections.listener()));
     let request = json(&request(command, listener, display, session.clone()));
@@ -44,7 +44,7 @@ pub(in super::super) async fn start(
     let (signals, sent) = mpsc::channel(CHUNKS);
     let (output, outputs) = mpsc::channel(CHUNKS);
     let redraw = Arc::<Notify>::default();
-    let comeback = session.zip(command.terminal.clone()).map(|(session, terminal)| {
+    let comeback = session.zip(command.terminal.clone()).zip(way).map(|((session, terminal), way)| {
         let x11 = x11.as_ref().map(|(x11, connections)| (x11.clone(), connections.door()));
         Comeback::new(way, session, command, terminal, ssh_agent.as_ref().map(Connections::door), x11)
     });

@@ -56,10 +56,8 @@ impl Comeback {
         ssh_agent: Option<Door>,
         x11: Option<(X11, Door)>,
     ) -> Self {
-        let read_only = matches!(
-            command.program,
-            Program::Shells(Shells::Look { .. } | Shells::Attach { mode: Attach::ReadOnly, .. })
-        );
+        let read_only =
+            matches!(command.program, Program::Shells(Shells::Look(_) | Shells::Attach { mode: Attach::ReadOnly, .. }));
         Self { way, session, terminal, read_only, ssh_agent, x11, registered: Vec::new() }
     }
 

@@ -48,7 +48,7 @@ pub struct Command {
     pub detached: Option<Duration>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Program {
     /// The user's login shell.
     Shell,
@@ -179,7 +179,7 @@ fn request<'a>(workspace: &'a Workspace, command: &'a [&'a str], stdin: bool, tt
         namespace: &workspace.namespace,
         pod: &workspace.pod,
         container: names::CONTAINER,
-        impersonate: &workspace.service_account,
+        impersonate: workspace.service_account.as_deref(),
         on_behalf_of: workspace.on_behalf_of.as_deref(),
         command,
         stdin,
@@ -224,7 +224,8 @@ mod tests {
             std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>().await
         };
         let client = kube::Client::new(tower::service_fn(never), "default");
-        let [namespace, devserver, pod, service_account] = ["dev-alice", "dev", "dev", "alice"].map(str::to_owned);
+        let [namespace, devserver, pod, account] = ["dev-alice", "dev", "dev", "alice"].map(str::to_owned);
+        let service_account = Some(account);
         let workspace =
             Workspace { namespace, devserver, pod, pod_uid: None, service_account, on_behalf_of: None, agent: false };
         let hour = Duration::from_hours(1);

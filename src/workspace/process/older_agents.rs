@@ -11,7 +11,7 @@ use super::super::listeners::Listeners;
 use super::super::{Error, Shells, X11};
 use super::asked::{begun, request};
 use super::{Command, Program, Terminal, TerminalSize};
-use crate::agent::request::{Address, Attach, Exit, News, Request, ReturnRequest};
+use crate::agent::request::{Address, Attach, Exit, Listing, News, Request, ReturnRequest};
 use crate::carrier::linked::while_linked;
 use crate::carrier::{Carrier, Message, Side, json, parse};
 
@@ -114,7 +114,7 @@ fn what_is_asked_of_them_is_what_they_understand() {
     }
     let attach = Shells::Attach { number: 3, mode: Attach::TakeOver };
     let shells = [
-        (Shells::List { json: true }, before::Shells::List { json: true }),
+        (Shells::List(Listing::Json), before::Shells::List { json: true }),
         (attach, before::Shells::Attach { number: 3, mode: Attach::TakeOver }),
     ];
     for (shells, expected) in shells {

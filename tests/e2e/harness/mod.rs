@@ -23,7 +23,7 @@ pub(crate) use gateway::Gateway;
 pub(crate) use keys::{Agent, certify, keygen, public, revoke};
 pub(crate) use load_balancer::LoadBalancer;
 pub(crate) use output::{Finished, Session};
-pub(crate) use product::Product;
+pub(crate) use product::{Product, user};
 pub(crate) use replica::Replica;
 pub(crate) use security_key::{Presence, SecurityKey};
 pub(crate) use server::{Server, processes_with_argument};

@@ -44,6 +44,16 @@ impl User {
         Ssh::new(self.product.front(), &self.name).key(&self.key)
     }
 
+    /// Her login shell in another DevServer of hers.
+    pub(crate) fn shell_in(&self, name: &str) -> Ssh {
+        self.shell().login(&format!("{}+{name}", self.name))
+    }
+
+    /// The bastion that she goes through.
+    pub(crate) fn front(&self) -> &Replica {
+        self.product.front()
+    }
+
     /// Her login shell through another bastion.
     pub(crate) fn shell_at(&self, replica: &Replica) -> Ssh {
         Ssh::new(replica, &self.name).key(&self.key)
@@ -92,6 +102,12 @@ impl User {
     /// Makes a further DevServer, as an administrator would.
     pub(crate) async fn add_devserver(&self, name: &str) {
         self.add_devserver_with(name, json!({})).await;
+    }
+
+    /// Makes a further DevServer that runs.
+    pub(crate) async fn has_another_running(&self, name: &str) {
+        self.add_devserver(name).await;
+        self.shell_in(name).command("true").run().await.exits(0);
     }
 
     /// Makes a further DevServer with this spec.

@@ -1,6 +1,7 @@
 //! Shells on terminals that outlive the sessions that look at them: the connection may break, the shell does not.
 
 mod keeper;
+mod list;
 mod look;
 mod menu;
 mod screen;
@@ -121,8 +122,8 @@ impl Shells {
         shell.look(look, stream).await;
     }
 
-    fn list(&self) -> Vec<menu::Entry> {
-        self.shells().iter().map(menu::Entry::of).collect()
+    fn list(&self) -> Vec<list::Entry> {
+        self.shells().iter().map(list::Entry::of).collect()
     }
 
     /// The newest shell that nobody looks at, which from now on somebody does, and for how long nobody did.
@@ -183,5 +184,5 @@ impl Shells {
 
 /// Of a shell that she is back in.
 fn left(away: Duration) -> String {
-    format!("the shell you left {} ago; for a new one: ssh -o SetEnv=BASTION_PERSIST=0", menu::age(away))
+    format!("the shell you left {} ago; for a new one: ssh -o SetEnv=BASTION_PERSIST=0", list::age(away))
 }
