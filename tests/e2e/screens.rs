@@ -1,11 +1,14 @@
 //! The screens of shells that outlive their connections: on terminals that come later, and on several at once.
 
 use crate::harness::{Product, Terminal, User, eventually, has_agents, skip_unless};
-use crate::shells::comes_back;
+use crate::shells::is_back;
 
 /// Fills the screen, and draws nothing but when its terminal is resized.
-const DRAWS_ON_RESIZE: &str = "trap 'printf \"\\033[5;5Hdrawn:$((40+2))\"' WINCH; \
-                               printf '\\033[?1049h\\033[2J\\033[9;9Hready:%s' $((40+3)); while :; do sleep 0.1; done\r";
+const DRAWS_ON_RESIZE: &str = concat!(
+    r#"sh -c 'trap "printf \"\\033[5;5Hdrawn:%s\" $((40+2))" WINCH; "#,
+    r#"printf "\033[?1049h\033[2J\033[9;9Hready:%s" $((40+3)); while :; do sleep 0.1; done'"#,
+    "\r"
+);
 
 /// What fits of the second's screen is what is on the first's, of so many rows, and there is nothing else.
 async fn show_the_same(first: &Terminal, second: &Terminal, count: usize) {
@@ -35,13 +38,17 @@ async fn a_full_screen_program_draws_its_screen_for_whoever_is_back() {
         first.types(DRAWS_ON_RESIZE).await;
         first.shows("ready:43").await;
         first.kill().await;
-        let mut second = comes_back(&alice, product.front(), (rows, columns), "ready:43").await;
+        let mut second = is_back(&alice, (rows, columns)).await;
+        second.shows("ready:43").await;
         second.shows("drawn:42").await;
         assert!(second.is_full_screen());
         second.types("\x03").await;
         // Its terminal is as large as ever, not as for the moment of drawing.
-        second.types("printf '\\033[?1049l'; clear; stty size\r").await;
-        second.shows_row(&format!("{rows} {columns}")).await;
+        let as_large =
+            format!("until [ \"$(stty size)\" = '{rows} {columns}' ]; do sleep 0.1; done; echo size:$((40+4))\r");
+        second.types("printf '\\033[?1049l'; clear\r").await;
+        second.types(&as_large).await;
+        second.shows_row("size:44").await;
         ends(second).await;
     }
 }
@@ -58,9 +65,10 @@ async fn what_was_under_a_full_screen_program_is_there_when_it_ends() {
         first.types("G").await;
         first.shows("(END)").await;
         first.kill().await;
-        let mut second = comes_back(&alice, product.front(), (rows, columns), "(END)").await;
-        assert!(second.is_full_screen());
+        let mut second = is_back(&alice, (rows, columns)).await;
+        second.shows("(END)").await;
         second.shows_row("500").await;
+        assert!(second.is_full_screen());
         second.types("q").await;
         second
             .shows_rows("the shell's screen", |rows| {
@@ -84,10 +92,12 @@ async fn tmux_fills_the_terminal_that_is_back() {
     first.types("seq 100; echo in:$((40+3))\r").await;
     first.shows_row("in:43").await;
     first.kill().await;
-    let second = comes_back(&alice, product.front(), (30, 90), "in:43").await;
+    let second = is_back(&alice, (30, 90)).await;
+    second.shows("in:43").await;
     second.shows_rows("tmux's status line", |rows| rows[29].starts_with("[story]")).await;
     second.kill().await;
-    let mut third = comes_back(&alice, product.front(), (30, 90), "in:43").await;
+    let mut third = is_back(&alice, (30, 90)).await;
+    third.shows("in:43").await;
     third.shows_rows("tmux's status line", |rows| rows[29].starts_with("[story]")).await;
     third.types("exit\r").await;
     third.shows("[exited]").await;
@@ -115,12 +125,12 @@ async fn terminals_of_different_sizes_show_one_screen() {
     first.shows_row("24 80").await;
     show_the_same(&first, &larger, 24).await;
     // Lines that end where the smaller terminal ends, and more of them than it has rows.
-    first.types("seq -s, 60; seq 30; seq -s, 70; printf 'up\\033[3;7Hhere\\033[24;1H'\r").await;
-    first.shows("here").await;
+    first.types("seq -s, 60; seq 30; seq -s, 70; printf 'up\\033[3;7Hhere:%s\\033[24;1H' $((40+4))\r").await;
+    first.shows("here:44").await;
     show_the_same(&first, &larger, 24).await;
 
     let onlooker = alice.ssh("shells 1 --read-only").terminal(5, 30);
-    onlooker.shows("$").await;
+    onlooker.shows("bastion: shell 1").await;
     first.types("clear; seq 50; echo last:$((40+2))\r").await;
     onlooker.shows_row("last:42").await;
     onlooker.kill().await;
@@ -157,12 +167,13 @@ async fn a_program_is_answered_once() {
     let mut first = shell(&alice).await;
     let mut second = alice.ssh("shells 1").terminal(24, 80);
     second.shows_row("said:42").await;
-    second.types("clear; echo ready:$((40+3)); cat\r").await;
+    second.types("clear; echo ready:$((40+3)); cat; echo over:$((40+4))\r").await;
     first.shows_row("ready:43").await;
     first.types("\x1b[24;1Rone\r").await;
     first.shows_row("one").await;
     second.types("\x1b[24;1Rtwo\r").await;
     first.shows_row("^[[24;1Rtwo").await;
-    second.types("\x03").await;
+    second.types("\x04").await;
+    second.shows_row("over:44").await;
     ends(second).await;
 }
