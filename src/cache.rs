@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::api::{DevServer, DevServerTeam, DevServerUser, names};
+use crate::telemetry::chain;
 use crate::watch::{self as watches, Unreadable};
 
 /// Users, their teams and DevServers as last heard of.
@@ -157,7 +158,7 @@ where
         runs.store(event.is_ok(), Ordering::Relaxed);
         match event {
             Ok(_) => changed(),
-            Err(error) => warn!(%error, kind = %K::kind(&()), "the watch broke; opening it again"),
+            Err(error) => warn!(error = chain(&error), kind = %K::kind(&()), "the watch broke; opening it again"),
         }
         futures::future::ready(())
     });

@@ -46,7 +46,6 @@ pub(crate) mod seeds {
                 detached,
                 out_of_memory: true,
                 session: Some("0f".into()),
-                once: Some("1f".into()),
             })
         };
         let shells = |shells| {

@@ -3,7 +3,6 @@
 
 mod account;
 mod activity;
-mod begun;
 mod connect;
 mod forward;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -91,9 +91,6 @@ pub struct ProgramRequest {
     /// What a session is called that can come back to a shell that lasts. It understands [`News::Notice`].
     #[serde(default)]
     pub session: Option<String>,
-    /// Tells the request from all others: asked again, as the answer was lost, it begins nothing.
-    #[serde(default)]
-    pub once: Option<String>,
 }
 
 impl ProgramRequest {

@@ -21,6 +21,7 @@ use crate::devctl::{
 use crate::identity::Identity;
 use crate::impersonation::impersonate;
 use crate::ssh::{Answer, Answered};
+use crate::telemetry::chain;
 use crate::workspace::{Command, Exit, Output, Process, Program, Target, TerminalSize, Workspaces};
 
 /// Answers what is asked of the bastion itself.
@@ -181,7 +182,7 @@ async fn run(workspaces: Workspaces, identity: Identity, request: Request, mut c
                 devctl::run(*verb, &mut caller).await
             }
             Err(error) => {
-                info!(error = &error as &dyn std::error::Error, "failed to provision the user");
+                info!(error = chain(&error), "failed to provision the user");
                 devctl::fail(&error.user_message(), &caller).await
             }
         }

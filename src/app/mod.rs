@@ -5,11 +5,12 @@ mod answer;
 mod client;
 #[cfg(feature = "embedded")]
 mod dev;
+#[cfg(feature = "embedded")]
+mod dev_roles;
 mod host_key;
 mod read_ahead;
 mod rights;
-#[cfg(feature = "embedded")]
-mod roles;
+mod served;
 
 #[cfg(feature = "embedded")]
 pub use dev::{Options as DevOptions, dev};

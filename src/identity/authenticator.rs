@@ -15,6 +15,7 @@ use super::revoked::RevokedKeys;
 use super::sources::Sources;
 use super::{Config, Permissions, Refusal, certificate, key_file};
 use crate::cache::Cache;
+use crate::telemetry::chain;
 
 /// A person who proved who she is. Only [`Authenticator::resolve`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,7 +264,7 @@ impl Authenticator {
         self.trusted_user_ca_keys.iter().any(|path| match key_file::read(path) {
             Ok(keys) => keys.iter().any(|key| key.key_data() == authority),
             Err(reason) => {
-                error!(error = &reason as &dyn std::error::Error, "the keys of trusted authorities are not known");
+                error!(error = chain(&reason), "the keys of trusted authorities are not known");
                 false
             }
         })
@@ -280,7 +281,7 @@ impl Authenticator {
             Ok(false) => Ok(()),
             Ok(true) => Err(Refusal::Revoked),
             Err(reason) => {
-                error!(error = &reason as &dyn std::error::Error, "the revoked keys are not known; nobody is let in");
+                error!(error = chain(&reason), "the revoked keys are not known; nobody is let in");
                 Err(Refusal::RevokedUnknown(reason))
             }
         }

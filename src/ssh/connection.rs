@@ -12,22 +12,24 @@ use russh::server::{
     Auth, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffer, Session as Replies, VerifiedPublicKey,
 };
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, Span};
 
 use super::client::{Client, Slots};
 use super::context::Context;
-use super::forward::{self, Asked, Forwarder, Listeners};
-use super::jump::{Destination, Jump};
+use super::destination::Destination;
+use super::forward::{self, Asked, Listeners};
+use super::jump::Jump;
+use super::logged_in::LoggedIn;
 use super::login::{Login, Proven};
-use super::request::SFTP;
+use super::request::{Request, SFTP, terminal_size};
 use super::session::Session;
 use super::standing::Standing;
 use super::throttle::Throttle;
-use super::variables::Variables;
 use crate::identity::{Credential, Permissions};
-use crate::workspace::{Address, Target};
+use crate::workspace::{Address, Program, Target};
 
 /// russh's view of one connection.
 pub(super) struct Connection {
@@ -36,12 +38,11 @@ pub(super) struct Connection {
     client: Client,
     login: Login,
     /// Cancelled once somebody is logged in.
-    logged_in: CancellationToken,
+    login_done: CancellationToken,
     slots: Slots,
     listeners: Listeners,
-    /// Session channels that run nothing yet. As with sshd, only for these something may be asked that a program begins
-    /// with, and of these only one program (RFC 4254 §6.5).
-    larval: HashMap<ChannelId, Variables>,
+    /// Those of session channels that run nothing yet.
+    requests: HashMap<ChannelId, Request>,
     standing: Standing,
     /// Ends the standing.
     watching: Option<AbortOnDropHandle<()>>,
@@ -53,7 +54,7 @@ impl Connection {
         context: Arc<Context>,
         throttle: Arc<Throttle>,
         client: Client,
-        logged_in: CancellationToken,
+        login_done: CancellationToken,
         slots: Slots,
         standing: Standing,
     ) -> Self {
@@ -62,10 +63,10 @@ impl Connection {
             context,
             throttle,
             client,
-            logged_in,
+            login_done,
             slots,
             listeners: Listeners::default(),
-            larval: HashMap::new(),
+            requests: HashMap::new(),
             standing,
             watching: None,
             span: Span::current(),
@@ -77,11 +78,11 @@ impl Connection {
         self.login.succeeded().map(|(identity, _)| identity.permissions())
     }
 
-    /// Forwards for whoever logged in, while she may.
-    fn forwarder(&self) -> Option<Forwarder> {
+    /// Whoever logged in, while she may stay.
+    fn logged_in(&self) -> Option<LoggedIn> {
         let (identity, target) = self.login.succeeded().filter(|_| self.standing.holds()).cloned()?;
         let (context, throttle, slots) = (self.context.clone(), self.throttle.clone(), self.slots.clone());
-        Some(Forwarder { context, throttle, identity, target, slots, standing: self.standing.clone() })
+        Some(LoggedIn { context, throttle, identity, target, slots, standing: self.standing.clone() })
     }
 
     /// Whoever logged in stays for as long as she would be let in, to where she went.
@@ -113,18 +114,14 @@ impl Connection {
 
     /// Has the pod listen for the client, if she may; the port, if it does.
     async fn listen(&mut self, address: Address, client: Handle) -> Option<u16> {
-        let forwarder = self.forwarder().filter(|forwarder| forwarder.admits(Asked::Listen(&address)))?;
-        self.listeners.begin(forwarder, address, client).await
+        let logged_in = self.logged_in().filter(|logged_in| logged_in.admits(Asked::Listen(&address)))?;
+        self.listeners.begin(logged_in, address, client).await
     }
 
-    fn start(&mut self, channel: ChannelId, replies: &mut Replies) -> Result<(), russh::Error> {
-        let may_start = self.larval.remove(&channel).is_some();
-        Self::answer(channel, may_start, replies)
-    }
-
-    /// Answers what `channel` may be told before it runs a program, and not after.
-    fn prepare(&self, channel: ChannelId, granted: bool, replies: &mut Replies) -> Result<(), russh::Error> {
-        Self::answer(channel, granted && self.larval.contains_key(&channel), replies)
+    fn begin(&mut self, channel: ChannelId, program: Program, replies: &mut Replies) -> Result<(), russh::Error> {
+        let request = self.requests.remove(&channel);
+        let begun = request.zip(self.permissions()).map(|(request, permissions)| request.begin(program, permissions));
+        Self::answer(channel, begun.is_some(), replies)
     }
 
     fn answer(channel: ChannelId, granted: bool, replies: &mut Replies) -> Result<(), russh::Error> {
@@ -168,7 +165,7 @@ impl Handler for Connection {
     async fn auth_succeeded(&mut self, _: &mut Replies) -> Result<(), Self::Error> {
         self.login.count();
         self.watching = self.watch().map(|watch| AbortOnDropHandle::new(tokio::spawn(watch)));
-        self.logged_in.cancel();
+        self.login_done.cancel();
         Ok(())
     }
 
@@ -178,20 +175,22 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        let Some(forwarder) = self.forwarder() else {
+        let Some(logged_in) = self.logged_in() else {
             return Ok(()); // Dropped, the handle refuses, as prohibited. russh asks of nobody who is not logged in.
         };
         let permit = self.slots.sessions.clone().try_acquire_owned();
+        let (begin, command) = oneshot::channel();
         if permit.is_ok() {
-            self.larval.insert(channel.id(), Variables::default());
+            let request = Request::new(logged_in.identity.permissions(), &self.context.config, begin);
+            self.requests.insert(channel.id(), request);
         }
         let Client { address, server, .. } = self.client;
-        let session = Session { forwarder, client: replies.handle(), address, server };
+        let session = Session { logged_in, client: replies.handle(), address, server };
         self.spawn(async move {
             match permit {
                 Ok(_permit) => {
                     reply.accept().await;
-                    session.run(channel).await;
+                    session.run(channel, command).await;
                 }
                 Err(_) => reply.reject(ChannelOpenFailure::ResourceShortage).await,
             }
@@ -209,20 +208,20 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         _: &mut Replies,
     ) -> Result<(), Self::Error> {
-        let (Some(forwarder), Ok(port)) = (self.forwarder(), u16::try_from(port)) else { return Ok(()) };
-        if !forwarder.admits(Asked::Connect(&Address::Tcp { host: host.to_owned(), port })) {
+        let (Some(logged_in), Ok(port)) = (self.logged_in(), u16::try_from(port)) else { return Ok(()) };
+        if !logged_in.admits(Asked::Connect(&Address::Tcp { host: host.to_owned(), port })) {
             return Ok(());
         }
-        let Forwarder { context, identity, target, .. } = &forwarder;
+        let LoggedIn { context, identity, target, .. } = &logged_in;
         let is_hers = |target: &Target| context.run.has(identity, target);
         match Destination::of(host, port, identity.user(), target, is_hers) {
             Destination::Server(target) => {
-                let jump = Jump { forwarder, target, client: self.client.clone() };
+                let jump = Jump { logged_in, target, client: self.client.clone() };
                 // Boxed: it holds a connection like this one.
                 self.spawn(jump.serve(channel, reply).boxed());
             }
             Destination::Address(target, address) => {
-                self.spawn(async move { forwarder.connect(&target, &address, channel, reply).await });
+                self.spawn(async move { logged_in.connect(&target, &address, channel, reply).await });
             }
         }
         Ok(())
@@ -236,9 +235,9 @@ impl Handler for Connection {
         _: &mut Replies,
     ) -> Result<(), Self::Error> {
         let address = Address::Unix(path.to_owned());
-        if let Some(forwarder) = self.forwarder().filter(|forwarder| forwarder.admits(Asked::Connect(&address))) {
-            let target = forwarder.target.clone();
-            self.spawn(async move { forwarder.connect(&target, &address, channel, reply).await });
+        if let Some(logged_in) = self.logged_in().filter(|logged_in| logged_in.admits(Asked::Connect(&address))) {
+            let target = logged_in.target.clone();
+            self.spawn(async move { logged_in.connect(&target, &address, channel, reply).await });
         }
         Ok(())
     }
@@ -267,29 +266,49 @@ impl Handler for Connection {
     }
 
     async fn channel_close(&mut self, channel: ChannelId, _: &mut Replies) -> Result<(), Self::Error> {
-        self.larval.remove(&channel);
+        self.requests.remove(&channel);
         Ok(())
     }
 
     async fn agent_request(&mut self, channel: ChannelId, _: &mut Replies) -> Result<bool, Self::Error> {
-        let forwarder = self.forwarder().filter(|_| self.larval.contains_key(&channel));
-        Ok(forwarder.is_some_and(|forwarder| forwarder.admit_ssh_agent()))
+        let logged_in = self.logged_in();
+        let Some(request) = self.requests.get_mut(&channel) else { return Ok(false) };
+        request.ssh_agent = logged_in.is_some_and(|logged_in| logged_in.admits_ssh_agent());
+        Ok(request.ssh_agent)
     }
 
     #[allow(clippy::too_many_arguments, reason = "russh's signature")]
     async fn pty_request(
         &mut self,
         channel: ChannelId,
-        _: &str,
+        term: &str,
+        columns: u32,
+        rows: u32,
         _: u32,
         _: u32,
-        _: u32,
-        _: u32,
-        _: &[(Pty, u32)],
+        modes: &[(Pty, u32)],
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
         let permitted = self.permissions().is_some_and(|permissions| permissions.pty);
-        self.prepare(channel, permitted, replies)
+        let request = self.requests.get_mut(&channel).filter(|_| permitted);
+        let set = request.map(|request| request.set_terminal(term, terminal_size(columns, rows), modes));
+        Self::answer(channel, set.is_some(), replies)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        channel: ChannelId,
+        columns: u32,
+        rows: u32,
+        _: u32,
+        _: u32,
+        _: &mut Replies,
+    ) -> Result<(), Self::Error> {
+        // Later ones are the session's part.
+        if let Some(request) = self.requests.get_mut(&channel) {
+            request.resize(terminal_size(columns, rows));
+        }
+        Ok(())
     }
 
     async fn env_request(
@@ -300,16 +319,21 @@ impl Handler for Connection {
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
         let accept = &self.context.config.accept_env;
-        let variables = self.larval.get_mut(&channel);
-        Self::answer(channel, variables.is_some_and(|variables| variables.admit(accept, name, value)), replies)
+        let request = self.requests.get_mut(&channel);
+        Self::answer(channel, request.is_some_and(|request| request.set_variable(accept, name, value)), replies)
     }
 
     async fn shell_request(&mut self, channel: ChannelId, replies: &mut Replies) -> Result<(), Self::Error> {
-        self.start(channel, replies)
+        self.begin(channel, Program::Shell, replies)
     }
 
-    async fn exec_request(&mut self, channel: ChannelId, _: &[u8], replies: &mut Replies) -> Result<(), Self::Error> {
-        self.start(channel, replies)
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        line: &[u8],
+        replies: &mut Replies,
+    ) -> Result<(), Self::Error> {
+        self.begin(channel, Program::Command(line.to_vec()), replies)
     }
 
     async fn subsystem_request(
@@ -319,7 +343,7 @@ impl Handler for Connection {
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
         match name {
-            SFTP => self.start(channel, replies),
+            SFTP => self.begin(channel, Program::Sftp, replies),
             _ => replies.channel_failure(channel),
         }
     }
@@ -333,8 +357,13 @@ impl Handler for Connection {
         screen: u32,
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        let permitted = self.forwarder().is_some_and(|forwarder| forwarder.admit_x11());
+        let permitted = self.logged_in().is_some_and(|logged_in| logged_in.admits_x11());
         let display = forward::x11(single_connection, protocol, cookie, screen).filter(|_| permitted);
-        self.prepare(channel, display.is_some(), replies)
+        let request = self.requests.get_mut(&channel);
+        let granted = request.is_some_and(|request| {
+            request.x11 = display;
+            request.x11.is_some()
+        });
+        Self::answer(channel, granted, replies)
     }
 }

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 
-/// A line from the bastion. A terminal in raw mode needs the carriage return, and gets a clean line.
-pub(super) fn line(text: &str, terminal: bool) -> Bytes {
-    match terminal {
-        true => format!("\r\x1b[Kbastion: {text}\r\n"),
-        false => format!("bastion: {text}\n"),
-    }
-    .into()
+/// A line from the bastion.
+pub(super) fn line(text: &str) -> Bytes {
+    format!("bastion: {text}\n").into()
+}
+
+/// A line for a terminal: in raw mode it needs the carriage return. It gets a clean line.
+pub(super) fn terminal_line(text: &str) -> Bytes {
+    format!("\r\x1b[Kbastion: {text}\r\n").into()
 }
 
 /// A line for a terminal that something else may be writing to: it clears nothing.

@@ -21,7 +21,7 @@ use super::limits::{Startup, Startups};
 use super::penalties::Penalties;
 use super::room::Room;
 use super::{Answer, Authenticate, Config, Run, proxy_protocol, serve};
-use crate::telemetry::{LoginResult, metrics};
+use crate::telemetry::{LoginResult, chain, metrics};
 
 /// The SSH server.
 pub struct Server {
@@ -79,7 +79,7 @@ impl Server {
                     connections.spawn(server.clone().greet(stream, peer, cut.child_token()));
                 }
                 Err(error) => {
-                    warn!(%error, "failed to accept a connection");
+                    warn!(error = chain(&error), "failed to accept a connection");
                     sleep(ACCEPT_BACKOFF).await;
                 }
             }
@@ -107,7 +107,9 @@ impl Server {
             false => peer,
             true => match timeout(PROXY_HEADER, proxy_protocol::read_client(&mut stream)).await {
                 Ok(Ok(client)) => client.unwrap_or(peer),
-                Ok(Err(error)) => return info!(%peer, %error, "refused a connection without a good PROXY header"),
+                Ok(Err(error)) => {
+                    return info!(%peer, error = chain(&error), "refused a connection without a good PROXY header");
+                }
                 Err(_) => return info!(%peer, "refused a connection whose PROXY header did not come"),
             },
         };
@@ -135,7 +137,7 @@ impl Server {
 
     async fn serve(&self, stream: TcpStream, address: SocketAddr, startup: Startup, cut: CancellationToken) {
         if let Err(error) = tune(&stream) {
-            debug!(%error, "failed to set socket options");
+            debug!(error = chain(&error), "failed to set socket options");
         }
         metrics().connections.inc();
         metrics().open_connections.inc();

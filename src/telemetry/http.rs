@@ -9,7 +9,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::metrics;
+use super::{chain, metrics};
 
 /// Answers on `listener` until `shutdown`. `ready` tells whether traffic should come.
 pub async fn serve(listener: TcpListener, ready: Arc<dyn Fn() -> bool + Send + Sync>, shutdown: CancellationToken) {
@@ -22,7 +22,7 @@ pub async fn serve(listener: TcpListener, ready: Arc<dyn Fn() -> bool + Send + S
         .route("/metrics", get(text));
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await;
     if let Err(error) = served {
-        tracing::error!(%error, "telemetry ended");
+        tracing::error!(error = chain(&error), "telemetry ended");
     }
 }
 

@@ -15,7 +15,7 @@ use super::carriers::Carriers;
 use super::news::News;
 use super::notices::Plans;
 use super::share::Access;
-use super::{Error, Target, wake};
+use super::{Error, Progress, Target, wake};
 use crate::api::{DevServer, Phase, names};
 use crate::cache::Cache;
 use crate::identity::Identity;
@@ -117,13 +117,14 @@ impl Workspaces {
         &self,
         identity: &Identity,
         target: &Target,
-        progress: &(dyn Fn(&str) + Send + Sync),
+        progress: Progress<'_>,
     ) -> Result<Workspace, Error> {
         let (mut generation, mut is_kept_awake) = (None, false);
         for _ in 0..MAX_TURNS {
             // Each time: what is shared may be taken back meanwhile.
             let place = self.place(identity, target)?;
             let (user, name) = (place.owner, place.name);
+            // The operator gives rights to those whom it knows.
             if place.access == Access::Guest && self.cache.user(identity.user()).is_none() {
                 self.provision_user(identity.user(), progress).await?;
             }
@@ -244,7 +245,7 @@ impl Workspaces {
         user: &str,
         name: &str,
         generation: Option<i64>,
-        progress: &(dyn Fn(&str) + Send + Sync),
+        progress: Progress<'_>,
     ) -> Result<Option<Workspace>, Error> {
         let deadline = Instant::now() + self.config.start_timeout;
         let mut changes = self.cache.changes();

@@ -8,12 +8,14 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::carriers::Held;
+use super::exec;
 use super::listeners::Listener;
 use super::memory::Words;
-use super::process::{self, Keepalive, Way, carried};
-use super::{Address, Command, Error, Process, Target, Workspace, Workspaces};
+use super::process::{self, ExecKeepalive, Way, carried};
+use super::{Address, Command, Error, Process, Progress, Target, Workspace, Workspaces};
 use crate::carrier::Stream;
 use crate::identity::Identity;
+use crate::telemetry::chain;
 
 /// How long a pod that the cache calls running may refuse programs: the cache is late, or it is being replaced.
 const STALE: Duration = Duration::from_secs(20);
@@ -32,19 +34,19 @@ impl Workspaces {
         identity: &Identity,
         target: &Target,
         command: &Command,
-        progress: &(dyn Fn(&str) + Send + Sync),
+        progress: Progress<'_>,
     ) -> Result<Process, Error> {
-        let keepalive = Keepalive { data: self.config.exec_keepalive, ping: self.config.exec_ping };
+        let (data, ping) = (self.config.exec_keepalive, self.config.exec_ping);
+        let keepalive = ExecKeepalive { data, ping, answered: exec::ANSWERED };
         let place = self.place(identity, target)?;
         let (command, words) = (&place.admit(command)?, &Words::of(&place));
-        let once = &format!("{:032x}", rand::random::<u128>());
         let start = |workspace: Workspace| {
             let start = async move {
                 match workspace.agent {
                     true => {
                         let agent = self.carriers.of(&workspace).await?;
                         let (carriers, cache) = (self.carriers.clone(), self.cache.clone());
-                        carried::start(&agent, command, words, Way { carriers, cache, workspace }, once).await
+                        carried::start(&agent, command, words, Way { carriers, cache, workspace }).await
                     }
                     false => process::start(&self.client, &workspace, command, keepalive, &self.tasks).await,
                 }
@@ -68,7 +70,7 @@ impl Workspaces {
         identity: &Identity,
         target: &Target,
         address: &Address,
-        progress: &(dyn Fn(&str) + Send + Sync),
+        progress: Progress<'_>,
     ) -> Result<Listener, Error> {
         self.place(identity, target)?.admit_work()?;
         let listen = |workspace| async move { self.agent(&workspace).await?.listen(address).await }.boxed();
@@ -104,7 +106,7 @@ impl Workspaces {
         &self,
         identity: &Identity,
         target: &Target,
-        progress: &(dyn Fn(&str) + Send + Sync),
+        progress: Progress<'_>,
         work: impl Fn(Workspace) -> BoxFuture<'a, Result<T, Error>>,
     ) -> Result<T, Error> {
         let mut failing_since = None;
@@ -128,7 +130,7 @@ impl Workspaces {
                 return Err(error);
             }
             progress(words);
-            debug!(%error, pod, "failed to enter the pod; trying again");
+            debug!(error = chain(&error), pod, "failed to enter the pod; trying again");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }

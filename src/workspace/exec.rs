@@ -3,6 +3,8 @@
 //! Frames are binary, the first byte names the channel. We own this rather than use kube's `AttachedProcess`,
 //! which copies everything through 1 KiB pipes in one loop, so that a full stdout stops stdin and resizes.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -19,6 +21,10 @@ use super::{Error, TerminalSize};
 
 /// Largest payload of a frame of stdin that a plain exec sends, in bytes.
 pub(super) const MAX_PAYLOAD: usize = 32 * 1024;
+
+/// What it may take until an exec is open, node and all. A connection to a host that is gone without a word is found dead
+/// only by this, or by the kernel in a quarter of an hour.
+pub(super) const ANSWERED: Duration = Duration::from_secs(20);
 
 const PROTOCOL: &str = "v5.channel.k8s.io";
 /// The channels, by Kubernetes' names for them.

@@ -27,6 +27,7 @@ mod usage;
 mod wake;
 
 pub use crate::agent::request::{Address, Attach, Exit, Origin, Shells, Size as TerminalSize, Terminal, X11};
+pub use crate::provisioning::Progress;
 pub use ensure::{Config, Workspace, Workspaces};
 #[cfg(test)]
 pub(crate) use fake::EchoWorkspaces;

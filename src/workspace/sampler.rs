@@ -1,14 +1,14 @@
 //! Looks at the pods of DevServers that nobody is in: a job that runs there keeps them awake, and only they can tell.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::debug;
@@ -17,6 +17,7 @@ use super::Workspace;
 use super::carriers::Carriers;
 use crate::api::{DevServer, IdleAction, Phase, conditions, names};
 use crate::cache::Cache;
+use crate::telemetry::chain;
 
 pub(super) struct Sampler<'a> {
     pub(super) cache: &'a Cache,
@@ -49,7 +50,7 @@ impl Sampler<'_> {
             }
             for server in self.cache.devservers() {
                 let Some(key) = key(&server).filter(|_| self.is_due(&server)) else { continue };
-                if !lock(&under_way).insert(key.clone()) {
+                if !under_way.lock().insert(key.clone()) {
                     continue;
                 }
                 let (running, turns, under_way) = (&running, &turns, &under_way);
@@ -68,7 +69,7 @@ impl Sampler<'_> {
                     if !looked {
                         sleep(self.every).await;
                     }
-                    lock(under_way).remove(&key);
+                    under_way.lock().remove(&key);
                 });
             }
         }
@@ -81,7 +82,7 @@ impl Sampler<'_> {
         }
         match timeout(PATIENCE, self.carriers.report_once(workspace)).await {
             Ok(Ok(())) => return true,
-            Ok(Err(error)) => debug!(%error, pod = workspace.pod, "failed to see how a pod is used"),
+            Ok(Err(error)) => debug!(error = chain(&error), pod = workspace.pod, "failed to see how a pod is used"),
             Err(_) => debug!(pod = workspace.pod, "a pod does not tell how it is used"),
         }
         false
@@ -98,7 +99,7 @@ fn is_due(server: &DevServer, every: SignedDuration, now: Timestamp) -> bool {
     let idle = server.spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.idle.as_ref());
     let may_sleep = idle.is_none_or(|idle| idle.action != IdleAction::None);
     let observed = status.activity.as_ref().and_then(|activity| activity.observed_time.as_ref());
-    let ready = status.conditions.iter().find(|condition| condition.type_ == conditions::READY);
+    let ready = conditions::find(&status.conditions, conditions::READY);
     let began = ready.map(|ready| &ready.last_transition_time);
     let last = [observed, began].into_iter().flatten().map(|time| time.0).max();
     status.phase == Phase::Running
@@ -112,10 +113,6 @@ fn is_due(server: &DevServer, every: SignedDuration, now: Timestamp) -> bool {
 fn key(server: &Arc<DevServer>) -> Option<(String, String)> {
     let user = names::user_of(server.metadata.namespace.as_deref()?)?;
     Some((user.to_owned(), server.name_any()))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -28,8 +28,11 @@ impl Place<'_> {
     pub(super) fn entered(&self, workspace: Workspace) -> Workspace {
         match self.access {
             Access::Owner => workspace,
-            // Her own account: the operator gave it a right on this one pod.
-            Access::Guest => Workspace { service_account: names::service_account_username(self.user), ..workspace },
+            // An account that nothing but the bastion can be: the operator gave it a right on this one pod.
+            Access::Guest => {
+                let service_account = names::guest_account_username(self.owner, self.user);
+                Workspace { service_account, ..workspace }
+            }
             // An exec cannot be for looking only, so she gets no right to one: her owner's account brings her in, and the
             // request says for whom.
             Access::Viewer => Workspace { on_behalf_of: Some(self.user.to_owned()), ..workspace },
@@ -220,7 +223,7 @@ mod tests {
         };
         assert_eq!(place(Access::Owner).entered(workspace.clone()), workspace);
         let guest = place(Access::Guest).entered(workspace.clone());
-        assert_eq!(guest.service_account, "system:serviceaccount:dev-bob:bob");
+        assert_eq!(guest.service_account, "system:serviceaccount:dev-alice:guest.bob");
         assert_eq!((guest.by_owner(), workspace.by_owner()), (Some(workspace.clone()), None));
         let viewer = place(Access::Viewer).entered(workspace);
         assert_eq!(viewer.service_account, "system:serviceaccount:dev-alice:alice");

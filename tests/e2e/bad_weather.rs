@@ -10,10 +10,8 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::harness::{
-    Input, Laptop, Master, Product, eventually, eventually_within, has_agents, is_real, skip_unless, until_refused,
+    Input, Laptop, Master, Product, eventually, eventually_within, is_real, skip_unless, until_refused, with_agents,
 };
-
-const NO_AGENT: &str = "the pods have no agent";
 
 /// Echoes what is typed.
 const ECHO: &str = "echo up; cat";
@@ -21,9 +19,7 @@ const ECHO: &str = "echo up; cat";
 /// As `ulimit -n 64` where the agent is started: there are files for some sessions, and then no more.
 #[tokio::test]
 async fn an_agent_without_files_refuses_sessions_and_goes_on_with_those_it_has() {
-    skip_unless!(has_agents(), NO_AGENT);
-    let product = Product::shared().await;
-    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    let Some((product, [alice, bob])) = with_agents(["alice", "bob"]).await else { return };
     let replica = product.serve(&["ssh.max_sessions=100"]).await;
     for user in [&alice, &bob] {
         user.is_known_at(&replica).await;
@@ -81,9 +77,7 @@ while True:
 
 #[tokio::test]
 async fn an_agent_that_answers_garbage_is_told_of_and_nobody_else_notices() {
-    skip_unless!(has_agents(), NO_AGENT);
-    let product = Product::shared().await;
-    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    let Some((product, [alice, bob])) = with_agents(["alice", "bob"]).await else { return };
     let mut replica = product.serve(&["workspace.carrier_grace=3s"]).await;
     for user in [&alice, &bob] {
         user.is_known_at(&replica).await;

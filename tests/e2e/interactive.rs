@@ -1,6 +1,6 @@
 //! `ssh alice@bastion`: a login shell in a terminal.
 
-use crate::harness::{Product, has_agents, skip_unless};
+use crate::harness::{Product, with_agents};
 
 #[tokio::test]
 async fn the_shell_is_a_login_shell() {
@@ -132,9 +132,7 @@ async fn a_shell_without_a_terminal_reads_commands() {
 
 #[tokio::test]
 async fn the_terminal_has_the_clients_modes() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     for (here, there) in [
         ("erase ^H intr ^X -ixon", ["intr = ^X;", "erase = ^H;", "-ixon"]),
         ("susp undef start ^G onlret", ["susp = <undef>;", "start = ^G;", "onlret"]),

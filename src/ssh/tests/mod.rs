@@ -15,7 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use russh::client::{self, Handle, Msg};
 use russh::keys::{Algorithm, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, ChannelMsg};
@@ -36,13 +36,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Knows alice and her key, until it is taken away.
 struct OneUser(PublicKey, Permissions, CancellationToken);
 
+#[async_trait]
 impl Authenticate for OneUser {
     fn welcome(&self, login: &str, key: &PublicKey, _: IpAddr) -> Result<(), Refusal> {
         if login == "alice" && *key == self.0 { Ok(()) } else { Err(Refusal::Unknown) }
     }
 
-    fn learn<'a>(&'a self, _: &'a str) -> BoxFuture<'a, bool> {
-        Box::pin(std::future::ready(false))
+    async fn learn(&self, _: &str) -> bool {
+        false
     }
 
     fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal> {
@@ -51,11 +52,9 @@ impl Authenticate for OneUser {
         Ok(Identity::for_test("alice", self.1.clone()))
     }
 
-    fn lapse<'a>(&'a self, _: &'a str, _: &'a OwnedCredential, _: IpAddr, _: &'a Identity) -> BoxFuture<'a, String> {
-        Box::pin(async move {
-            self.2.cancelled().await;
-            "your key was removed".to_owned()
-        })
+    async fn lapse(&self, _: &str, _: &OwnedCredential, _: IpAddr, _: &Identity) -> String {
+        self.2.cancelled().await;
+        "your key was removed".to_owned()
     }
 }
 

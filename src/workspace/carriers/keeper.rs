@@ -11,6 +11,7 @@ use super::super::breaks::Breaks;
 use super::super::{Error, Workspace};
 use super::Carriers;
 use crate::carrier::{self, Carrier, News};
+use crate::telemetry::chain;
 
 /// Between two looks whether a carrier is in use, at least.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -43,10 +44,15 @@ impl Keeper {
             }
             let given_up = breaks.since().is_some_and(|since| since.elapsed() >= self.carriers.keepalive.grace);
             if self.carrier.close_if_unused() || hopeless || given_up {
-                info!(pod = self.workspace.pod, namespace = self.workspace.namespace, %error, "the carrier ended");
+                info!(
+                    pod = self.workspace.pod,
+                    namespace = self.workspace.namespace,
+                    error = chain(&error),
+                    "the carrier ended"
+                );
                 break;
             }
-            debug!(%error, pod = self.workspace.pod, "the carrier broke; linking it again");
+            debug!(error = chain(&error), pod = self.workspace.pod, "the carrier broke; linking it again");
             sleep(pause).await;
         }
         self.carrier.close();
@@ -62,6 +68,7 @@ impl Keeper {
         let opened = tokio::select! {
             opened = self.carriers.open_link(&self.workspace) => opened,
             () = self.given_up() => Err(Error::Lost("there was no exec for too long".into())),
+            () = abandoned(first) => Err(Error::Lost("whoever asked for it has left".into())),
         };
         let link = match opened {
             Ok(link) => link,
@@ -74,8 +81,10 @@ impl Keeper {
                 News::Linked | News::Heard => None,
                 News::Silent(since) => Some(since),
             });
-            if let Some(first) = first.take() {
-                let _ = first.send(Ok(()));
+            if let Some(first) = first.take()
+                && first.send(Ok(())).is_err()
+            {
+                self.carrier.close();
             }
         };
         let served = self.carrier.link(link, self.carriers.keepalive, on_news);
@@ -112,5 +121,13 @@ impl Keeper {
                 since = Instant::now();
             }
         }
+    }
+}
+
+/// Returns once nobody waits for the first link any more. Never once there was one.
+async fn abandoned(first: &mut Option<oneshot::Sender<Result<(), Error>>>) {
+    match first {
+        Some(first) => first.closed().await,
+        None => pending().await,
     }
 }

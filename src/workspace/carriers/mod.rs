@@ -2,6 +2,8 @@
 //! while after the last session.
 
 mod keeper;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -38,7 +40,17 @@ pub(super) struct Carriers {
     linger: Duration,
     reports: activity::Reports,
     plans: Plans,
-    of_pods: Arc<DashMap<Workspace, Arc<OnceCell<Agent>>>>,
+    of_pods: Arc<OfPods>,
+}
+
+type OfPods = DashMap<Workspace, Arc<OnceCell<Agent>>>;
+
+/// A login's look at the carrier of a pod. Where none could be opened, or she left meanwhile, the last who looked leaves no
+/// trace of it.
+struct Visit<'a> {
+    workspace: &'a Workspace,
+    of_pods: &'a OfPods,
+    cell: Arc<OnceCell<Agent>>,
 }
 
 /// An agent whose carrier stays for as long as this does, and then for as long as there are streams.
@@ -47,37 +59,25 @@ pub(super) struct Held {
     _hold: Hold,
 }
 
-/// What it may take until an exec is open, node and all. A connection to a host that is gone without a word is found dead
-/// only by this, or by the kernel in a quarter of an hour.
-const ANSWERED: Duration = Duration::from_secs(20);
-
 impl Carriers {
     pub(super) fn new(client: kube::Client, cache: Cache, config: &Config, plans: Plans) -> Self {
         let keepalive = Keepalive { ping: config.exec_ping, patience: 3, grace: config.carrier_grace };
         let (linger, reports) = (config.carrier_linger, activity::Reports::new(client.clone(), cache, config));
         let budget = Budget::new(config.carrier_memory_mib * 1024 * 1024);
-        Self { client, keepalive, budget, answered: ANSWERED, linger, reports, plans, of_pods: Arc::default() }
+        Self { client, keepalive, budget, answered: exec::ANSWERED, linger, reports, plans, of_pods: Arc::default() }
     }
 
     /// The workspace's agent, to which there is a link when this returns.
     pub(super) async fn of(&self, workspace: &Workspace) -> Result<Held, Error> {
         loop {
-            let cell = self.of_pods.entry(workspace.clone()).or_default().clone();
+            let visit = Visit::to(workspace, &self.of_pods);
             let mut hold = None;
             let open = async || {
                 let (agent, first) = self.open(workspace).await?;
                 hold = Some(first);
-                Ok(agent)
+                Ok::<_, Error>(agent)
             };
-            let agent = match cell.get_or_try_init(open).await {
-                Ok(agent) => agent.clone(),
-                Err(error) => {
-                    // Another login that waits for it may yet open one.
-                    self.of_pods
-                        .remove_if(workspace, |_, known| known.get().is_none() && Arc::strong_count(known) == 2);
-                    return Err(error);
-                }
-            };
+            let agent = visit.cell.get_or_try_init(open).await?.clone();
             if let Some(hold) = hold.or_else(|| agent.carrier.hold()) {
                 return Ok(Held { agent, _hold: hold });
             }
@@ -157,6 +157,19 @@ impl Carriers {
     }
 }
 
+impl<'a> Visit<'a> {
+    fn to(workspace: &'a Workspace, of_pods: &'a OfPods) -> Self {
+        Self { workspace, of_pods, cell: of_pods.entry(workspace.clone()).or_default().clone() }
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        drop(std::mem::take(&mut self.cell)); // Whoever else lets go at this moment then sees that she is the last.
+        self.of_pods.remove_if(self.workspace, |_, known| known.get().is_none() && Arc::strong_count(known) == 1);
+    }
+}
+
 impl Deref for Held {
     type Target = Agent;
 
@@ -208,128 +221,5 @@ fn read(message: Result<Message, tungstenite::Error>) -> Option<Result<Bytes, Er
         })),
         Ok(Frame::Pong | Frame::Other) => None,
         Err(error) => Some(Err(error)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::channel::mpsc;
-    use tokio::time::Instant;
-    use tokio_util::sync::CancellationToken;
-
-    use super::*;
-    use crate::carrier;
-
-    const LONG: Duration = Duration::from_secs(60);
-
-    fn carriers() -> Carriers {
-        let away = tower::service_fn(async |_: http::Request<kube::client::Body>| {
-            Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("no cluster here"))
-        });
-        let grace = Duration::from_secs(60);
-        let client = kube::Client::new(away, "default");
-        let cache = Cache::start(&client, &CancellationToken::new());
-        Carriers {
-            reports: activity::Reports::paced(client.clone(), cache.clone(), grace, grace),
-            client,
-            keepalive: Keepalive { ping: grace, patience: 3, grace },
-            budget: Arc::default(),
-            answered: grace,
-            linger: Duration::ZERO,
-            plans: Plans::start(cache),
-            of_pods: Arc::default(),
-        }
-    }
-
-    fn workspace() -> Workspace {
-        let [namespace, devserver, pod, service_account] = ["dev-alice", "dev", "dev", "alice"].map(str::to_owned);
-        Workspace { namespace, devserver, pod, pod_uid: None, service_account, on_behalf_of: None, agent: true }
-    }
-
-    fn agent(carrier: Carrier, incoming: carrier::Incoming) -> Agent {
-        Agent { carrier, broken_since: watch::channel(None).1, listeners: Listeners::serve(incoming) }
-    }
-
-    /// Its keeper has closed it and not yet forgotten it.
-    #[tokio::test]
-    async fn a_carrier_that_is_closed_is_not_handed_out() {
-        let (carriers, workspace) = (carriers(), workspace());
-        let (carrier, incoming) = Carrier::new(Side::Bastion, "one".into());
-        let cell = OnceCell::new_with(Some(agent(carrier.clone(), incoming)));
-        carriers.of_pods.insert(workspace.clone(), Arc::new(cell));
-        let held = carriers.of(&workspace).await.unwrap();
-        assert!(held.carrier.name() == "one" && !carrier.close_if_unused());
-        drop(held);
-        assert!(carrier.close_if_unused());
-        assert!(matches!(carriers.of(&workspace).await, Err(Error::Api(_))));
-        assert!(carriers.of_pods.is_empty());
-    }
-
-    /// Every other look at a pod failed: its agent was told of a stream that it had never heard of.
-    #[tokio::test]
-    async fn a_stream_is_opened_only_once_there_is_a_link() {
-        let keepalive = Keepalive { ping: Duration::from_secs(60), patience: 3, grace: Duration::ZERO };
-        for _ in 0..20 {
-            let (carrier, _) = Carrier::new(Side::Bastion, "one".into());
-            let (agent, mut opened) = Carrier::new(Side::Agent, "one".into());
-            let (to_agent, from_bastion) = mpsc::channel::<Bytes>(2);
-            let (to_bastion, from_agent) = mpsc::channel::<Bytes>(2);
-            let serve = async {
-                let mut source = from_bastion.map(Ok::<_, std::convert::Infallible>);
-                let accepted = carrier::accept(&mut source).await.unwrap();
-                assert!(accepted.is_new());
-                let _ = agent.accepted(Link { source, sink: to_bastion }, accepted).await;
-            };
-            let link = Link {
-                source: from_agent.map(Ok::<_, Error>),
-                sink: to_agent.sink_map_err(|_| tungstenite::Error::ConnectionClosed),
-            };
-            let ask = async {
-                let mut stream = carrier.open(Bytes::from_static(b"x"));
-                stream.receiver.receive().await.ok_or(Error::NoAgent)
-            };
-            let answer = async {
-                let (request, stream) = opened.recv().await.unwrap();
-                stream.sender.data(request).await.unwrap();
-                stream
-            };
-            let asked = async { tokio::join!(once_linked(&carrier, link, keepalive, ask), answer) };
-            tokio::select! {
-                (answered, _) = asked => assert!(answered.is_ok()),
-                () = serve => panic!("the link broke"),
-            }
-        }
-    }
-
-    /// The balancer before the API server is gone, say, and no packet comes back: nobody was told for a quarter of an hour.
-    #[tokio::test]
-    async fn an_exec_that_is_never_answered_is_given_up() {
-        let silent = tower::service_fn(async |_: http::Request<kube::client::Body>| {
-            std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>().await
-        });
-        let soon = Duration::from_millis(20);
-        let carriers = Carriers { client: kube::Client::new(silent, "default"), answered: soon, ..carriers() };
-        let opened = timeout(LONG, carriers.of(&workspace())).await.expect("it is given up");
-        assert!(matches!(opened, Err(error) if error.is_outage()));
-
-        let keepalive = Keepalive { grace: soon, ..carriers.keepalive };
-        let carriers = Carriers { answered: LONG, keepalive, ..carriers };
-        let (carrier, _) = Carrier::new(Side::Bastion, "one".into());
-        let broken = watch::channel(Some(Instant::now())).0;
-        let keeper = Keeper { carriers, workspace: workspace(), carrier, broken };
-        let linked = timeout(LONG / 2, keeper.link(&mut None)).await.expect("the agent has ended its programs");
-        assert!(matches!(linked, (None, Error::Lost(_))));
-    }
-
-    /// Its node is silent, say: the carrier is not yet known to be broken, and a new pod has the name.
-    #[tokio::test]
-    async fn a_pod_made_anew_is_not_entered_by_the_carrier_of_the_one_before() {
-        let (carriers, before) = (carriers(), workspace());
-        let (carrier, incoming) = Carrier::new(Side::Bastion, "one".into());
-        let cell = OnceCell::new_with(Some(agent(carrier.clone(), incoming)));
-        carriers.of_pods.insert(before.clone(), Arc::new(cell));
-        let after = Workspace { pod_uid: Some("another".to_owned()), ..before.clone() };
-        assert!(matches!(carriers.of(&after).await, Err(Error::Api(_))));
-        assert_eq!(carriers.of(&before).await.unwrap().carrier.name(), "one");
     }
 }

@@ -17,6 +17,7 @@ use super::{Command, Output, Program, Terminal, TerminalSize};
 use crate::agent::request::{Attach, Request, ReturnRequest};
 use crate::cache::Cache;
 use crate::carrier::{self, Stream, json};
+use crate::telemetry::chain;
 
 /// Where the pod is, and whether it still is.
 #[derive(Clone)]
@@ -86,7 +87,9 @@ impl Comeback {
                 match error {
                     Error::NoWayBack(_) | Error::Carrier(carrier::Error::Version(_)) => break Err(error),
                     error if error.pod_is_gone() => break Err(pod_is_gone()),
-                    error => debug!(%error, pod = self.way.workspace.pod, "no way back to the shell yet"),
+                    error => {
+                        debug!(error = chain(&error), pod = self.way.workspace.pod, "no way back to the shell yet")
+                    }
                 }
                 if !said.swap(true, Ordering::Relaxed) {
                     let _ = output.send(Output::Away).await;

@@ -86,7 +86,7 @@ fn command(program: Program) -> Command {
 /// As it goes to the agent, with all that was added since.
 fn asked(program: Program) -> before::Request {
     let x11 = X11 { single_connection: false, protocol: "P".to_owned(), cookie: "00".to_owned(), screen: 0 };
-    let asked = request(&command(program), Some(7), Some((x11, 8)), Some("session".to_owned()), "once");
+    let asked = request(&command(program), Some(7), Some((x11, 8)), Some("session".to_owned()));
     parse(&json(&asked)).expect("it is understood")
 }
 
@@ -176,7 +176,7 @@ async fn what_they_cannot_is_told_as_such_and_costs_nothing_else() {
         });
         let mut stream = carrier.open(json(&back));
         assert!(matches!(begun(&mut stream.receiver).await, Err(Error::Lost(_))));
-        let program = request(&command(Program::Shell), None, None, None, "once");
+        let program = request(&command(Program::Shell), None, None, None);
         let mut stream = carrier.open(json(&program));
         assert!(begun(&mut stream.receiver).await.is_ok());
     };

@@ -1,6 +1,6 @@
 //! Changing DevServers: their settings, their time, and whether they sleep.
 
-use k8s_openapi::jiff::Timestamp;
+use jiff::Timestamp;
 
 use super::{devctl, devserver, make};
 use crate::harness::{Product, eventually};

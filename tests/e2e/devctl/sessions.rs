@@ -1,7 +1,7 @@
 //! `devctl ssh`, `exec` and `shells` are sessions like any other.
 
 use super::{devctl, make};
-use crate::harness::{Input, Product, Ssh, has_agents, skip_unless};
+use crate::harness::{Input, Product, Ssh, with_agents};
 
 #[tokio::test]
 async fn programs_run_word_by_word_with_their_input_and_exit_status() {
@@ -25,9 +25,7 @@ async fn programs_run_word_by_word_with_their_input_and_exit_status() {
 
 #[tokio::test]
 async fn shells_are_those_of_the_named_devserver() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     make(&alice, "second", "").await;
     let mut first = Ssh::new(product.front(), &format!("{}+second", alice.name())).key(alice.key()).terminal(24, 100);
     first.types("echo said:$((40+2))\r").await;

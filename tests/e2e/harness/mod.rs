@@ -42,3 +42,17 @@ macro_rules! skip_unless {
     };
 }
 pub(crate) use skip_unless;
+
+/// The shared product, and new users called something like `names`; none, with a printed reason, where pods have no agent.
+pub(crate) async fn with_agents<const N: usize>(names: [&str; N]) -> Option<(Product, [User; N])> {
+    if !has_agents() {
+        eprintln!("skipped: the pods have no agent");
+        return None;
+    }
+    let product = Product::shared().await;
+    let mut users = Vec::with_capacity(N);
+    for name in names {
+        users.push(product.user(name).await);
+    }
+    Some((product, users.try_into().ok().expect("there is one for each name")))
+}

@@ -129,6 +129,12 @@ impl User {
         let finished = self.ssh(&format!("{count}; true")).run().await;
         finished.exits(0).text().trim().parse().expect("grep counts")
     }
+
+    /// Waits until just so many have it.
+    pub(crate) async fn has_processes(&self, argument: &str, count: usize) {
+        let what = format!("{count} processes with the argument {argument}");
+        eventually(&what, async || (self.counts_processes(argument).await == count).then_some(())).await;
+    }
 }
 
 impl Drop for User {
