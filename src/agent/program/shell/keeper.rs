@@ -45,7 +45,7 @@ impl GivenUp {
 }
 
 pub(super) enum Order {
-    Attach(Viewer),
+    Attach(Box<Viewer>),
     Resize(u64, Size),
     Redraw(u64),
     Leave(u64),
@@ -185,7 +185,7 @@ impl Keeper {
         match order {
             Order::Attach(viewer) => {
                 new = Some(viewer.number);
-                viewers.push(viewer);
+                viewers.push(*viewer);
             }
             Order::Resize(number, size) => {
                 for viewer in viewers.iter_mut().filter(|viewer| viewer.number == number) {

@@ -147,7 +147,7 @@ impl Shell {
             listener,
             gone: gone.clone(),
         };
-        if self.orders.send(Order::Attach(viewer)).await.is_ok() {
+        if self.orders.send(Order::Attach(Box::new(viewer))).await.is_ok() {
             tokio::select! {
                 () = self.feed(number, read_only, receiver) => {}
                 () = gone.cancelled() => {}
