@@ -41,6 +41,21 @@ async fn a_resize_reaches_the_program_as_a_signal() {
     terminal.shows_row("now 10 40").await;
 }
 
+/// The program reads nothing: what was typed before the resize is still on its way when that arrives.
+#[tokio::test]
+async fn a_resize_passes_keys_that_nobody_reads() {
+    skip_unless!(has_agents(), "the pods have no agent");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let program =
+        "stty raw -echo; trap 'printf \"\\rnow $(stty size)\"' WINCH; printf waiting; while :; do sleep 0.1; done";
+    let mut terminal = alice.ssh(program).terminal(24, 80);
+    terminal.shows_row("waiting").await;
+    terminal.types(&"x".repeat(100_000)).await;
+    terminal.resize(50, 120);
+    terminal.shows_row("now 50 120").await;
+}
+
 #[tokio::test]
 async fn ctrl_c_interrupts_the_program_and_not_the_session() {
     let product = Product::shared().await;

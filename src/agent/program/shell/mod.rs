@@ -1,10 +1,14 @@
 //! Shells on terminals that outlive the sessions that look at them: the connection may break, the shell does not.
 
+mod beyond;
+mod fitted;
+mod held_back;
 mod keeper;
 mod list;
 mod look;
 mod menu;
 mod screen;
+mod viewer;
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,6 +57,8 @@ struct Shell {
     /// The same of the display.
     display: Option<Arc<Display>>,
     lookers: Arc<Mutex<Lookers>>,
+    /// Whose terminal answers its programs.
+    answering: Arc<AtomicU64>,
 }
 
 impl Shells {
@@ -150,18 +156,25 @@ impl Shells {
         let detached = Arc::new(watch::Sender::new(None));
         let (orders, received) = mpsc::channel(ORDERS);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let answering = Arc::new(AtomicU64::new(0));
         let keeper = Keeper {
             child,
             group,
             source,
             terminal: fd.clone(),
             screen: Screen::new(terminal.size),
+            size: terminal.size,
+            nudged: None,
+            begun: None,
+            answering: answering.clone(),
             orders: received,
             detached: detached.clone(),
             patience,
         };
         let (began, lookers) = (SystemTime::now(), Arc::default());
-        let shell = Shell { number, began, group, sink, terminal: fd, orders, detached, ssh_agent, display, lookers };
+        let terminal = fd;
+        let shell =
+            Shell { number, began, group, sink, terminal, orders, detached, ssh_agent, display, lookers, answering };
         self.shells().push(shell.clone());
         let shells = self.clone();
         let (counted, told) = (activity::program(), ledger::Entry::new(group, None));
