@@ -71,7 +71,7 @@ mod tests {
 
     #[tokio::test]
     async fn room_is_left_for_as_long_as_somebody_reads() {
-        let (mut sender, mut receiver) = pipe::pipe().unwrap();
+        let (mut sender, receiver) = pipe::pipe().unwrap();
         let holds = fcntl_getpipe_size(&sender).unwrap();
         let mut piece = vec![0; holds];
         let mut fullest = 0;

@@ -108,9 +108,7 @@ async fn silence_is_told_soon_and_so_is_its_end() {
 /// Its agent was gone before its answer came, and the next one was asked for the same, on the same home.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_that_may_have_begun_is_not_run_again() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let (replica, mut gateway) = product.serve_behind_gateway(&[]).await;
     alice.is_known_at(&replica).await;
     alice.ssh_at(&replica, "true").run().await.exits(0);
