@@ -44,9 +44,7 @@ async fn a_resize_reaches_the_program_as_a_signal() {
 /// The program reads nothing: what was typed before the resize is still on its way when that arrives.
 #[tokio::test]
 async fn a_resize_passes_keys_that_nobody_reads() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     let program =
         "stty raw -echo; trap 'printf \"\\rnow $(stty size)\"' WINCH; printf waiting; while :; do sleep 0.1; done";
     let mut terminal = alice.ssh(program).terminal(24, 80);

@@ -97,7 +97,7 @@ async fn a_shell_that_nobody_comes_back_to_ends() {
 
 #[tokio::test]
 async fn a_full_screen_program_goes_on_and_is_shown_again() {
-    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     let mut first = alice.shell().terminal(24, 80);
     first.types("seq 500 | less\r").await;
     first.shows_row(":").await;
