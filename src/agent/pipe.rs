@@ -28,7 +28,7 @@ pub(super) async fn write_all(pipe: &mut pipe::Sender, mut bytes: &[u8]) -> io::
     while !bytes.is_empty() {
         let waiting = ioctl_fionread(&*pipe)? as usize;
         let room = most.saturating_sub(waiting);
-        if room >= bytes.len().min(most / 2) {
+        if room > 0 && room >= bytes.len().min(most / 2) {
             let (now, later) = bytes.split_at(room.min(bytes.len()));
             pipe.write_all(now).await?;
             (bytes, before) = (later, None);
