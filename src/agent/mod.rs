@@ -4,6 +4,7 @@
 mod account;
 mod activity;
 mod begun;
+mod close;
 mod connect;
 mod forward;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -6,6 +6,7 @@ use std::io::{self, BufRead, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::super::close::Close;
 use super::wire::{Failure, Peer, Record, Times};
 use super::{Options, PIECE};
 
@@ -14,12 +15,13 @@ pub(super) fn receive<R: BufRead, W: Write>(
     peer: &mut Peer<R, W>,
     target: &Path,
     options: Options,
+    close: Close,
 ) -> Result<(), Failure> {
     if options.folder {
         is_folder(target).map_err(|why| Failure::Told(about(target, &why)))?;
     }
     peer.agree()?;
-    let mut sink = Sink { target, options, folders: Vec::new(), times: None };
+    let mut sink = Sink { target, options, close, folders: Vec::new(), times: None };
     while let Some(record) = peer.record()? {
         match record {
             Record::Times(times) => {
@@ -37,6 +39,7 @@ pub(super) fn receive<R: BufRead, W: Write>(
 struct Sink<'a> {
     target: &'a Path,
     options: Options,
+    close: Close,
     /// Those that were begun, the innermost last.
     folders: Vec<Folder>,
     /// Of what comes next.
@@ -74,7 +77,7 @@ impl Sink<'_> {
             Some(times) if intact => file.set_times(times.into()),
             _ => Ok(()),
         });
-        match finished {
+        match finished.and_then(|()| (self.close)(file)) {
             Ok(()) => peer.agree(),
             Err(why) => peer.warn(&about(&path, &why)),
         }
@@ -222,6 +225,18 @@ mod tests {
         let (said, status) = answers(Path::new("/dev/full"), "-t", b"C0644 3 f\nabc\0C0644 0 g\n\0");
         assert_eq!(said, "\0\0\x01scp: /dev/full: No space left on device (os error 28)\n\0\0");
         assert_eq!(status, 1);
+    }
+
+    /// It was told as copied.
+    #[test]
+    fn what_only_the_close_tells_not_to_be_written_is_told() {
+        let folder = folder();
+        let mut said = Vec::new();
+        let mut peer = Peer::new(&b"C0644 1 f\nx\0C0644 1 g\ny\0"[..], &mut said);
+        receive(&mut peer, folder.path(), Options::default(), |_| Err(io::Error::other("no room"))).unwrap();
+        assert_eq!(peer.finish(Ok(())), 1);
+        let told = |name: &str| format!("\x01scp: {}: no room\n", folder.path().join(name).display());
+        assert_eq!(String::from_utf8(said).unwrap(), format!("\0\0{}\0{}", told("f"), told("g")));
     }
 
     #[test]

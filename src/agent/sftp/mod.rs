@@ -17,6 +17,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 
+use super::close::{Close, close};
 use codes::fxp;
 use handles::{Handle, Handles};
 use long_name::Names;
@@ -33,8 +34,12 @@ const ENTRIES: usize = 100;
 const ENOUGH: usize = 256 * 1024;
 
 /// Serves until the client closes stdin. Relative paths begin in the folder it is started in.
-pub fn serve(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
-    let mut server = Server { handles: Handles::default(), names: Names::load(), replies: Replies::default() };
+pub fn serve(input: impl Read, output: impl Write) -> io::Result<()> {
+    serve_with(close, input, output)
+}
+
+fn serve_with(close: Close, mut input: impl Read, mut output: impl Write) -> io::Result<()> {
+    let mut server = Server { handles: Handles::default(), names: Names::load(), replies: Replies::default(), close };
     let mut buffer = vec![0; MAX_PACKET + 4];
     let mut filled = 0;
     loop {
@@ -75,6 +80,7 @@ struct Server {
     handles: Handles,
     names: Names,
     replies: Replies,
+    close: Close,
 }
 
 impl Server {
@@ -98,7 +104,10 @@ impl Server {
                 let (path, flags, attributes) = (fields.path()?, fields.u32()?, fields.attributes()?);
                 self.keep(Handle::File(files::open(&path, flags, &attributes)?))
             }
-            fxp::CLOSE => self.handles.remove(fields.string()?).map(|_| Reply::Done).ok_or(Refusal::Handle),
+            fxp::CLOSE => match self.handles.remove(fields.string()?).ok_or(Refusal::Handle)? {
+                Handle::File(file) => done((self.close)(file)),
+                Handle::Folder { .. } => Ok(Reply::Done),
+            },
             fxp::READ => {
                 let (handle, offset, size) = (fields.string()?, fields.u64()?, fields.u32()?);
                 read(self.file(handle)?, offset, size)
@@ -261,6 +270,25 @@ mod tests {
             assert_eq!(reply[4..13], [101, 0, 0, 0, 7, 0, 0, 0, 5], "{end}");
         }
         assert_eq!(exchange(&whole)[4..13], [101, 0, 0, 0, 7, 0, 0, 0, 2]);
+    }
+
+    /// It was told as copied, and whoever deleted the original had lost it.
+    #[test]
+    fn what_only_the_close_tells_not_to_be_written_is_told() {
+        let open = request(fxp::OPEN, |packet| {
+            packet.u32(1);
+            packet.string(b"/dev/null");
+            packet.u32(codes::fxf::WRITE);
+            packet.u32(0);
+        });
+        let close = request(fxp::CLOSE, |packet| {
+            packet.u32(2);
+            packet.string(&[0; 4]);
+        });
+        let mut output = Vec::new();
+        serve_with(|_| Err(rustix::io::Errno::NOSPC.into()), &[open, close].concat()[..], &mut output).unwrap();
+        let handle = 4 + packet(&output).unwrap().unwrap().len();
+        assert_eq!(output[handle + 4..][..9], [101, 0, 0, 0, 2, 0, 0, 0, 4]);
     }
 
     #[test]
