@@ -95,14 +95,31 @@ fn timestamps((accessed, changed): (u32, u32)) -> Timestamps {
 /// Never over something that exists; file systems that cannot promise that get a link and an unlink.
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Err(Errno::INVAL | Errno::NOSYS) if fs::symlink_metadata(from)?.is_file() => {
-            fs::hard_link(from, to)?;
-            fs::remove_file(from)
-        }
-        Err(Errno::INVAL | Errno::NOSYS) if fs::symlink_metadata(to).is_err() => fs::rename(from, to),
-        Err(Errno::INVAL | Errno::NOSYS) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(Errno::INVAL | Errno::NOSYS) => rename_unpromised(from, to, |from, to| fs::hard_link(from, to)),
         renamed => Ok(renamed?),
     }
+}
+
+/// As OpenSSH's server: where there are no links either, with a look before.
+fn rename_unpromised(from: &Path, to: &Path, link: impl Fn(&Path, &Path) -> io::Result<()>) -> io::Result<()> {
+    if fs::symlink_metadata(from)?.is_file() {
+        match link(from, to) {
+            Ok(()) => return fs::remove_file(from).inspect_err(|_| drop(fs::remove_file(to))),
+            Err(why) if has_no_links(&why) => {}
+            Err(why) => return Err(why),
+        }
+    }
+    match fs::symlink_metadata(to) {
+        Ok(_) => Err(Errno::EXIST.into()),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
+        Err(why) => Err(why),
+    }
+}
+
+/// Whether it says that links cannot be had there, or no more of them, and not that this one may not be made.
+fn has_no_links(why: &io::Error) -> bool {
+    let why = why.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(why, Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::XDEV | Errno::MLINK))
 }
 
 /// The absolute path without links; the last part need not exist.
@@ -156,6 +173,24 @@ fn fields(found: &StatVfs) -> [u64; 11] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whoever uploads under another name first, as many clients do, failed at the last step.
+    #[test]
+    fn files_are_renamed_where_there_are_no_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
+        let no_links = |_: &Path, _: &Path| Err(Errno::PERM.into());
+        fs::write(&one, "data").unwrap();
+        rename_unpromised(&one, &two, no_links).unwrap();
+        assert_eq!(fs::read(&two).unwrap(), b"data");
+        fs::write(&one, "other").unwrap();
+        let is_there = rename_unpromised(&one, &two, no_links).unwrap_err();
+        assert_eq!(is_there.kind(), io::ErrorKind::AlreadyExists);
+        let is_full = rename_unpromised(&one, &folder.path().join("new"), |_, _| Err(Errno::NOSPC.into()));
+        assert_eq!(is_full.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        rename_unpromised(&one, &two, |from, to| fs::hard_link(from, to)).unwrap_err();
+        assert_eq!((fs::read(&one).unwrap(), fs::read(&two).unwrap()), (b"other".to_vec(), b"data".to_vec()));
+    }
 
     /// It read what it had just written, until the disk was full.
     #[test]
