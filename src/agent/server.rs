@@ -43,11 +43,9 @@ const PIPE: usize = 256 * 1024;
 /// Serves until it is told to end.
 pub async fn serve() -> io::Result<()> {
     let listener = socket::listen(&socket::path()?)?;
-    let server = Server::new(Account::own());
+    let server = Server::new(Account::own);
     let mut ended = signal(SignalKind::terminate())?;
-    let account = server.account.clone();
-    let _watching =
-        AbortOnDropHandle::new(tokio::spawn(async move { tokio::join!(activity::watch(&account), memory::watch()) }));
+    let _watching = AbortOnDropHandle::new(tokio::spawn(async { tokio::join!(activity::watch(), memory::watch()) }));
     let told = async {
         ended.recv().await;
         server.wind_up(MOMENT).await;
@@ -66,7 +64,8 @@ pub async fn serve() -> io::Result<()> {
 
 #[derive(Clone)]
 struct Server {
-    account: Arc<Account>,
+    /// Looked up for each program, as by sshd: a startup script may change it, and so may its user.
+    account: fn() -> Account,
     carriers: Arc<Mutex<HashMap<String, Known>>>,
     shells: program::Shells,
     begun: Arc<Begun>,
@@ -84,9 +83,9 @@ struct Known {
 }
 
 impl Server {
-    fn new(account: Account) -> Self {
+    fn new(account: fn() -> Account) -> Self {
         Self {
-            account: account.into(),
+            account,
             carriers: Arc::default(),
             shells: Default::default(),
             begun: Arc::default(),
@@ -190,7 +189,7 @@ impl Server {
             }
             Ok(Request::Program(request)) => {
                 activity::session();
-                program::run(request, &self.shells, &self.account, carrier, stream).await;
+                program::run(request, &self.shells, &(self.account)(), carrier, stream).await;
             }
             Ok(Request::Shells(request)) => {
                 activity::session();
@@ -245,6 +244,8 @@ fn pipes(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::super::request::Exit;
     use super::*;
     use crate::carrier::linked::while_linked;
@@ -276,7 +277,7 @@ mod tests {
     }
 
     async fn with_program(test: impl AsyncFnOnce(&Server, &Carrier, Stream)) {
-        let server = Server::new(Account { name: "root".into(), home: "/".into(), shell: Some("/bin/sh".into()) });
+        let server = Server::new(|| Account { name: "root".into(), home: "/".into(), shell: Some("/bin/sh".into()) });
         let (carrier, _) = Carrier::new(Side::Bastion, "one".into());
         let test = async {
             let mut program = asks(&carrier, COMMAND);
@@ -317,6 +318,26 @@ mod tests {
             assert_eq!(news(&mut asks(carrier, "another")).await, News::Started);
         })
         .await;
+    }
+
+    /// The shell that a startup script had chosen was nobody's: the account was read before it ran.
+    #[tokio::test]
+    async fn a_program_gets_the_account_as_it_is_when_it_begins() {
+        static CHANGED: AtomicBool = AtomicBool::new(false);
+        let server = Server::new(|| {
+            let name = if CHANGED.load(Ordering::Relaxed) { "later" } else { "first" };
+            Account { name: name.into(), home: "/".into(), shell: Some("/bin/sh".into()) }
+        });
+        let (carrier, _) = Carrier::new(Side::Bastion, "one".into());
+        let test = async {
+            for name in ["first", "later"] {
+                let mut program = asks(&carrier, &format!("test $USER = {name}"));
+                assert_eq!(news(&mut program).await, News::Started);
+                assert_eq!(news(&mut program).await, News::Exited(Exit::Code(0)));
+                CHANGED.store(true, Ordering::Relaxed);
+            }
+        };
+        while_linked(&carrier, |accepted| server.carrier(accepted), test).await;
     }
 
     #[tokio::test]
