@@ -254,7 +254,11 @@ mod tests {
     const COMMAND: &str = "read line; test \"$line\" = go";
 
     fn asks(carrier: &Carrier, line: &str) -> Stream {
-        carrier.open(json(&Request::Program(ProgramRequest {
+        carrier.open(json(&Request::Program(command(line))))
+    }
+
+    fn command(line: &str) -> ProgramRequest {
+        ProgramRequest {
             program: Program::Command(line.to_owned()),
             terminal: None,
             environment: Vec::new(),
@@ -262,9 +266,10 @@ mod tests {
             x11: None,
             detached: None,
             out_of_memory: false,
+            ended: true,
             session: None,
             once: Some(line.to_owned()),
-        })))
+        }
     }
 
     async fn news(stream: &mut Stream) -> News {
@@ -338,6 +343,27 @@ mod tests {
             }
         };
         while_linked(&carrier, |accepted| server.carrier(accepted), test).await;
+    }
+
+    /// Whoever waits for it alone waited for what the program had left behind.
+    #[tokio::test]
+    async fn how_a_program_ended_is_told_before_others_let_go_of_its_output_to_whoever_understands_it() {
+        with_program(async |_, carrier, _program| {
+            const LEAVES: &str = "exec 3<&0; (read line <&3; echo $line) & exit 3";
+            for ended in [true, false] {
+                let request = ProgramRequest { ended, once: None, ..command(LEAVES) };
+                let mut program = carrier.open(json(&Request::Program(request)));
+                assert_eq!(news(&mut program).await, News::Started);
+                if ended {
+                    assert_eq!(news(&mut program).await, News::Ended(Exit::Code(3)));
+                }
+                program.sender.data(Bytes::from_static(b"go\n")).await.unwrap();
+                let (message, _) = program.receiver.receive().await.expect("what was left behind speaks");
+                assert!(matches!(message, Message::Data(data) if data == "go\n"));
+                assert_eq!(news(&mut program).await, News::Exited(Exit::Code(3)));
+            }
+        })
+        .await;
     }
 
     #[tokio::test]

@@ -146,7 +146,7 @@ impl Session {
                 let copy::Totals { exit, lost: _, bytes_in, bytes_out } = totals;
                 // RFC 4254 §6.10: how it ended precedes the close, or OpenSSH reports 255.
                 match exit {
-                    Exit::Code(status) => drop(writer.half.exit_status(status).await),
+                    Exit::Code(status) => writer.exit_status(status).await,
                     Exit::Signal { number, core_dumped } => {
                         let (id, name, words) = (writer.half.id(), signal::name(number), signal::words(number));
                         let language = "en".to_owned();
