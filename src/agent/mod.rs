@@ -14,6 +14,7 @@ mod init;
 mod install;
 mod ledger;
 mod memory;
+mod open_files;
 mod piece;
 mod pipe;
 mod place;

@@ -21,7 +21,7 @@ use super::account::Account;
 use super::begun::Begun;
 use super::pipe::widen;
 use super::request::{ENDING, News, Program, ProgramRequest, Request};
-use super::{activity, forward, memory, program, socket};
+use super::{activity, forward, memory, open_files, program, socket};
 use crate::carrier::{self, Carrier, Incoming, Link, Message, Side, Stream};
 
 /// How long programs wait for the next link after theirs broke, unless the bastion says how long it tries.
@@ -42,6 +42,7 @@ const PIPE: usize = 256 * 1024;
 
 /// Serves until it is told to end.
 pub async fn serve() -> io::Result<()> {
+    open_files::take_room();
     let listener = socket::listen(&socket::path()?)?;
     let server = Server::new(Account::own);
     let mut ended = signal(SignalKind::terminate())?;

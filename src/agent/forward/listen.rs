@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Socket, resolve};
+use crate::agent::open_files;
 use crate::agent::request::{Accepted, Address, Listen, News, Origin};
 use crate::carrier::{Carrier, Message, Stream, json};
 
@@ -99,6 +100,8 @@ pub(super) async fn accept(listener: Listener, lead: impl Fn() -> Option<(u64, C
             }
         };
         match accepted {
+            // Closed at once: who is in goes on, and others can come in.
+            Ok(_) if open_files::room().is_err() => {}
             Ok((socket, origin)) => {
                 let Some((listener, carrier)) = lead() else { continue };
                 let stream = carrier.open(json(&Accepted { listener, origin }));

@@ -16,7 +16,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::request::{Address, News};
-use super::{activity, piece};
+use super::{activity, open_files, piece};
 use crate::carrier::{Message, Receiver, Sender, Stream};
 
 /// What an address that does not answer may take.
@@ -25,6 +25,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 /// Connects to `address` and copies until both sides have ended.
 pub(super) async fn connect(address: Address, stream: Stream) {
     let connected = async {
+        open_files::room()?;
         match &address {
             Address::Tcp { host, port } => connect_tcp(host, *port).await.map(Socket::Tcp),
             Address::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
