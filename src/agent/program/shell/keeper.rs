@@ -99,6 +99,8 @@ impl Keeper {
     /// How it ended; none if nobody came back in time.
     async fn serve(&mut self, viewers: &mut Vec<Viewer>) -> Option<ExitStatus> {
         let mut announced = memory::announcements();
+        // Whoever lets go of the terminal, as a daemon in the shell's place does, may run on: it is left and given up as others.
+        let mut is_held = true;
         loop {
             let since = *self.detached.borrow();
             let given_up = async {
@@ -108,10 +110,9 @@ impl Keeper {
                 }
             };
             tokio::select! {
-                data = read(&mut self.source) => match data {
+                data = read(&mut self.source), if is_held => match data {
                     Ok(data) if !data.is_empty() => self.show(viewers, data).await,
-                    // Nobody holds the terminal open any more.
-                    _ => return self.child.wait().await.ok(),
+                    _ => is_held = false,
                 },
                 ended = self.child.wait() => {
                     let mut last_words = LastWords::new();
