@@ -13,6 +13,7 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::request::{Address, News};
@@ -87,8 +88,14 @@ impl Socket {
 async fn copy(source: impl AsyncRead + Unpin, sink: impl AsyncWrite + Unpin, stream: Stream) {
     let Stream { sender, receiver } = stream;
     let _counted = activity::forward();
-    // An error either way, a reset say, ends both; the end of one direction does not.
-    let _ = tokio::try_join!(up(source, &sender), down(receiver, sink));
+    // As with sshd: who reads no more is still heard out, and who has ended may still read; then both are over.
+    let deaf = Notify::new();
+    let up = async {
+        up(source, &sender).await?;
+        deaf.notified().await;
+        Err::<(), _>(io::ErrorKind::BrokenPipe.into())
+    };
+    let _ = tokio::try_join!(up, down(receiver, sink, &deaf));
 }
 
 async fn up(mut source: impl AsyncRead + Unpin, sender: &Sender) -> io::Result<()> {
@@ -104,15 +111,21 @@ async fn up(mut source: impl AsyncRead + Unpin, sender: &Sender) -> io::Result<(
     }
 }
 
-async fn down(mut receiver: Receiver, mut sink: impl AsyncWrite + Unpin) -> io::Result<()> {
+/// What the sink does not take is thrown away, and `deaf` told.
+async fn down(mut receiver: Receiver, mut sink: impl AsyncWrite + Unpin, deaf: &Notify) -> io::Result<()> {
+    let mut takes = true;
     while let Some((message, _credit)) = receiver.receive().await {
-        match message {
-            Message::Data(data) => {
+        let taken = match message {
+            Message::Data(data) if takes => {
                 activity::forwarded(data.len());
-                sink.write_all(&data).await?;
+                sink.write_all(&data).await
             }
-            Message::Eof => sink.shutdown().await?,
-            _ => {}
+            Message::Eof if takes => sink.shutdown().await,
+            _ => Ok(()),
+        };
+        if taken.is_err() {
+            takes = false;
+            deaf.notify_one();
         }
     }
     Err(io::ErrorKind::ConnectionAborted.into()) // Nobody listens any more, whatever the source still has.
