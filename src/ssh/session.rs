@@ -56,6 +56,13 @@ impl Session {
         let Some(mut command) = command else { return };
         let events = Arc::new(Events::default());
         let mut writer = Writer::new(half, events.clone());
+        if let Some(why) = request::refusal(identity.permissions()) {
+            let terminal = command.terminal.is_some();
+            return tokio::select! {
+                () = refuse(message::line(why, terminal), FAILURE, &writer, terminal) => {}
+                () = closed(&mut reader) => {}
+            };
+        }
         if let Some(line) = typed_line(&command, identity) {
             match answer.answer(identity, target, line, &command) {
                 Some(Answered::Here(process)) => own = Some(process),
@@ -326,8 +333,19 @@ async fn explain_usage(usage: &clap::Error, writer: &Writer, terminal: bool) {
         false => writer.stdout(text.into()).await,
     };
     if told.is_ok() {
-        let _ = writer.half.exit_status(usage.exit_code().unsigned_abs()).await;
-        writer.eof().await;
-        let _ = writer.half.close().await;
+        end(usage.exit_code().unsigned_abs(), writer).await;
     }
+}
+
+/// Tells why nothing runs.
+async fn refuse(why: bytes::Bytes, status: u32, writer: &Writer, terminal: bool) {
+    if writer.stderr(why, terminal).await.is_ok() {
+        end(status, writer).await;
+    }
+}
+
+async fn end(status: u32, writer: &Writer) {
+    writer.exit_status(status).await;
+    writer.eof().await;
+    let _ = writer.half.close().await;
 }
