@@ -134,6 +134,8 @@ async fn down(mut receiver: Receiver, mut sink: impl AsyncWrite + Unpin, deaf: &
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::io::Write;
+    use std::net::Shutdown;
 
     use bytes::Bytes;
     use futures::StreamExt;
@@ -141,6 +143,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, duplex};
 
     use super::*;
+    use crate::carrier::linked::while_linked;
     use crate::carrier::{Carrier, Keepalive, Link, Side, accept};
 
     /// What the client had sent before was thrown away with the first answer that nobody would read.
@@ -175,5 +178,29 @@ mod tests {
         let mut read = Vec::new();
         timeout(PATIENCE, program.read_to_end(&mut read)).await.unwrap().unwrap();
         assert_eq!(read.len(), 500_000);
+    }
+
+    /// Its last words were thrown away with what it did not read.
+    #[tokio::test]
+    async fn a_program_that_reads_no_more_is_heard_out() {
+        let (bastion, _) = Carrier::new(Side::Bastion, "one".into());
+        let (agent, mut incoming) = Carrier::new(Side::Agent, "one".into());
+        let test = async {
+            let mut client = bastion.open(Bytes::from_static(b"x"));
+            let (_, stream) = incoming.recv().await.unwrap();
+            let (socket, program) = UnixStream::pair().unwrap();
+            let mut program = program.into_std().unwrap();
+            program.shutdown(Shutdown::Read).unwrap();
+            tokio::spawn(Socket::Unix(socket).copy(stream));
+            client.sender.data(Bytes::from_static(b"unread")).await.unwrap();
+            // By then it was tried to write.
+            bastion.settled().await;
+            program.write_all(b"last words").unwrap();
+            let (message, _) = client.receiver.receive().await.expect("it is heard");
+            assert!(matches!(message, Message::Data(data) if data == "last words"));
+            drop(program);
+            while client.receiver.receive().await.is_some() {}
+        };
+        while_linked(&bastion, |_| agent.clone(), test).await;
     }
 }
