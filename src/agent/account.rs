@@ -70,6 +70,13 @@ impl Account {
     }
 }
 
+/// The home of a user of the pod's.
+pub(super) fn home_of(user: &str) -> Option<PathBuf> {
+    let passwd = passwd();
+    let entry = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    entry.filter(|fields| fields.len() >= 7 && fields[0] == user).map(|fields| fields[5].into()).next()
+}
+
 /// As text, whatever some names are written in.
 fn passwd() -> String {
     String::from_utf8_lossy(&fs::read("/etc/passwd").unwrap_or_default()).into_owned()

@@ -20,6 +20,7 @@ mod pipe;
 mod place;
 mod program;
 pub mod request;
+mod said;
 mod scp;
 mod server;
 mod sftp;

@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::super::close::Close;
+use super::super::said::said;
 use super::wire::{Failure, Peer, Record, Times};
 use super::{Options, PIECE};
 
@@ -170,7 +171,7 @@ fn permissions(path: &Path) -> u32 {
 }
 
 pub(super) fn about(path: &Path, why: &io::Error) -> String {
-    format!("{}: {why}", path.display())
+    format!("{}: {}", path.display(), said(why))
 }
 
 #[cfg(test)]
@@ -213,17 +214,14 @@ mod tests {
         let folder = folder();
         fs::create_dir(folder.path().join("taken")).unwrap();
         let (said, status) = answers(folder.path(), "-t", b"C0644 1 taken\nC0644 2 next\nab\0");
-        assert!(
-            said.starts_with("\0\x01scp: ") && said.ends_with("taken: Is a directory (os error 21)\n\0\0"),
-            "{said:?}"
-        );
+        assert!(said.starts_with("\0\x01scp: ") && said.ends_with("taken: Is a directory\n\0\0"), "{said:?}");
         assert_eq!((fs::read(folder.path().join("next")).unwrap(), status), (b"ab".to_vec(), 1));
     }
 
     #[test]
     fn a_full_disk_is_told_once_all_has_come() {
         let (said, status) = answers(Path::new("/dev/full"), "-t", b"C0644 3 f\nabc\0C0644 0 g\n\0");
-        assert_eq!(said, "\0\0\x01scp: /dev/full: No space left on device (os error 28)\n\0\0");
+        assert_eq!(said, "\0\0\x01scp: /dev/full: No space left on device\n\0\0");
         assert_eq!(status, 1);
     }
 
