@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::api::{DevServer, DevServerTeam, DevServerUser, names};
+use crate::telemetry::chain;
 use crate::watch::{self as watches, Unreadable};
 
 /// Users, their teams and DevServers as last heard of.
@@ -47,9 +48,9 @@ impl Cache {
         };
         let of_devservers = move || changed.send_replace(());
         let unreadable = Unreadable::default();
-        let (users, users_healthy, users_watch) = watch_all(client, of_users, &unreadable);
-        let (devservers, devservers_healthy, devservers_watch) = watch_all(client, of_devservers, &unreadable);
-        let (teams, teams_healthy, teams_watch) = watch_all(client, of_teams, &unreadable);
+        let (users, users_healthy, users_watch) = watch_all(client, of_users, |_| {}, &unreadable);
+        let (devservers, devservers_healthy, devservers_watch) = watch_all(client, of_devservers, slim, &unreadable);
+        let (teams, teams_healthy, teams_watch) = watch_all(client, of_teams, |_| {}, &unreadable);
         let healthy = [users_healthy, devservers_healthy, teams_healthy];
         for watch in [users_watch.boxed(), devservers_watch.boxed(), teams_watch.boxed()] {
             let shutdown = shutdown.clone();
@@ -139,10 +140,17 @@ impl Cache {
     }
 }
 
-/// The store, whether its watch runs, and the watch.
+/// Leaves out what only the operator needs, which may be a thousand times as long as the rest.
+fn slim(server: &mut DevServer) {
+    let spec = &mut server.spec;
+    (spec.env, spec.command, spec.startup_script) = Default::default();
+}
+
+/// The store, whether its watch runs, and the watch. What is stored has been through `slim`.
 fn watch_all<K, F>(
     client: &Client,
     changed: F,
+    slim: fn(&mut K),
     unreadable: &Unreadable,
 ) -> (Store<K>, Arc<AtomicBool>, impl Future<Output = ()> + Send + use<K, F>)
 where
@@ -150,16 +158,40 @@ where
     F: Fn() + Send + 'static,
 {
     let (store, writer) = reflector::store();
-    let events = watches::watch(client, watcher::Config::default(), unreadable).reflect(writer);
+    let events = watches::watch(client, watcher::Config::default(), unreadable).modify(slim).reflect(writer);
     let healthy = Arc::new(AtomicBool::new(false));
     let runs = healthy.clone();
     let watch = events.for_each(move |event| {
         runs.store(event.is_ok(), Ordering::Relaxed);
         match event {
             Ok(_) => changed(),
-            Err(error) => warn!(%error, kind = %K::kind(&()), "the watch broke; opening it again"),
+            Err(error) => warn!(error = chain(&error), kind = %K::kind(&()), "the watch broke; opening it again"),
         }
         futures::future::ready(())
     });
     (store, healthy, watch)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::DevServerSpec;
+
+    #[test]
+    fn what_only_the_operator_needs_is_not_kept() {
+        let object = json!({
+            "metadata": { "name": "dev" },
+            "spec": {
+                "image": "ubuntu", "command": ["a"], "startupScript": "b",
+                "env": [{ "name": "C", "value": "d" }], "share": [{ "user": "bob" }],
+            },
+        });
+        let mut server: DevServer = serde_json::from_value(object).unwrap();
+        slim(&mut server);
+        let DevServerSpec { image, command, startup_script, env, share, .. } = server.spec;
+        assert!(command.is_none() && startup_script.is_none() && env.is_empty());
+        assert!(image.is_some() && share.len() == 1);
+    }
 }

@@ -8,7 +8,8 @@
 //!
 //! What the cluster says of users and DevServers is kept current in [`cache`], by [`watch`]es that one bad object
 //! cannot end; who acts for a user does so through [`impersonation`]. `minik8s` is the embedded cluster, and `fuzzing`
-//! feeds any bytes to what reads the words of others. [`config`], [`telemetry`] and [`shutdown`] are the process's.
+//! feeds any bytes to what reads the words of others. [`config`], [`telemetry`] and [`shutdown`] are the process's; a [`crowd`]
+//! bounds who may be at one of its doors at once, and [`plain`] is what of others' words a terminal may get.
 
 pub mod agent;
 pub mod api;
@@ -16,6 +17,7 @@ pub mod app;
 pub mod cache;
 pub mod carrier;
 pub mod config;
+pub mod crowd;
 pub mod devctl;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
@@ -24,6 +26,7 @@ pub mod impersonation;
 #[cfg(feature = "embedded")]
 pub mod minik8s;
 pub mod operator;
+pub mod plain;
 pub mod provisioning;
 pub mod shutdown;
 pub mod ssh;

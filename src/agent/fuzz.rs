@@ -24,7 +24,7 @@ fn comes_back<T: DeserializeOwned + Serialize + PartialEq>(payload: &[u8]) {
 #[cfg(test)]
 pub(crate) mod seeds {
     use super::super::request::{
-        Address, Attach, Exit, Listen, Origin, OutOfMemory, Program, ProgramRequest, ReturnRequest, Shells,
+        Address, Attach, Exit, Listen, Listing, Origin, OutOfMemory, Program, ProgramRequest, ReturnRequest, Shells,
         ShellsRequest, Size, Terminal,
     };
     use super::*;
@@ -47,7 +47,6 @@ pub(crate) mod seeds {
                 out_of_memory: true,
                 ended: true,
                 session: Some("0f".into()),
-                once: Some("1f".into()),
             })
         };
         let shells = |shells| {
@@ -67,8 +66,8 @@ pub(crate) mod seeds {
             program(Program::Shell),
             program(Program::Command("echo \"hello\"\n\u{1}".into())),
             program(Program::Sftp),
-            shells(Shells::List { json: true }),
-            shells(Shells::Look { json: false }),
+            shells(Shells::List(Listing::Yaml)),
+            shells(Shells::Look(Listing::Table)),
             shells(Shells::Attach { number: 3, mode: Attach::TakeOver }),
             Request::Return(back),
             Request::Connect(Address::Unix("/run/x".into())),

@@ -19,13 +19,14 @@ use super::startup::{self, Startup};
 
 /// Between a server that died, or could not be started, and the next.
 const PAUSE: Duration = Duration::from_millis(200);
-/// What images name for their containers to be stopped with: TERM, INT, QUIT, USR1, WINCH, and systemd's RTMIN+3. Process 1
-/// of a PID namespace only hears what it listens for.
-const STOPS: [i32; 6] = [TERM, INT, 3, 10, 28, 37];
-/// What else a command may understand: HUP and USR2.
-const WORDS: [i32; 2] = [1, 12];
+/// What images name for their containers to be stopped with. Process 1 of a PID namespace only hears what it listens for.
+const STOPS: [i32; 6] = [TERM, INT, Signal::QUIT.as_raw(), Signal::USR1.as_raw(), Signal::WINCH.as_raw(), RTMIN_3];
+/// What else a command may understand.
+const WORDS: [i32; 2] = [Signal::HUP.as_raw(), Signal::USR2.as_raw()];
 const TERM: i32 = Signal::TERM.as_raw();
 const INT: i32 = Signal::INT.as_raw();
+/// systemd's.
+const RTMIN_3: i32 = 37;
 
 /// Runs until the pod is to end; returns its exit code. Without a command the pod lasts until it is told to end.
 pub async fn init(command: &[OsString]) -> io::Result<i32> {
@@ -36,79 +37,115 @@ pub async fn init(command: &[OsString]) -> io::Result<i32> {
     if let Err(error) = place::guard() {
         eprintln!("bastion-agent: its folder can be changed by others: {error}");
     }
-    let mut server = Some(start_server()?);
-    let mut startup = Startup::begin();
+    let mut first = FirstProcess::begin(command)?;
     let deadline = Instant::now() + startup::LIMIT;
-    // What the owner wants to run may need what her script prepares.
-    let mut main = match startup {
-        Some(_) => None,
-        None => start_main(command)?,
-    };
-    let (mut ending, mut code) = (false, 0);
-    let mut start_again = Instant::now();
     loop {
-        let signal = tokio::select! {
-            _ = died.recv() => None,
-            signal = told.recv() => signal,
-            () = sleep_until(deadline), if startup.is_some() => {
-                if let Some(script) = startup.take() {
-                    script.took_too_long();
-                    main = start_main(command)?;
-                }
-                None
-            }
-            () = sleep_until(start_again), if server.is_none() && !ending => {
-                // A pod that has no room for one more process may have it in a moment; until then its command goes on.
-                match start_server() {
-                    Ok(started) => server = Some(started),
-                    Err(error) => eprintln!("bastion-agent: failed to start the server: {error}"),
-                }
-                start_again = Instant::now() + PAUSE;
-                None
-            }
-        };
-        if let Some(signal) = signal {
-            if let Some(main) = &main {
-                let _ = kill_process(pid(main)?, Signal::from_named_raw(signal).unwrap_or(Signal::TERM));
-            }
-            // What the others mean is the command's affair.
-            ending |= matches!(signal, TERM | INT) || (main.is_none() && STOPS.contains(&signal));
-            if ending {
-                if let Some(server) = &server {
-                    let _ = kill_process(pid(server)?, Signal::TERM);
-                }
-                if let Some(script) = &startup {
-                    let _ = kill_process_group(pid(&script.child)?, Signal::TERM);
-                }
-            }
+        tokio::select! {
+            _ = died.recv() => {}
+            Some(signal) = told.recv() => first.pass_on(signal)?,
+            () = sleep_until(deadline), if first.startup.is_some() => first.do_without_script()?,
+            () = sleep_until(first.start_again), if first.server.is_none() && !first.ending => first.start_server_again(),
         }
-        // Of any process group: not `waitpid(None)`, which is of this one.
-        while let Ok(Some((dead, status))) = wait(WaitOptions::NOHANG) {
-            if Some(dead) == main.as_ref().map(pid).transpose()? {
-                let signalled = status.terminating_signal().map(|signal| 128 + signal);
-                main = None;
-                code = status.exit_status().or(signalled).unwrap_or(255);
-                if !ending {
-                    return Ok(code);
-                }
-            }
-            if let Some(script) = startup.take_if(|script| pid(&script.child).is_ok_and(|pid| pid == dead)) {
-                script.ended(ExitStatus::from_raw(status.as_raw()));
-                if !ending {
-                    main = start_main(command)?;
-                }
-            }
-            if Some(dead) == server.as_ref().map(pid).transpose()? {
-                server = None;
-                if !ending {
-                    eprintln!("bastion-agent: the server ended ({status:?}); starting it again");
-                    start_again = Instant::now() + PAUSE;
-                }
-            }
-        }
-        if ending && main.is_none() && server.is_none() {
+        if let Some(code) = first.bury()? {
             return Ok(code);
         }
+    }
+}
+
+/// What the pod's first process has started.
+struct FirstProcess<'a> {
+    command: &'a [OsString],
+    /// Runs `command`, unless there is none, the script is not over yet, or it has ended.
+    main: Option<Child>,
+    /// How `main` ended.
+    code: i32,
+    startup: Option<Startup>,
+    server: Option<Child>,
+    /// When a server is started for one that died.
+    start_again: Instant,
+    ending: bool,
+}
+
+impl<'a> FirstProcess<'a> {
+    fn begin(command: &'a [OsString]) -> io::Result<Self> {
+        let server = Some(start_server()?);
+        let startup = Startup::begin();
+        let start_again = Instant::now();
+        let mut first = Self { command, main: None, code: 0, startup, server, start_again, ending: false };
+        // What the owner wants to run may need what her script prepares.
+        if first.startup.is_none() {
+            first.start_main()?;
+        }
+        Ok(first)
+    }
+
+    fn start_main(&mut self) -> io::Result<()> {
+        if let Some((program, arguments)) = self.command.split_first() {
+            self.main = Some(Command::new(program).args(arguments).spawn()?);
+        }
+        Ok(())
+    }
+
+    /// The script had its time.
+    fn do_without_script(&mut self) -> io::Result<()> {
+        if let Some(script) = self.startup.take() {
+            script.took_too_long();
+            self.start_main()?;
+        }
+        Ok(())
+    }
+
+    fn start_server_again(&mut self) {
+        // A pod that has no room for one more process may have it in a moment; until then its command goes on.
+        match start_server() {
+            Ok(started) => self.server = Some(started),
+            Err(error) => eprintln!("bastion-agent: failed to start the server: {error}"),
+        }
+        self.start_again = Instant::now() + PAUSE;
+    }
+
+    /// Takes a signal by its number: for the command, and for all if it says that the pod is to end.
+    fn pass_on(&mut self, signal: i32) -> io::Result<()> {
+        if let Some(main) = &self.main {
+            let _ = kill_process(pid(main)?, Signal::from_named_raw(signal).unwrap_or(Signal::TERM));
+        }
+        // What the others mean is the command's affair.
+        self.ending |= matches!(signal, TERM | INT) || (self.main.is_none() && STOPS.contains(&signal));
+        if self.ending {
+            if let Some(server) = &self.server {
+                let _ = kill_process(pid(server)?, Signal::TERM);
+            }
+            if let Some(script) = &self.startup {
+                let _ = kill_process_group(pid(&script.child)?, Signal::TERM);
+            }
+        }
+        Ok(())
+    }
+
+    /// Buries who died, orphans too. Returns the pod's exit code once it is over.
+    fn bury(&mut self) -> io::Result<Option<i32>> {
+        // Of any process group: not `waitpid(None)`, which is of this one.
+        while let Ok(Some((dead, status))) = wait(WaitOptions::NOHANG) {
+            let is_dead = |child: &mut Child| pid(child).is_ok_and(|pid| pid == dead);
+            if self.main.take_if(is_dead).is_some() {
+                let signalled = status.terminating_signal().map(|signal| 128 + signal);
+                self.code = status.exit_status().or(signalled).unwrap_or(255);
+                if !self.ending {
+                    return Ok(Some(self.code));
+                }
+            }
+            if let Some(script) = self.startup.take_if(|script| is_dead(&mut script.child)) {
+                script.ended(ExitStatus::from_raw(status.as_raw()));
+                if !self.ending {
+                    self.start_main()?;
+                }
+            }
+            if self.server.take_if(is_dead).is_some() && !self.ending {
+                eprintln!("bastion-agent: the server ended ({status:?}); starting it again");
+                self.start_again = Instant::now() + PAUSE;
+            }
+        }
+        Ok((self.ending && self.main.is_none() && self.server.is_none()).then_some(self.code))
     }
 }
 
@@ -125,11 +162,6 @@ fn listen() -> io::Result<mpsc::UnboundedReceiver<i32>> {
         });
     }
     Ok(told)
-}
-
-fn start_main(command: &[OsString]) -> io::Result<Option<Child>> {
-    let Some((program, arguments)) = command.split_first() else { return Ok(None) };
-    Command::new(program).args(arguments).spawn().map(Some)
 }
 
 fn start_server() -> io::Result<Child> {

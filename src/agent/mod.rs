@@ -3,7 +3,6 @@
 
 mod account;
 mod activity;
-mod begun;
 mod close;
 mod connect;
 mod forward;
@@ -13,6 +12,7 @@ mod hang_up;
 mod init;
 mod install;
 mod ledger;
+mod listing;
 mod memory;
 mod open_files;
 mod piece;

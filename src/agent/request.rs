@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::listing::Listing;
 pub use super::usage::Activity;
 use super::usage::History;
 
@@ -94,9 +95,6 @@ pub struct ProgramRequest {
     /// What a session is called that can come back to a shell that lasts. It understands [`News::Notice`].
     #[serde(default)]
     pub session: Option<String>,
-    /// Tells the request from all others: asked again, as the answer was lost, it begins nothing.
-    #[serde(default)]
-    pub once: Option<String>,
 }
 
 impl ProgramRequest {
@@ -137,10 +135,10 @@ pub struct ReturnRequest {
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub enum Shells {
-    /// Which there are, as a table or as JSON; after the table, a terminal is asked which to look at.
-    List { json: bool },
+    /// Which there are; after a table, a terminal is asked which to look at.
+    List(Listing),
     /// As `List`, for somebody who may only look: so is what is chosen.
-    Look { json: bool },
+    Look(Listing),
     /// To look at one of them.
     Attach { number: u64, mode: Attach },
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::join_all;
 use futures::sink;
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream, unix::pipe};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -18,9 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::account::Account;
-use super::begun::Begun;
-use super::pipe::widen;
-use super::request::{ENDING, News, Program, ProgramRequest, Request};
+use super::pipe::{widen, write_all};
+use super::request::{ENDING, News, Request};
 use super::{activity, forward, memory, open_files, program, socket};
 use crate::carrier::{self, Carrier, Incoming, Link, Message, Side, Stream};
 
@@ -30,15 +29,14 @@ const GRACE: Duration = Duration::from_secs(60);
 const MAX_GRACE: Duration = Duration::from_hours(24);
 /// What commands that run are given to be done, once the pod is told to end. Of the 5 s that it has.
 const MOMENT: Duration = Duration::from_secs(1);
-/// Why a program is not begun that was asked for before.
-const TWICE: &str =
-    "it began when it was first asked for, and the answer was lost on the way; it is not run a second time";
+/// What answers that are still owed are given then, and as much again a bastion to hear that nothing else is answered.
+const LEAVE: Duration = Duration::from_millis(500);
 /// After a failure to accept.
 const PAUSE: Duration = Duration::from_millis(100);
 /// What is read from a link at once, in bytes.
 const READ: usize = 64 * 1024;
 /// What a link's pipes hold, in bytes.
-const PIPE: usize = 256 * 1024;
+const PIPE: usize = 512 * 1024;
 
 /// Serves until it is told to end.
 pub async fn serve() -> io::Result<()> {
@@ -50,6 +48,7 @@ pub async fn serve() -> io::Result<()> {
     let told = async {
         ended.recv().await;
         server.wind_up(MOMENT).await;
+        server.leave().await;
     };
     tokio::select! {
         () = server.take_links(&listener) => {}
@@ -69,7 +68,6 @@ struct Server {
     account: fn() -> Account,
     carriers: Arc<Mutex<HashMap<String, Known>>>,
     shells: program::Shells,
-    begun: Arc<Begun>,
     tasks: TaskTracker,
     /// The pod is about to end: nothing begins any more.
     ending: CancellationToken,
@@ -89,7 +87,6 @@ impl Server {
             account,
             carriers: Arc::default(),
             shells: Default::default(),
-            begun: Arc::default(),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
             commands: TaskTracker::new(),
@@ -119,22 +116,22 @@ impl Server {
         self.commands.close();
         let over = async {
             self.commands.wait().await;
-            let carriers: Vec<_> = self.carriers().values().map(|known| known.carrier.clone()).collect();
-            join_all(carriers.iter().map(Carrier::told)).await;
+            join_all(self.all_carriers().iter().map(Carrier::told)).await;
         };
         let _ = timeout(moment, over).await;
     }
 
-    /// A second shell, or server of files, does no harm.
-    fn has_begun(&self, request: &ProgramRequest) -> bool {
-        let is_command = matches!(request.program, Program::Command(_) | Program::Bytes(_));
-        is_command && request.once.as_ref().is_some_and(|name| !self.begun.is_first(name))
+    /// Tells all bastions what came here: all else they ask of the next pod.
+    async fn leave(&self) {
+        join_all(self.all_carriers().iter().map(|carrier| carrier.leave(LEAVE))).await;
     }
 
     /// Serves one link. The socket stays open for as long: the other end waits for it.
     async fn link(self, socket: UnixStream) {
-        if let Err(error) = self.try_link(&socket).await {
-            eprintln!("bastion-agent: {error}");
+        match self.try_link(&socket).await {
+            // Whoever was there has left; the log is its user's.
+            Ok(()) | Err(carrier::Error::Closed) => {}
+            Err(error) => eprintln!("bastion-agent: {error}"),
         }
     }
 
@@ -163,6 +160,9 @@ impl Server {
             return Carrier::new(Side::Agent, String::new()).0;
         }
         let (carrier, incoming) = Carrier::new(Side::Agent, accepted.carrier().to_owned());
+        if self.ending.is_cancelled() {
+            carrier.refuse();
+        }
         carriers.insert(carrier.name().to_owned(), Known { carrier: carrier.clone(), expiry: None });
         tokio::spawn(self.clone().accept(carrier.clone(), incoming));
         carrier
@@ -185,9 +185,6 @@ impl Server {
             return;
         }
         match request {
-            Ok(Request::Program(request)) if self.has_begun(&request) => {
-                let _ = stream.sender.send(Message::control(&News::NotStarted(TWICE.to_owned())));
-            }
             Ok(Request::Program(request)) => {
                 activity::session();
                 program::run(request, &self.shells, &(self.account)(), carrier, stream).await;
@@ -224,6 +221,10 @@ impl Server {
         }
     }
 
+    fn all_carriers(&self) -> Vec<Carrier> {
+        self.carriers().values().map(|known| known.carrier.clone()).collect()
+    }
+
     fn carriers(&self) -> MutexGuard<'_, HashMap<String, Known>> {
         self.carriers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -237,7 +238,7 @@ fn pipes(
     }
     let source = ReaderStream::with_capacity(pipe::Receiver::from_owned_fd(source)?, READ);
     let sink = sink::unfold(pipe::Sender::from_owned_fd(sink)?, |mut pipe, bytes: Bytes| async move {
-        pipe.write_all(&bytes).await?;
+        write_all(&mut pipe, &bytes).await?;
         Ok(pipe)
     });
     Ok((source, sink))
@@ -247,7 +248,7 @@ fn pipes(
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use super::super::request::Exit;
+    use super::super::request::{Exit, Program, ProgramRequest};
     use super::*;
     use crate::carrier::linked::while_linked;
     use crate::carrier::{json, parse};
@@ -269,7 +270,6 @@ mod tests {
             out_of_memory: false,
             ended: true,
             session: None,
-            once: Some(line.to_owned()),
         }
     }
 
@@ -315,17 +315,6 @@ mod tests {
         .await;
     }
 
-    /// Its answer had been lost with the link, and the user's command ran again.
-    #[tokio::test]
-    async fn a_command_that_is_asked_for_again_begins_nothing() {
-        with_program(async |_, carrier, _program| {
-            let mut again = asks(carrier, COMMAND);
-            assert_eq!(news(&mut again).await, News::NotStarted(TWICE.to_owned()));
-            assert_eq!(news(&mut asks(carrier, "another")).await, News::Started);
-        })
-        .await;
-    }
-
     /// The shell that a startup script had chosen was nobody's: the account was read before it ran.
     #[tokio::test]
     async fn a_program_gets_the_account_as_it_is_when_it_begins() {
@@ -352,7 +341,7 @@ mod tests {
         with_program(async |_, carrier, _program| {
             const LEAVES: &str = "exec 3<&0; (read line <&3; echo $line) & exit 3";
             for ended in [true, false] {
-                let request = ProgramRequest { ended, once: None, ..command(LEAVES) };
+                let request = ProgramRequest { ended, ..command(LEAVES) };
                 let mut program = carrier.open(json(&Request::Program(request)));
                 assert_eq!(news(&mut program).await, News::Started);
                 if ended {

@@ -3,16 +3,16 @@
 //! It lets nobody wait for ever: whether it succeeds, fails or takes too long, the pod becomes ready then. How it ended
 //! is in a file beside the agent, from where the pod's startup probe (`bastion-agent started`) reads it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
+use rustix::fs::{FallocateFlags, OFlags, fallocate, fstatvfs};
 use rustix::io::Errno;
 
 use super::account::{self, Account};
@@ -169,7 +169,7 @@ fn open_log(home: &Path) -> Option<(File, PathBuf)> {
         let _ = fs::create_dir_all(folder);
     }
     [own, PathBuf::from(LOG_ELSEWHERE)].into_iter().find_map(|path| {
-        let file = File::create(&path).ok()?;
+        let file = create(&path).ok()?;
         match fallocate(&file, FallocateFlags::KEEP_SIZE, 0, RESERVED) {
             Err(Errno::NOSPC | Errno::DQUOT) => {
                 let _ = fs::remove_file(&path); // That of an earlier start would be taken for this one's.
@@ -179,6 +179,13 @@ fn open_log(home: &Path) -> Option<(File, PathBuf)> {
             _ => Some((file, path)),
         }
     })
+}
+
+/// A file of our own. Others in the pod may write in the home too: what they put in its place is not followed as root, nor
+/// waited for.
+fn create(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    OpenOptions::new().write(true).create(true).truncate(true).custom_flags(flags as i32).open(path)
 }
 
 /// Whether the script may have written what its log had no room for.
@@ -239,6 +246,19 @@ mod tests {
         assert_eq!(kept, format!("{}\nto stderr\n", home.path().canonicalize().unwrap().display()));
         let (status, _) = run("#!/bin/sh -e\nfalse\necho no\n", home.path());
         assert_eq!(status.code(), Some(1), "what its first line names runs it");
+    }
+
+    #[test]
+    fn a_link_in_its_logs_place_is_not_followed() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("target");
+        fs::write(&target, "kept").unwrap();
+        let link = home.path().join(LOG);
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let (status, log) = run("echo planted", home.path());
+        assert!(status.success() && log.as_ref() != Some(&link), "{log:?}");
+        assert_eq!(fs::read_to_string(&target).unwrap(), "kept");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! How a DevServer is used: what its pod's agent measures, and the SSH server writes into its status.
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 

@@ -5,9 +5,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 /// The object does what its spec asks for.
 pub const READY: &str = "Ready";
 
-/// The reason of [`READY`] where a DevServer's pod is what its spec asks for.
-pub const RUNNING: &str = "Running";
-
 /// DevServers that name no flavor get this one.
 pub const DEFAULT: &str = "Default";
 
@@ -19,6 +16,39 @@ pub const VOLUME_READY: &str = "VolumeReady";
 
 /// The startup script of the container that runs succeeded.
 pub const STARTUP_SCRIPT: &str = "StartupScript";
+
+/// Reasons of conditions that somebody goes by, whoever writes them.
+pub mod reason {
+    /// The pod of a DevServer is what its spec asks for.
+    pub const RUNNING: &str = "Running";
+    /// The namespace's quota is used up.
+    pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
+    /// There is no flavor of that name, or no default one.
+    pub const FLAVOR_NOT_FOUND: &str = "FlavorNotFound";
+    /// The flavor is not for this user.
+    pub const FLAVOR_NOT_ALLOWED: &str = "FlavorNotAllowed";
+    /// A claim that is to be mounted is not there.
+    pub const CLAIM_NOT_FOUND: &str = "ClaimNotFound";
+    /// No node has room for the pod.
+    pub const UNSCHEDULABLE: &str = "Unschedulable";
+    /// The image cannot be had.
+    pub const CANNOT_PULL_IMAGE: &str = "CannotPullImage";
+    /// A Secret that `env` refers to is not there.
+    pub const CANNOT_READ_ENV: &str = "CannotReadEnv";
+    /// The image has no such program.
+    pub const COMMAND_NOT_FOUND: &str = "CommandNotFound";
+    /// The startup script failed.
+    pub const FAILED: &str = "Failed";
+    /// Members do not have the team's volume yet, and nothing is wrong.
+    pub const BINDING: &str = "Binding";
+    /// The API server refuses what is asked for.
+    pub const REFUSED: &str = "Refused";
+}
+
+/// The condition of that type.
+pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
 
 /// Sets `new` among `conditions`; the transition time moves only when the status does.
 pub fn set(conditions: &mut Vec<Condition>, mut new: Condition) {

@@ -47,8 +47,8 @@ pub struct DevServerFlavorSpec {
     /// suspended. Default: what the operator's configuration says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit: Option<TimeSpan>,
-    /// Who may use it, by the names of their DevServerUsers. Default: everybody. A pod that runs goes on when its owner is
-    /// taken from the list.
+    /// Who may use it, by the names of their DevServerUsers. Every user can read the list. Default: everybody. A pod that runs
+    /// goes on when its owner is taken from the list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1024), inner(length(min = 1, max = 59)))]
     pub allowed_users: Vec<String>,

@@ -1,4 +1,4 @@
-//! The Kubernetes API that bastion adds: group `devserver.io`, version `v1`. Types and names only.
+//! The Kubernetes API that bastion adds: group `devserver.io`, version `v1`. Types, names, and how a status is written.
 
 #![expect(unreachable_pub, reason = "KubeSchema repeats each struct inside a function")]
 
@@ -15,6 +15,7 @@ pub mod team;
 pub mod team_volume;
 pub mod user;
 pub mod volume;
+mod write_status;
 
 pub use activity::{Activity, GpuUse};
 pub use devserver::{DevServer, DevServerSpec, DevServerStatus, Home, Phase, RunAs};
@@ -27,6 +28,7 @@ pub use team::{DevServerTeam, DevServerTeamSpec};
 pub use team_volume::{DevServerTeamStatus, TeamVolume};
 pub use user::{DevServerUser, DevServerUserSpec, DevServerUserStatus};
 pub use volume::Volume;
+pub use write_status::write_status;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -52,6 +52,19 @@ pub fn service_account_username(user: &str) -> String {
     format!("system:serviceaccount:{}:{}", namespace(user), service_account(user))
 }
 
+/// The account that stands for guest `user` in the namespace of whoever lets him work there. The dot keeps it apart from her
+/// own. Nobody makes it: the bastion alone acts as it, for of an account that is not there no pod and nobody else has a token.
+/// And in her namespace, where nobody but herself could make it: what his own account may, and its token in a pod of his, is
+/// of no use there.
+pub fn guest_account(user: &str) -> String {
+    format!("guest.{user}")
+}
+
+/// The user name, as the API server knows it, of the account that stands for guest `user` in `owner`'s namespace.
+pub fn guest_account_username(owner: &str, user: &str) -> String {
+    format!("system:serviceaccount:{}:{}", namespace(owner), guest_account(user))
+}
+
 /// The claim that holds the home of DevServer `devserver`.
 pub fn home_claim(devserver: &str) -> String {
     format!("{devserver}-home")

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures::FutureExt;
-use jiff::Timestamp;
+use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -14,25 +14,21 @@ use tracing::{Instrument, info};
 
 use super::rights;
 use crate::api::names;
-use crate::devctl::{
-    self, Caller, Keyboard, KnownHostsLine, LastHour, News, Piece, Request, Shared, SharedWithHer, Streams, Taken,
-    TakenNow, Typed,
-};
+use crate::devctl::{self, Beyond, Caller, Keyboard, News, Piece, Request, Shared, Streams, Typed};
 use crate::identity::Identity;
 use crate::impersonation::impersonate;
-use crate::ssh::{Answer, Answered};
-use crate::workspace::{Command, Exit, Output, Process, Program, Target, TerminalSize, Workspaces};
+use crate::ssh::{Answer, Answered, Authority};
+use crate::telemetry::chain;
+use crate::workspace::{Command, Exit, Output, Process, Target, TerminalSize, Usage, Workspaces};
 
 /// Answers what is asked of the bastion itself.
 pub(super) struct Devctl {
     client: kube::Client,
     workspaces: Workspaces,
     tasks: TaskTracker,
-    known_hosts_line: KnownHostsLine,
+    authority: Arc<Authority>,
 }
 
-/// A pod that says nothing for so long is not waited for.
-const POD: Duration = Duration::from_secs(5);
 /// Pieces that wait, each way.
 const PIECES: usize = 8;
 /// Lines that may be typed on a terminal before anybody asks for one.
@@ -47,9 +43,9 @@ impl Devctl {
         client: kube::Client,
         workspaces: Workspaces,
         tasks: TaskTracker,
-        known_hosts_line: KnownHostsLine,
+        authority: Arc<Authority>,
     ) -> Self {
-        Self { client, workspaces, tasks, known_hosts_line }
+        Self { client, workspaces, tasks, authority }
     }
 
     fn serve(&self, identity: &Identity, target: &Target, request: Request, command: &Command) -> Process {
@@ -80,10 +76,11 @@ impl Devctl {
                 colour: shows_colours(command),
                 interrupted: interrupted.clone(),
             },
-            last_hour: Some(last_hour(self.workspaces.clone(), identity.clone())),
-            taken: Some(taken(self.workspaces.clone(), identity.clone())),
-            shared: Some(shared(self.workspaces.clone(), identity.clone())),
-            known_hosts_line: Some(self.known_hosts_line.clone()),
+            beyond: Arc::new(Hers {
+                workspaces: self.workspaces.clone(),
+                identity: identity.clone(),
+                authority: self.authority.clone(),
+            }),
         };
         let keyboard = Keyboard::new(is_terminal, interrupted.clone());
         let typing = async move {
@@ -120,13 +117,7 @@ impl Answer for Devctl {
             Request::Enter(enter) => {
                 let named = |name: &str| Target::named(name).meant_by(identity.user());
                 let target = enter.name().map_or_else(|| target.clone(), named);
-                let program = match enter.program() {
-                    devctl::Program::Shell => Program::Shell,
-                    devctl::Program::Command(line) | devctl::Program::Shells(line) => {
-                        Program::Command(line.into_bytes())
-                    }
-                };
-                Some(Answered::There(target, program))
+                Some(Answered::There(target, enter.program()))
             }
             request => Some(Answered::Here(self.serve(identity, target, request, command))),
         }
@@ -134,34 +125,29 @@ impl Answer for Devctl {
 }
 
 /// Her DevServers' agents are asked for her.
-fn last_hour(workspaces: Workspaces, identity: Identity) -> LastHour {
-    Arc::new(move |name| {
-        let (workspaces, identity) = (workspaces.clone(), identity.clone());
-        let ask = async move {
-            let usage = workspaces.usage(&identity, &Target::Named(name)).await;
-            usage.map(|usage| usage.explain(Timestamp::now())).map_err(|error| error.user_message())
-        };
-        ask.boxed()
-    })
+struct Hers {
+    workspaces: Workspaces,
+    identity: Identity,
+    authority: Arc<Authority>,
 }
 
-fn taken(workspaces: Workspaces, identity: Identity) -> Taken {
-    Arc::new(move |name| {
-        let (workspaces, identity) = (workspaces.clone(), identity.clone());
+impl Beyond for Hers {
+    fn usage<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Usage, String>> {
         let ask = async move {
-            let usage = timeout(POD, workspaces.usage(&identity, &Target::Named(name))).await;
-            let taken = usage.ok()?.ok()?.taken()?;
-            Some(TakenNow { cpu: taken.cpu, memory: taken.memory, gpu: taken.gpu })
+            let target = Target::Named(name.to_owned());
+            self.workspaces.usage(&self.identity, &target).await.map_err(|error| error.user_message())
         };
         ask.boxed()
-    })
-}
+    }
 
-fn shared(workspaces: Workspaces, identity: Identity) -> SharedWithHer {
-    Arc::new(move || {
-        let shared = workspaces.shared_with(&identity).into_iter();
+    fn shared(&self) -> Vec<Shared> {
+        let shared = self.workspaces.shared_with(&self.identity).into_iter();
         shared.map(|(name, phase)| Shared { name, phase }).collect()
-    })
+    }
+
+    fn known_hosts_line(&self, patterns: &str) -> Option<String> {
+        Some(self.authority.known_hosts_line(patterns))
+    }
 }
 
 async fn run(workspaces: Workspaces, identity: Identity, request: Request, mut caller: Caller) -> devctl::Exit {
@@ -181,7 +167,7 @@ async fn run(workspaces: Workspaces, identity: Identity, request: Request, mut c
                 devctl::run(*verb, &mut caller).await
             }
             Err(error) => {
-                info!(error = &error as &dyn std::error::Error, "failed to provision the user");
+                info!(error = chain(&error), "failed to provision the user");
                 devctl::fail(&error.user_message(), &caller).await
             }
         }

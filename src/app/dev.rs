@@ -16,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 use toml::Table;
 use tracing::{info, warn};
 
-use super::{host_key, roles};
+use super::{dev_roles, host_key};
 use crate::api::{DevServerUser, DevServerUserSpec, names};
 use crate::config::Config;
 use crate::minik8s;
+use crate::telemetry::chain;
 use crate::{agent, api, operator, ssh};
 
 /// What the command line asks for.
@@ -93,7 +94,7 @@ async fn serve(
         );
     }
     let client = super::client::new(&cluster.client_config())?;
-    roles::add(&client).await.context("failed to add the roles of users")?;
+    dev_roles::add(&client).await.context("failed to add the roles of users")?;
     let (users, identity_file) = users(options).await?;
     for (name, keys) in &users {
         add_user(&client, name, keys).await?;
@@ -111,7 +112,7 @@ async fn serve(
     let ready = |address: SocketAddr| {
         let (host, port) = (address.ip().to_string(), address.port());
         if let Err(error) = host_key::write_known_hosts(&known_hosts, &host, port, &public_key) {
-            warn!(%error, "the host key is not pinned");
+            warn!(error = chain(&*error), "the host key is not pinned");
         }
         info!(kubeconfig = %cluster.kubeconfig().display(), "no isolation here: pods are processes of yours");
         let login = users.first().map_or("USER", |(name, _)| name);
@@ -183,7 +184,7 @@ async fn agent_keys() -> Vec<String> {
     match agent.request_identities().await {
         Ok(identities) => identities.iter().filter_map(|identity| identity.public_key().to_openssh().ok()).collect(),
         Err(error) => {
-            warn!(%error, "the SSH agent does not tell its keys");
+            warn!(error = chain(&error), "the SSH agent does not tell its keys");
             Vec::new()
         }
     }

@@ -5,11 +5,12 @@ mod answer;
 mod client;
 #[cfg(feature = "embedded")]
 mod dev;
+#[cfg(feature = "embedded")]
+mod dev_roles;
 mod host_key;
 mod read_ahead;
 mod rights;
-#[cfg(feature = "embedded")]
-mod roles;
+mod served;
 
 #[cfg(feature = "embedded")]
 pub use dev::{Options as DevOptions, dev};
@@ -102,10 +103,7 @@ async fn serve_on(
         let workspaces = workspaces.clone();
         async move { workspaces.sample().await }
     }));
-    let answer = answer::Devctl::new(client, workspaces.clone(), tasks.clone(), {
-        let authority = authority.clone();
-        Arc::new(move |patterns: &str| authority.known_hosts_line(patterns))
-    });
+    let answer = answer::Devctl::new(client, workspaces.clone(), tasks.clone(), authority.clone());
     let server = ssh::Server::new(
         config.ssh,
         keys,

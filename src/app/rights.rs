@@ -26,7 +26,7 @@ pub(super) async fn heard(client: &kube::Client, namespace: &str) {
 }
 
 fn is_refused<T>(answer: kube::Result<T>) -> bool {
-    matches!(answer, Err(kube::Error::Api(status)) if status.code == 403)
+    matches!(answer, Err(kube::Error::Api(status)) if status.is_forbidden())
 }
 
 #[cfg(test)]

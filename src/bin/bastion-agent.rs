@@ -1,7 +1,9 @@
 //! The pod's binary: one small static file that needs nothing of the image.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -25,7 +27,7 @@ fn main() -> ExitCode {
         None => (None, &[][..]),
     };
     if name.is_some_and(|name| name == agent::SCP) {
-        return agent::scp(arguments, io::stdin().lock(), io::stdout().lock()).into();
+        return exit(stdout().map(|stdout| agent::scp(arguments, io::stdin().lock(), stdout)));
     }
     let (role, rest) = match arguments.split_first() {
         Some((role, rest)) => (role.to_str(), rest),
@@ -37,13 +39,17 @@ fn main() -> ExitCode {
         (Some("serve"), []) => runtime().and_then(|runtime| runtime.block_on(agent::serve())).map(|()| 0),
         (Some("connect"), []) => agent::connect().map(|()| 0),
         (Some("started"), []) => agent::started().map(|ready| u8::from(!ready)),
-        (Some("sftp"), []) => agent::sftp(io::stdin().lock(), io::stdout().lock()).map(|()| 0),
+        (Some("sftp"), []) => stdout().and_then(|stdout| agent::sftp(io::stdin().lock(), stdout)).map(|()| 0),
         (Some("install"), [folder]) => agent::install(Path::new(folder)).map(|()| 0),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
         }
     };
+    exit(done)
+}
+
+fn exit(done: io::Result<u8>) -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -55,6 +61,11 @@ fn main() -> ExitCode {
 
 fn run(command: &[OsString]) -> io::Result<u8> {
     runtime()?.block_on(agent::init(command)).map(|code| u8::try_from(code).unwrap_or(255))
+}
+
+/// As the standard library has it, stdout is written line by line, and a file's bytes have lines too.
+fn stdout() -> io::Result<File> {
+    io::stdout().as_fd().try_clone_to_owned().map(File::from)
 }
 
 /// One thread: the agent shares the pod's cores with its owner's work.

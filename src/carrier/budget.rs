@@ -3,8 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::frame::MAX_DATA;
+
 /// A carrier that keeps less than this part of it need not care how much others keep.
 const PARTS: usize = 16;
+/// What each stream may have of it however much others keep, in bytes: no piece of data is more.
+pub(super) const FLOOR: usize = MAX_DATA;
+/// The same where one carrier has so many streams that all these would be too much.
+pub(super) const LOWEST_FLOOR: usize = 2 * 1024;
 
 /// Bounds the bytes that wait, for their readers or for the other side. A stream's window bounds what one of them may
 /// have; of streams there are many.
@@ -60,9 +66,11 @@ impl Share {
         self.budget.kept.load(Ordering::Relaxed) > self.budget.limit / 2
     }
 
-    /// Whether this carrier has to do with less.
-    pub(super) fn is_exceeded(&self) -> bool {
-        self.budget.kept.load(Ordering::Relaxed) > self.budget.limit
-            && self.kept.load(Ordering::Relaxed) > self.budget.limit / PARTS
+    /// What each of this carrier's streams may have, of which there are so many; none unless the carrier has to do with
+    /// less.
+    pub(super) fn floor(&self, streams: usize) -> Option<usize> {
+        let (limit, part) = (self.budget.limit, self.budget.limit / PARTS);
+        let is_exceeded = self.budget.kept.load(Ordering::Relaxed) > limit && self.kept.load(Ordering::Relaxed) > part;
+        is_exceeded.then(|| (part / streams.max(1)).clamp(LOWEST_FLOOR, FLOOR))
     }
 }

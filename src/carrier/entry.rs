@@ -1,6 +1,7 @@
 //! What one end knows of one stream: what went out and came in, and how much of both was taken.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::Semaphore;
 
@@ -26,6 +27,8 @@ pub(super) struct Entry {
     pub(super) acknowledged_bytes: u64,
     /// A permit for each byte that may be sent.
     pub(super) window: Arc<Semaphore>,
+    /// See [`Receiver::was_asked`](super::Receiver::was_asked).
+    pub(super) asked: Arc<AtomicBool>,
     /// Towards the reader; none once either side has ended.
     pub(super) inbound: Option<Inlet>,
     /// What came, and how much of it was taken.

@@ -42,6 +42,13 @@ impl Keepalive {
     }
 }
 
+/// How a side finds out that the other is gone.
+enum Vigil {
+    Asks(Keepalive),
+    /// By a silence of that length, if the other has told what is none.
+    IsAsked(Option<Duration>),
+}
+
 /// How a link does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum News {
@@ -112,7 +119,7 @@ impl Carrier {
         self.0.state().agree(hello.window);
         self.0.state().relink(&hello.received)?;
         news(News::Linked);
-        self.serve(link, pieces, Some(keepalive), None, &mut news, unlink).await
+        self.serve(link, pieces, Vigil::Asks(keepalive), &mut news, unlink).await
     }
 
     /// The other end of [`Carrier::link`], after [`accept`].
@@ -128,7 +135,7 @@ impl Carrier {
         self.0.state().agree(accepted.hello.window);
         self.0.state().relink(&accepted.hello.received)?;
         let limit = accepted.hello.silence.map(Duration::from_secs);
-        self.serve(link, accepted.pieces, None, limit, &mut |_| {}, unlink).await
+        self.serve(link, accepted.pieces, Vigil::IsAsked(limit), &mut |_| {}, unlink).await
     }
 
     /// Ends the link in use, and waits until it took the last of what came.
@@ -159,8 +166,7 @@ impl Carrier {
         &self,
         link: Link<R, W>,
         pieces: Pieces,
-        keepalive: Option<Keepalive>,
-        silence: Option<Duration>,
+        vigil: Vigil,
         news: &mut (dyn FnMut(News) + Send),
         unlink: CancellationToken,
     ) -> Result<(), Error>
@@ -172,8 +178,11 @@ impl Carrier {
     {
         let Link { source, sink } = link;
         let (heard, hearing) = watch::channel(());
-        let fallen_silent = fallen_silent(hearing.clone(), silence);
-        let pulse = keepalive.map(|keepalive| Pulse::new(keepalive, hearing));
+        let (limit, pulse) = match vigil {
+            Vigil::Asks(keepalive) => (None, Some(Pulse::new(keepalive, hearing.clone()))),
+            Vigil::IsAsked(limit) => (limit, None),
+        };
+        let fallen_silent = fallen_silent(hearing, limit);
         let both =
             async { tokio::try_join!(self.read(source, pieces, &heard), self.write(sink, pulse, news)).map(|_| ()) };
         tokio::select! {

@@ -7,6 +7,7 @@
 
 mod budget;
 mod entry;
+mod farewell;
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
@@ -16,6 +17,7 @@ mod link;
 pub(crate) mod linked;
 mod pulse;
 mod queue;
+mod scarcity;
 mod state;
 mod stream;
 #[cfg(test)]
@@ -86,6 +88,9 @@ pub enum Error {
     /// It has no memory of this carrier: it is not the process that it was.
     #[error("the other side does not know this carrier any more")]
     Forgotten,
+    /// It ends, and takes nothing that it has not acknowledged.
+    #[error("the other side ends")]
+    Left,
     /// Another link serves the carrier now.
     #[error("another link took over")]
     Replaced,

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::budget::{Budget, Share};
 use super::entry::Entry;
-use super::frame::{Acknowledgement, Body, Frame, MAX_DATA, Message};
+use super::farewell::Farewell;
+use super::frame::{Acknowledgement, Body, Frame, Message};
 use super::inbox::{Refused, inbox};
 use super::queue::Queue;
 use super::stream::Stream;
@@ -32,10 +34,8 @@ pub(super) const MAX_WINDOW: usize = 2 * 1024 * 1024;
 /// of the next link names them all.
 pub(super) const MANY_STREAMS: usize = 6 * 1024;
 const MAX_STREAMS: usize = 2 * MANY_STREAMS;
-/// What a stream keeps of its window while memory is scarce, in bytes.
-pub(super) const SCARCE: usize = MAX_DATA;
 /// Says of a stream that it is over and forgotten.
-const GONE: Acknowledgement = Acknowledgement { messages: u64::MAX, bytes: u64::MAX };
+pub(super) const GONE: Acknowledgement = Acknowledgement { messages: u64::MAX, bytes: u64::MAX };
 
 pub(super) struct State {
     pub(super) streams: HashMap<u32, Entry>,
@@ -53,14 +53,15 @@ pub(super) struct State {
     /// Those who are about to open a stream.
     holds: usize,
     /// Streams that somebody types on.
-    terminals: usize,
+    pub(super) terminals: usize,
+    pub(super) farewell: Farewell,
     pub(super) closed: bool,
     /// Towards who serves what the other side opens, until it is closed.
     pub(super) opened: Option<mpsc::UnboundedSender<Opened>>,
     side: Side,
     pub(super) share: Arc<Share>,
     /// The window of the other side.
-    window: usize,
+    pub(super) window: usize,
     /// That of this side, as far as the other knows it.
     own_window: usize,
 }
@@ -68,7 +69,7 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(side: Side, budget: Arc<Budget>, opened: mpsc::UnboundedSender<Opened>) -> Self {
         let next = if side == Side::Bastion { 1 } else { 2 };
-        let (streams, ready, gone) = Default::default();
+        let (streams, ready, gone, farewell) = Default::default();
         let (window, own_window, opened, share) = (OLD_WINDOW, OLD_WINDOW, Some(opened), Arc::new(Share::of(budget)));
         let (pong, asks, newest, holds, terminals, closed) = (false, false, 0, 0, 0, false);
         Self {
@@ -81,6 +82,7 @@ impl State {
             newest,
             holds,
             terminals,
+            farewell,
             closed,
             opened,
             side,
@@ -103,17 +105,19 @@ impl State {
     /// The stream is over at once if there are `enough` of them.
     fn insert(&mut self, shared: &Arc<Shared>, id: u32, arrived: u64, enough: usize) -> Stream {
         let (inbound, messages) = inbox(self.share.clone());
-        let window = Arc::new(Semaphore::new(self.window));
+        let (window, asked) = (Arc::new(Semaphore::new(self.window)), Arc::default());
+        let stream = Stream::new(shared.clone(), id, window.clone(), messages, Arc::clone(&asked));
         if self.closed || self.streams.len() >= enough {
             window.close();
-            return Stream::new(shared.clone(), id, window, messages);
+            return stream;
         }
         let entry = Entry {
             outgoing: Queue::new(self.share.clone()),
             written: 0,
             acknowledged: Acknowledgement::default(),
             acknowledged_bytes: 0,
-            window: window.clone(),
+            window,
+            asked,
             inbound: Some(inbound),
             arrived: Acknowledgement { messages: arrived, bytes: 0 },
             arrived_bytes: 0,
@@ -125,7 +129,7 @@ impl State {
             ended_there: false,
         };
         self.streams.insert(id, entry);
-        Stream::new(shared.clone(), id, window, messages)
+        stream
     }
 
     /// Queues a message; false if the stream is over, or ends because the other side would not take the message: it would
@@ -159,17 +163,6 @@ impl State {
         }
     }
 
-    /// The part of its window that stream `id` leaves unused: what is under way of one delays all others, and half a window
-    /// keeps the other side busy on all but the longest ways. Nearly all of it while memory is scarce.
-    pub(super) fn spared(&mut self, id: u32) -> usize {
-        if self.share.is_exceeded() {
-            self.asks = true;
-            return self.window.saturating_sub(SCARCE);
-        }
-        let is_terminal = self.streams.get(&id).is_none_or(|entry| entry.is_terminal);
-        if self.terminals > 0 && !is_terminal { self.window / 2 } else { 0 }
-    }
-
     /// The reader of stream `id` took a message of that weight.
     pub(super) fn taken(&mut self, id: u32, weight: usize) -> bool {
         let Some(entry) = self.streams.get_mut(&id) else { return false };
@@ -181,7 +174,7 @@ impl State {
         due
     }
 
-    fn make_ready(&mut self, id: u32) {
+    pub(super) fn make_ready(&mut self, id: u32) {
         if let Some(entry) = self.streams.get_mut(&id)
             && !std::mem::replace(&mut entry.is_ready, true)
         {
@@ -218,6 +211,7 @@ impl State {
         self.ready.clear();
         self.pong = false;
         self.gone.clear();
+        self.unsay_farewell();
         let mut ids: Vec<u32> = self.streams.keys().copied().collect();
         ids.sort_unstable();
         for id in ids {
@@ -226,7 +220,9 @@ impl State {
             match received.get(&id) {
                 Some(&messages) => entry.acknowledge(Acknowledgement { messages, ..entry.acknowledged })?,
                 // It has never heard of it: Open is still to come.
-                None if entry.acknowledged.messages == 0 && entry.arrived.messages == 0 => {}
+                None if entry.is_unheard_of() => {
+                    entry.asked.store(false, Ordering::Relaxed);
+                }
                 None => {
                     self.forget(id);
                     continue;
@@ -243,16 +239,11 @@ impl State {
         match body {
             Body::Hello(_) => return Err(Error::Protocol("a second hello")),
             Body::Ping => {
-                let ids: Vec<u32> = self.streams.keys().copied().collect();
-                for id in ids {
-                    if let Some(entry) = self.streams.get_mut(&id) {
-                        entry.is_asked = entry.unread() > 0;
-                    }
-                    self.make_ready(id);
-                }
+                self.tell_all();
                 self.pong = true;
             }
             Body::Pong => {}
+            Body::Acknowledge(told) if told == GONE && id == 0 => return Err(self.hear_farewell()),
             Body::Acknowledge(told) => {
                 if told == GONE {
                     self.forget(id);
@@ -265,9 +256,11 @@ impl State {
                 }
             }
             Body::Message(Message::Open(request)) => {
-                let theirs = id % 2 != self.next % 2 && id != 0;
-                if !theirs {
+                if !self.is_theirs(id) || id == 0 {
                     return Err(Error::Protocol("a stream with a number of ours"));
+                }
+                if self.takes_nothing_in() {
+                    return Ok(None);
                 }
                 if id <= self.newest {
                     self.tell_gone(id)?; // A repetition: the stream has come and gone.
@@ -285,6 +278,7 @@ impl State {
     }
 
     fn deliver(&mut self, id: u32, message: Message) -> Result<(), Error> {
+        let floor = self.share.floor(self.streams.len());
         let Some(entry) = self.streams.get_mut(&id) else {
             return self.tell_gone(id);
         };
@@ -304,7 +298,7 @@ impl State {
             if refused == Refused::Full {
                 entry.break_off();
             }
-        } else if entry.unread() > SCARCE as u64 && self.share.is_exceeded() {
+        } else if floor.is_some_and(|floor| entry.unread() > floor as u64) {
             entry.discard();
         }
         if entry.is_due(self.own_window) {
@@ -333,6 +327,7 @@ impl State {
             }
             if let Some(message) = entry.unwritten().cloned() {
                 entry.written += 1;
+                entry.asked.store(true, Ordering::Relaxed);
                 Frame { stream: id, body: Body::Message(message) }.encode(buffer);
             }
             if entry.unwritten().is_some() {
@@ -343,6 +338,12 @@ impl State {
         if std::mem::take(&mut self.asks) {
             Frame { stream: 0, body: Body::Ping }.encode(buffer);
         }
+        self.say_farewell(buffer);
+    }
+
+    /// Whether it is the other side that opens streams of that number.
+    pub(super) fn is_theirs(&self, id: u32) -> bool {
+        id % 2 != self.next % 2
     }
 
     fn tell_gone(&mut self, id: u32) -> Result<(), Error> {

@@ -1,13 +1,15 @@
 //! One stream, as its user holds it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::Shared;
-use super::frame::{MAX_DATA, Message};
+use super::frame::Message;
 use super::inbox::Outlet;
+use super::scarcity::Room;
 
 /// Both halves of a stream. Once both are dropped it ends, and the other side hears of it.
 pub struct Stream {
@@ -25,6 +27,7 @@ pub struct Sender {
 pub struct Receiver {
     stream: Arc<Handle>,
     messages: Outlet,
+    asked: Arc<AtomicBool>,
 }
 
 /// The room that a message takes up. Dropped, the other side may send as much again.
@@ -44,16 +47,22 @@ struct Handle {
 }
 
 impl Stream {
-    pub(super) fn new(shared: Arc<Shared>, id: u32, window: Arc<Semaphore>, messages: Outlet) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        id: u32,
+        window: Arc<Semaphore>,
+        messages: Outlet,
+        asked: Arc<AtomicBool>,
+    ) -> Self {
         let stream = Arc::new(Handle { shared, id });
-        Self { sender: Sender { stream: stream.clone(), window }, receiver: Receiver { stream, messages } }
+        Self { sender: Sender { stream: stream.clone(), window }, receiver: Receiver { stream, messages, asked } }
     }
 }
 
 impl Sender {
     /// Sends data, once the other side has room for it.
     ///
-    /// Cancel safe between pieces of [`MAX_DATA`] only: a caller that gives up has to give up the stream.
+    /// Cancel safe between pieces only: a caller that gives up has to give up the stream.
     pub async fn data(&self, data: Bytes) -> Result<(), Ended> {
         self.weighty(data, Message::Data).await
     }
@@ -65,8 +74,9 @@ impl Sender {
 
     async fn weighty(&self, mut data: Bytes, message: fn(Bytes) -> Message) -> Result<(), Ended> {
         while !data.is_empty() {
-            let piece = data.split_to(data.len().min(MAX_DATA));
-            let wanted = piece.len() + self.stream.spared();
+            let Room { piece, spared } = self.stream.room();
+            let piece = data.split_to(data.len().min(piece));
+            let wanted = piece.len() + spared;
             let mut permits = self.window.acquire_many(wanted as u32).await.map_err(|_| Ended)?;
             permits.split(piece.len()).expect("so many and more are there").forget();
             self.send(message(piece))?;
@@ -95,6 +105,12 @@ impl Receiver {
         let credit = Credit { stream: self.stream.clone(), weight: message.weight() };
         Some((message, credit))
     }
+
+    /// Whether the other side may have heeded what the stream asks for: it went out, and nothing told since that it is not
+    /// known there.
+    pub fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Credit {
@@ -108,13 +124,13 @@ impl Drop for Credit {
 }
 
 impl Handle {
-    fn spared(&self) -> usize {
+    fn room(&self) -> Room {
         let mut state = self.shared.state();
-        let spared = state.spared(self.id);
+        let room = state.room(self.id);
         if state.asks {
             self.shared.changed.notify_one();
         }
-        spared
+        room
     }
 }
 

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::Error;
 use crate::api::{DevServer, Phase, names};
 use crate::watch::{self, Guard};
+use crate::workspace::Usage;
 
 /// Whoever asks.
 pub struct Caller {
@@ -29,44 +30,27 @@ pub struct Caller {
     /// Whether she named that one, as `ssh alice+mydev@bastion` does.
     pub chosen: bool,
     pub streams: Streams,
-    /// Tells, for a person, how one of her DevServers was used in the last hour; where nobody can ask its pod, none.
-    pub last_hour: Option<LastHour>,
-    /// Tells what the programs in one of her DevServers take; where nobody can ask its pod, none.
-    pub taken: Option<Taken>,
-    /// Tells which DevServers of others she may work in; where nobody knows, none.
-    pub shared: Option<SharedWithHer>,
-    /// The line that vouches for DevServers; none where nobody does.
-    pub known_hosts_line: Option<KnownHostsLine>,
+    /// What the API's objects do not tell.
+    pub beyond: Arc<dyn Beyond>,
 }
 
-/// By the patterns of hosts, as known_hosts has them (sshd(8)).
-pub type KnownHostsLine = Arc<dyn Fn(&str) -> String + Send + Sync>;
+/// What is known of her DevServers beyond the API's objects, by whoever answers.
+pub trait Beyond: Send + Sync {
+    /// How the DevServer `name` is used, and was in the last hour, by its pod; else why that is not known.
+    fn usage<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Usage, String>>;
 
-/// By the DevServer's name; else why not.
-pub type LastHour = Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>;
+    /// The DevServers of others that she may work in, in no order.
+    fn shared(&self) -> Vec<Shared>;
 
-/// By the DevServer's name; none where its pod does not tell.
-pub type Taken = Arc<dyn Fn(String) -> BoxFuture<'static, Option<TakenNow>> + Send + Sync>;
-
-/// The DevServers of others, in no order.
-pub type SharedWithHer = Arc<dyn Fn() -> Vec<Shared> + Send + Sync>;
+    /// The line that vouches for DevServers by these patterns of hosts (sshd(8)); none where nobody does.
+    fn known_hosts_line(&self, patterns: &str) -> Option<String>;
+}
 
 /// A DevServer of somebody else's.
 pub struct Shared {
     /// `NAME.OWNER`.
     pub name: String,
     pub phase: Phase,
-}
-
-/// What programs take of a pod.
-#[derive(Clone, Copy, Debug)]
-pub struct TakenNow {
-    /// Percent of one core.
-    pub cpu: u64,
-    /// Bytes.
-    pub memory: Option<u64>,
-    /// Percent of the time.
-    pub gpu: Option<u32>,
 }
 
 /// Where she reads and types.
@@ -208,13 +192,29 @@ impl Caller {
         }
     }
 
+    /// That she has none at all.
+    pub(super) async fn say_none(&self) {
+        match names::user_of(&self.namespace) {
+            Some(_) => self.say("You have no DevServers; `devctl create NAME` makes one.").await,
+            None => self.say(&format!("There are no DevServers: {}.", self.nobodys())).await,
+        }
+    }
+
+    /// An administrator may ask about any namespace.
+    fn nobodys(&self) -> String {
+        format!("namespace {} is no user's; `--namespace dev-alice` is alice's", super::error::plain(&self.namespace))
+    }
+
     /// That she has none of that name, and which she has.
     pub(super) async fn no_devserver(&self, name: &str) -> Error {
         let name = super::error::plain(name);
         match self.devservers().await {
-            Ok(others) if others.is_empty() => Error::not_found(format!(
-                "you have no DevServer `{name}`, and no other; `devctl create {name}` makes one"
-            )),
+            Ok(others) if others.is_empty() => match names::user_of(&self.namespace) {
+                Some(_) => Error::not_found(format!(
+                    "you have no DevServer `{name}`, and no other; `devctl create {name}` makes one"
+                )),
+                None => Error::not_found(format!("there is no DevServer `{name}`: {}", self.nobodys())),
+            },
             Ok(others) => {
                 let others: Vec<String> = others.iter().map(ResourceExt::name_any).collect();
                 Error::not_found(format!("you have no DevServer `{name}`; you have: {}", others.join(", ")))

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+pub(super) use crate::plain::plain;
 use kube::core::Status;
 
 /// The exit status.
@@ -175,11 +176,6 @@ fn refusal(message: &str) -> String {
         }
         None => format!("the cluster refuses that: {message}"),
     }
-}
-
-/// Without what could play tricks on a terminal.
-pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! `devctl`: the verbs that people use DevServers with, one file each in `verbs`.
 //!
 //! The bastion runs them for `ssh alice@bastion devctl …`, acting as alice; the `devctl` program runs them for an
-//! administrator with a kubeconfig. They know the cluster's API and the [`Caller`], and neither SSH nor the bastion.
+//! administrator with a kubeconfig. They know the cluster's API, what is asked of a [`workspace`](crate::workspace), and the
+//! [`Caller`], and neither SSH nor the bastion.
 
 mod caller;
 mod changes;
@@ -14,15 +15,16 @@ mod time;
 mod verbs;
 mod wait;
 
-pub use caller::{Caller, KnownHostsLine, LastHour, Piece, Shared, SharedWithHer, Streams, Taken, TakenNow};
+pub use caller::{Beyond, Caller, Piece, Shared, Streams};
 pub use error::{Error, Exit};
 pub use keyboard::{Keyboard, News, Typed};
-pub use verbs::{Enter, Program, Verb};
+pub use verbs::{Enter, Verb};
 
 use error::plain;
 use revise::revise;
+use verbs::running;
 
-use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser};
+use clap::{ColorChoice, CommandFactory, Parser};
 
 /// What a caller's words ask for.
 pub enum Request {
@@ -61,6 +63,17 @@ enum Asked {
 
 /// The word that commands of ours begin with.
 pub const NAME: &str = "devctl";
+/// Two that need not be told whose they are.
+const HELP: &str = "help";
+const SHELLS: &str = "shells";
+
+/// List the shells of this DevServer that outlive their connections, or attach to one of them
+#[derive(Parser)]
+#[command(name = SHELLS, disable_help_subcommand = true, max_term_width = 120)]
+struct Shells {
+    #[command(flatten)]
+    asked: verbs::ShellsArgs,
+}
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -76,42 +89,50 @@ fn command() -> clap::Command {
 
 /// Whether the command line `line` is for us, rather than for a shell in a DevServer.
 pub fn is_ours(line: &str) -> bool {
-    line.split_whitespace().next() == Some(NAME) || line.trim() == "help"
+    matches!(line.split_whitespace().next(), Some(NAME | SHELLS)) || line.trim() == HELP
 }
 
 /// Reads a command line as a shell would split it.
 pub fn parse_line(line: &str, columns: Option<u16>, colour: bool) -> Request {
-    let line = if line.trim() == "help" { "devctl help" } else { line };
-    match shlex::split(line) {
-        Some(words) => parse(&words, columns, colour),
-        None => Request::Explain(Explanation {
-            text: "devctl: a quote in the command is not closed\n".to_owned(),
-            exit: Exit::Usage,
-        }),
+    let Some(words) = shlex::split(line) else {
+        let text = "devctl: a quote in the command is not closed\n".to_owned();
+        return Request::Explain(Explanation { text, exit: Exit::Usage });
+    };
+    match words.first().map(String::as_str) {
+        Some(SHELLS) => match read::<Shells>(&words, columns, colour) {
+            Ok(Shells { asked }) => Request::Enter(Enter::Shells { name: None, asked }),
+            Err(explanation) => Request::Explain(explanation),
+        },
+        Some(HELP) => parse(&[NAME, HELP].map(str::to_owned), columns, colour),
+        _ => parse(&words, columns, colour),
     }
 }
 
 /// Reads words, the first of which is `devctl`.
 pub fn parse(words: &[String], columns: Option<u16>, colour: bool) -> Request {
-    let choice = if colour { ColorChoice::Always } else { ColorChoice::Never };
-    let mut command = Devctl::command().color(choice);
-    if let Some(columns) = columns {
-        command = command.term_width(columns.into());
-    }
-    let parsed = command.try_get_matches_from(words).and_then(|mut matches| Devctl::from_arg_matches_mut(&mut matches));
-    match parsed.map(|devctl| devctl.asked) {
+    match read::<Devctl>(words, columns, colour).map(|devctl| devctl.asked) {
         Ok(Asked::Verb(verb)) => Request::Run(Box::new(verb)),
         Ok(Asked::Enter(enter)) => Request::Enter(enter),
         Ok(Asked::Laptop(verb)) => Request::Explain(Explanation { text: verb.explain(), exit: Exit::Usage }),
-        Err(said) => {
-            let text = said.render();
-            let mut text = if colour { text.ansi().to_string() } else { text.to_string() };
-            if !text.ends_with('\n') {
-                text.push('\n');
-            }
-            Request::Explain(Explanation { text, exit: if said.use_stderr() { Exit::Usage } else { Exit::Done } })
-        }
+        Err(explanation) => Request::Explain(explanation),
     }
+}
+
+fn read<P: Parser>(words: &[String], columns: Option<u16>, colour: bool) -> Result<P, Explanation> {
+    let choice = if colour { ColorChoice::Always } else { ColorChoice::Never };
+    let mut command = P::command().color(choice);
+    if let Some(columns) = columns {
+        command = command.term_width(columns.into());
+    }
+    let parsed = command.try_get_matches_from(words).and_then(|mut matches| P::from_arg_matches_mut(&mut matches));
+    parsed.map_err(|said| {
+        let text = said.render();
+        let mut text = if colour { text.ansi().to_string() } else { text.to_string() };
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        Explanation { text, exit: if said.use_stderr() { Exit::Usage } else { Exit::Done } }
+    })
 }
 
 /// Runs a verb to its end. What went wrong is told to the caller; how it ended is the answer.
@@ -155,10 +176,10 @@ mod tests {
 
     #[test]
     fn ours_begin_with_our_name() {
-        for ours in ["devctl", " devctl list", "devctl\tlist", "help", " help "] {
+        for ours in ["devctl", " devctl list", "devctl\tlist", "help", " help ", "shells", " shells 2"] {
             assert!(is_ours(ours), "{ours}");
         }
-        for theirs in ["devctl2", "/usr/bin/devctl list", "help me", "exec devctl", ""] {
+        for theirs in ["devctl2", "/usr/bin/devctl list", "help me", "exec devctl", "shellspec", "ls shells", ""] {
             assert!(!is_ours(theirs), "{theirs}");
         }
     }
@@ -177,5 +198,6 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Devctl::command().debug_assert();
+        Shells::command().debug_assert();
     }
 }

@@ -15,6 +15,7 @@ use super::revoked::RevokedKeys;
 use super::sources::Sources;
 use super::{Config, Permissions, Refusal, certificate, key_file};
 use crate::cache::Cache;
+use crate::telemetry::chain;
 
 /// A person who proved who she is. Only [`Authenticator::resolve`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,9 @@ impl Identity {
     }
 }
 
+/// What is logged of a certificate's key id, in characters.
+const MAX_KEY_ID: usize = 128;
+
 /// What a client proves itself with.
 #[derive(Clone, Copy, Debug)]
 pub enum Credential<'a> {
@@ -66,11 +70,16 @@ impl Credential<'_> {
         self.key().fingerprint(HashAlg::Sha256).to_string()
     }
 
-    /// The certificate's key id, serial number and authority.
+    /// For the log: the certificate's key id, which anybody may have written, its serial number and authority.
     pub fn certificate(&self) -> Option<String> {
         let Self::Certificate(certificate) = self else { return None };
         let authority = certificate.signature_key().fingerprint(HashAlg::Sha256);
-        Some(format!("{:?} (serial {}) of {authority}", certificate.key_id(), certificate.serial()))
+        let key_id = certificate.key_id();
+        let key_id = match key_id.char_indices().nth(MAX_KEY_ID) {
+            Some((end, _)) => format!("{:?}…", &key_id[..end]),
+            None => format!("{key_id:?}"),
+        };
+        Some(format!("{key_id} (serial {}) of {authority}", certificate.serial()))
     }
 
     /// The same, to keep.
@@ -263,7 +272,7 @@ impl Authenticator {
         self.trusted_user_ca_keys.iter().any(|path| match key_file::read(path) {
             Ok(keys) => keys.iter().any(|key| key.key_data() == authority),
             Err(reason) => {
-                error!(error = &reason as &dyn std::error::Error, "the keys of trusted authorities are not known");
+                error!(error = chain(&reason), "the keys of trusted authorities are not known");
                 false
             }
         })
@@ -280,9 +289,31 @@ impl Authenticator {
             Ok(false) => Ok(()),
             Ok(true) => Err(Refusal::Revoked),
             Err(reason) => {
-                error!(error = &reason as &dyn std::error::Error, "the revoked keys are not known; nobody is let in");
+                error!(error = chain(&reason), "the revoked keys are not known; nobody is let in");
                 Err(Refusal::RevokedUnknown(reason))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use russh::keys::PrivateKey;
+    use russh::keys::ssh_key::certificate::Builder;
+    use russh::keys::ssh_key::private::Ed25519Keypair;
+
+    use super::*;
+
+    #[test]
+    fn what_is_logged_of_a_certificate_is_short() {
+        let key = PrivateKey::from(Ed25519Keypair::from_seed(&[1; 32]));
+        let shown = |key_id: &str| {
+            let mut builder = Builder::new(vec![7; 16], key.public_key().key_data().clone(), 1, 2).unwrap();
+            builder.key_id(key_id).unwrap().valid_principal("alice").unwrap();
+            Credential::Certificate(&builder.sign(&key).unwrap()).certificate().unwrap()
+        };
+        assert!(shown("laptop\n").starts_with(r#""laptop\n" (serial 0) of SHA256:"#), "{}", shown("laptop\n"));
+        let long = shown(&"\u{1}".repeat(200_000));
+        assert!(long.len() < 1024 && long.contains("}\"… (serial"), "{long}");
     }
 }

@@ -8,6 +8,7 @@ mod config;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod key_file;
+mod lapse;
 mod options;
 mod permissions;
 mod permits;
@@ -15,12 +16,11 @@ mod refusal;
 mod registry;
 mod revoked;
 mod sources;
-mod standing;
 
 pub(crate) use address::match_wildcards;
 pub use authenticator::{Authenticator, Credential, Identity, OwnedCredential};
 pub use config::Config;
+pub use lapse::Lapse;
 pub use permissions::Permissions;
 pub use permits::{Permits, Way};
 pub use refusal::Refusal;
-pub use standing::Lapse;

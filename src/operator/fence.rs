@@ -1,12 +1,13 @@
 //! Keeps a leader from writing once it cannot be sure that it leads. A process that was stopped for a while, or a machine that
 //! slept, goes on where it was, with what it knew then, and finds out late that another one leads.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request};
 use kube::Client;
 use kube::client::Body;
+use parking_lot::Mutex;
 use tower::BoxError;
 
 use super::uptime::uptime;
@@ -22,11 +23,11 @@ impl Fence {
     }
 
     pub(super) fn open_for(&self, time: Duration) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = uptime() + time;
+        *self.0.lock() = uptime() + time;
     }
 
     fn is_open(&self) -> bool {
-        uptime() < *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        uptime() < *self.0.lock()
     }
 
     /// `client`, which only reads once the fence is closed.
@@ -75,7 +76,7 @@ mod tests {
         fn through(&self, client: &Client) -> Client {
             let (sent, inner) = (self.clone(), client.clone());
             let service = tower::service_fn(move |request: Request<Body>| {
-                sent.0.lock().unwrap().push((request.method().clone(), request.uri().path().to_owned()));
+                sent.0.lock().push((request.method().clone(), request.uri().path().to_owned()));
                 let inner = inner.clone();
                 async move { inner.send(request).await.map_err(BoxError::from) }
             });
@@ -84,11 +85,11 @@ mod tests {
 
         /// How often the lease was read.
         fn looks(&self) -> usize {
-            self.0.lock().unwrap().iter().filter(|(method, path)| method == Method::GET && is_lease(path)).count()
+            self.0.lock().iter().filter(|(method, path)| method == Method::GET && is_lease(path)).count()
         }
 
         fn writes(&self) -> Vec<(Method, String)> {
-            let all = self.0.lock().unwrap();
+            let all = self.0.lock();
             all.iter().filter(|(method, path)| method != Method::GET && !is_lease(path)).cloned().collect()
         }
     }

@@ -12,6 +12,7 @@ use super::fence::Fence;
 use super::uptime::uptime;
 use super::{Error, LeaseConfig};
 use crate::api::names;
+use crate::telemetry::chain;
 
 /// Runs what `lead` makes of a client while this process holds the lease, drops it at once when the lease is lost, and
 /// releases the lease at `shutdown`. That client writes nothing once the lease may be another one's.
@@ -78,9 +79,11 @@ async fn acquire(client: &Client, config: &LeaseConfig, times: &Times, identity:
             Ok(manager) => match timeout(times.retry, manager.changed()).await {
                 Ok(Ok(true)) => return manager,
                 Ok(Ok(false)) | Err(_) => continue,
-                Ok(Err(error)) => warn!(%error, lease = config.name, "failed to take the lease; trying again"),
+                Ok(Err(error)) => {
+                    warn!(error = chain(&error), lease = config.name, "failed to take the lease; trying again")
+                }
             },
-            Err(error) => warn!(%error, lease = config.name, "failed to read the lease; trying again"),
+            Err(error) => warn!(error = chain(&error), lease = config.name, "failed to read the lease; trying again"),
         }
         sleep(times.retry).await;
     }
@@ -120,7 +123,7 @@ async fn lost(manager: &LeaseManager, times: &Times, fence: &Fence) {
             }
             Ok(Err(error)) => {
                 let since = *failing_since.get_or_insert_with(Instant::now);
-                debug!(%error, "failed to renew the lease");
+                debug!(error = chain(&error), "failed to renew the lease");
                 if since.elapsed() >= times.patience() {
                     return;
                 }
@@ -133,7 +136,9 @@ async fn lost(manager: &LeaseManager, times: &Times, fence: &Fence) {
 async fn release(manager: &LeaseManager, times: &Times) {
     match timeout(times.request, manager.release()).await {
         Ok(Ok(())) => info!("released the lease"),
-        Ok(Err(error)) => warn!(%error, "failed to release the lease; the next operator waits until it runs out"),
+        Ok(Err(error)) => {
+            warn!(error = chain(&error), "failed to release the lease; the next operator waits until it runs out")
+        }
         Err(_) => warn!("failed to release the lease in time; the next operator waits until it runs out"),
     }
 }

@@ -8,15 +8,15 @@ mod fence;
 mod flavor;
 mod lease;
 mod mirror;
+mod publish;
+mod quantity;
 mod roles;
 mod team;
-mod tell;
 mod unreadable;
 mod uptime;
 mod user;
 mod watch;
 mod watched;
-mod write_status;
 
 use std::time::Duration;
 
@@ -160,21 +160,6 @@ async fn controllers(client: Client, config: Config, provisioning: provisioning:
         Box::pin(user::run(client.clone(), config.resync, provisioning, &unreadable)),
         unreadable::tell(client, found),
     );
-}
-
-/// An error and its causes in one line.
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        // Some errors repeat their cause.
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -31,11 +31,11 @@ impl Outcome {
     }
 
     /// Puts the condition right.
-    pub(super) fn tell(&self, all: &mut Vec<Condition>, generation: Option<i64>, now: Time) {
+    pub(super) fn set_condition(&self, all: &mut Vec<Condition>, generation: Option<i64>, now: Time) {
         let (holds, reason) = match self {
             Self::None => return all.retain(|condition| condition.type_ != conditions::ROLES_BOUND),
             Self::Bound => (true, "Bound"),
-            Self::Refused(_) => (false, "Refused"),
+            Self::Refused(_) => (false, conditions::reason::REFUSED),
         };
         let message = self.message().unwrap_or_default();
         conditions::set(all, conditions::condition(conditions::ROLES_BOUND, holds, reason, &message, generation, now));
@@ -131,7 +131,7 @@ fn kind(role: &UserRoleRef) -> &'static str {
 fn refusal(role: &UserRoleRef, status: &Status) -> String {
     let (kind, name) = (kind(role), &role.name);
     let said = &status.message;
-    if status.code == 404 || said.contains(&format!("\"{name}\" not found")) {
+    if status.is_not_found() || said.contains(&format!("\"{name}\" not found")) {
         return format!("{kind} {name} is not bound: there is none");
     }
     if let Some((_, rules)) = said.split_once("attempting to grant RBAC permissions not currently held:") {
@@ -190,12 +190,12 @@ mod tests {
     #[test]
     fn the_condition_goes_with_the_last_role() {
         let mut all = Vec::new();
-        let now = || Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH);
-        Outcome::Refused(vec!["a".to_owned(), "b".to_owned()]).tell(&mut all, Some(1), now());
+        let now = || Time(jiff::Timestamp::UNIX_EPOCH);
+        Outcome::Refused(vec!["a".to_owned(), "b".to_owned()]).set_condition(&mut all, Some(1), now());
         assert_eq!((all[0].status.as_str(), all[0].message.as_str()), ("False", "a; b"));
-        Outcome::Bound.tell(&mut all, Some(2), now());
+        Outcome::Bound.set_condition(&mut all, Some(2), now());
         assert_eq!((all.len(), all[0].status.as_str()), (1, "True"));
-        Outcome::None.tell(&mut all, Some(3), now());
+        Outcome::None.set_condition(&mut all, Some(3), now());
         assert!(all.is_empty());
     }
 }

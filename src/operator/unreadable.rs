@@ -4,7 +4,7 @@ use kube::Client;
 use kube::runtime::events::EventType;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::tell::{event, publish, recorder};
+use super::publish::{event, publish, recorder};
 use crate::watch::Found;
 
 /// For ever. Their statuses stay as they are: what is in them is not known, and part of it is what the next reconciling

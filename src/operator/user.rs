@@ -17,15 +17,14 @@ use tracing::{info, warn};
 
 use super::backoff::Backoff;
 use super::children::disturbed;
-use super::error_chain;
+use super::publish::{event, newly_false, publish, recorder};
 use super::roles::{self, Outcome};
 use super::team::Members;
-use super::tell::{event, newly_false, publish, recorder};
 use super::watch::{Change, Ready, reflect_listed, reflect_ours};
-use super::write_status::write_status;
 use crate::api::user::UserPhase;
-use crate::api::{DevServerTeam, DevServerUser, DevServerUserStatus, conditions, names};
+use crate::api::{DevServerTeam, DevServerUser, DevServerUserStatus, conditions, names, write_status};
 use crate::provisioning::{self, Quotas};
+use crate::telemetry::chain;
 use crate::watch::Unreadable;
 
 /// Reconciles users for ever.
@@ -52,20 +51,15 @@ pub(super) async fn run(client: Client, resync: Duration, config: provisioning::
     let users = changes.filter_map({
         let (context, unreadable) = (context.clone(), unreadable.clone());
         move |change| {
-            let applied = match change {
-                Ok(Change::Deleted(user)) => {
-                    let name = user.name_any();
-                    context.backoff.forget(&name);
-                    if unreadable.why::<DevServerUser>("", &name).is_none() {
-                        // The receiver lives as long as this stream.
-                        let _ = gone.send(name);
-                    }
-                    None
+            if let Change::Deleted(user) = &change {
+                let name = user.name_any();
+                context.backoff.forget(&name);
+                if unreadable.why::<DevServerUser>("", &name).is_none() {
+                    // The receiver lives as long as this stream.
+                    let _ = gone.send(name);
                 }
-                Ok(change) => change.into_applied().map(Ok),
-                Err(error) => Some(Err(error)),
-            };
-            std::future::ready(applied)
+            }
+            std::future::ready(change.into_applied())
         }
     });
     let disturbed = stream::select_all([
@@ -77,14 +71,13 @@ pub(super) async fn run(client: Client, resync: Duration, config: provisioning::
         disturbed::<NetworkPolicy>(&client).boxed(),
     ])
     .filter_map(|user| {
-        let user = user.inspect_err(|error| warn!(%error, "failed to watch what is in users' namespaces"));
+        let user =
+            user.inspect_err(|error| warn!(error = chain(error), "failed to watch what is in users' namespaces"));
         std::future::ready(user.ok())
     });
-    let of_teams = team_changes.flat_map(move |change| {
-        let affected = change.map(|change| members.affected(&change)).unwrap_or_default();
-        stream::iter(affected.into_iter().map(|member| ObjectRef::new(&member)))
-    });
-    let reconciling = Controller::for_stream(users, store)
+    let of_teams = team_changes
+        .flat_map(move |change| stream::iter(members.affected(&change)).map(|member| ObjectRef::new(&member)));
+    let reconciling = Controller::for_stream(users.map(Ok), store)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .reconcile_all_on(relists)
         .reconcile_on(of_teams)
@@ -95,7 +88,7 @@ pub(super) async fn run(client: Client, resync: Duration, config: provisioning::
                 // What a user owned went after the user herself.
                 Ok(_) | Err(controller::Error::ObjectNotFound(_)) => {}
                 Err(controller::Error::ReconcilerFailed(..)) => {} // logged by the policy, with the pause
-                Err(error) => warn!(error = &error as &dyn std::error::Error, "failed to watch users"),
+                Err(error) => warn!(error = chain(&error), "failed to watch users"),
             }
         });
     let telling = async {
@@ -143,7 +136,7 @@ async fn reconcile(user: Arc<DevServerUser>, context: Arc<Context>) -> Result<Ac
                 if let Err(error) =
                     apply_status(&context, &user, UserPhase::Pending, "Waiting", Some(message), None).await
                 {
-                    warn!(user = name, %error, "failed to write the user's status");
+                    warn!(user = name, error = chain(&error), "failed to write the user's status");
                 }
             }
         }
@@ -170,7 +163,7 @@ async fn reconcile(user: Arc<DevServerUser>, context: Arc<Context>) -> Result<Ac
             Ok(Action::requeue(REFUSED.min(context.resync)))
         }
         Err(error) => {
-            let message = error_chain(&error);
+            let message = chain(&error);
             apply_status(&context, &user, UserPhase::Failed, "ProvisioningFailed", Some(message), None).await?;
             Err(Error::Provisioning(error))
         }
@@ -189,7 +182,7 @@ enum Error {
 
 fn after_error(user: Arc<DevServerUser>, error: &Error, context: Arc<Context>) -> Action {
     let pause = context.backoff.after_failure(user.name_any());
-    warn!(user = user.name_any(), error = error_chain(error), retry_in = ?pause, "failed to reconcile a user");
+    warn!(user = user.name_any(), error = chain(error), retry_in = ?pause, "failed to reconcile a user");
     Action::requeue(pause)
 }
 
@@ -203,7 +196,7 @@ async fn apply_status(
 ) -> Result<(), Error> {
     let old = user.status.clone().unwrap_or_default();
     let generation = user.metadata.generation;
-    let now = Time(k8s_openapi::jiff::Timestamp::now());
+    let now = Time(jiff::Timestamp::now());
     let mut status = DevServerUserStatus {
         phase,
         namespace: Some(names::namespace(&user.name_any()))
@@ -218,13 +211,14 @@ async fn apply_status(
     let ready = conditions::condition(conditions::READY, is_ready, reason, &text, generation, now.clone());
     conditions::set(&mut status.conditions, ready);
     if let Some(roles) = roles {
-        roles.tell(&mut status.conditions, generation, now);
+        roles.set_condition(&mut status.conditions, generation, now);
     }
     if user.status.as_ref() == Some(&status) {
         return Ok(());
     }
     let users: Api<DevServerUser> = Api::all(context.client.clone());
-    write_status(&users, &user.name_any(), &status).await.map_err(|error| Error::Status(Box::new(error)))?;
+    let written = write_status(&users, names::OPERATOR_FIELD_MANAGER, &user.name_any(), &status).await;
+    written.map_err(|error| Error::Status(Box::new(error)))?;
     if let Some(refused) = newly_false(conditions::ROLES_BOUND, &old.conditions, &status.conditions) {
         let event = event(EventType::Warning, "RolesNotBound", "Bind", &refused.message);
         publish(&context.recorder, &user.object_ref(&()), &event).await;

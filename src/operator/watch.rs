@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 use tracing::warn;
 
-use super::error_chain;
 use crate::api::names;
+use crate::telemetry::chain;
 use crate::watch::{self, Unreadable};
 
 /// What a watch saw, after the store has it.
@@ -46,7 +46,7 @@ pub(super) fn reflect<K>(
     client: &Client,
     config: watcher::Config,
     relisted: Relisted,
-) -> (Store<K>, impl Stream<Item = watcher::Result<Change<K>>> + Send + use<K>)
+) -> (Store<K>, impl Stream<Item = Change<K>> + Send + use<K>)
 where
     K: Resource<DynamicType = ()> + Clone + Default + DeserializeOwned + Debug + Send + Sync + 'static,
 {
@@ -58,7 +58,7 @@ pub(super) fn reflect_ours<K>(
     client: &Client,
     unreadable: &Unreadable,
     relisted: Relisted,
-) -> (Store<K>, impl Stream<Item = watcher::Result<Change<K>>> + Send + use<K>)
+) -> (Store<K>, impl Stream<Item = Change<K>> + Send + use<K>)
 where
     K: Resource<DynamicType = ()> + Clone + Default + DeserializeOwned + Debug + Send + Sync + 'static,
 {
@@ -71,7 +71,7 @@ pub(super) fn reflect_listed<K, F>(
     unreadable: &Unreadable,
     relisted: Relisted,
     listed: F,
-) -> (Store<K>, impl Stream<Item = watcher::Result<Change<K>>> + Send + use<K, F>)
+) -> (Store<K>, impl Stream<Item = Change<K>> + Send + use<K, F>)
 where
     K: Resource<DynamicType = ()> + Clone + Default + DeserializeOwned + Debug + Send + Sync + 'static,
     F: Fn(&K) + Send + 'static,
@@ -87,7 +87,7 @@ where
 /// What a list brings is in the store only when it is whole, so a list yields no changes; it is told to `relisted` when
 /// it is done. Errors end here: a controller that hears of one pauses all that it listens to, longer with each, and
 /// after an outage each watch has one. Each waits for itself before it tries again.
-fn keep<K, S>(events: S, relisted: Relisted) -> (Store<K>, impl Stream<Item = watcher::Result<Change<K>>> + Send)
+fn keep<K, S>(events: S, relisted: Relisted) -> (Store<K>, impl Stream<Item = Change<K>> + Send)
 where
     S: Stream<Item = watcher::Result<Event<K>>> + Send,
     K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
@@ -96,8 +96,8 @@ where
     let changes =
         events.modify(|object| object.managed_fields_mut().clear()).reflect(writer).filter_map(move |event| {
             ready(match event {
-                Ok(Event::Apply(object)) => Some(Ok(Change::Applied(object))),
-                Ok(Event::Delete(object)) => Some(Ok(Change::Deleted(object))),
+                Ok(Event::Apply(object)) => Some(Change::Applied(object)),
+                Ok(Event::Delete(object)) => Some(Change::Deleted(object)),
                 Ok(Event::Init | Event::InitApply(_)) => None,
                 Ok(Event::InitDone) => {
                     // Nobody listens any more only when the controller is being dropped, this stream with it.
@@ -105,7 +105,7 @@ where
                     None
                 }
                 Err(error) => {
-                    warn!(kind = %K::kind(&()), error = error_chain(&error), "the watch broke; opening it again");
+                    warn!(kind = %K::kind(&()), error = chain(&error), "the watch broke; opening it again");
                     None
                 }
             })

@@ -1,14 +1,14 @@
 //! What is kept of several kinds of objects, each by a watch of its own, for one who looks at all of it when it changes.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use futures::{Stream, StreamExt};
 use kube::Resource;
 use kube::runtime::watcher::{self, Event};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tracing::debug;
 
 use super::mirror::Mirror;
+use crate::telemetry::chain;
 
 pub(super) struct Watched<S> {
     known: Mutex<S>,
@@ -22,7 +22,7 @@ impl<S> Watched<S> {
     }
 
     pub(super) fn known(&self) -> MutexGuard<'_, S> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 
     /// Follows a watch, keeping of each object what `keep` makes of it. `what` is watched, for the log.
@@ -41,7 +41,7 @@ impl<S> Watched<S> {
                         self.changed.notify_one();
                     }
                 }
-                Err(error) => debug!(%error, "failed to watch {what}"),
+                Err(error) => debug!(error = chain(&error), "failed to watch {what}"),
             }
         }
     }

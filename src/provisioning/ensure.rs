@@ -13,8 +13,9 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::build::{self, Contents};
-use super::{Config, Error, Quotas};
+use super::{Config, Error, Progress, Quotas};
 use crate::api::{DevServerUser, names};
+use crate::telemetry::chain;
 
 /// Makes all that `user` has before she has a pod. A namespace that is just being deleted is waited for and made anew;
 /// `progress` is told, in words for the user.
@@ -26,7 +27,7 @@ pub async fn ensure_user(
     user: &DevServerUser,
     quotas: Quotas,
     config: &Config,
-    progress: &(dyn Fn(&str) + Send + Sync),
+    progress: Progress<'_>,
 ) -> Result<(), Error> {
     let name = user.name_any();
     if !names::is_user_name(&name) {
@@ -151,7 +152,7 @@ impl Patience {
         if self.pause > LAST_PAUSE || !may_pass(&error) {
             return Err(Error::Apply { kind, name: name.to_owned(), source: Box::new(error) });
         }
-        tracing::debug!(kind, name, %error, "failed to apply; trying again");
+        tracing::debug!(kind, name, error = chain(&error), "failed to apply; trying again");
         sleep(self.pause).await;
         self.pause *= 2;
         Ok(())

@@ -15,6 +15,9 @@ use crate::api::names;
 pub use build::default_devserver;
 pub use ensure::ensure_user;
 
+/// Is told, in words for the user, what is waited for.
+pub type Progress<'a> = &'a (dyn Fn(&str) + Send + Sync);
+
 /// The `[provisioning]` section of the configuration.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

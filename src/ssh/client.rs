@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::sleep;
 
+use super::allowance::Allowance;
 use super::standing::Standing;
 use crate::workspace::Target;
 
@@ -37,6 +38,20 @@ pub(super) struct Slots {
     pub(super) forwards: Arc<Semaphore>,
     max_sessions: u32,
     max_forwards: u32,
+}
+
+/// The right to have one of them open, until dropped.
+pub(super) struct Slot {
+    _of_connection: OwnedSemaphorePermit,
+    _of_user: OwnedSemaphorePermit,
+}
+
+impl Slot {
+    /// One of `slots`, if there is one left and her allowance has one too.
+    pub(super) fn take(slots: &Arc<Semaphore>, hers: &Allowance) -> Option<Self> {
+        let take = |slots: &Arc<Semaphore>| slots.clone().try_acquire_owned().ok();
+        Some(Self { _of_connection: take(slots)?, _of_user: take(&hers.channels)? })
+    }
 }
 
 impl Slots {

@@ -38,6 +38,8 @@ pub struct Config {
     pub max_startups_per_source: usize,
     pub penalties: PenaltiesConfig,
     pub max_key_offers: usize,
+    pub max_connections_per_user: usize,
+    pub max_channels_per_user: usize,
     pub max_sessions: usize,
     /// Variables that clients may set (sshd_config(5), `AcceptEnv`).
     pub accept_env: AcceptEnv,

@@ -11,23 +11,31 @@ use russh::keys::Certificate;
 use russh::server::{
     Auth, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffer, Session as Replies, VerifiedPublicKey,
 };
-use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument, Span};
+use tracing::{Instrument, Span, info};
 
+use super::allowance::Allowance;
 use super::client::{Client, Slots};
 use super::context::Context;
-use super::forward::{self, Asked, Forwarder, Listeners};
-use super::jump::{Destination, Jump};
+use super::destination::Destination;
+use super::forward::{self, Asked, Listeners};
+use super::jump::Jump;
+use super::logged_in::LoggedIn;
 use super::login::{Login, Proven};
-use super::request::SFTP;
+use super::request::{Request, SFTP, terminal_size};
 use super::session::Session;
 use super::standing::Standing;
 use super::throttle::Throttle;
-use super::variables::Variables;
 use crate::identity::{Credential, Permissions};
-use crate::workspace::{Address, Target};
+use crate::telemetry::{LoginResult, metrics};
+use crate::workspace::{Address, Program, Target};
+
+/// The longest name of a host, and longer than the path of any socket, in bytes. A client may send a thousand times as
+/// many, which would be kept for as long as what it names.
+const MAX_NAME: usize = 255;
 
 /// russh's view of one connection.
 pub(super) struct Connection {
@@ -36,12 +44,14 @@ pub(super) struct Connection {
     client: Client,
     login: Login,
     /// Cancelled once somebody is logged in.
-    logged_in: CancellationToken,
+    login_done: CancellationToken,
     slots: Slots,
+    /// What whoever logged in may have in all, and this connection's place in it.
+    allowance: Option<Arc<Allowance>>,
+    place: Option<OwnedSemaphorePermit>,
     listeners: Listeners,
-    /// Session channels that run nothing yet. As with sshd, only for these something may be asked that a program begins
-    /// with, and of these only one program (RFC 4254 §6.5).
-    larval: HashMap<ChannelId, Variables>,
+    /// Those of session channels that run nothing yet.
+    requests: HashMap<ChannelId, Request>,
     standing: Standing,
     /// Ends the standing.
     watching: Option<AbortOnDropHandle<()>>,
@@ -53,7 +63,7 @@ impl Connection {
         context: Arc<Context>,
         throttle: Arc<Throttle>,
         client: Client,
-        logged_in: CancellationToken,
+        login_done: CancellationToken,
         slots: Slots,
         standing: Standing,
     ) -> Self {
@@ -62,10 +72,12 @@ impl Connection {
             context,
             throttle,
             client,
-            logged_in,
+            login_done,
             slots,
+            allowance: None,
+            place: None,
             listeners: Listeners::default(),
-            larval: HashMap::new(),
+            requests: HashMap::new(),
             standing,
             watching: None,
             span: Span::current(),
@@ -77,11 +89,30 @@ impl Connection {
         self.login.succeeded().map(|(identity, _)| identity.permissions())
     }
 
-    /// Forwards for whoever logged in, while she may.
-    fn forwarder(&self) -> Option<Forwarder> {
+    /// Whoever logged in, while she may stay.
+    fn logged_in(&self) -> Option<LoggedIn> {
         let (identity, target) = self.login.succeeded().filter(|_| self.standing.holds()).cloned()?;
         let (context, throttle, slots) = (self.context.clone(), self.throttle.clone(), self.slots.clone());
-        Some(Forwarder { context, throttle, identity, target, slots, standing: self.standing.clone() })
+        let (allowance, standing) = (self.allowance.clone()?, self.standing.clone());
+        Some(LoggedIn { context, throttle, identity, target, slots, allowance, standing })
+    }
+
+    /// Counts the connection among those of whoever logged in; why not, if she has too many. One within another has been
+    /// counted when it began.
+    fn take_place(&mut self) -> Result<(), String> {
+        let Some((identity, _)) = self.login.succeeded() else { return Ok(()) };
+        let allowance = self.context.allowances.of(identity.user());
+        self.throttle.belong(allowance.rooms.clone());
+        if self.client.outer.is_none() {
+            let Ok(place) = allowance.connections.clone().try_acquire_owned() else {
+                info!(user = identity.user(), "ended a connection: this user has max_connections_per_user of them");
+                let most = self.context.config.max_connections_per_user;
+                return Err(format!("too many connections: you have {most} open already"));
+            };
+            self.place = Some(place);
+        }
+        self.allowance = Some(allowance);
+        Ok(())
     }
 
     /// Whoever logged in stays for as long as she would be let in, to where she went.
@@ -113,18 +144,14 @@ impl Connection {
 
     /// Has the pod listen for the client, if she may; the port, if it does.
     async fn listen(&mut self, address: Address, client: Handle) -> Option<u16> {
-        let forwarder = self.forwarder().filter(|forwarder| forwarder.admits(Asked::Listen(&address)))?;
-        self.listeners.begin(forwarder, address, client).await
+        let logged_in = self.logged_in().filter(|logged_in| logged_in.admits(Asked::Listen(&address)))?;
+        self.listeners.begin(logged_in, address, client).await
     }
 
-    fn start(&mut self, channel: ChannelId, replies: &mut Replies) -> Result<(), russh::Error> {
-        let may_start = self.larval.remove(&channel).is_some();
-        Self::answer(channel, may_start, replies)
-    }
-
-    /// Answers what `channel` may be told before it runs a program, and not after.
-    fn prepare(&self, channel: ChannelId, granted: bool, replies: &mut Replies) -> Result<(), russh::Error> {
-        Self::answer(channel, granted && self.larval.contains_key(&channel), replies)
+    fn begin(&mut self, channel: ChannelId, program: Program, replies: &mut Replies) -> Result<(), russh::Error> {
+        let request = self.requests.remove(&channel);
+        let begun = request.zip(self.permissions()).map(|(request, permissions)| request.begin(program, permissions));
+        Self::answer(channel, begun.is_some(), replies)
     }
 
     fn answer(channel: ChannelId, granted: bool, replies: &mut Replies) -> Result<(), russh::Error> {
@@ -165,10 +192,14 @@ impl Handler for Connection {
         Ok(self.login.prove(user_name, Credential::Certificate(certificate)).await)
     }
 
-    async fn auth_succeeded(&mut self, _: &mut Replies) -> Result<(), Self::Error> {
+    async fn auth_succeeded(&mut self, replies: &mut Replies) -> Result<(), Self::Error> {
+        if let Err(why) = self.take_place() {
+            metrics().login(LoginResult::Throttled);
+            return replies.disconnect(Disconnect::TooManyConnections, &why, "en");
+        }
         self.login.count();
         self.watching = self.watch().map(|watch| AbortOnDropHandle::new(tokio::spawn(watch)));
-        self.logged_in.cancel();
+        self.login_done.cancel();
         Ok(())
     }
 
@@ -178,22 +209,24 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        let Some(forwarder) = self.forwarder() else {
+        let Some(logged_in) = self.logged_in() else {
             return Ok(()); // Dropped, the handle refuses, as prohibited. russh asks of nobody who is not logged in.
         };
-        let permit = self.slots.sessions.clone().try_acquire_owned();
-        if permit.is_ok() {
-            self.larval.insert(channel.id(), Variables::default());
+        let slot = logged_in.session_slot();
+        let (begin, command) = oneshot::channel();
+        if slot.is_some() {
+            let request = Request::new(logged_in.identity.permissions(), &self.context.config, begin);
+            self.requests.insert(channel.id(), request);
         }
         let Client { address, server, .. } = self.client;
-        let session = Session { forwarder, client: replies.handle(), address, server };
+        let session = Session { logged_in, client: replies.handle(), address, server };
         self.spawn(async move {
-            match permit {
-                Ok(_permit) => {
+            match slot {
+                Some(_slot) => {
                     reply.accept().await;
-                    session.run(channel).await;
+                    session.run(channel, command).await;
                 }
-                Err(_) => reply.reject(ChannelOpenFailure::ResourceShortage).await,
+                None => reply.reject(ChannelOpenFailure::ResourceShortage).await,
             }
         });
         Ok(())
@@ -209,20 +242,20 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         _: &mut Replies,
     ) -> Result<(), Self::Error> {
-        let (Some(forwarder), Ok(port)) = (self.forwarder(), u16::try_from(port)) else { return Ok(()) };
-        if !forwarder.admits(Asked::Connect(&Address::Tcp { host: host.to_owned(), port })) {
+        let (Some(logged_in), Ok(port)) = (self.logged_in(), u16::try_from(port)) else { return Ok(()) };
+        if host.len() > MAX_NAME || !logged_in.admits(Asked::Connect(&Address::Tcp { host: host.to_owned(), port })) {
             return Ok(());
         }
-        let Forwarder { context, identity, target, .. } = &forwarder;
+        let LoggedIn { context, identity, target, .. } = &logged_in;
         let is_hers = |target: &Target| context.run.has(identity, target);
         match Destination::of(host, port, identity.user(), target, is_hers) {
             Destination::Server(target) => {
-                let jump = Jump { forwarder, target, client: self.client.clone() };
+                let jump = Jump { logged_in, target, client: self.client.clone() };
                 // Boxed: it holds a connection like this one.
                 self.spawn(jump.serve(channel, reply).boxed());
             }
             Destination::Address(target, address) => {
-                self.spawn(async move { forwarder.connect(&target, &address, channel, reply).await });
+                self.spawn(async move { logged_in.connect(&target, &address, channel, reply).await });
             }
         }
         Ok(())
@@ -235,16 +268,19 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         _: &mut Replies,
     ) -> Result<(), Self::Error> {
+        if path.len() > MAX_NAME {
+            return Ok(());
+        }
         let address = Address::Unix(path.to_owned());
-        if let Some(forwarder) = self.forwarder().filter(|forwarder| forwarder.admits(Asked::Connect(&address))) {
-            let target = forwarder.target.clone();
-            self.spawn(async move { forwarder.connect(&target, &address, channel, reply).await });
+        if let Some(logged_in) = self.logged_in().filter(|logged_in| logged_in.admits(Asked::Connect(&address))) {
+            let target = logged_in.target.clone();
+            self.spawn(async move { logged_in.connect(&target, &address, channel, reply).await });
         }
         Ok(())
     }
 
     async fn tcpip_forward(&mut self, host: &str, port: &mut u32, replies: &mut Replies) -> Result<bool, Self::Error> {
-        let Ok(asked) = u16::try_from(*port) else { return Ok(false) };
+        let Some(asked) = u16::try_from(*port).ok().filter(|_| host.len() <= MAX_NAME) else { return Ok(false) };
         let address = Address::Tcp { host: host.to_owned(), port: asked };
         let listening = self.listen(address, replies.handle()).await;
         if let Some(bound) = listening {
@@ -259,7 +295,7 @@ impl Handler for Connection {
     }
 
     async fn streamlocal_forward(&mut self, path: &str, replies: &mut Replies) -> Result<bool, Self::Error> {
-        Ok(self.listen(Address::Unix(path.to_owned()), replies.handle()).await.is_some())
+        Ok(path.len() <= MAX_NAME && self.listen(Address::Unix(path.to_owned()), replies.handle()).await.is_some())
     }
 
     async fn cancel_streamlocal_forward(&mut self, path: &str, _: &mut Replies) -> Result<bool, Self::Error> {
@@ -267,29 +303,49 @@ impl Handler for Connection {
     }
 
     async fn channel_close(&mut self, channel: ChannelId, _: &mut Replies) -> Result<(), Self::Error> {
-        self.larval.remove(&channel);
+        self.requests.remove(&channel);
         Ok(())
     }
 
     async fn agent_request(&mut self, channel: ChannelId, _: &mut Replies) -> Result<bool, Self::Error> {
-        let forwarder = self.forwarder().filter(|_| self.larval.contains_key(&channel));
-        Ok(forwarder.is_some_and(|forwarder| forwarder.admit_ssh_agent()))
+        let logged_in = self.logged_in();
+        let Some(request) = self.requests.get_mut(&channel) else { return Ok(false) };
+        request.ssh_agent = logged_in.is_some_and(|logged_in| logged_in.admits_ssh_agent());
+        Ok(request.ssh_agent)
     }
 
     #[allow(clippy::too_many_arguments, reason = "russh's signature")]
     async fn pty_request(
         &mut self,
         channel: ChannelId,
-        _: &str,
+        term: &str,
+        columns: u32,
+        rows: u32,
         _: u32,
         _: u32,
-        _: u32,
-        _: u32,
-        _: &[(Pty, u32)],
+        modes: &[(Pty, u32)],
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
         let permitted = self.permissions().is_some_and(|permissions| permissions.pty);
-        self.prepare(channel, permitted, replies)
+        let request = self.requests.get_mut(&channel).filter(|_| permitted);
+        let set = request.map(|request| request.set_terminal(term, terminal_size(columns, rows), modes));
+        Self::answer(channel, set.is_some(), replies)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        channel: ChannelId,
+        columns: u32,
+        rows: u32,
+        _: u32,
+        _: u32,
+        _: &mut Replies,
+    ) -> Result<(), Self::Error> {
+        // Later ones are the session's part.
+        if let Some(request) = self.requests.get_mut(&channel) {
+            request.resize(terminal_size(columns, rows));
+        }
+        Ok(())
     }
 
     async fn env_request(
@@ -300,16 +356,21 @@ impl Handler for Connection {
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
         let accept = &self.context.config.accept_env;
-        let variables = self.larval.get_mut(&channel);
-        Self::answer(channel, variables.is_some_and(|variables| variables.admit(accept, name, value)), replies)
+        let request = self.requests.get_mut(&channel);
+        Self::answer(channel, request.is_some_and(|request| request.set_variable(accept, name, value)), replies)
     }
 
     async fn shell_request(&mut self, channel: ChannelId, replies: &mut Replies) -> Result<(), Self::Error> {
-        self.start(channel, replies)
+        self.begin(channel, Program::Shell, replies)
     }
 
-    async fn exec_request(&mut self, channel: ChannelId, _: &[u8], replies: &mut Replies) -> Result<(), Self::Error> {
-        self.start(channel, replies)
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        line: &[u8],
+        replies: &mut Replies,
+    ) -> Result<(), Self::Error> {
+        self.begin(channel, Program::Command(line.to_vec()), replies)
     }
 
     async fn subsystem_request(
@@ -319,7 +380,7 @@ impl Handler for Connection {
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
         match name {
-            SFTP => self.start(channel, replies),
+            SFTP => self.begin(channel, Program::Sftp, replies),
             _ => replies.channel_failure(channel),
         }
     }
@@ -333,8 +394,13 @@ impl Handler for Connection {
         screen: u32,
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        let permitted = self.forwarder().is_some_and(|forwarder| forwarder.admit_x11());
+        let permitted = self.logged_in().is_some_and(|logged_in| logged_in.admits_x11());
         let display = forward::x11(single_connection, protocol, cookie, screen).filter(|_| permitted);
-        self.prepare(channel, display.is_some(), replies)
+        let request = self.requests.get_mut(&channel);
+        let granted = request.is_some_and(|request| {
+            request.x11 = display;
+            request.x11.is_some()
+        });
+        Self::answer(channel, granted, replies)
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::allowance::Allowances;
 use super::authority::Authority;
 use super::penalties::Penalties;
-use super::room::Room;
 use super::{Answer, Authenticate, Config, Run};
 
 /// What all connections share.
@@ -19,9 +19,7 @@ pub(super) struct Context {
     pub(super) answer: Arc<dyn Answer>,
     pub(super) authority: Arc<Authority>,
     pub(super) penalties: Penalties,
-    /// For input that programs have not read.
-    pub(super) memory: Arc<Room>,
-    pub(super) disk: Arc<Room>,
+    pub(super) allowances: Allowances,
     pub(super) drain: Drain,
     /// Sessions of all connections.
     pub(super) tasks: TaskTracker,

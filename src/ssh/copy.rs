@@ -10,16 +10,17 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info};
 
 use super::context::Drain;
+use super::events::Events;
 use super::full_screen::FullScreen;
 use super::inbox::Inbox;
-use super::message;
 use super::notice::{Notice, Notices};
 use super::standing::Standing;
-use super::writer::{Closed, Events, Writer};
-use crate::telemetry::metrics;
+use super::writer::{Closed, Writer};
+use crate::telemetry::{chain, metrics};
 use crate::workspace::{self, Exit, Output, Process, Redraw, TerminalSize, WITHOUT_AGENT};
 
-const FAILURE: u32 = 255;
+/// The exit status that OpenSSH's client reports for its own failures; ours mean the same to scripts.
+pub(super) const FAILURE: u32 = 255;
 
 /// The client's end.
 pub(super) struct Client<'a> {
@@ -28,7 +29,6 @@ pub(super) struct Client<'a> {
     pub(super) signals: mpsc::Receiver<String>,
     pub(super) writer: &'a Writer,
     pub(super) events: &'a Events,
-    pub(super) terminal: bool,
     pub(super) standing: &'a Standing,
     pub(super) notices: Notices,
 }
@@ -57,7 +57,8 @@ pub(super) async fn process(
     began: Instant,
 ) -> Result<Totals, Closed> {
     let Process { stdin, size, mut output, signals: kill, redraw, .. } = process;
-    let Client { inbox, sizes, signals, writer, events, terminal, standing, notices } = client;
+    let Client { inbox, sizes, signals, writer, events, standing, notices } = client;
+    let terminal = writer.end.is_terminal();
     let (mut notices, mut screen) = (notices, FullScreen::default());
     let (count, mut bytes_in) = watch::channel(0);
     // Of those it cannot hear the client is told, once.
@@ -65,7 +66,7 @@ pub(super) async fn process(
         Some(kill) => (None, Some((signals, kill))),
         None => (Some(signals), None),
     };
-    let feeding = writer.events.clone();
+    let (input, feeding) = (inbox.clone(), writer.events.clone());
     let feed = async move {
         tokio::join!(feed_stdin(&inbox, stdin, count, &feeding), feed_sizes(sizes, size), feed_signals(heard))
     };
@@ -83,29 +84,28 @@ pub(super) async fn process(
             biased;
             () = events.closed.cancelled() => return Err(Closed),
             () = events.overflowed.cancelled() => {
-                let text = "too much unread input: the program does not read it; this session ends";
-                writer.say(message::line(text, terminal)).await?;
+                writer.say(input.why_lost()).await?;
                 break Exit::Code(FAILURE);
             }
             why = standing.ended() => {
-                writer.say(message::line(why, terminal)).await?;
+                writer.say(why).await?;
                 break Exit::Code(FAILURE);
             }
             output = output.recv() => output,
             () = drain.begun(), if terminal && !told_of_drain => {
                 told_of_drain = true;
-                writer.say(message::line(&drain.notice(), true)).await?;
+                writer.say(&drain.notice()).await?;
                 continue;
             }
             Some(name) = next_of(&mut unheard) => {
                 unheard = None;
                 let text = format!("{name} was not delivered: {WITHOUT_AGENT}");
-                writer.say(message::line(&text, terminal)).await?;
+                writer.say(&text).await?;
                 continue;
             }
             notice = notices.next(&mut bytes_in, redraw.is_some()) => {
                 match (notice, redraw) {
-                    (Notice::Show(text), _) => writer.say(text).await?,
+                    (Notice::Show(drawn), _) => writer.draw(drawn).await?,
                     (Notice::Redraw, Some(redraw)) => redraw.notify_one(),
                     (Notice::Redraw, None) => {}
                 }
@@ -125,7 +125,7 @@ pub(super) async fn process(
             }
             Some(Output::Stderr(data)) => {
                 bytes_out += count_out(&data);
-                writer.stderr(data, terminal).await?;
+                writer.stderr(data).await?;
             }
             Some(Output::Eof) => writer.eof().await,
             // As with sshd, whoever waits for it alone need not wait for what it left behind.
@@ -133,10 +133,10 @@ pub(super) async fn process(
             Some(Output::Ended(Exit::Signal { .. })) => {}
             Some(Output::Interrupted) => {
                 let text = "the connection to your pod is interrupted; what runs there goes on, and so will this";
-                writer.say(message::line(text, terminal)).await?;
+                writer.say(text).await?;
             }
             Some(Output::Resumed) => {
-                writer.say(message::line("the connection to your pod is back", terminal)).await?;
+                writer.say("the connection to your pod is back").await?;
                 if let Some(redraw) = redraw {
                     redraw.notify_one();
                 }
@@ -144,14 +144,14 @@ pub(super) async fn process(
             Some(Output::Away) => {
                 let text = "your pod does not answer; your shell goes on there, and you are back in it here as soon as the \
                             pod answers (what you type until then is not sent; Ctrl-C leaves)";
-                writer.say(message::line(text, terminal)).await?;
+                writer.say(text).await?;
             }
             // Over whatever a program draws on a terminal.
             Some(Output::Notice(text)) if terminal => notices.add(text),
-            Some(Output::Notice(text)) => writer.say(message::line(&text, false)).await?,
+            Some(Output::Notice(text)) => writer.say(&text).await?,
             Some(Output::Exit(exit)) => break exit,
             Some(Output::Failed(error)) => {
-                info!(error = &error as &dyn std::error::Error, "the program was lost");
+                info!(error = chain(&error), "the program was lost");
                 lost = Some(error);
                 break Exit::Code(FAILURE);
             }
@@ -159,7 +159,7 @@ pub(super) async fn process(
         }
     };
     for text in notices.rest() {
-        writer.say(message::line(&text, terminal)).await?;
+        writer.say(&text).await?;
     }
     let bytes_in = *bytes_in.borrow();
     Ok(Totals { exit, lost, bytes_in, bytes_out })
@@ -177,7 +177,7 @@ async fn feed_stdin(inbox: &Inbox, stdin: mpsc::Sender<Bytes>, count: watch::Sen
             }
             Ok(None) => return,
             Err(error) => {
-                info!(%error, "failed to read back the client's input");
+                info!(error = chain(&error), "failed to read back the client's input");
                 events.overflowed.cancel();
                 // Dropped, it would be the end of what the client sent: half a file would be taken for all of it.
                 std::future::pending::<()>().await;

@@ -8,10 +8,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tracing::warn;
 
 use super::room::InMemory;
 use super::throttle::Throttle;
@@ -34,6 +37,7 @@ pub(super) struct Inbox {
     changed: Notify,
     throttle: Arc<Throttle>,
     directory: PathBuf,
+    disk_failed: AtomicBool,
 }
 
 /// What waits, in the order of its fields.
@@ -58,11 +62,13 @@ struct Spool {
 impl Inbox {
     /// `directory` is where the file goes once memory does not do.
     pub(super) fn new(throttle: Arc<Throttle>, directory: PathBuf) -> Self {
-        Self { state: Mutex::default(), changed: Notify::new(), throttle, directory }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds the lock")
+        Self {
+            state: Mutex::default(),
+            changed: Notify::new(),
+            throttle,
+            directory,
+            disk_failed: AtomicBool::new(false),
+        }
     }
 
     /// Adds what came. Waits for the disk at most. An error means that it cannot be kept.
@@ -79,7 +85,7 @@ impl Inbox {
 
     async fn keep(&self, data: Bytes) -> io::Result<()> {
         let (spool, data, way) = {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             // What little is left in the file does not send the rest there too, or it would never come to an end.
             let fits = state.held == 0 || state.held + data.len() <= MEMORY;
             if fits && state.spooled() <= SPOOL_PIECE as u64 && self.finds_room(state.held, data.len()) {
@@ -109,11 +115,15 @@ impl Inbox {
     async fn spool(&self, spool: Option<(Arc<File>, u64)>, data: Bytes, mut way: OnTheWay<'_>) -> io::Result<()> {
         let directory = self.directory.clone();
         let size = data.len() as u64;
-        if !self.throttle.disk().take(size) {
-            return Err(io::Error::other("no room on disk for more input that programs do not read"));
+        let disk = self.throttle.disk();
+        if !disk.take(size) {
+            if !self.throttle.has_little() {
+                return Err(io::Error::other("no room on disk for more input that programs do not read"));
+            }
+            disk.occupy(size);
         }
         way.disk = size;
-        let written = blocking(move || {
+        let written = self.on_disk(move || {
             let (file, end) = match spool {
                 Some(spool) => spool,
                 None => (Arc::new(tempfile::tempfile_in(directory)?), 0),
@@ -122,16 +132,33 @@ impl Inbox {
             Ok((file, end))
         });
         let (file, end) = written.await?;
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let spool = state.spool.get_or_insert(Spool { file, start: end, end });
         spool.end = end + size;
         way.arrived = true;
         Ok(())
     }
 
+    /// Does what may block.
+    async fn on_disk<T: Send + 'static>(&self, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+        let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?;
+        done.inspect_err(|error| {
+            warn!(%error, "the disk failed that keeps what clients send");
+            self.disk_failed.store(true, Ordering::Relaxed);
+        })
+    }
+
+    /// Why something was lost, for whoever sent it.
+    pub(super) fn why_lost(&self) -> &'static str {
+        match self.disk_failed.load(Ordering::Relaxed) {
+            true => "your input was lost: the disk of the SSH server failed; this session ends",
+            false => "too much unread input: the program does not read it; this session ends",
+        }
+    }
+
     /// No more will come.
     pub(super) fn put_eof(&self) {
-        self.state().eof = true;
+        self.state.lock().eof = true;
         self.changed.notify_one();
     }
 
@@ -141,7 +168,7 @@ impl Inbox {
     pub(super) async fn take(&self) -> io::Result<Option<Bytes>> {
         loop {
             let spool = {
-                let mut state = self.state();
+                let mut state = self.state.lock();
                 if state.front.is_empty() && state.spooled() == 0 {
                     state.end_tail();
                     state.front = std::mem::take(&mut state.back);
@@ -169,14 +196,15 @@ impl Inbox {
         let size = (end - start).min(SPOOL_PIECE as u64);
         // It counts until the program has it, and with little room there is less of it.
         let mut read = InMemory::new(size, PIECE as u64, self.throttle.memory());
-        let read = blocking(move || {
-            file.read_exact_at(read.bytes(), start)?;
-            Ok(read)
-        })
-        .await?;
+        let read = self
+            .on_disk(move || {
+                file.read_exact_at(read.bytes(), start)?;
+                Ok(read)
+            })
+            .await?;
         let data = Bytes::from_owner(read);
         let size = data.len();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if let Some(spool) = &mut state.spool {
             spool.start += size as u64;
         }
@@ -269,7 +297,7 @@ impl State {
 
 impl Drop for Inbox {
     fn drop(&mut self) {
-        let state = self.state();
+        let state = self.state.lock();
         let spooled = state.spooled();
         self.throttle.disk().give(spooled);
         self.throttle.memory().give(state.held as u64);
@@ -277,15 +305,11 @@ impl Drop for Inbox {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
-}
-
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
 
-    use super::super::room::Room;
+    use super::super::room::{Room, Rooms};
     use super::super::throttle::Pace;
     use super::*;
 
@@ -294,7 +318,7 @@ mod tests {
     }
 
     fn with_room(limit: u64, memory: u64) -> (Inbox, Arc<Throttle>) {
-        let throttle = Throttle::new(limit, limit, Room::new(memory), Room::new(limit));
+        let throttle = Throttle::new(limit, limit, Rooms { memory: Room::new(memory), disk: Room::new(limit) });
         (Inbox::new(throttle.clone(), std::env::temp_dir()), throttle)
     }
 
@@ -337,13 +361,13 @@ mod tests {
         for n in 0..3 * PIECE {
             inbox.put(Bytes::copy_from_slice(&[n as u8])).await.unwrap();
         }
-        assert!(inbox.state().back.len() <= 3);
+        assert!(inbox.state.lock().back.len() <= 3);
         inbox.put(Bytes::from(vec![7; LONG])).await.unwrap();
         let mut received = 0;
         while received < 3 * PIECE + LONG {
             received += inbox.take().await.unwrap().unwrap().len();
         }
-        assert_eq!((received, inbox.state().held), (3 * PIECE + LONG, 0));
+        assert_eq!((received, inbox.state.lock().held), (3 * PIECE + LONG, 0));
     }
 
     #[tokio::test]

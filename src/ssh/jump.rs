@@ -17,53 +17,23 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info, info_span, warn};
 
 use super::client::{Client, Outer};
-use super::forward::{Forwarder, receive};
+use super::destination::DOMAIN;
+use super::events::Events;
+use super::forward::receive;
 use super::host_key::HostKeys;
 use super::inbox::Inbox;
+use super::logged_in::LoggedIn;
 use super::serve;
 use super::transport::Peer;
-use super::writer::Events;
-use crate::workspace::{Address, Target};
+use crate::telemetry::chain;
+use crate::workspace::Target;
 
-/// Where sshd would listen.
-pub(super) const SSH: u16 = 22;
-/// What follows a DevServer's name on laptops that `devctl config ssh enable` has set up.
-const DOMAIN: &str = ".dev";
 /// Servers within servers.
 const MAX_DEPTH: usize = 4;
 
-/// What a client means by a host and a port.
-pub(super) enum Destination {
-    /// The server of a DevServer of hers, which the client calls by a name.
-    Server(Target),
-    /// Anything else, as seen from the pod of a DevServer.
-    Address(Target, Address),
-}
-
-impl Destination {
-    /// `here` is the DevServer that she is logged in to; `is_hers` tells others, those included that are shared with her.
-    pub(super) fn of(host: &str, port: u16, user: &str, here: &Target, is_hers: impl Fn(&Target) -> bool) -> Self {
-        let local = |target| Self::Address(target, Address::Tcp { host: "localhost".to_owned(), port });
-        let own = host.strip_suffix(user).and_then(|rest| rest.strip_suffix('.'));
-        // `.dev` is a domain of the Internet too: by itself it means DevServers that are there.
-        let laptop = own.unwrap_or(host).strip_suffix(DOMAIN).map(|name| Target::Named(name.to_owned()));
-        let laptop = laptop.filter(|target| own.is_some() || is_hers(target));
-        let target =
-            laptop.unwrap_or_else(|| own.map_or_else(|| Target::named(host), |name| Target::Named(name.to_owned())));
-        match host {
-            "localhost" | "127.0.0.1" | "::1" if port == SSH => Self::Server(here.clone()),
-            _ if is_hers(&target) && port == SSH => Self::Server(target),
-            _ if is_hers(&target) => local(target),
-            // No host has such a name: let her read which DevServers she has.
-            _ if port == SSH && (own.is_some() || !host.contains(['.', ':'])) => Self::Server(target),
-            _ => Self::Address(here.clone(), Address::Tcp { host: host.to_owned(), port }),
-        }
-    }
-}
-
 /// A connection within a connection, which is admitted.
 pub(super) struct Jump {
-    pub(super) forwarder: Forwarder,
+    pub(super) logged_in: LoggedIn,
     pub(super) target: Target,
     /// Of the connection that it is within.
     pub(super) client: Client,
@@ -71,15 +41,17 @@ pub(super) struct Jump {
 
 impl Jump {
     pub(super) async fn serve(self, channel: Channel<Msg>, reply: ChannelOpenHandle) {
-        let Self { forwarder, target, client } = self;
+        let Self { logged_in, target, client } = self;
         let depth = client.outer.as_ref().map_or(0, |outer| outer.depth);
         if depth >= MAX_DEPTH {
             return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
         }
-        let Some(_slot) = forwarder.slot() else {
+        // It is one more connection of hers, from its beginning: what nobody speaks on costs as much as what is logged in.
+        let place = logged_in.allowance.connections.clone().try_acquire_owned();
+        let (Some(_slot), Ok(_place)) = (logged_in.slot(), place) else {
             return reply.reject(ChannelOpenFailure::ResourceShortage).await;
         };
-        let (context, user) = (forwarder.context.clone(), forwarder.identity.user().to_owned());
+        let (context, user) = (logged_in.context.clone(), logged_in.identity.user().to_owned());
         let devserver = context.run.devserver(&target);
         // Another's is known by its owner's name alone, but it is the same server.
         let names = match &target {
@@ -99,15 +71,15 @@ impl Jump {
         let host_keys = match context.authority.host_key(owner, &devserver, &names) {
             Ok((key, certificate)) => HostKeys { keys: vec![key], certificates: vec![certificate] },
             Err(error) => {
-                warn!(%error, "failed to make a DevServer's host key");
+                warn!(error = chain(&error), "failed to make a DevServer's host key");
                 return reply.reject(ChannelOpenFailure::ConnectFailed).await;
             }
         };
         reply.accept().await;
-        let (stream, half, _receiving) = ChannelStream::new(channel, forwarder.inbox());
+        let (stream, half, _receiving) = ChannelStream::new(channel, logged_in.inbox());
         let cut = stream.events.closed.clone();
         let half_closed = cut.child_token();
-        let outer = Outer { user, target, depth: depth + 1, standing: forwarder.standing.clone() };
+        let outer = Outer { user, target, depth: depth + 1, standing: logged_in.standing.clone() };
         let client = Client { outer: Some(outer), ..client };
         info!(devserver, "jumped to a DevServer");
         let connection = serve::connection(context, host_keys, stream, client, None, half_closed);
@@ -164,58 +136,5 @@ impl AsyncWrite for ChannelStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
         self.sink.as_mut().poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What alice, logged in to her DevServer `here`, means; she also has `gpu`, and carol shares `lab`.
-    fn meant(host: &str, port: u16) -> String {
-        let here = Target::Named("here".to_owned());
-        let is_hers = |target: &Target| ["here", "gpu", "lab.carol"].contains(&target.to_string().as_str());
-        match Destination::of(host, port, "alice", &here, is_hers) {
-            Destination::Server(target) => format!("server of {target}"),
-            Destination::Address(target, Address::Tcp { host, port }) => format!("{host}:{port} from {target}"),
-            Destination::Address(..) => "something else".to_owned(),
-        }
-    }
-
-    #[test]
-    fn what_is_shared_with_her_is_a_host_by_its_owners_name() {
-        assert_eq!(meant("lab.carol", 22), "server of lab.carol");
-        assert_eq!(meant("lab.carol", 8888), "localhost:8888 from lab.carol");
-        assert_eq!(meant("lab", 22), "server of lab", "hers, if she had one");
-        assert_eq!(meant("dev.carol", 22), "dev.carol:22 from here", "a host like any other");
-    }
-
-    #[test]
-    fn her_devservers_are_hosts() {
-        assert_eq!(meant("gpu", 22), "server of gpu");
-        assert_eq!(meant("gpu.alice", 22), "server of gpu");
-        assert_eq!(meant("localhost", 22), "server of here");
-        assert_eq!(meant("nope", 22), "server of nope", "where she reads which she has");
-        assert_eq!(meant("gpu", 8888), "localhost:8888 from gpu");
-        assert_eq!(meant("gpu.alice", 8888), "localhost:8888 from gpu");
-    }
-
-    #[test]
-    fn a_laptops_names_for_them_are_understood() {
-        assert_eq!(meant("gpu.dev", 22), "server of gpu");
-        assert_eq!(meant("gpu.dev.alice", 22), "server of gpu");
-        assert_eq!(meant("gpu.dev.alice", 8888), "localhost:8888 from gpu");
-        assert_eq!(meant("nope.dev.alice", 22), "server of nope", "where she reads which she has");
-        assert_eq!(meant("nope.dev", 22), "nope.dev:22 from here", "which may be a host of the Internet");
-    }
-
-    #[test]
-    fn the_rest_is_as_her_pod_sees_it() {
-        assert_eq!(meant("localhost", 8888), "localhost:8888 from here");
-        assert_eq!(meant("nope", 8888), "nope:8888 from here");
-        assert_eq!(meant("git.example.org", 22), "git.example.org:22 from here");
-        assert_eq!(meant("gpu.bob", 22), "gpu.bob:22 from here");
-        assert_eq!(meant("10.0.0.1", 22), "10.0.0.1:22 from here");
-        assert_eq!(meant("2001:db8::1", 22), "2001:db8::1:22 from here");
     }
 }

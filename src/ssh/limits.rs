@@ -2,64 +2,79 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 
-/// Counts connections before their login.
-#[derive(Clone)]
-pub(super) struct Startups(Arc<Counts>);
+use crate::crowd::{Crowd, Place};
 
-struct Counts {
-    limit: usize,
+/// Counts connections before their login.
+pub(super) struct Startups {
     limit_per_source: usize,
-    all: AtomicUsize,
-    per_source: DashMap<IpAddr, usize>,
+    all: Crowd,
+    per_source: Arc<DashMap<IpAddr, usize>>,
 }
 
 /// The right to be among them, until dropped.
 pub(super) struct Startup {
-    counts: Arc<Counts>,
+    _counted: Counted,
+    place: Place,
+}
+
+struct Counted {
+    per_source: Arc<DashMap<IpAddr, usize>>,
     source: IpAddr,
 }
 
 impl Startups {
     pub(super) fn new(limit: usize, limit_per_source: usize) -> Self {
-        Self(Arc::new(Counts { limit, limit_per_source, all: AtomicUsize::new(0), per_source: DashMap::new() }))
+        Self { limit_per_source, all: Crowd::new(limit), per_source: Arc::default() }
     }
 
-    /// Lets a connection from `source` in, or tells which limit it is over.
-    pub(super) fn admit(&self, source: IpAddr) -> Result<Startup, &'static str> {
-        let source = source_of(source);
+    /// Lets a connection from `address` in, or tells which limit it is over. Where all places are taken, it may get one of
+    /// somebody's who has more of them.
+    pub(super) fn admit(&self, address: IpAddr) -> Result<Startup, &'static str> {
+        let source = source_of(address);
         // Counted first and given back by the drop if it was one too many.
-        let startup = Startup { counts: self.0.clone(), source };
-        let all = self.0.all.fetch_add(1, Ordering::Relaxed) + 1;
-        let here = *self.0.per_source.entry(source).and_modify(|n| *n += 1).or_insert(1);
-        if all > self.0.limit {
-            return Err("max_startups");
-        }
-        if here > self.0.limit_per_source {
+        let counted = Counted { per_source: self.per_source.clone(), source };
+        let here = *self.per_source.entry(source).and_modify(|n| *n += 1).or_insert(1);
+        if here > self.limit_per_source {
             return Err("max_startups_per_source");
         }
-        Ok(startup)
+        let place = self.all.enter(network_of(address)).ok_or("max_startups")?;
+        Ok(Startup { _counted: counted, place })
+    }
+}
+
+impl Startup {
+    /// Waits until it has to go, for others to get in.
+    pub(super) async fn lost(&self) {
+        self.place.lost().await;
     }
 }
 
 /// What counts as one source: one subscriber has a whole /64 of IPv6.
 pub(super) fn source_of(address: IpAddr) -> IpAddr {
+    prefix(address, 64)
+}
+
+/// What counts as one where places are scarce: for the asking one gets as many /64 as a /48 has.
+fn network_of(address: IpAddr) -> IpAddr {
+    prefix(address, 48)
+}
+
+fn prefix(address: IpAddr, bits: u32) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> (128 - bits) << (128 - bits)).into()),
         v4 => v4,
     }
 }
 
-impl Drop for Startup {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.counts.all.fetch_sub(1, Ordering::Relaxed);
-        if let Some(mut here) = self.counts.per_source.get_mut(&self.source) {
+        if let Some(mut here) = self.per_source.get_mut(&self.source) {
             *here -= 1;
         }
-        self.counts.per_source.remove_if(&self.source, |_, n| *n == 0);
+        self.per_source.remove_if(&self.source, |_, n| *n == 0);
     }
 }
 
@@ -84,8 +99,19 @@ mod tests {
     fn nothing_is_kept_of_who_left() {
         let startups = Startups::new(1, 1);
         drop(startups.admit([10, 0, 0, 1].into()));
-        assert!(startups.0.per_source.is_empty());
-        assert_eq!(startups.0.all.load(Ordering::Relaxed), 0);
+        assert!(startups.per_source.is_empty() && startups.all.is_empty());
+    }
+
+    #[tokio::test]
+    async fn two_sources_that_hold_all_places_keep_no_third_one_out() {
+        let startups = Startups::new(4, 2);
+        let sources = ["2001:db8::1", "2001:db8:0:1::1"].map(|source| source.parse::<IpAddr>().unwrap());
+        let held = [sources[0], sources[0], sources[1], sources[1]].map(|source| startups.admit(source).unwrap());
+        let _third = startups.admit([10, 0, 0, 3].into()).unwrap();
+        let _fourth = startups.admit([10, 0, 0, 4].into()).unwrap();
+        held[0].lost().await;
+        held[1].lost().await;
+        assert_eq!(startups.admit([10, 0, 0, 4].into()).err(), Some("max_startups"), "all have as many");
     }
 
     #[test]

@@ -168,6 +168,9 @@ impl Drop for Login {
             debug!("left without trying to log in");
             Offence::NoAuth
         };
-        self.context.penalties.add(self.client.address.ip(), offence, Instant::now());
+        // Who it is within another is known, and her neighbours behind the same address have nothing to do with it.
+        if self.client.outer.is_none() {
+            self.context.penalties.add(self.client.address.ip(), offence, Instant::now());
+        }
     }
 }

@@ -2,24 +2,27 @@
 
 use bytes::Bytes;
 
-/// A line from the bastion. A terminal in raw mode needs the carriage return, and gets a clean line.
-pub(super) fn line(text: &str, terminal: bool) -> Bytes {
-    match terminal {
-        true => format!("\r\x1b[Kbastion: {text}\r\n"),
-        false => format!("bastion: {text}\n"),
-    }
-    .into()
+use crate::plain::plain;
+
+/// A line from the bastion. Some of the words may be another user's: of an image, say, or of a kubelet about it.
+pub(super) fn line(text: &str) -> Bytes {
+    format!("bastion: {}\n", plain(text)).into()
+}
+
+/// A line for a terminal: in raw mode it needs the carriage return. It gets a clean line.
+pub(super) fn terminal_line(text: &str) -> Bytes {
+    format!("\r\x1b[Kbastion: {}\r\n", plain(text)).into()
 }
 
 /// A line for a terminal that something else may be writing to: it clears nothing.
 pub(super) fn line_of_its_own(text: &str) -> Bytes {
-    format!("bastion: {text}\r\n").into()
+    format!("bastion: {}\r\n", plain(text)).into()
 }
 
 /// A line that the next one takes the place of. It must not wrap: only the row of the cursor can be cleared.
 pub(super) fn passing_line(text: &str, columns: u16) -> Bytes {
     let room = room(columns);
-    let short: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(room).collect();
+    let short: String = plain(text).chars().take(room).collect();
     format!("\r\x1b[Kbastion: {short} …").into()
 }
 
@@ -44,7 +47,7 @@ fn room(columns: u16) -> usize {
 /// Rows in reverse video over the upper ones of a terminal, whose cursor stays where it is.
 pub(super) fn overlay(text: &str, columns: u16, rows: u16) -> Bytes {
     let width = usize::from(columns.max(20));
-    let text: Vec<char> = format!("bastion: {text}").chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text: Vec<char> = plain(&format!("bastion: {text}")).chars().collect();
     let lines = text.chunks(width).take(usize::from(rows / 2).max(1)).enumerate();
     let drawn = lines.map(|(row, line)| {
         let line: String = line.iter().collect();
@@ -69,6 +72,15 @@ mod tests {
         assert_eq!(terminal.screen().contents(), "bastion: it is suspe\nnded in 5 min       \n\n\n  prompt$ ");
         terminal.process(&overlay(&"long ".repeat(100), 20, 6));
         assert!(terminal.screen().contents().contains("prompt$"), "half of the screen at most");
+    }
+
+    #[test]
+    fn words_of_others_play_no_tricks() {
+        let text = "image x\x1b]0;owned\x07\u{202e}y";
+        let shown = "bastion: image x ]0;owned  y";
+        assert_eq!(line(text), format!("{shown}\n"));
+        assert_eq!(terminal_line(text), format!("\r\x1b[K{shown}\r\n"));
+        assert_eq!(line_of_its_own(text), format!("{shown}\r\n"));
     }
 
     #[test]

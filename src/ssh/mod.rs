@@ -1,12 +1,15 @@
 //! The SSH protocol (RFC 4251–4254). Knows no Kubernetes: what it needs of the rest are the traits below.
 
 mod algorithms;
+mod allowance;
 mod authority;
 mod client;
 mod config;
 mod connection;
 mod context;
 mod copy;
+mod destination;
+mod events;
 mod forward;
 mod full_screen;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -17,6 +20,7 @@ mod inbox;
 mod introduction;
 mod jump;
 mod limits;
+mod logged_in;
 mod login;
 mod message;
 mod notice;
@@ -29,7 +33,6 @@ mod room;
 mod serve;
 mod server;
 mod session;
-mod shells;
 mod signal;
 mod standing;
 mod throttle;
@@ -50,94 +53,66 @@ pub use server::Server;
 
 use std::net::IpAddr;
 
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use futures::stream::BoxStream;
 use russh::keys::PublicKey;
 
 use crate::carrier::Stream;
-use crate::identity::{Authenticator, Credential, Identity, OwnedCredential, Refusal};
-use crate::workspace::{self, Address, Command, Listener, Process, Program, Reader, Target, Workspaces};
+use crate::identity::{Credential, Identity, OwnedCredential, Refusal};
+use crate::workspace::{self, Address, Command, Listener, Process, Program, Progress, Reader, Target};
 
 /// Tells who somebody is.
+#[async_trait]
 pub trait Authenticate: Send + Sync + 'static {
     /// Whether `login` should prove, from the address `from`, to hold `key`, or a certificate of it.
     fn welcome(&self, login: &str, key: &PublicKey, from: IpAddr) -> Result<(), Refusal>;
     /// Asks for keys of `login` that are not known yet, but not for long; whether one that was unknown may be known now.
-    fn learn<'a>(&'a self, login: &'a str) -> BoxFuture<'a, bool>;
+    async fn learn(&self, login: &str) -> bool;
     /// The person that `login` names, now that the client at `from` proved to hold `credential`.
     fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal>;
     /// Waits until it would not be resolved to this `identity` any more; why, in a sentence for her.
-    fn lapse<'a>(
-        &'a self,
-        login: &'a str,
-        credential: &'a OwnedCredential,
-        from: IpAddr,
-        identity: &'a Identity,
-    ) -> BoxFuture<'a, String>;
-}
-
-impl Authenticate for Authenticator {
-    fn welcome(&self, login: &str, key: &PublicKey, from: IpAddr) -> Result<(), Refusal> {
-        Self::welcome(self, login, key, from)
-    }
-
-    fn learn<'a>(&'a self, login: &'a str) -> BoxFuture<'a, bool> {
-        Box::pin(Self::learn(self, login))
-    }
-
-    fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal> {
-        Self::resolve(self, login, credential, from)
-    }
-
-    fn lapse<'a>(
-        &'a self,
-        login: &'a str,
-        credential: &'a OwnedCredential,
-        from: IpAddr,
-        identity: &'a Identity,
-    ) -> BoxFuture<'a, String> {
-        Box::pin(async move { Self::lapse(self, login, credential, from, identity).await.to_string() })
-    }
+    async fn lapse(&self, login: &str, credential: &OwnedCredential, from: IpAddr, identity: &Identity) -> String;
 }
 
 /// Runs programs where somebody belongs.
+#[async_trait]
 pub trait Run: Send + Sync + 'static {
     /// Starts `command` where `target` points, telling `progress` in words what it waits for.
-    fn start<'a>(
-        &'a self,
-        identity: &'a Identity,
-        target: &'a Target,
-        command: &'a Command,
-        progress: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> BoxFuture<'a, Result<Process, workspace::Error>>;
+    async fn start(
+        &self,
+        identity: &Identity,
+        target: &Target,
+        command: &Command,
+        progress: Progress<'_>,
+    ) -> Result<Process, workspace::Error>;
 
     /// Connects to `address`, as seen from where `target` points.
-    fn connect<'a>(
-        &'a self,
-        identity: &'a Identity,
-        target: &'a Target,
-        address: &'a Address,
-    ) -> BoxFuture<'a, Result<Stream, workspace::Error>>;
+    async fn connect(
+        &self,
+        identity: &Identity,
+        target: &Target,
+        address: &Address,
+    ) -> Result<Stream, workspace::Error>;
 
     /// Listens at `address` where `target` points, telling `progress` in words what it waits for.
-    fn listen<'a>(
-        &'a self,
-        identity: &'a Identity,
-        target: &'a Target,
-        address: &'a Address,
-        progress: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> BoxFuture<'a, Result<Listener, workspace::Error>>;
+    async fn listen(
+        &self,
+        identity: &Identity,
+        target: &Target,
+        address: &Address,
+        progress: Progress<'_>,
+    ) -> Result<Listener, workspace::Error>;
 
     /// Listens there again, once it runs, which this waits for and does not bring about.
-    fn listen_again<'a>(
-        &'a self,
-        identity: &'a Identity,
-        target: &'a Target,
-        address: &'a Address,
-    ) -> BoxFuture<'a, Result<Listener, workspace::Error>>;
+    async fn listen_again(
+        &self,
+        identity: &Identity,
+        target: &Target,
+        address: &Address,
+    ) -> Result<Listener, workspace::Error>;
 
     /// Waits until somebody else's place, which was shared with her, is no longer; why, in a sentence for her.
-    fn withdrawn<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, String>;
+    async fn withdrawn(&self, identity: &Identity, target: &Target) -> String;
 
     /// The name of the DevServer that `target` means.
     fn devserver(&self, target: &Target) -> String;
@@ -152,7 +127,7 @@ pub trait Run: Send + Sync + 'static {
     fn notices(&self, identity: &Identity, target: &Target) -> BoxStream<'static, String>;
 
     /// Why the place that `target` points to is gone, in words, if it just went.
-    fn why_gone<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, Option<String>>;
+    async fn why_gone(&self, identity: &Identity, target: &Target) -> Option<String>;
 }
 
 /// Answers commands that are for the bastion itself.
@@ -167,68 +142,4 @@ pub enum Answered {
     Here(Process),
     /// The DevServer that `Target` means, which runs this.
     There(Target, Program),
-}
-
-impl Run for Workspaces {
-    fn start<'a>(
-        &'a self,
-        identity: &'a Identity,
-        target: &'a Target,
-        command: &'a Command,
-        progress: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> BoxFuture<'a, Result<Process, workspace::Error>> {
-        Box::pin(Self::start(self, identity, target, command, progress))
-    }
-
-    fn news(&self, identity: &Identity, target: &Target, reader: Reader) -> Vec<String> {
-        Self::news(self, identity, target, reader)
-    }
-
-    fn why_gone<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, Option<String>> {
-        Box::pin(Self::why_gone(self, identity, target))
-    }
-
-    fn connect<'a>(
-        &'a self,
-        identity: &'a Identity,
-        target: &'a Target,
-        address: &'a Address,
-    ) -> BoxFuture<'a, Result<Stream, workspace::Error>> {
-        Box::pin(Self::connect(self, identity, target, address))
-    }
-
-    fn listen<'a>(
-        &'a self,
-        identity: &'a Identity,
-        target: &'a Target,
-        address: &'a Address,
-        progress: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> BoxFuture<'a, Result<Listener, workspace::Error>> {
-        Box::pin(Self::listen(self, identity, target, address, progress))
-    }
-
-    fn listen_again<'a>(
-        &'a self,
-        identity: &'a Identity,
-        target: &'a Target,
-        address: &'a Address,
-    ) -> BoxFuture<'a, Result<Listener, workspace::Error>> {
-        Box::pin(Self::listen_again(self, identity, target, address))
-    }
-
-    fn devserver(&self, target: &Target) -> String {
-        self.name(target).to_owned()
-    }
-
-    fn withdrawn<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, String> {
-        Box::pin(Self::withdrawn(self, identity, target))
-    }
-
-    fn has(&self, identity: &Identity, target: &Target) -> bool {
-        Self::has(self, identity, target)
-    }
-
-    fn notices(&self, identity: &Identity, target: &Target) -> BoxStream<'static, String> {
-        Self::notices(self, identity, target)
-    }
 }

@@ -88,7 +88,7 @@ impl Notices {
         };
         tokio::select! {
             text = text => match size.filter(|_| is_drawn_anew) {
-                None => Notice::Show(message::line(&text, true)),
+                None => Notice::Show(message::terminal_line(&text)),
                 Some(first) => {
                     let size = (*sizes.borrow()).unwrap_or(first);
                     *shown = Some((*input.borrow(), Instant::now()));
@@ -180,7 +180,7 @@ mod tests {
         let (input, mut count) = watch::channel(0);
         let mut notices = notices("one");
         let Notice::Show(shown) = notices.next(&mut count, false).await else { panic!("it is shown first") };
-        assert_eq!(shown, message::line("one", true));
+        assert_eq!(shown, message::terminal_line("one"));
         input.send_replace(1);
         assert!(is_quiet(&timeout(LONG, notices.next(&mut count, false)).await));
     }

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::info;
 
@@ -42,7 +42,7 @@ impl Penalties {
 
     /// Whether connections from `address` are refused at `now`.
     pub(super) fn refuse(&self, address: IpAddr, now: Instant) -> bool {
-        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let sources = self.sources.lock();
         sources.get(&source_of(address)).is_some_and(|penalty| penalty.active && penalty.until > now)
     }
 
@@ -59,7 +59,7 @@ impl Penalties {
             return;
         }
         let source = source_of(address);
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self.sources.lock();
         let before = sources.remove(&source).filter(|penalty| penalty.until > now);
         make_room(&mut sources, config.max_sources, now);
         let until = (before.map_or(now, |penalty| penalty.until) + more).min(now + config.max);
@@ -160,7 +160,7 @@ mod tests {
         for n in 0..50 {
             penalties.add([198, 51, 100, n].into(), Offence::NoAuth, now);
         }
-        assert_eq!(penalties.sources.lock().unwrap().len(), 2);
+        assert_eq!(penalties.sources.lock().len(), 2);
         assert!(penalties.refuse(A, now), "the longest penalty is kept");
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::message;
-use super::writer::Writer;
+use super::writer::{End, Writer};
 
 /// To a command nothing is said of a wait as short as this.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -19,7 +19,7 @@ const TURN: Duration = Duration::from_secs(4);
 /// Returns whether a line must be cleared from the terminal.
 pub(super) async fn show(mut messages: watch::Receiver<String>, writer: &Writer, columns: Option<u16>) -> bool {
     // What a command writes can overtake stderr on the way to the terminal, and a line cleared then would be the command's.
-    let passing = columns.filter(|_| writer.screen);
+    let passing = columns.filter(|_| writer.end == End::Screen);
     if passing.is_none() {
         let patience = Instant::now() + PATIENCE;
         while Instant::now() < patience {
@@ -51,12 +51,12 @@ pub(super) async fn show(mut messages: watch::Receiver<String>, writer: &Writer,
             _ = next_turn.tick() => {}
         }
         let Some(text) = turns.next().filter(|text| !text.is_empty() && *text != shown) else { continue };
-        let line = match (passing, columns) {
-            (Some(columns), _) => message::passing_line(&text, columns),
-            (None, Some(_)) => message::line_of_its_own(&text),
-            (None, None) => message::line(&text, false),
+        let said = match (passing, columns) {
+            (Some(columns), _) => writer.draw(message::passing_line(&text, columns)).await,
+            (None, Some(_)) => writer.draw(message::line_of_its_own(&text)).await,
+            (None, None) => writer.say(&text).await,
         };
-        if writer.say(line).await.is_err() {
+        if said.is_err() {
             break;
         }
         shown = text;

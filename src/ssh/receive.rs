@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use russh::{ChannelMsg, ChannelReadHalf};
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, info};
+use tracing::debug;
 
+use super::events::Events;
 use super::inbox::Inbox;
 use super::request::terminal_size;
 use super::signal;
-use super::writer::Events;
 use crate::workspace::TerminalSize;
 
 const CTRL_C: u8 = 3;
@@ -27,15 +27,11 @@ pub(super) async fn receive(mut reader: ChannelReadHalf, program: ToProgram, eve
     let ToProgram { inbox, size, signal, takes_signals } = program;
     loop {
         match reader.wait().await {
-            Some(ChannelMsg::Data { .. }) if events.overflowed.is_cancelled() => {}
             Some(ChannelMsg::Data { data }) => {
                 if terminal && data.contains(&CTRL_C) {
                     events.interrupted.notify_one();
                 }
-                if let Err(error) = inbox.put(data).await {
-                    info!(%error, "the client's input cannot be kept");
-                    events.overflowed.cancel();
-                }
+                events.keep(data, &inbox).await;
             }
             Some(ChannelMsg::Eof) => inbox.put_eof(),
             Some(ChannelMsg::WindowChange { col_width, row_height, .. }) => {
@@ -52,9 +48,4 @@ pub(super) async fn receive(mut reader: ChannelReadHalf, program: ToProgram, eve
             Some(other) => debug!(?other, "ignored while a program runs"),
         }
     }
-}
-
-/// Waits until the client closes the channel or is gone.
-pub(super) async fn closed(reader: &mut ChannelReadHalf) {
-    while !matches!(reader.wait().await, None | Some(ChannelMsg::Close)) {}
 }

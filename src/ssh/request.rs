@@ -1,12 +1,14 @@
 //! What a client asks for on a session channel (RFC 4254 §6.2–6.5), up to the program to run.
 
-use russh::{ChannelMsg, ChannelReadHalf};
-use tracing::debug;
+use std::time::Duration;
 
-use super::variables::{PERSIST, Variables};
-use super::{Config, forward};
+use russh::{ChannelMsg, ChannelReadHalf, Pty};
+use tokio::sync::oneshot;
+
+use super::Config;
+use super::variables::{AcceptEnv, PERSIST, Variables};
 use crate::identity::Permissions;
-use crate::workspace::{Command, Program, Terminal, TerminalSize};
+use crate::workspace::{Command, Program, Terminal, TerminalSize, X11};
 
 /// The type of a terminal that cannot even move its cursor.
 const DUMB: &str = "dumb";
@@ -15,53 +17,77 @@ pub(super) const SFTP: &str = "sftp";
 /// What stands for it where a command is forced (sshd_config(5), `ForceCommand`), and scripts know it by.
 const INTERNAL_SFTP: &str = "internal-sftp";
 
-/// Reads up to the request to run something; `None` if the client closes before. Replies are the connection's part.
-pub(super) async fn read(reader: &mut ChannelReadHalf, permissions: &Permissions, config: &Config) -> Option<Command> {
-    let mut terminal = None;
-    let mut ssh_agent = false;
-    let mut x11 = None;
-    let mut detached =
-        Some(config.detached_shell_timeout).filter(|detached| !detached.is_zero() && permissions.persistent_shells);
-    let (mut variables, mut environment) = (Variables::default(), Vec::<(String, String)>::new());
-    let program = loop {
-        match reader.wait().await? {
-            ChannelMsg::RequestPty { term, col_width, row_height, terminal_modes, .. } if permissions.pty => {
-                let modes = terminal_modes.into_iter().map(|(opcode, argument)| (opcode as u8, argument)).collect();
-                let size = terminal_size(col_width, row_height);
-                terminal = Some(Terminal { term: terminal_type(&term), size, modes });
-            }
-            ChannelMsg::WindowChange { col_width, row_height, .. } => {
-                if let Some(terminal) = &mut terminal {
-                    terminal.size = terminal_size(col_width, row_height);
-                }
-            }
-            ChannelMsg::SetEnv { variable_name: name, variable_value: value, .. } if name == PERSIST => {
-                detached = detached.filter(|_| value != "0");
-            }
-            ChannelMsg::SetEnv { variable_name: name, variable_value: value, .. }
-                if variables.admit(&config.accept_env, &name, &value) =>
-            {
-                environment.push((name, value));
-            }
-            ChannelMsg::AgentForward { .. } => ssh_agent = true,
-            ChannelMsg::RequestX11 {
-                single_connection,
-                x11_authentication_protocol: protocol,
-                x11_authentication_cookie: cookie,
-                x11_screen_number: screen,
-                ..
-            } => x11 = forward::x11(single_connection, &protocol, &cookie, screen),
-            ChannelMsg::RequestShell { .. } => break Program::Shell,
-            ChannelMsg::RequestSubsystem { name, .. } if name == SFTP => break Program::Sftp,
-            ChannelMsg::Exec { command, .. } => break Program::Command(command),
-            ChannelMsg::Close => return None,
-            other => debug!(?other, "ignored before a program runs"),
+/// What a session was granted that runs nothing yet. As with sshd, only for these something may be asked that a program
+/// begins with, and of these only one program (RFC 4254 §6.5).
+pub(super) struct Request {
+    terminal: Option<Terminal>,
+    environment: Vec<(String, String)>,
+    variables: Variables,
+    detached: Option<Duration>,
+    pub(super) ssh_agent: bool,
+    pub(super) x11: Option<X11>,
+    begin: oneshot::Sender<Command>,
+}
+
+impl Request {
+    /// The session gets its command by `begin`.
+    pub(super) fn new(permissions: &Permissions, config: &Config, begin: oneshot::Sender<Command>) -> Self {
+        let detached = Some(config.detached_shell_timeout);
+        Self {
+            terminal: None,
+            environment: Vec::new(),
+            variables: Variables::default(),
+            detached: detached.filter(|detached| !detached.is_zero() && permissions.persistent_shells),
+            ssh_agent: false,
+            x11: None,
+            begin,
         }
-    };
-    let program = force(program, permissions, &mut environment);
-    // Programs say dumb, Emacs for one: they know no screen to come back to, and whoever logs in next would be in theirs.
-    let detached = detached.filter(|_| terminal.as_ref().is_some_and(|terminal| terminal.term != DUMB));
-    Some(Command { program, terminal, environment, ssh_agent, x11, detached })
+    }
+
+    pub(super) fn set_terminal(&mut self, term: &str, size: TerminalSize, modes: &[(Pty, u32)]) {
+        let modes = modes.iter().map(|(opcode, argument)| (*opcode as u8, *argument)).collect();
+        self.terminal = Some(Terminal { term: terminal_type(term), size, modes });
+    }
+
+    pub(super) fn resize(&mut self, size: TerminalSize) {
+        if let Some(terminal) = &mut self.terminal {
+            terminal.size = size;
+        }
+    }
+
+    /// Whether the client may set this variable; if so, it is set.
+    pub(super) fn set_variable(&mut self, accept: &AcceptEnv, name: &str, value: &str) -> bool {
+        let admitted = self.variables.admit(accept, name, value);
+        if name == PERSIST {
+            self.detached = self.detached.filter(|_| value != "0");
+        } else if admitted {
+            self.environment.push((name.to_owned(), value.to_owned()));
+        }
+        admitted
+    }
+
+    /// The session runs `asked`, or what its key is bound to.
+    pub(super) fn begin(self, asked: Program, permissions: &Permissions) {
+        let Self { terminal, mut environment, variables: _, detached, ssh_agent, x11, begin } = self;
+        let program = force(asked, permissions, &mut environment);
+        // Programs say dumb, Emacs for one: they know no screen to come back to, and whoever logs in next would be in theirs.
+        let detached = detached.filter(|_| terminal.as_ref().is_some_and(|terminal| terminal.term != DUMB));
+        // A session that ended meanwhile does not listen.
+        let _ = begin.send(Command { program, terminal, environment, ssh_agent, x11, detached });
+    }
+}
+
+/// Reads up to the request to run something, all of which is the connection's part; `None` if the client closes before.
+pub(super) async fn begun(reader: &mut ChannelReadHalf, command: oneshot::Receiver<Command>) -> Option<Command> {
+    loop {
+        match reader.wait().await? {
+            ChannelMsg::RequestShell { .. } | ChannelMsg::Exec { .. } => break,
+            ChannelMsg::RequestSubsystem { name, .. } if name == SFTP => break,
+            ChannelMsg::Close => return None,
+            _ => {}
+        }
+    }
+    command.await.ok()
 }
 
 /// A forced command takes the place of `asked`, and may read in its environment what that was (sshd(8), `command`).

@@ -1,18 +1,37 @@
-//! Room for what clients send, which all connections share.
+//! Room for what clients send, which all connections share; each user's may fill a part of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What all connections together have in one place, in bytes.
+/// What the connections of one user, or of all, together have in one place, in bytes.
 #[derive(Debug)]
 pub(super) struct Room {
     used: AtomicU64,
     limit: u64,
+    /// What this is a part of.
+    whole: Option<Arc<Room>>,
+}
+
+/// Where it is kept.
+#[derive(Clone, Debug)]
+pub(super) struct Rooms {
+    pub(super) memory: Arc<Room>,
+    pub(super) disk: Arc<Room>,
+}
+
+impl Rooms {
+    /// Room within this, of which it may fill so small a part.
+    pub(super) fn part(&self, part: u64) -> Self {
+        let of = |whole: &Arc<Room>| {
+            Arc::new(Room { used: AtomicU64::new(0), limit: whole.limit / part, whole: Some(whole.clone()) })
+        };
+        Self { memory: of(&self.memory), disk: of(&self.disk) }
+    }
 }
 
 impl Room {
     pub(super) fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self { used: AtomicU64::new(0), limit })
+        Arc::new(Self { used: AtomicU64::new(0), limit, whole: None })
     }
 
     /// Takes room for `bytes`, if there is.
@@ -26,11 +45,21 @@ impl Room {
 
     /// Takes it even if there is none; whether there was.
     pub(super) fn occupy(&self, bytes: u64) -> bool {
-        self.used.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limit
+        let fits = self.used.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limit;
+        self.whole.as_ref().is_none_or(|whole| whole.occupy(bytes)) && fits
     }
 
     pub(super) fn give(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.give(bytes);
+        }
+    }
+
+    /// Whether it is time to fill it more slowly.
+    pub(super) fn is_nearly_full(&self) -> bool {
+        let nearly = self.limit - self.limit / 4;
+        self.used.load(Ordering::Relaxed) > nearly || self.whole.as_ref().is_some_and(|whole| whole.is_nearly_full())
     }
 
     #[cfg(test)]

@@ -18,6 +18,7 @@ use super::standing::Standing;
 use super::throttle::Throttle;
 use super::transport::{Peer, Transport};
 use super::{Config, algorithms, greeting};
+use crate::telemetry::chain;
 
 const MIB: u64 = 1024 * 1024;
 /// Between the last session's end, the farewell and the cut of a draining connection: for the last packets.
@@ -59,12 +60,12 @@ pub(super) async fn connection(
 ) {
     let config = &context.config;
     let (slow_above, limit) = (config.spool_slow_above_mib * MIB, config.spool_limit_mib * MIB);
-    let throttle = Throttle::new(slow_above, limit, context.memory.clone(), context.disk.clone());
-    let logged_in = CancellationToken::new();
+    let throttle = Throttle::new(slow_above, limit, context.allowances.rooms().clone());
+    let login_done = CancellationToken::new();
     let slots = Slots::new(config.max_sessions, config.max_forwards);
     let standing = Standing::default();
     let handler =
-        Connection::new(context.clone(), throttle.clone(), client, logged_in.clone(), slots.clone(), standing.clone());
+        Connection::new(context.clone(), throttle.clone(), client, login_done.clone(), slots.clone(), standing.clone());
     let transport = Transport::new(stream, cut.clone(), throttle);
     let connection = async {
         let (stream, ciphers) = greeting::exchange(transport, &config.ciphers).await?;
@@ -100,9 +101,23 @@ pub(super) async fn connection(
         }
     };
     let deadline = async {
-        if timeout(config.login_grace_time, logged_in.cancelled()).await.is_err() {
-            debug!("no login within login_grace_time; cutting the connection");
-            cut.cancel();
+        let pushed_out = async {
+            match &startup {
+                Some(startup) => startup.lost().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = login_done.cancelled() => {}
+            () = sleep(config.login_grace_time) => {
+                debug!("no login within login_grace_time; cutting the connection");
+                cut.cancel();
+            }
+            () = pushed_out => {
+                info!("too many connections that have not logged in; cut one for a newcomer");
+                cut.cancel();
+            }
         }
         drop(startup);
     };
@@ -118,6 +133,6 @@ pub(super) async fn connection(
             let theirs: String = theirs.join(",").chars().take(MAX_NAMES).collect();
             info!(?kind, theirs, "refused a client that shares no algorithm with us");
         }
-        Err(error) => debug!(%error, "connection ended"),
+        Err(error) => debug!(error = chain(&error), "connection ended"),
     }
 }

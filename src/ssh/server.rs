@@ -13,15 +13,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, info_span, warn};
 
+use super::allowance::Allowances;
 use super::authority::Authority;
 use super::client::Client;
 use super::context::{Context, Drain};
 use super::host_key::HostKeys;
 use super::limits::{Startup, Startups};
 use super::penalties::Penalties;
-use super::room::Room;
 use super::{Answer, Authenticate, Config, Run, proxy_protocol, serve};
-use crate::telemetry::{LoginResult, metrics};
+use crate::telemetry::{LoginResult, chain, metrics};
 
 /// The SSH server.
 pub struct Server {
@@ -30,7 +30,6 @@ pub struct Server {
     startups: Startups,
 }
 
-const MIB: u64 = 1024 * 1024;
 /// Between failed accepts: file descriptors run out for a while, and a busy loop would not free any.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// A load balancer sends its header at once.
@@ -50,8 +49,7 @@ impl Server {
         let startups = Startups::new(config.max_startups, config.max_startups_per_source);
         let context = Arc::new(Context {
             drain: Drain::new(config.drain_timeout),
-            memory: Room::new(config.spool_memory_mib * MIB),
-            disk: Room::new(config.spool_total_mib * MIB),
+            allowances: Allowances::new(&config),
             penalties: Penalties::new(config.penalties.clone()),
             config,
             authenticate,
@@ -79,7 +77,7 @@ impl Server {
                     connections.spawn(server.clone().greet(stream, peer, cut.child_token()));
                 }
                 Err(error) => {
-                    warn!(%error, "failed to accept a connection");
+                    warn!(error = chain(&error), "failed to accept a connection");
                     sleep(ACCEPT_BACKOFF).await;
                 }
             }
@@ -107,7 +105,9 @@ impl Server {
             false => peer,
             true => match timeout(PROXY_HEADER, proxy_protocol::read_client(&mut stream)).await {
                 Ok(Ok(client)) => client.unwrap_or(peer),
-                Ok(Err(error)) => return info!(%peer, %error, "refused a connection without a good PROXY header"),
+                Ok(Err(error)) => {
+                    return info!(%peer, error = chain(&error), "refused a connection without a good PROXY header");
+                }
                 Err(_) => return info!(%peer, "refused a connection whose PROXY header did not come"),
             },
         };
@@ -135,7 +135,7 @@ impl Server {
 
     async fn serve(&self, stream: TcpStream, address: SocketAddr, startup: Startup, cut: CancellationToken) {
         if let Err(error) = tune(&stream) {
-            debug!(%error, "failed to set socket options");
+            debug!(error = chain(&error), "failed to set socket options");
         }
         metrics().connections.inc();
         metrics().open_connections.inc();

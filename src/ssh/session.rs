@@ -6,24 +6,25 @@ use std::time::Duration;
 
 use russh::server::{Handle, Msg};
 use russh::{Channel, ChannelReadHalf};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info, info_span};
 
-use super::forward::{self, Forwarder};
+use super::copy::FAILURE;
+use super::events::Events;
+use super::forward;
 use super::introduction::introduction;
+use super::logged_in::LoggedIn;
 use super::notice::Notices;
-use super::receive::{ToProgram, closed, receive};
+use super::receive::{ToProgram, receive};
 use super::request::SFTP;
-use super::writer::{Closed, Events, Writer};
-use super::{Answered, copy, message, progress, request, shells, signal};
+use super::writer::{Closed, End, Writer};
+use super::{Answered, copy, message, progress, request, signal};
 use crate::identity::Identity;
-use crate::telemetry::metrics;
+use crate::telemetry::{chain, metrics};
 use crate::workspace::{self, Command, Exit, Process, Program, Reader, Target, TerminalSize, WITHOUT_AGENT};
 
-/// The exit status that OpenSSH's client reports for its own failures; ours mean the same to scripts.
-const FAILURE: u32 = 255;
 /// What a shell reports for a program that Ctrl-C ended.
 const INTERRUPTED: u32 = 130;
 /// Longer than any DevServer's name, in characters.
@@ -35,8 +36,8 @@ const MAX_SIGNALS: usize = 8;
 
 /// A session channel whose client may still be asking.
 pub(super) struct Session {
-    /// Whose session it is; forwards what belongs to it.
-    pub(super) forwarder: Forwarder,
+    /// Whose session it is.
+    pub(super) logged_in: LoggedIn,
     pub(super) client: Handle,
     pub(super) address: SocketAddr,
     /// Where the client reached us.
@@ -45,51 +46,28 @@ pub(super) struct Session {
 
 impl Session {
     /// Serves the channel to its end.
-    pub(super) async fn run(mut self, channel: Channel<Msg>) {
+    pub(super) async fn run(mut self, channel: Channel<Msg>, command: oneshot::Receiver<Command>) {
         let number = u32::from(channel.id());
         let (mut reader, half) = channel.split();
-        let Forwarder { context, identity, target, .. } = &self.forwarder;
+        let LoggedIn { context, identity, target, .. } = &self.logged_in;
         let (answer, mut own) = (context.answer.clone(), None);
         // Whether she may stay there is watched for as long as this is.
         let mut elsewhere = None;
-        let command = request::read(&mut reader, identity.permissions(), &context.config).await;
-        let Some(mut command) = command else { return };
+        let Some(mut command) = request::begun(&mut reader, command).await else { return };
         let events = Arc::new(Events::default());
-        let mut writer = Writer::new(half, events.clone());
-        if let Some(why) = request::refusal(identity.permissions()) {
-            let terminal = command.terminal.is_some();
-            return tokio::select! {
-                () = refuse(message::line(why, terminal), FAILURE, &writer, terminal) => {}
-                () = closed(&mut reader) => {}
-            };
-        }
         if let Some(line) = typed_line(&command, identity) {
             match answer.answer(identity, target, line, &command) {
                 Some(Answered::Here(process)) => own = Some(process),
                 Some(Answered::There(target, program)) => {
                     command.program = program;
-                    elsewhere = Some(self.forwarder.turn_to(target));
+                    elsewhere = Some(self.logged_in.turn_to(target));
                 }
                 None => {}
             }
         }
-        match typed_line(&command, &self.forwarder.identity).filter(|_| own.is_none()).and_then(shells::parse) {
-            Some(Ok(shells)) => command.program = Program::Shells(shells),
-            Some(Err(usage)) => {
-                let explained = explain_usage(&usage, &writer, command.terminal.is_some());
-                // It waits for the client's window, and all of its connection for what it sends meanwhile.
-                return tokio::select! {
-                    () = explained => {}
-                    () = closed(&mut reader) => {}
-                };
-            }
-            None => {}
-        }
-        let Forwarder { identity, target, .. } = &self.forwarder;
-        writer.screen = command.terminal.is_some() && matches!(command.program, Program::Shell | Program::Shells(_));
+        let LoggedIn { identity, target, .. } = &self.logged_in;
+        let writer = Writer::new(half, events.clone(), End::of(&command));
         command.environment.extend(self.variables());
-        command.ssh_agent &= self.forwarder.permits_ssh_agent();
-        command.x11 = command.x11.filter(|_| self.forwarder.permits_x11());
         // One that lasts would be what its owner's next login finds, and hers what a guest would.
         command.detached = command.detached.filter(|_| !matches!(target, Target::Shared { .. }));
         // As a text, which the log escapes: it is the client's.
@@ -105,7 +83,7 @@ impl Session {
         let (client, server) = (self.address, self.server);
         let (ip, port) = (client.ip().to_canonical(), client.port());
         let connection = format!("{ip} {port} {} {}", server.ip().to_canonical(), server.port());
-        let user = self.forwarder.identity.user().to_owned();
+        let user = self.logged_in.identity.user().to_owned();
         let from = format!("{ip} {port} {}", server.port());
         [("SSH_CLIENT", from), ("SSH_CONNECTION", connection), ("BASTION_USER", user)]
             .map(|(name, value)| (name.to_owned(), value))
@@ -123,7 +101,7 @@ impl Session {
         let began = Instant::now();
         metrics().sessions.inc();
         metrics().open_sessions.inc();
-        let terminal = command.terminal.is_some();
+        let terminal = writer.end.is_terminal();
         let kind = match command.program {
             _ if own.is_some() => "own",
             Program::Shell => "shell",
@@ -131,19 +109,19 @@ impl Session {
             Program::Sftp => SFTP,
             Program::Shells(_) => "shells",
         };
-        let (key, persistent) = (self.forwarder.identity.fingerprint(), terminal && command.detached.is_some());
+        let (key, persistent) = (self.logged_in.identity.fingerprint(), terminal && command.detached.is_some());
         info!(kind, terminal, persistent, key, "session started");
 
-        let inbox = Arc::new(self.forwarder.inbox());
+        let inbox = Arc::new(self.logged_in.inbox());
         let (size, sizes) = watch::channel(None);
         let (signal, signals) = mpsc::channel(MAX_SIGNALS);
         // As with sshd: what she did not choose to run is not hers to signal, nor is a subsystem.
-        let takes_signals = self.forwarder.identity.permissions().forced_command.is_none() && kind != SFTP;
+        let takes_signals = self.logged_in.identity.permissions().forced_command.is_none() && kind != SFTP;
         let to_program = ToProgram { inbox: inbox.clone(), size, signal, takes_signals };
         let receive = receive(reader, to_program, events.clone(), terminal);
         let _receive = AbortOnDropHandle::new(tokio::spawn(receive.in_current_span()));
-        let (standing, notices) = (&self.forwarder.standing, Notices::none(sizes.clone()));
-        let client = copy::Client { inbox, sizes, signals, writer: &writer, events, terminal, standing, notices };
+        let (standing, notices) = (&self.logged_in.standing, Notices::none(sizes.clone()));
+        let client = copy::Client { inbox, sizes, signals, writer: &writer, events, standing, notices };
         let result = tokio::select! {
             result = self.work(&command, own, client, began) => result,
             () = self.turned_out() => Ok(copy::Totals::ended(FAILURE)),
@@ -177,39 +155,40 @@ impl Session {
         client: copy::Client<'_>,
         began: Instant,
     ) -> Result<copy::Totals, Closed> {
-        let (writer, terminal, is_own) = (client.writer, client.terminal, own.is_some());
+        let (writer, is_own) = (client.writer, own.is_some());
         let started = match own {
             Some(process) => Ok(process),
             None => self.start(command, writer).await,
         };
         let mut process = match started {
             Ok(process) => process,
-            Err(status) => return status.map(copy::Totals::ended),
+            Err(NotStarted::Told(status)) => return Ok(copy::Totals::ended(status)),
+            Err(NotStarted::Closed) => return Err(Closed),
         };
         let _ssh_agent = process.ssh_agent.take().map(|connections| {
-            let serve = forward::serve_ssh_agent(connections, self.forwarder.clone(), self.client.clone());
+            let serve = forward::serve_ssh_agent(connections, self.logged_in.clone(), self.client.clone());
             AbortOnDropHandle::new(tokio::spawn(serve.in_current_span()))
         });
         let _x11 = process.x11.take().map(|connections| {
-            let serve = forward::serve_x11(connections, self.forwarder.clone(), self.client.clone());
+            let serve = forward::serve_x11(connections, self.logged_in.clone(), self.client.clone());
             AbortOnDropHandle::new(tokio::spawn(serve.in_current_span()))
         });
         // Only now: a notice lies over the screen of a program that runs.
         let client = copy::Client { notices: self.notices(command, client.sizes.clone()), ..client };
-        let ended = copy::process(process, client, &self.forwarder.context.drain, began).await;
-        if is_own { ended } else { self.explain(ended, writer, terminal).await }
+        let ended = copy::process(process, client, &self.logged_in.context.drain, began).await;
+        if is_own { ended } else { self.explain(ended, writer).await }
     }
 
     /// Returns some time after she may not be there any more: for a client that does not read, and so is not told why, and
     /// whose input would reach the program for as long as it likes.
     async fn turned_out(&self) {
-        self.forwarder.standing.ended().await;
+        self.logged_in.standing.ended().await;
         sleep(LAST_WORD).await;
     }
 
     /// What may have to be told meanwhile: only to a terminal, for a program may read anything else.
     fn notices(&self, command: &Command, sizes: watch::Receiver<Option<TerminalSize>>) -> Notices {
-        let Forwarder { context, identity, target, .. } = &self.forwarder;
+        let LoggedIn { context, identity, target, .. } = &self.logged_in;
         match &command.terminal {
             Some(terminal) => Notices::new(context.run.notices(identity, target), terminal.size, sizes),
             None => Notices::none(sizes),
@@ -217,13 +196,8 @@ impl Session {
     }
 
     /// A program that was killed may have gone with its pod, and its user should read why.
-    async fn explain(
-        &self,
-        ended: Result<copy::Totals, Closed>,
-        writer: &Writer,
-        terminal: bool,
-    ) -> Result<copy::Totals, Closed> {
-        let Forwarder { context, identity, target, .. } = &self.forwarder;
+    async fn explain(&self, ended: Result<copy::Totals, Closed>, writer: &Writer) -> Result<copy::Totals, Closed> {
+        let LoggedIn { context, identity, target, .. } = &self.logged_in;
         let totals = ended?;
         let left = matches!(totals.lost, Some(workspace::Error::Left));
         let reason = match signal::ended(totals.exit) && !left {
@@ -231,61 +205,64 @@ impl Session {
             false => None,
         };
         if let Some(reason) = reason.or_else(|| Some(totals.lost.as_ref()?.user_message())) {
-            writer.say(message::line(&reason, terminal)).await?;
+            writer.say(&reason).await?;
         }
         Ok(totals)
     }
 
-    /// Starts the program, showing what it waits for. Else returns the status that the session ends with.
-    async fn start(&self, command: &Command, writer: &Writer) -> Result<Process, Result<u32, Closed>> {
+    /// Starts the program, showing what it waits for.
+    async fn start(&self, command: &Command, writer: &Writer) -> Result<Process, NotStarted> {
+        if let Some(why) = request::refusal(self.logged_in.identity.permissions()) {
+            writer.say(why).await?;
+            return Err(NotStarted::Told(FAILURE));
+        }
         let columns = command.terminal.as_ref().map(|terminal| terminal.size.columns);
-        let terminal = columns.is_some();
         let (said, messages) = watch::channel(String::new());
         let start = async {
             let say = move |text: &str| {
                 said.send_replace(text.to_owned());
             };
-            let Forwarder { context, identity, target, .. } = &self.forwarder;
+            let LoggedIn { context, identity, target, .. } = &self.logged_in;
             context.run.start(identity, target, command, &say).await
         };
         let start = async { tokio::join!(start, progress::show(messages, writer, columns)) };
         let interrupted = async {
-            match terminal {
+            match columns.is_some() {
                 true => writer.events.interrupted.notified().await,
                 false => std::future::pending().await,
             }
         };
         let (started, clear) = tokio::select! {
             started = start => started,
-            () = writer.events.closed.cancelled() => return Err(Err(Closed)),
+            () = writer.events.closed.cancelled() => return Err(NotStarted::Closed),
             () = interrupted => {
-                let _ = writer.say(message::line("interrupted", true)).await;
-                return Err(Ok(INTERRUPTED));
+                let _ = writer.say("interrupted").await;
+                return Err(NotStarted::Told(INTERRUPTED));
             }
-            why = self.forwarder.standing.ended() => {
-                let _ = writer.say(message::line(why, terminal)).await;
-                return Err(Ok(FAILURE));
+            why = self.logged_in.standing.ended() => {
+                let _ = writer.say(why).await;
+                return Err(NotStarted::Told(FAILURE));
             }
         };
         if clear {
-            writer.say(message::CLEAR_LINE).await.map_err(Err)?;
+            writer.draw(message::CLEAR_LINE).await?;
         }
         match started {
             Ok(process) => {
                 for missing in missing(command, &process) {
-                    writer.stderr(message::line(&missing, terminal), terminal).await.map_err(Err)?;
+                    writer.say(&missing).await?;
                 }
-                self.tell_news(command, writer).await.map_err(Err)?;
+                self.tell_news(command, writer).await?;
                 // Whoever had to wait may be new here.
-                if let Some(introduction) = introduction(&self.forwarder).filter(|_| clear) {
-                    writer.say(introduction).await.map_err(Err)?;
+                if let Some(introduction) = introduction(&self.logged_in).filter(|_| clear) {
+                    writer.draw(introduction).await?;
                 }
                 Ok(process)
             }
             Err(error) => {
-                info!(error = &error as &dyn std::error::Error, "failed to start the program");
-                writer.say(message::line(&error.user_message(), terminal)).await.map_err(Err)?;
-                Err(Ok(FAILURE))
+                info!(error = chain(&error), "failed to start the program");
+                writer.say(&error.user_message()).await?;
+                Err(NotStarted::Told(FAILURE))
             }
         }
     }
@@ -297,11 +274,24 @@ impl Session {
             (_, Some(_)) => Reader::Terminal,
             (_, None) => Reader::Command,
         };
-        let Forwarder { context, identity, target, .. } = &self.forwarder;
+        let LoggedIn { context, identity, target, .. } = &self.logged_in;
         for news in context.run.news(identity, target, reader) {
-            writer.say(message::line(&news, command.terminal.is_some())).await?;
+            writer.say(&news).await?;
         }
         Ok(())
+    }
+}
+
+/// Why no program runs.
+enum NotStarted {
+    /// The client was told, and its session ends with this status.
+    Told(u32),
+    Closed,
+}
+
+impl From<Closed> for NotStarted {
+    fn from(_: Closed) -> Self {
+        Self::Closed
     }
 }
 
@@ -322,30 +312,4 @@ fn missing(command: &Command, process: &Process) -> impl Iterator<Item = String>
         (lasts && process.signals.is_none(), "this shell ends with its connection"),
     ];
     all.into_iter().filter(|(is_missing, _)| *is_missing).map(|(_, words)| format!("{words}: {WITHOUT_AGENT}"))
-}
-
-/// Answers a command of ours that was not understood, or asked for help, as clap has it.
-async fn explain_usage(usage: &clap::Error, writer: &Writer, terminal: bool) {
-    let text = usage.render().to_string();
-    let text = if terminal { text.replace('\n', "\r\n") } else { text };
-    let told = match usage.use_stderr() {
-        true => writer.stderr(text.into(), terminal).await,
-        false => writer.stdout(text.into()).await,
-    };
-    if told.is_ok() {
-        end(usage.exit_code().unsigned_abs(), writer).await;
-    }
-}
-
-/// Tells why nothing runs.
-async fn refuse(why: bytes::Bytes, status: u32, writer: &Writer, terminal: bool) {
-    if writer.stderr(why, terminal).await.is_ok() {
-        end(status, writer).await;
-    }
-}
-
-async fn end(status: u32, writer: &Writer) {
-    writer.exit_status(status).await;
-    writer.eof().await;
-    let _ = writer.half.close().await;
 }

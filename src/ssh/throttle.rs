@@ -1,19 +1,20 @@
 //! Bounds what one connection may have waiting for programs that do not read.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::room::Room;
+use super::room::{Room, Rooms};
 
 /// What waits in all inboxes of one connection, in bytes.
 ///
 /// russh tells the client on receipt that there is room for more, so a client never stops by itself. While programs
 /// read, its socket is read as fast as they do and what waits fits in memory. Where none reads, what came so far goes to
-/// disk so that its neighbours are not held up; past `slow_above` the socket is read at a trickle.
+/// disk so that its neighbours are not held up; past `slow_above`, and where there is hardly any room left there, the
+/// socket is read at a trickle.
 #[derive(Debug)]
 pub(super) struct Throttle {
     waiting: AtomicU64,
@@ -24,8 +25,9 @@ pub(super) struct Throttle {
     slow_above: u64,
     limit: u64,
     drained: Notify,
-    memory: Arc<Room>,
-    disk: Arc<Room>,
+    rooms: Rooms,
+    /// Those of whoever logged in.
+    hers: OnceLock<Rooms>,
 }
 
 /// How fast the socket is to be read.
@@ -39,6 +41,8 @@ pub(super) enum Pace {
 
 /// Bytes that may wait before the socket is read no faster than programs read: less than one inbox keeps in memory.
 const FOLLOW_ABOVE: u64 = 128 * 1024;
+/// What one connection may have waiting, in bytes, where there is no room.
+const LITTLE: u64 = 8 * FOLLOW_ABOVE;
 /// Once it has waited, the connection goes on when no more than this waits: it is not to wake for each piece.
 const GO_ON_AT: u64 = FOLLOW_ABOVE / 2;
 /// One inbox keeps so much in memory; what waits beyond is another's.
@@ -54,18 +58,33 @@ const FOLLOW: Duration = Duration::from_millis(2);
 const TRICKLE: Duration = Duration::from_millis(250);
 
 impl Throttle {
-    /// `memory` and `disk` are what all connections share.
-    pub(super) fn new(slow_above: u64, limit: u64, memory: Arc<Room>, disk: Arc<Room>) -> Arc<Self> {
-        let (waiting, in_vain, reads) = Default::default();
-        Arc::new(Self { waiting, in_vain, reads, slow_above, limit, drained: Notify::new(), memory, disk })
+    /// `rooms` are what all connections share.
+    pub(super) fn new(slow_above: u64, limit: u64, rooms: Rooms) -> Arc<Self> {
+        let (waiting, in_vain, reads, hers) = Default::default();
+        Arc::new(Self { waiting, in_vain, reads, slow_above, limit, drained: Notify::new(), rooms, hers })
+    }
+
+    /// From now on it is this user's room that is filled. Nothing waits yet.
+    pub(super) fn belong(&self, rooms: Rooms) {
+        let _ = self.hers.set(rooms);
+    }
+
+    fn rooms(&self) -> &Rooms {
+        self.hers.get().unwrap_or(&self.rooms)
     }
 
     pub(super) fn memory(&self) -> &Arc<Room> {
-        &self.memory
+        &self.rooms().memory
     }
 
     pub(super) fn disk(&self) -> &Room {
-        &self.disk
+        &self.rooms().disk
+    }
+
+    /// Whether so little waits that it is kept although there is no room: programs that read are not to end because
+    /// others do not.
+    pub(super) fn has_little(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) <= LITTLE
     }
 
     /// Counts `bytes` in; false if that is more than may ever wait.
@@ -86,6 +105,7 @@ impl Throttle {
     pub(super) fn pace(&self) -> Pace {
         match self.waiting.load(Ordering::Relaxed) {
             waiting if waiting > self.slow_above => Pace::Trickle,
+            waiting if waiting > FOLLOW_ABOVE && self.disk().is_nearly_full() => Pace::Trickle,
             waiting if waiting > FOLLOW_ABOVE && self.in_vain.load(Ordering::Relaxed) < STALL => Pace::Follow,
             _ => Pace::Free,
         }
@@ -124,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_more_waits_the_longer_it_is_waited_for() {
-        let throttle = Throttle::new(u64::MAX, u64::MAX, Room::new(0), Room::new(0));
+        let throttle = Throttle::new(u64::MAX, u64::MAX, Rooms { memory: Room::new(0), disk: Room::new(u64::MAX) });
         let mut times = Vec::new();
         for _ in 0..3 {
             throttle.add(3 * FOLLOW_ABOVE as usize);

@@ -69,7 +69,7 @@ impl AcceptEnv {
 pub(super) struct Variables(usize);
 
 impl Variables {
-    /// Whether it may set this one too. Who asks twice, in the same order, gets the same answers.
+    /// Whether it may set this one too.
     pub(super) fn admit(&mut self, accept: &AcceptEnv, name: &str, value: &str) -> bool {
         if name == PERSIST {
             return true;

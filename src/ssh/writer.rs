@@ -6,30 +6,44 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use russh::ChannelWriteHalf;
 use russh::server::Msg;
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+
+use super::events::Events;
+use super::message;
+use crate::workspace::{Command, Program};
 
 /// The client closed the channel or is gone.
 #[derive(Debug)]
 pub(super) struct Closed;
 
-/// What the client's side of the channel does, apart from sending bytes.
-#[derive(Default)]
-pub(super) struct Events {
-    /// The client closed the channel or is gone, or the session has ended.
-    pub(super) closed: CancellationToken,
-    /// Ctrl-C was typed.
-    pub(super) interrupted: Notify,
-    /// The client's input could not be kept.
-    pub(super) overflowed: CancellationToken,
+/// What the client has a channel end in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// A terminal with the screen of a shell.
+    Screen,
+    /// A terminal that a command writes to. Its output may be read by a program all the same, as Ansible reads it.
+    Terminal,
+    Pipes,
+}
+
+impl End {
+    pub(super) fn of(command: &Command) -> Self {
+        match (&command.terminal, &command.program) {
+            (None, _) => Self::Pipes,
+            (Some(_), Program::Shell | Program::Shells(_)) => Self::Screen,
+            (Some(_), Program::Command(_) | Program::Sftp) => Self::Terminal,
+        }
+    }
+
+    pub(super) fn is_terminal(self) -> bool {
+        self != Self::Pipes
+    }
 }
 
 /// The client-bound half of a channel. Waits for the client's window, until the client closes the channel.
 pub(super) struct Writer {
     pub(super) half: ChannelWriteHalf<Msg>,
     pub(super) events: Arc<Events>,
-    /// Whether it leads to the screen of a shell.
-    pub(super) screen: bool,
+    pub(super) end: End,
     /// Nothing more may follow.
     over: AtomicBool,
     /// The client knows how the program ended.
@@ -37,8 +51,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(half: ChannelWriteHalf<Msg>, events: Arc<Events>) -> Self {
-        Self { half, events, screen: false, over: AtomicBool::new(false), told: AtomicBool::new(false) }
+    pub(super) fn new(half: ChannelWriteHalf<Msg>, events: Arc<Events>, end: End) -> Self {
+        Self { half, events, end, over: AtomicBool::new(false), told: AtomicBool::new(false) }
     }
 
     /// Tells the client that no output follows; once. What the bastion itself would say then is not said: OpenSSH's client
@@ -63,18 +77,32 @@ impl Writer {
         }
     }
 
-    /// What the bastion itself says. A command's output may be read by a program, on a terminal too, as Ansible's is: it
-    /// has this beside it.
-    pub(super) async fn say(&self, line: Bytes) -> Result<(), Closed> {
-        self.stderr(line, self.screen).await
+    /// A line that the bastion itself says.
+    pub(super) async fn say(&self, text: &str) -> Result<(), Closed> {
+        let line = if self.end.is_terminal() { message::terminal_line(text) } else { message::line(text) };
+        self.draw(line).await
     }
 
-    /// Writes to stderr, or to the terminal, which has no other.
-    pub(super) async fn stderr(&self, data: Bytes, terminal: bool) -> Result<(), Closed> {
+    /// What the bastion itself draws: on the screen of a shell, or beside a command's output.
+    pub(super) async fn draw(&self, bytes: Bytes) -> Result<(), Closed> {
+        match self.end {
+            End::Screen => self.stdout(bytes).await,
+            End::Terminal | End::Pipes => self.beside(bytes).await,
+        }
+    }
+
+    /// A program's stderr; a terminal has none beside its output.
+    pub(super) async fn stderr(&self, data: Bytes) -> Result<(), Closed> {
+        match self.end {
+            End::Screen | End::Terminal => self.stdout(data).await,
+            End::Pipes => self.beside(data).await,
+        }
+    }
+
+    async fn beside(&self, data: Bytes) -> Result<(), Closed> {
         const STDERR: u32 = 1; // RFC 4254 §5.2
-        match terminal {
-            true => self.stdout(data).await,
-            false if self.over.load(Ordering::Relaxed) => Ok(()),
+        match self.over.load(Ordering::Relaxed) {
+            true => Ok(()),
             false => self.until_closed(self.half.extended_data_bytes(STDERR, data)).await,
         }
     }

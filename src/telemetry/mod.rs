@@ -43,3 +43,39 @@ pub fn init_log(config: &LogConfig) -> Result<(), tracing_subscriber::filter::Pa
     }
     Ok(())
 }
+
+/// An error and its causes in one line, for the log.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        // Some errors repeat their cause.
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Error {
+        #[error("failed to reach the cluster")]
+        Silent(#[source] std::io::Error),
+        #[error("failed to reach the cluster: {0}")]
+        Telling(#[source] std::io::Error),
+    }
+
+    #[test]
+    fn a_cause_is_in_the_log_once() {
+        let cause = || std::io::Error::other("no route to host");
+        for error in [Error::Silent(cause()), Error::Telling(cause())] {
+            assert_eq!(chain(&error), "failed to reach the cluster: no route to host");
+        }
+    }
+}

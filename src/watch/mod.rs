@@ -6,7 +6,7 @@ mod guard;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::future::ready;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -15,6 +15,7 @@ use kube::core::ObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource};
+use parking_lot::RwLock;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{info, warn};
@@ -68,26 +69,26 @@ impl Unreadable {
 
     /// Why the `K` of that name cannot be read, if there is one that cannot. What belongs to the cluster has no namespace.
     pub fn why<K: Resource<DynamicType = ()>>(&self, namespace: &str, name: &str) -> Option<String> {
-        self.objects.read().unwrap_or_else(PoisonError::into_inner).get(&Key::of::<K>(namespace, name)).cloned()
+        self.objects.read().get(&Key::of::<K>(namespace, name)).cloned()
     }
 
     /// Whether there is any `K` that cannot be read.
     pub fn any<K: Resource<DynamicType = ()>>(&self) -> bool {
         let kind = K::kind(&());
-        self.objects.read().unwrap_or_else(PoisonError::into_inner).keys().any(|key| key.kind == kind)
+        self.objects.read().keys().any(|key| key.kind == kind)
     }
 
     /// The names of those `K` in `namespace` that cannot be read.
     pub fn names_in<K: Resource<DynamicType = ()>>(&self, namespace: &str) -> Vec<String> {
         let kind = K::kind(&());
-        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        let objects = self.objects.read();
         let here = objects.keys().filter(|key| key.kind == kind && key.namespace == namespace);
         here.map(|key| key.name.clone()).collect()
     }
 
     fn put<K: Resource<DynamicType = ()>>(&self, metadata: &ObjectMeta, why: &str) {
         let key = Key::in_metadata::<K>(metadata);
-        let before = self.objects.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), why.to_owned());
+        let before = self.objects.write().insert(key.clone(), why.to_owned());
         if self.is_silent || before.as_deref() == Some(why) {
             return;
         }
@@ -108,7 +109,7 @@ impl Unreadable {
     }
 
     fn forget(&self, key: &Key) {
-        let was_there = self.objects.write().unwrap_or_else(PoisonError::into_inner).remove(key).is_some();
+        let was_there = self.objects.write().remove(key).is_some();
         if was_there && !self.is_silent {
             let Key { kind, namespace, name } = key;
             info!(kind, namespace, name, "an object that could not be read is put right, or gone");
@@ -117,7 +118,7 @@ impl Unreadable {
 
     /// A list brought all of `kind` that there are.
     fn forget_others(&self, kind: &str, listed: &BTreeSet<Key>) {
-        let mut gone: Vec<Key> = self.objects.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+        let mut gone: Vec<Key> = self.objects.read().keys().cloned().collect();
         gone.retain(|key| key.kind == kind && !listed.contains(key));
         gone.iter().for_each(|key| self.forget(key));
     }

@@ -6,8 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, Resource};
+use kube::Api;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
@@ -17,9 +16,10 @@ use super::notices::Plan;
 use super::{Config, Error, Workspace, agent};
 use crate::agent::request;
 use crate::agent::usage::Gpu;
-use crate::api::{Activity, DevServer, GpuUse, SuspensionReason, names};
+use crate::api::{Activity, DevServer, GpuUse, SuspensionReason, names, write_status};
 use crate::cache::Cache;
 use crate::carrier::Carrier;
+use crate::telemetry::chain;
 
 /// How it is told.
 #[derive(Clone)]
@@ -65,7 +65,7 @@ impl Reports {
             let activity = match agent::activity(&carrier).await {
                 Ok(activity) => activity,
                 // An agent older than this server counts nothing, or the carrier is at its end.
-                Err(error) => return debug!(%error, pod = workspace.pod, "the agent tells no activity"),
+                Err(error) => return debug!(error = chain(&error), pod = workspace.pod, "the agent tells no activity"),
             };
             let now = Timestamp::now();
             let activity = as_times(&activity, now);
@@ -86,14 +86,9 @@ impl Reports {
 
     async fn write(&self, workspace: &Workspace, activity: &Activity) {
         let servers: Api<DevServer> = Api::namespaced(self.client.clone(), &workspace.namespace);
-        let patch = serde_json::json!({
-            "apiVersion": DevServer::api_version(&()),
-            "kind": DevServer::kind(&()),
-            "status": { "activity": activity },
-        });
-        let params = PatchParams::apply(names::FIELD_MANAGER).force();
-        if let Err(error) = servers.patch_status(&workspace.devserver, &params, &Patch::Apply(patch)).await {
-            debug!(%error, pod = workspace.pod, "failed to report activity");
+        let status = serde_json::json!({ "activity": activity });
+        if let Err(error) = write_status(&servers, names::FIELD_MANAGER, &workspace.devserver, &status).await {
+            debug!(error = chain(&error), pod = workspace.pod, "failed to report activity");
         }
     }
 }

@@ -15,7 +15,7 @@ use super::carriers::Carriers;
 use super::news::News;
 use super::notices::Plans;
 use super::share::Access;
-use super::{Error, Target, wake};
+use super::{Error, Progress, Target, wake};
 use crate::api::{DevServer, Phase, names};
 use crate::cache::Cache;
 use crate::identity::Identity;
@@ -52,7 +52,7 @@ pub struct Config {
     pub carrier_linger: Duration,
 }
 
-/// The pod behind a DevServer, ready for programs. Only [`Workspaces`] makes one.
+/// The pod behind a DevServer, ready for programs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Workspace {
     pub(super) namespace: String,
@@ -60,12 +60,33 @@ pub struct Workspace {
     pub(super) pod: String,
     /// What tells it from the one before it, which had the same name.
     pub(super) pod_uid: Option<String>,
-    /// The account that acts in it for its owner.
-    pub(super) service_account: String,
+    /// The account that acts in it for its owner; none where whoever enters has a client of her own.
+    pub(super) service_account: Option<String>,
     /// Whom it acts for, if that is not its owner.
     pub(super) on_behalf_of: Option<String>,
     /// Whether an agent in it runs what sessions ask for.
     pub(super) agent: bool,
+}
+
+impl Workspace {
+    /// That of a DevServer of `namespace`, entered by nobody yet; none while it does not run, or is not to.
+    pub(super) fn of_running(server: &DevServer, namespace: &str) -> Option<Self> {
+        let status = server.status.as_ref().filter(|status| status.phase == Phase::Running)?;
+        if server.metadata.deletion_timestamp.is_some() || wake::sleeps(server) {
+            return None;
+        }
+        let name = server.metadata.name.clone()?;
+        Some(Self {
+            namespace: namespace.to_owned(),
+            // The operator names it after its DevServer. Nothing else in the status could lead elsewhere.
+            pod: status.pod_name.clone().filter(|pod| *pod == name)?,
+            devserver: name,
+            pod_uid: status.pod_uid.clone(),
+            service_account: None,
+            on_behalf_of: None,
+            agent: status.agent,
+        })
+    }
 }
 
 /// Everybody's workspaces.
@@ -112,18 +133,21 @@ impl Workspaces {
         }
     }
 
-    /// The ready workspace behind `target`. With the DevServer running this asks nothing of the API server.
+    /// The ready workspace behind `target`, for as long as she has no less than this `access` to it. With the DevServer running this asks nothing of the API server.
     pub(super) async fn ensure(
         &self,
         identity: &Identity,
         target: &Target,
-        progress: &(dyn Fn(&str) + Send + Sync),
+        access: Access,
+        progress: Progress<'_>,
     ) -> Result<Workspace, Error> {
         let (mut generation, mut is_kept_awake) = (None, false);
         for _ in 0..MAX_TURNS {
             // Each time: what is shared may be taken back meanwhile.
             let place = self.place(identity, target)?;
+            place.is_still(access)?;
             let (user, name) = (place.owner, place.name);
+            // The operator gives rights to those whom it knows.
             if place.access == Access::Guest && self.cache.user(identity.user()).is_none() {
                 self.provision_user(identity.user(), progress).await?;
             }
@@ -221,20 +245,8 @@ impl Workspaces {
 
     pub(super) fn running(&self, user: &str, name: &str) -> Option<Workspace> {
         let server = self.cache.devserver(user, name)?;
-        let status = server.status.as_ref().filter(|status| status.phase == Phase::Running)?;
-        if server.metadata.deletion_timestamp.is_some() || wake::sleeps(&server) {
-            return None;
-        }
-        Some(Workspace {
-            namespace: names::namespace(user),
-            devserver: name.to_owned(),
-            // The operator names it after its DevServer. Nothing else in the status could lead elsewhere.
-            pod: status.pod_name.clone().filter(|pod| pod == name)?,
-            pod_uid: status.pod_uid.clone(),
-            service_account: names::service_account_username(user),
-            on_behalf_of: None,
-            agent: status.agent,
-        })
+        let running = Workspace::of_running(&server, &names::namespace(user))?;
+        Some(Workspace { service_account: Some(names::service_account_username(user)), ..running })
     }
 
     /// Waits until DevServer `name` runs as its spec's `generation` has it, telling what it waits for; `None` if it was
@@ -244,7 +256,7 @@ impl Workspaces {
         user: &str,
         name: &str,
         generation: Option<i64>,
-        progress: &(dyn Fn(&str) + Send + Sync),
+        progress: Progress<'_>,
     ) -> Result<Option<Workspace>, Error> {
         let deadline = Instant::now() + self.config.start_timeout;
         let mut changes = self.cache.changes();

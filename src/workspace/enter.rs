@@ -8,12 +8,15 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::carriers::Held;
+use super::exec;
 use super::listeners::Listener;
 use super::memory::Words;
-use super::process::{self, Keepalive, Way, carried};
-use super::{Address, Command, Error, Process, Target, Workspace, Workspaces};
+use super::process::{self, ExecKeepalive, Way, carried};
+use super::share::Access;
+use super::{Address, Command, Error, Process, Progress, Target, Workspace, Workspaces};
 use crate::carrier::Stream;
 use crate::identity::Identity;
+use crate::telemetry::chain;
 
 /// How long a pod that the cache calls running may refuse programs: the cache is late, or it is being replaced.
 const STALE: Duration = Duration::from_secs(20);
@@ -32,33 +35,34 @@ impl Workspaces {
         identity: &Identity,
         target: &Target,
         command: &Command,
-        progress: &(dyn Fn(&str) + Send + Sync),
+        progress: Progress<'_>,
     ) -> Result<Process, Error> {
-        let keepalive = Keepalive { data: self.config.exec_keepalive, ping: self.config.exec_ping };
+        let (data, ping) = (self.config.exec_keepalive, self.config.exec_ping);
+        let keepalive = ExecKeepalive { data, ping, answered: exec::ANSWERED };
         let place = self.place(identity, target)?;
-        let (command, words) = (&place.admit(command)?, &Words::of(&place));
-        let once = &format!("{:032x}", rand::random::<u128>());
+        let (command, words, access) = (&place.admit(command)?, &Words::of(&place), place.access);
         let start = |workspace: Workspace| {
             let start = async move {
                 match workspace.agent {
                     true => {
                         let agent = self.carriers.of(&workspace).await?;
                         let (carriers, cache) = (self.carriers.clone(), self.cache.clone());
-                        carried::start(&agent, command, words, Way { carriers, cache, workspace }, once).await
+                        let way = Some(Way { carriers, cache, workspace });
+                        carried::start(&agent, command, words, way).await
                     }
                     false => process::start(&self.client, &workspace, command, keepalive, &self.tasks).await,
                 }
             };
             start.boxed()
         };
-        self.enter(identity, target, progress, start).await
+        self.enter(identity, target, access, progress, start).await
     }
 
     /// Connects to `address` from within the workspace that `target` names, which is made or woken first.
     pub async fn connect(&self, identity: &Identity, target: &Target, address: &Address) -> Result<Stream, Error> {
-        self.place(identity, target)?.admit_work()?;
+        let access = self.place(identity, target)?.admit_work()?;
         let connect = |workspace| async move { self.agent(&workspace).await?.connect(address).await }.boxed();
-        self.enter(identity, target, &|_| {}, connect).await
+        self.enter(identity, target, access, &|_| {}, connect).await
     }
 
     /// Listens at `address` within the workspace that `target` names, which is made or woken first. `progress` is told what
@@ -68,11 +72,11 @@ impl Workspaces {
         identity: &Identity,
         target: &Target,
         address: &Address,
-        progress: &(dyn Fn(&str) + Send + Sync),
+        progress: Progress<'_>,
     ) -> Result<Listener, Error> {
-        self.place(identity, target)?.admit_work()?;
+        let access = self.place(identity, target)?.admit_work()?;
         let listen = |workspace| async move { self.agent(&workspace).await?.listen(address).await }.boxed();
-        self.enter(identity, target, progress, listen).await
+        self.enter(identity, target, access, progress, listen).await
     }
 
     /// Listens there again once it runs. A listener that is left open is no reason to wake what was put to sleep.
@@ -99,17 +103,19 @@ impl Workspaces {
         if workspace.agent { self.carriers.of(workspace).await } else { Err(Error::NoAgent) }
     }
 
-    /// Does `work` in a workspace that is ready, again while its pod is being replaced or the cluster is away.
+    /// Does `work`, for which she was admitted with this `access`, in a workspace that is ready, again while its pod is being
+    /// replaced or the cluster is away.
     async fn enter<'a, T>(
         &self,
         identity: &Identity,
         target: &Target,
-        progress: &(dyn Fn(&str) + Send + Sync),
+        access: Access,
+        progress: Progress<'_>,
         work: impl Fn(Workspace) -> BoxFuture<'a, Result<T, Error>>,
     ) -> Result<T, Error> {
         let mut failing_since = None;
         loop {
-            let workspace = self.ensure(identity, target, progress).await?;
+            let workspace = self.ensure(identity, target, access, progress).await?;
             let pod = workspace.pod.clone();
             let error = match work(workspace).await {
                 Ok(done) => return Ok(done),
@@ -128,7 +134,7 @@ impl Workspaces {
                 return Err(error);
             }
             progress(words);
-            debug!(%error, pod, "failed to enter the pod; trying again");
+            debug!(error = chain(&error), pod, "failed to enter the pod; trying again");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }

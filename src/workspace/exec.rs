@@ -3,6 +3,8 @@
 //! Frames are binary, the first byte names the channel. We own this rather than use kube's `AttachedProcess`,
 //! which copies everything through 1 KiB pipes in one loop, so that a full stdout stops stdin and resizes.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -19,6 +21,10 @@ use super::{Error, TerminalSize};
 
 /// Largest payload of a frame of stdin that a plain exec sends, in bytes.
 pub(super) const MAX_PAYLOAD: usize = 32 * 1024;
+
+/// What it may take until an exec is open, node and all. A connection to a host that is gone without a word is found dead
+/// only by this, or by the kernel in a quarter of an hour.
+pub(super) const ANSWERED: Duration = Duration::from_secs(20);
 
 const PROTOCOL: &str = "v5.channel.k8s.io";
 /// The channels, by Kubernetes' names for them.
@@ -39,8 +45,9 @@ pub(super) struct ExecRequest<'a> {
     pub namespace: &'a str,
     pub pod: &'a str,
     pub container: &'a str,
-    /// The user name that the API server shall check and log, such as `system:serviceaccount:dev-alice:alice`.
-    pub impersonate: &'a str,
+    /// The user name that the API server shall check and log, such as `system:serviceaccount:dev-alice:alice`; none for
+    /// whose client it is.
+    pub impersonate: Option<&'a str>,
     /// Whom that one acts for, if somebody else: the API server's audit log has it in the user agent.
     pub on_behalf_of: Option<&'a str>,
     pub command: &'a [&'a str],
@@ -91,9 +98,11 @@ impl ExecRequest<'_> {
             (header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
             (header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL)),
             (header::SEC_WEBSOCKET_KEY, ascii(&BASE64_STANDARD.encode(key))),
-            (header::HeaderName::from_static("impersonate-user"), ascii(self.impersonate)),
             (header::USER_AGENT, ascii(&self.user_agent())),
         ]);
+        if let Some(user) = self.impersonate {
+            request.headers_mut().insert("impersonate-user", ascii(user));
+        }
         Ok(request)
     }
 

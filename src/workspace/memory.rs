@@ -18,6 +18,11 @@ impl Words {
         Self { name, is_own }
     }
 
+    /// As its owner is told.
+    pub(super) fn own(name: &str) -> Self {
+        Self { name: name.to_owned(), is_own: true }
+    }
+
     pub(super) fn say(&self, OutOfMemory { limit, peak }: OutOfMemory) -> String {
         let Self { name, is_own } = self;
         let limit = limit.map(|limit| format!("limit {}", size(limit)));

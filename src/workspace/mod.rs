@@ -5,6 +5,7 @@ mod activity;
 mod agent;
 mod breaks;
 mod carriers;
+mod direct;
 mod ensure;
 mod enter;
 mod exec;
@@ -19,6 +20,7 @@ mod news;
 mod notices;
 mod process;
 mod provide;
+mod rounds;
 mod sampler;
 mod script;
 mod share;
@@ -26,7 +28,9 @@ mod target;
 mod usage;
 mod wake;
 
-pub use crate::agent::request::{Address, Attach, Exit, Origin, Shells, Size as TerminalSize, Terminal, X11};
+pub use crate::agent::request::{Address, Attach, Exit, Listing, Origin, Shells, Size as TerminalSize, Terminal, X11};
+pub use crate::provisioning::Progress;
+pub use direct::Direct;
 pub use ensure::{Config, Workspace, Workspaces};
 #[cfg(test)]
 pub(crate) use fake::EchoWorkspaces;

@@ -6,12 +6,12 @@ use dashmap::DashMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, Resource};
+use kube::Api;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use crate::api::{DevServer, DevServerStatus, conditions, names};
+use crate::api::{DevServer, DevServerStatus, conditions, names, write_status};
+use crate::telemetry::chain;
 
 /// Who is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,10 +44,8 @@ fn events(name: &str, status: &DevServerStatus) -> Vec<(Timestamp, String)> {
         let at = end.time.0.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M UTC").to_string();
         (end.time.0, format!("your DevServer `{name}` ended at {at} and was started again: {}", end.message))
     });
-    let script = status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == conditions::STARTUP_SCRIPT && condition.status == "False");
+    let script =
+        conditions::find(&status.conditions, conditions::STARTUP_SCRIPT).filter(|script| script.status == "False");
     let script = script.map(|script| (script.last_transition_time.0, script.message.clone()));
     end.into_iter().chain(script).collect()
 }
@@ -63,16 +61,11 @@ impl Told {
     /// Notes in the DevServer's status that it was read. Nobody waits for it: at worst it is told twice.
     pub(super) fn note(&self, client: &kube::Client, namespace: &str, name: &str, tasks: &TaskTracker) {
         let servers: Api<DevServer> = Api::namespaced(client.clone(), namespace);
-        let patch = serde_json::json!({
-            "apiVersion": DevServer::api_version(&()),
-            "kind": DevServer::kind(&()),
-            "status": { "toldTime": self.time },
-        });
+        let status = serde_json::json!({ "toldTime": self.time });
         let name = name.to_owned();
         tasks.spawn(async move {
-            let params = PatchParams::apply(names::NEWS_FIELD_MANAGER).force();
-            if let Err(error) = servers.patch_status(&name, &params, &Patch::Apply(patch)).await {
-                debug!(%error, devserver = name, "failed to note what a login was told");
+            if let Err(error) = write_status(&servers, names::NEWS_FIELD_MANAGER, &name, &status).await {
+                debug!(error = chain(&error), devserver = name, "failed to note what a login was told");
             }
         });
     }

@@ -8,7 +8,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use tokio::time::Instant;
 use tracing::info;
 
-use super::{Error, Workspaces};
+use super::{Error, Progress, Workspaces};
 use crate::api::user::UserPhase;
 use crate::api::{DevServerUser, DevServerUserSpec, names};
 use crate::identity::Identity;
@@ -29,12 +29,7 @@ impl Workspaces {
     }
 
     /// Makes all that a first login needs, the default DevServer `name` last.
-    pub(super) async fn provision(
-        &self,
-        user: &str,
-        name: &str,
-        progress: &(dyn Fn(&str) + Send + Sync),
-    ) -> Result<(), Error> {
+    pub(super) async fn provision(&self, user: &str, name: &str, progress: Progress<'_>) -> Result<(), Error> {
         let began = Instant::now();
         let provisioning = self.provisioning_of.entry(user.to_owned()).or_default().clone();
         let _one_at_a_time = provisioning.lock().await;
@@ -53,11 +48,7 @@ impl Workspaces {
     }
 
     /// Makes her namespace and her rights.
-    pub(super) async fn provision_user(
-        &self,
-        user: &str,
-        progress: &(dyn Fn(&str) + Send + Sync),
-    ) -> Result<DevServerUser, Error> {
+    pub(super) async fn provision_user(&self, user: &str, progress: Progress<'_>) -> Result<DevServerUser, Error> {
         progress("setting up your namespace");
         let object = match self.cache.user(user) {
             Some(object) => object,

@@ -1,22 +1,22 @@
 //! Looks at the pods of DevServers that nobody is in: a job that runs there keeps them awake, and only they can tell.
 
-use std::collections::HashSet;
-use std::sync::Mutex;
-use std::sync::{Arc, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::debug;
 
 use super::Workspace;
 use super::carriers::Carriers;
+use super::rounds::Rounds;
 use crate::api::{DevServer, IdleAction, Phase, conditions, names};
 use crate::cache::Cache;
+use crate::telemetry::chain;
 
 pub(super) struct Sampler<'a> {
     pub(super) cache: &'a Cache,
@@ -24,10 +24,8 @@ pub(super) struct Sampler<'a> {
     pub(super) every: Duration,
 }
 
-/// Pods that are looked at at once: logins go before.
-const AT_ONCE: usize = 4;
-/// For one of them.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// For one pod.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// So many times as often as a pod is looked at, those that are due are looked for; and within as long a replica begins.
 const SHARE: u32 = 10;
 
@@ -38,7 +36,7 @@ impl Sampler<'_> {
             return;
         }
         let slack = self.every / SHARE;
-        let (turns, under_way) = (Semaphore::new(AT_ONCE), Mutex::new(HashSet::new()));
+        let rounds = Rounds::new(self.every);
         let mut looks = FuturesUnordered::new();
         let mut ticks = interval(slack);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -47,28 +45,27 @@ impl Sampler<'_> {
                 _ = ticks.tick() => {}
                 Some(()) = looks.next() => continue,
             }
-            for server in self.cache.devservers() {
-                let Some(key) = key(&server).filter(|_| self.is_due(&server)) else { continue };
-                if !lock(&under_way).insert(key.clone()) {
-                    continue;
-                }
-                let (running, turns, under_way) = (&running, &turns, &under_way);
+            let servers = self.cache.devservers();
+            rounds.forget(|user, name| self.cache.devserver(user, name).is_none());
+            let mut due: BTreeMap<String, Vec<String>> = BTreeMap::new();
+            for (user, name) in servers.iter().filter(|server| self.is_due(server)).filter_map(key) {
+                due.entry(user).or_default().push(name);
+            }
+            for (user, names) in due {
+                let Some(round) = rounds.begin(&user) else { continue };
+                let running = &running;
                 looks.push(async move {
                     // Of several replicas the one that begins first does it; the others hear of it.
                     sleep(slack.mul_f64(rand::random())).await;
-                    let turn = turns.acquire().await;
-                    let (user, name) = &key;
-                    let still_due = self.cache.devserver(user, name).is_some_and(|server| self.is_due(&server));
-                    let workspace = running(user, name).filter(|_| still_due);
-                    let looked = match &workspace {
-                        Some(workspace) => self.look(workspace).await,
-                        None => true,
+                    let user = &user;
+                    let look = |name: String| async move {
+                        let still_due = self.cache.devserver(user, &name).is_some_and(|server| self.is_due(&server));
+                        match running(user, &name).filter(|_| still_due) {
+                            Some(workspace) => self.look(&workspace).await,
+                            None => true,
+                        }
                     };
-                    drop(turn);
-                    if !looked {
-                        sleep(self.every).await;
-                    }
-                    lock(under_way).remove(&key);
+                    round.look_at(names, look).await;
                 });
             }
         }
@@ -81,7 +78,7 @@ impl Sampler<'_> {
         }
         match timeout(PATIENCE, self.carriers.report_once(workspace)).await {
             Ok(Ok(())) => return true,
-            Ok(Err(error)) => debug!(%error, pod = workspace.pod, "failed to see how a pod is used"),
+            Ok(Err(error)) => debug!(error = chain(&error), pod = workspace.pod, "failed to see how a pod is used"),
             Err(_) => debug!(pod = workspace.pod, "a pod does not tell how it is used"),
         }
         false
@@ -98,7 +95,7 @@ fn is_due(server: &DevServer, every: SignedDuration, now: Timestamp) -> bool {
     let idle = server.spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.idle.as_ref());
     let may_sleep = idle.is_none_or(|idle| idle.action != IdleAction::None);
     let observed = status.activity.as_ref().and_then(|activity| activity.observed_time.as_ref());
-    let ready = status.conditions.iter().find(|condition| condition.type_ == conditions::READY);
+    let ready = conditions::find(&status.conditions, conditions::READY);
     let began = ready.map(|ready| &ready.last_transition_time);
     let last = [observed, began].into_iter().flatten().map(|time| time.0).max();
     status.phase == Phase::Running
@@ -112,10 +109,6 @@ fn is_due(server: &DevServer, every: SignedDuration, now: Timestamp) -> bool {
 fn key(server: &Arc<DevServer>) -> Option<(String, String)> {
     let user = names::user_of(server.metadata.namespace.as_deref()?)?;
     Some((user.to_owned(), server.name_any()))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

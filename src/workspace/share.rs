@@ -28,8 +28,11 @@ impl Place<'_> {
     pub(super) fn entered(&self, workspace: Workspace) -> Workspace {
         match self.access {
             Access::Owner => workspace,
-            // Her own account: the operator gave it a right on this one pod.
-            Access::Guest => Workspace { service_account: names::service_account_username(self.user), ..workspace },
+            // An account that nothing but the bastion can be: the operator gave it a right on this one pod.
+            Access::Guest => {
+                let service_account = Some(names::guest_account_username(self.owner, self.user));
+                Workspace { service_account, ..workspace }
+            }
             // An exec cannot be for looking only, so she gets no right to one: her owner's account brings her in, and the
             // request says for whom.
             Access::Viewer => Workspace { on_behalf_of: Some(self.user.to_owned()), ..workspace },
@@ -37,10 +40,18 @@ impl Place<'_> {
     }
 
     /// Fails if she may not use the pod as she likes.
-    pub(super) fn admit_work(&self) -> Result<(), Error> {
+    pub(super) fn admit_work(&self) -> Result<Access, Error> {
         match self.access {
             Access::Viewer => Err(Error::ReadOnly { name: format!("{}.{}", self.name, self.owner) }),
-            Access::Owner | Access::Guest => Ok(()),
+            Access::Owner | Access::Guest => Ok(self.access),
+        }
+    }
+
+    /// Fails if she was admitted with more `access` than she has by now: it is by what she has that she is brought in.
+    pub(super) fn is_still(&self, access: Access) -> Result<(), Error> {
+        match self.access < access {
+            true => self.admit_work().map(drop),
+            false => Ok(()),
         }
     }
 
@@ -50,7 +61,7 @@ impl Place<'_> {
             return Ok(command.clone());
         }
         let Some(shells) = looking_only(&command.program) else {
-            return self.admit_work().map(|()| command.clone());
+            return self.admit_work().map(|_| command.clone());
         };
         let terminal = command.terminal.clone();
         let (program, environment) = (Program::Shells(shells), Vec::new());
@@ -59,17 +70,18 @@ impl Place<'_> {
 }
 
 impl Workspace {
-    /// The same, entered by its owner's account; none if it is.
+    /// The same, entered by its owner's account; none if it is, or no account brings anybody in.
     pub(super) fn by_owner(&self) -> Option<Self> {
         let service_account = names::service_account_username(names::user_of(&self.namespace)?);
-        (service_account != self.service_account).then(|| Self { service_account, ..self.clone() })
+        let entered_by = self.service_account.as_ref()?;
+        (service_account != *entered_by).then(|| Self { service_account: Some(service_account), ..self.clone() })
     }
 }
 
 /// The same with looking in place of typing.
 fn looking_only(program: &Program) -> Option<Shells> {
     match program {
-        Program::Shells(Shells::List { json } | Shells::Look { json }) => Some(Shells::Look { json: *json }),
+        Program::Shells(Shells::List(listing) | Shells::Look(listing)) => Some(Shells::Look(*listing)),
         Program::Shells(Shells::Attach { number, mode: Attach::Share | Attach::ReadOnly }) => {
             Some(Shells::Attach { number: *number, mode: Attach::ReadOnly })
         }
@@ -158,6 +170,7 @@ fn granted(server: &DevServer, user: &str) -> Option<Access> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::request::Listing;
     use crate::api::{DevServerSpec, Share};
     use crate::workspace::{Terminal, TerminalSize};
 
@@ -169,6 +182,14 @@ mod tests {
         let terminal = Terminal { term: "xterm".into(), size: TerminalSize { columns: 80, rows: 24 }, modes: vec![] };
         let environment = vec![("LANG".to_owned(), "C".to_owned())];
         Command { program, terminal: Some(terminal), environment, ssh_agent: true, x11: None, detached: None }
+    }
+
+    #[test]
+    fn what_she_was_admitted_for_is_not_done_once_she_may_only_look() {
+        assert!(matches!(place(Access::Viewer).is_still(Access::Guest), Err(Error::ReadOnly { .. })));
+        assert!(place(Access::Viewer).is_still(Access::Viewer).is_ok());
+        assert!(place(Access::Guest).is_still(Access::Viewer).is_ok());
+        assert!(place(Access::Guest).is_still(Access::Guest).is_ok());
     }
 
     #[test]
@@ -199,8 +220,8 @@ mod tests {
         }
         assert!(viewer.admit_work().is_err() && place(Access::Guest).admit_work().is_ok());
         let admitted = |program| viewer.admit(&command(Program::Shells(program))).unwrap();
-        let listed = admitted(Shells::List { json: false });
-        assert!(matches!(listed.program, Program::Shells(Shells::Look { json: false })));
+        let listed = admitted(Shells::List(Listing::Table));
+        assert!(matches!(listed.program, Program::Shells(Shells::Look(Listing::Table))));
         assert!(!listed.ssh_agent && listed.environment.is_empty());
         let attached = admitted(Shells::Attach { number: 3, mode: Attach::Share });
         let looks = Shells::Attach { number: 3, mode: Attach::ReadOnly };
@@ -214,16 +235,16 @@ mod tests {
             devserver: "dev".into(),
             pod: "dev".into(),
             pod_uid: None,
-            service_account: names::service_account_username("alice"),
+            service_account: Some(names::service_account_username("alice")),
             on_behalf_of: None,
             agent: true,
         };
         assert_eq!(place(Access::Owner).entered(workspace.clone()), workspace);
         let guest = place(Access::Guest).entered(workspace.clone());
-        assert_eq!(guest.service_account, "system:serviceaccount:dev-bob:bob");
+        assert_eq!(guest.service_account.as_deref(), Some("system:serviceaccount:dev-alice:guest.bob"));
         assert_eq!((guest.by_owner(), workspace.by_owner()), (Some(workspace.clone()), None));
         let viewer = place(Access::Viewer).entered(workspace);
-        assert_eq!(viewer.service_account, "system:serviceaccount:dev-alice:alice");
+        assert_eq!(viewer.service_account.as_deref(), Some("system:serviceaccount:dev-alice:alice"));
         assert_eq!(viewer.on_behalf_of.as_deref(), Some("bob"));
     }
 }

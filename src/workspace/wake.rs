@@ -45,7 +45,7 @@ async fn change(client: &kube::Client, user: &str, name: &str, lifecycle: Value)
     let as_her = impersonate(client, &names::service_account_username(user), &namespace);
     match Api::<DevServer>::namespaced(as_her, &namespace).patch(name, &params, &Patch::Merge(patch)).await {
         Ok(changed) => Ok(Some(changed.metadata.generation.unwrap_or_default())),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
         Err(kube::Error::Api(status)) => {
             Err(Error::NotWoken { name: name.to_owned(), message: status.message.clone() })
         }

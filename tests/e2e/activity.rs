@@ -2,7 +2,7 @@
 
 use bastion::api::{Activity, DevServer};
 
-use crate::harness::{Input, Product, User, eventually, has_agents, skip_unless};
+use crate::harness::{Input, User, eventually, with_agents};
 
 async fn status(alice: &User) -> Option<Activity> {
     alice.has::<DevServer>("dev").await.status?.activity
@@ -10,9 +10,7 @@ async fn status(alice: &User) -> Option<Activity> {
 
 #[tokio::test]
 async fn what_runs_and_what_was_typed_is_told() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let replica = product.serve(&["workspace.activity_interval=1s"]).await;
     alice.is_known_at(&replica).await;
     let mut session = alice.ssh_at(&replica, "echo up; cat").argument("-tt").input(Input::Held).start();

@@ -12,11 +12,9 @@ use tokio::io::AsyncReadExt;
 
 use crate::forwards::connect;
 use crate::harness::{
-    Input, LIMIT, Laptop, Master, Product, eventually, eventually_within, free_port, has_agents, is_real, skip_unless,
-    until_refused, within,
+    Input, LIMIT, Laptop, Master, Product, eventually, eventually_within, free_port, is_real, skip_unless,
+    until_refused, with_agents, within,
 };
-
-const NO_AGENT: &str = "the pods have no agent";
 
 /// Echoes what is typed.
 const ECHO: &str = "echo up; cat";
@@ -24,9 +22,7 @@ const ECHO: &str = "echo up; cat";
 /// As `ulimit -n 64` where the agent is started: there are files for some sessions, and then no more.
 #[tokio::test]
 async fn an_agent_without_files_refuses_sessions_and_goes_on_with_those_it_has() {
-    skip_unless!(has_agents(), NO_AGENT);
-    let product = Product::shared().await;
-    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    let Some((product, [alice, bob])) = with_agents(["alice", "bob"]).await else { return };
     let replica = product.serve(&["ssh.max_sessions=100"]).await;
     for user in [&alice, &bob] {
         user.is_known_at(&replica).await;
@@ -59,9 +55,7 @@ while True: held.append(s.accept()[0]); held[-1].sendall(b'!')
 /// A browser's connections took all the files that the agent may have, and nobody could log in any more.
 #[tokio::test]
 async fn connections_leave_files_to_sessions() {
-    skip_unless!(has_agents(), NO_AGENT);
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let replica = product.serve(&[]).await;
     alice.is_known_at(&replica).await;
     let lower = "python3 -c \"import resource; resource.prlimit($PPID, resource.RLIMIT_NOFILE, (256, 256))\"";
@@ -124,9 +118,7 @@ while True:
 
 #[tokio::test]
 async fn an_agent_that_answers_garbage_is_told_of_and_nobody_else_notices() {
-    skip_unless!(has_agents(), NO_AGENT);
-    let product = Product::shared().await;
-    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    let Some((product, [alice, bob])) = with_agents(["alice", "bob"]).await else { return };
     let mut replica = product.serve(&["workspace.carrier_grace=3s"]).await;
     for user in [&alice, &bob] {
         user.is_known_at(&replica).await;

@@ -7,11 +7,9 @@ use tokio::net::UnixStream;
 
 use crate::forwards::{connect, exchange, leads_back, shouts, socks};
 use crate::harness::{
-    Agent, Input, Laptop, Master, Product, Ssh, User, eventually, free_port, has_agents, keygen, skip_unless, within,
+    Agent, Input, Laptop, Master, Product, Ssh, User, eventually, free_port, keygen, with_agents, within,
 };
 use crate::shells::{is_the_one_that_was_left, leaves_a_shell};
-
-const NO_AGENT: &str = "the pods have no agent";
 
 /// Her login shell in her `dev`, through a jump.
 fn jump(product: &Product, alice: &User) -> Ssh {
@@ -47,9 +45,7 @@ async fn a_further_jump_leads_to_another_devserver() {
 
 #[tokio::test]
 async fn every_kind_of_local_forward_works_through_a_jump() {
-    skip_unless!(has_agents(), NO_AGENT);
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let there = free_port();
     let _server = shouts(&alice, &there.to_string()).await;
     let words = jump(&product, &alice).argument("-W").argument(&format!("localhost:{there}"));
@@ -87,9 +83,7 @@ async fn every_kind_of_local_forward_works_through_a_jump() {
 /// A port other than that of ssh is one of that DevServer's pod.
 #[tokio::test]
 async fn a_devservers_name_and_a_port_lead_into_its_pod() {
-    skip_unless!(has_agents(), NO_AGENT);
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     alice.add_devserver("second").await;
     let there = free_port();
     let login = format!("{}+second", alice.name());
@@ -118,9 +112,7 @@ while True: c, _ = s.accept(); c.sendall(b'of second'); c.close()\""
 
 #[tokio::test]
 async fn a_port_of_the_pod_leads_back_through_a_jump() {
-    skip_unless!(has_agents(), NO_AGENT);
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     alice.is_running().await;
     let (forward, _) = leads_back(&alice, jump(&product, &alice)).await;
     forward.kill().await;
@@ -128,9 +120,7 @@ async fn a_port_of_the_pod_leads_back_through_a_jump() {
 
 #[tokio::test]
 async fn the_users_agent_is_there_through_a_jump() {
-    skip_unless!(has_agents(), NO_AGENT);
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let agent = Agent::start().await;
     agent.add(&keygen(product.folder(), &format!("{}-other", alice.name()), "ed25519"));
     let ask = r#"python3 -c "
@@ -147,9 +137,7 @@ s.sendall(b'\0\0\0\1\13'); print(s.recv(9)[8])""#; // How many keys?
 
 #[tokio::test]
 async fn files_go_through_a_jump_and_go_on_where_they_were_cut_off() {
-    skip_unless!(has_agents(), NO_AGENT);
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let laptop = Laptop::new(&alice, product.front());
     laptop.knows_behind("beyond", "pod", "dev");
     let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(3_000_001).collect();
@@ -167,9 +155,7 @@ async fn files_go_through_a_jump_and_go_on_where_they_were_cut_off() {
 
 #[tokio::test]
 async fn a_shell_that_was_left_is_found_through_a_jump() {
-    skip_unless!(has_agents(), NO_AGENT);
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     leaves_a_shell(jump(&product, &alice)).await;
     let list = async || jump(&product, &alice).command("shells").run().await.exits(0).text();
     eventually("the shell that was left", async || list().await.contains("Detached").then_some(())).await;

@@ -95,5 +95,6 @@ fn is_built(clone: &Path, image: &str, setting: &str) {
         );
         assert_eq!(built.matches(&format!("image: {image}\n")).count(), 2, "{built}");
         assert!(built.contains(&format!("value: {image}\n")) && built.contains(setting), "{built}");
+        assert_eq!(built.matches("kind: NetworkPolicy\n").count(), 2, "of the two that have telemetry: {built}");
     }
 }

@@ -2,8 +2,8 @@
 //! what to do. What a control plane writes when it takes a pod away is written by the test.
 
 use bastion::api::{DevServer, DevServerStatus, DevServerUser, Phase};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
-use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{EvictParams, Patch, PatchParams};
 use serde_json::{Value, json};

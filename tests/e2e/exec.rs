@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Flood, Input, Product, eventually, has_agents, is_real, processes_with_argument, skip_unless};
+use crate::harness::{Flood, Input, Product, has_agents, is_real, processes_with_argument, skip_unless, with_agents};
 
 #[tokio::test]
 async fn stdout_and_stderr_stay_apart() {
@@ -82,9 +82,7 @@ async fn a_command_of_100_kib_works() {
 /// On its way to the agent it was longer than the agent takes: every login after it waited in vain.
 #[tokio::test]
 async fn a_command_too_long_for_the_agent_is_refused_and_harms_no_other() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     let long = "\u{1}".repeat(60 * 1024);
     alice.ssh(&format!(": '{long}'")).run().await.says("the command is too long");
     alice.ssh("echo on").run().await.exits(0).prints("on\n");
@@ -185,15 +183,15 @@ async fn a_killed_client_leaves_no_process_behind() {
     held.prints("up\n").await;
     assert_eq!(alice.counts_processes(seconds).await, 1);
     held.kill().await;
-    eventually("no process left", async || (alice.counts_processes(seconds).await == 0).then_some(())).await;
+    alice.has_processes(seconds, 0).await;
 
     let seconds = "98110.2";
     let mut terminal = alice.shell().option("SetEnv=BASTION_PERSIST=0").terminal(24, 80);
     terminal.types(&format!("echo $((40+2)); sh -c 'trap \"\" HUP; sleep {seconds}'\r")).await;
     terminal.shows_row("42").await;
-    eventually("its process", async || (alice.counts_processes(seconds).await == 1).then_some(())).await;
+    alice.has_processes(seconds, 1).await;
     terminal.kill().await;
-    eventually("no process left", async || (alice.counts_processes(seconds).await == 0).then_some(())).await;
+    alice.has_processes(seconds, 0).await;
 }
 
 /// Whoever read its output waited for the end of all that it did after.

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::harness::{Product, has_agents, skip_unless};
+use crate::harness::with_agents;
 
 /// Runs the agent's server under OpenSSH's client, with these commands, on files of this machine.
 async fn sftp(folder: &Path, commands: &str) -> (bool, String) {
@@ -99,9 +99,7 @@ async fn a_large_folder_and_a_large_file_are_no_trouble() {
 
 #[tokio::test]
 async fn sftp_and_scp_work_through_the_front_door() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let text = "to be kept\n";
     let file = product.folder().join(format!("{}-file", alice.name()));
     fs::write(&file, text).expect("it can be written");

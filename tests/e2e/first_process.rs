@@ -1,12 +1,17 @@
 //! `bastion-agent run`, as a container starts and stops it.
 
+use std::io;
 use std::path::Path;
 use std::process::Stdio;
 
+use bastion::carrier::{self, Carrier, Keepalive, Link, News, Side};
+use bytes::Bytes;
+use futures::sink;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio_util::io::ReaderStream;
 
 use crate::harness::{LIMIT, eventually, within};
 
@@ -102,4 +107,30 @@ async fn a_pod_that_is_stopped_ends_with_the_code_of_its_command() {
     first.prints("up").await;
     first.is_told(Signal::TERM);
     assert_eq!(first.ends().await, Some(7));
+}
+
+/// Nobody knew whether what was asked of it at that moment had begun.
+#[tokio::test]
+async fn an_agent_that_is_stopped_says_what_it_does_not_take_any_more() {
+    let folder = installed().await;
+    let first = First::starts(folder.path(), &[]).await;
+    let mut connect = Command::new(folder.path().join("bastion-agent"));
+    connect.arg("connect").stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut connect = connect.spawn().expect("the agent was installed");
+    let source = ReaderStream::new(connect.stdout.take().expect("it is piped"));
+    let sink = sink::unfold(connect.stdin.take().expect("it is piped"), |mut stdin, bytes: Bytes| async move {
+        stdin.write_all(&bytes).await?;
+        Ok::<_, io::Error>(stdin)
+    });
+    let (carrier, _incoming) = Carrier::new(Side::Bastion, "one".to_owned());
+    let keepalive = Keepalive { ping: LIMIT, patience: 3, grace: LIMIT };
+    let link = Link { source, sink: Box::pin(sink) };
+    let linked = carrier.link(link, keepalive, |news| {
+        if news == News::Linked {
+            first.is_told(Signal::TERM);
+        }
+    });
+    let ended = within(LIMIT, "the end of the link", linked).await;
+    assert!(matches!(ended, Err(carrier::Error::Left)), "{ended:?}");
+    assert_eq!(first.ends().await, Some(0));
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::net::UnixStream;
 
 use crate::forwards::exchange;
-use crate::harness::{Input, Product, User, eventually, free_port, has_agents, skip_unless};
+use crate::harness::{Input, User, eventually, free_port, with_agents};
 use crate::lifecycle::{lives, sleeps, status};
 
 /// What `dev` starts before anybody is in: a server that answers in capitals.
@@ -36,9 +36,7 @@ async fn falls_asleep(alice: &User) {
 
 #[tokio::test]
 async fn a_forward_alone_wakes_one_that_sleeps() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     alice.is_running().await;
     let there = free_port();
     let script = Patch::Merge(json!({"spec": {"startupScript": serving(there)}}));

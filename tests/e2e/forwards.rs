@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use crate::harness::{
-    Agent, Input, Product, Session, Ssh, User, eventually, free_port, has_agents, keygen, public, skip_unless, within,
+    Agent, Input, Product, Session, Ssh, User, eventually, free_port, keygen, public, with_agents, within,
 };
 
 /// A program of a pod that answers each connection with what it read until the end, in capitals.
@@ -79,9 +79,7 @@ pub(crate) async fn shouts(alice: &User, at: &str) -> Session {
 
 #[tokio::test]
 async fn a_port_of_the_pod_is_reached_by_every_kind_of_local_forward() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     let there = free_port();
     let _server = shouts(&alice, &there.to_string()).await;
 
@@ -108,9 +106,7 @@ async fn a_port_of_the_pod_is_reached_by_every_kind_of_local_forward() {
 
 #[tokio::test]
 async fn what_refuses_in_the_pod_is_refused_here() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     for nowhere in [&format!("localhost:{}", free_port()), "no-such-host.invalid:80"] {
         alice.shell().argument("-W").argument(nowhere).run().await.fails().says("connect failed");
     }
@@ -118,9 +114,7 @@ async fn what_refuses_in_the_pod_is_refused_here() {
 
 #[tokio::test]
 async fn sockets_in_the_file_system_are_forwarded_both_ways() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     let folder = tempfile::tempdir().expect("there is a folder for temporary files");
     let (here, there) = (folder.path().join("here"), format!("/tmp/{}-there", alice.name()));
     let _server = shouts(&alice, &there).await;
@@ -148,9 +142,7 @@ async fn sockets_in_the_file_system_are_forwarded_both_ways() {
 
 #[tokio::test]
 async fn a_port_that_the_pod_chose_leads_back_here() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     // It answers with the port, and is not waited for as long as a pod may take.
     alice.ssh("true").run().await.exits(0);
     let (forward, port) = leads_back(&alice, alice.shell()).await;
@@ -163,9 +155,7 @@ async fn a_port_that_the_pod_chose_leads_back_here() {
 
 #[tokio::test]
 async fn programs_of_the_pod_may_use_the_users_agent_while_she_is_in() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let agent = Agent::start().await;
     agent.add(&keygen(product.folder(), &format!("{}-other", alice.name()), "ed25519"));
     agent.add(alice.key());

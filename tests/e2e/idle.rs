@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use bastion::api::{Activity, DevServer, GpuUse};
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::{
-    Input, Product, Replica, User, eventually, eventually_within, free_port, has_agents, skip_unless,
+    Input, Product, Replica, User, eventually, eventually_within, free_port, has_agents, skip_unless, with_agents,
 };
 
 /// Signs of use are a minute long.
@@ -58,9 +58,7 @@ async fn is_seen_after(user: &User, seconds: i64) -> Activity {
 
 #[tokio::test]
 async fn a_job_that_nobody_watches_is_use_and_a_session_that_nobody_types_in_is_not() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    let Some((product, [alice, bob])) = with_agents(["alice", "bob"]).await else { return };
     let replica = watchful(&product).await;
     bob.is_known_at(&replica).await;
     let (hers, his) = (quick(&alice, &[]).await, quick(&bob, &[]).await);

@@ -1,6 +1,6 @@
 //! `ssh alice@bastion`: a login shell in a terminal.
 
-use crate::harness::{Product, has_agents, skip_unless};
+use crate::harness::{Product, with_agents};
 
 #[tokio::test]
 async fn the_shell_is_a_login_shell() {
@@ -39,6 +39,19 @@ async fn a_resize_reaches_the_program_as_a_signal() {
     terminal.shows_row("now 50 120").await;
     terminal.resize(10, 40);
     terminal.shows_row("now 10 40").await;
+}
+
+/// The program reads nothing: what was typed before the resize is still on its way when that arrives.
+#[tokio::test]
+async fn a_resize_passes_keys_that_nobody_reads() {
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
+    let program =
+        "stty raw -echo; trap 'printf \"\\rnow $(stty size)\"' WINCH; printf waiting; while :; do sleep 0.1; done";
+    let mut terminal = alice.ssh(program).terminal(24, 80);
+    terminal.shows_row("waiting").await;
+    terminal.types(&"x".repeat(100_000)).await;
+    terminal.resize(50, 120);
+    terminal.shows_row("now 50 120").await;
 }
 
 #[tokio::test]
@@ -117,9 +130,7 @@ async fn a_shell_without_a_terminal_reads_commands() {
 
 #[tokio::test]
 async fn the_terminal_has_the_clients_modes() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     for (here, there) in [
         ("erase ^H intr ^X -ixon", ["intr = ^X;", "erase = ^H;", "-ixon"]),
         ("susp undef start ^G onlret", ["susp = <undef>;", "start = ^G;", "onlret"]),

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use bastion::api::{DevServer, DevServerStatus, Phase, Suspension, SuspensionReason};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::harness::{Input, Product, User, eventually, has_agents, skip_unless};
+use crate::harness::{Input, Product, User, eventually, with_agents};
 
 /// Changes `spec.lifecycle` of her `dev`.
 pub(crate) async fn lives(alice: &User, lifecycle: Value) {
@@ -173,9 +173,7 @@ async fn a_login_tells_what_it_waits_for() {
 
 #[tokio::test]
 async fn open_terminals_are_warned_over_whatever_they_show() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     let mut full_screen = alice.shell().terminal(24, 80);
     full_screen.types("seq 500 | less\r").await;
     full_screen.shows_row(":").await;
@@ -220,9 +218,7 @@ async fn open_terminals_are_warned_over_whatever_they_show() {
 
 #[tokio::test]
 async fn one_that_nobody_uses_sleeps_and_one_that_is_used_does_not() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let replica = product.serve(&["workspace.activity_interval=1s"]).await;
     alice.is_known_at(&replica).await;
     let mut terminal = alice.shell_at(&replica).terminal(24, 200);
@@ -250,9 +246,7 @@ async fn one_that_nobody_uses_sleeps_and_one_that_is_used_does_not() {
 
 #[tokio::test]
 async fn a_session_that_begins_in_the_last_moment_goes_on() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let replica = product.serve(&["workspace.activity_interval=1s"]).await;
     alice.is_known_at(&replica).await;
     alice.ssh_at(&replica, "true").run().await.exits(0);
@@ -267,9 +261,7 @@ async fn a_session_that_begins_in_the_last_moment_goes_on() {
 
 #[tokio::test]
 async fn what_is_snoozed_or_never_idle_stays_awake() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    let Some((product, [alice, bob])) = with_agents(["alice", "bob"]).await else { return };
     let replica = product.serve(&["workspace.activity_interval=1s"]).await;
     for user in [&alice, &bob] {
         user.is_known_at(&replica).await;

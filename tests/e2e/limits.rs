@@ -70,6 +70,23 @@ async fn connections_that_do_not_log_in_are_limited() {
 }
 
 #[tokio::test]
+async fn connections_of_one_user_are_limited() {
+    let product = Product::shared().await;
+    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    let replica = product.serve(&["ssh.max_connections_per_user=1"]).await;
+    let first = alice.ssh_at(&replica, "echo up; sleep 98552").start();
+    first.prints("up\n").await;
+    let second = alice.ssh_at(&replica, "echo in").run().await;
+    second.exits(255).prints("").says("too many connections: you have 1 open already");
+    bob.ssh_at(&replica, "echo in").run().await.exits(0).prints("in\n");
+    first.kill().await;
+    eventually("there is room again", async || {
+        (alice.ssh_at(&replica, "echo in").run().await.text() == "in\n").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn sessions_on_a_connection_are_limited() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;

@@ -57,6 +57,7 @@ mod replicas;
 mod resilience;
 mod revocation;
 mod scp;
+mod screens;
 mod security_keys;
 mod sftp;
 mod sharing;

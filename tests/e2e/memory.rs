@@ -3,7 +3,7 @@
 use bastion::api::{Activity, DevServer};
 use serde_json::json;
 
-use crate::harness::{Input, Product, Ssh, User, eventually, has_agents, is_real, skip_unless};
+use crate::harness::{Input, Product, Ssh, User, eventually, has_agents, is_real, skip_unless, with_agents};
 
 /// What a user reads, of a DevServer with this limit.
 fn told(limit: &str) -> String {
@@ -17,9 +17,7 @@ fn shell(product: &Product, user: &User) -> Ssh {
 /// Its control group's files are in her home, where she can say what she likes.
 #[tokio::test]
 async fn whoever_is_in_is_told_once_that_memory_ran_out() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let replica = product.serve(&["workspace.activity_interval=1s"]).await;
     alice.is_running().await;
     alice.is_known_at(&replica).await;

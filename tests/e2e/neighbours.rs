@@ -113,7 +113,7 @@ async fn a_session_that_is_killed_ends_alone() {
     goes.kill().await;
     floods.kill().await;
     for argument in ["98770.1", "98770.2"] {
-        eventually("its process is gone", async || (alice.counts_processes(argument).await == 0).then_some(())).await;
+        alice.has_processes(argument, 0).await;
     }
     stays.types("one\n").await;
     stays.prints("heard one\n").await;

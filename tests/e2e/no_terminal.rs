@@ -3,7 +3,7 @@
 
 use tempfile::TempDir;
 
-use crate::harness::{Laptop, Product, Replica, Terminal, User, eventually, public};
+use crate::harness::{Laptop, Product, Replica, Terminal, User, public};
 
 const REFUSED: &str = "PTY allocation request failed";
 
@@ -74,5 +74,5 @@ async fn ctrl_c_ends_a_client_without_a_terminal_there_and_its_program() {
     terminal.shows_row("up:42").await;
     terminal.types("\x03").await;
     terminal.ends().await;
-    eventually("the end of the program", async || (alice.counts_processes("98740").await == 0).then_some(())).await;
+    alice.has_processes("98740", 0).await;
 }

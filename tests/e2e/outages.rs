@@ -1,6 +1,6 @@
 //! Outages that last longer than a carrier is waited for: what a terminal at a shell that lasts makes of them.
 
-use crate::harness::{Gateway, Product, Replica, Terminal, User, eventually, has_agents, skip_unless};
+use crate::harness::{Gateway, Product, Replica, Terminal, User, eventually, with_agents};
 use crate::shells::comes_back;
 
 /// A bastion that gives up carriers soon, and that can be cut off from the cluster.
@@ -22,9 +22,7 @@ async fn shell_that_is_away(alice: &User, replica: &Replica, gateway: &mut Gatew
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_terminal_is_back_in_its_shell_however_long_its_pod_was_away() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let (replica, mut gateway) = replica(&product, &alice).await;
     let mut terminal = shell_that_is_away(&alice, &replica, &mut gateway).await;
     eventually("the agent has given up too", async || {
@@ -48,9 +46,7 @@ async fn a_terminal_is_back_in_its_shell_however_long_its_pod_was_away() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_does_not_wait_finds_the_shell_at_the_next_login() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let (replica, mut gateway) = replica(&product, &alice).await;
     let mut terminal = shell_that_is_away(&alice, &replica, &mut gateway).await;
     terminal.types("\x03").await;
@@ -66,9 +62,7 @@ async fn whoever_does_not_wait_finds_the_shell_at_the_next_login() {
 /// Her shell is somewhere else by then, and hers to go on in there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_terminal_whose_shell_was_taken_over_meanwhile_ends() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let (replica, mut gateway) = replica(&product, &alice).await;
     let mut terminal = shell_that_is_away(&alice, &replica, &mut gateway).await;
     let mut next = comes_back(&alice, product.front(), (24, 100), "the shell you left").await;
@@ -83,9 +77,7 @@ async fn a_terminal_whose_shell_was_taken_over_meanwhile_ends() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_terminal_whose_pod_went_meanwhile_ends_with_a_sentence() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let (replica, mut gateway) = replica(&product, &alice).await;
     let mut terminal = shell_that_is_away(&alice, &replica, &mut gateway).await;
     alice.loses_pod("dev").await;

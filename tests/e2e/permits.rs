@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 
 use crate::forwards::{connect, exchange, shouts, socks};
 use crate::harness::{
-    Input, Product, Replica, Session, Ssh, User, eventually, free_port, has_agents, is_real, public, skip_unless,
+    Input, Product, Replica, Session, Ssh, User, eventually, free_port, is_real, public, skip_unless, with_agents,
     within,
 };
 
@@ -92,9 +92,7 @@ fn assert_told(replica: &Replica, user: &User, asked: &str, by: &str) {
 
 #[tokio::test]
 async fn the_configuration_lists_where_forwards_lead() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let ports = Ports::of(&alice).await;
     let Ports { open, listen, .. } = ports;
     let permit_open = format!("ssh.permit_open=[\"localhost:{open}\", \"dev:22\"]");
@@ -118,9 +116,7 @@ async fn the_configuration_lists_where_forwards_lead() {
 
 #[tokio::test]
 async fn any_port_may_be_what_a_list_permits() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let replica = product.serve(&["ssh.permit_open=[\"none\"]", "ssh.permit_listen=[\"local*:*\"]"]).await;
     alice.is_known_at(&replica).await;
     listens(alice.shell_at(&replica), "0:localhost:1").await.exits(0).says("Allocated port");
@@ -131,9 +127,7 @@ async fn any_port_may_be_what_a_list_permits() {
 /// As with sshd: but for `*:*`, whoever lists where to connect to permits no sockets; to listen there is another matter.
 #[tokio::test]
 async fn sockets_are_a_matter_of_their_own() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let folder = tempfile::tempdir().expect("there is a folder for temporary files");
     let there = format!("/tmp/{}-permits", alice.name());
     let _server = shouts(&alice, &there).await;
@@ -165,9 +159,7 @@ async fn sockets_are_a_matter_of_their_own() {
 
 #[tokio::test]
 async fn a_users_object_lists_where_her_forwards_lead() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    let Some((product, [alice, bob])) = with_agents(["alice", "bob"]).await else { return };
     let (open, listen) = (free_port(), free_port());
     // It is no more than the configuration lets her.
     let permit_open = format!("ssh.permit_open=[\"localhost:*\", \"127.0.0.1:{open}\"]");
@@ -224,9 +216,7 @@ async fn what_an_object_cannot_mean_is_refused_at_once() {
 
 #[tokio::test]
 async fn options_of_a_key_list_where_its_forwards_lead() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let ports = Ports::of(&alice).await;
     let Ports { open, listen, .. } = ports;
     let keys = tempfile::tempdir().expect("there is a folder for temporary files");

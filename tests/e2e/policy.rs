@@ -5,7 +5,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::harness::{Agent, Product, Ssh, User, eventually, has_agents, skip_unless};
+use crate::harness::{Agent, Product, Ssh, User, eventually, has_agents, skip_unless, with_agents};
 
 async fn limit(product: &Product, user: &User, ssh: Value) {
     let users: Api<DevServerUser> = Api::all(product.client());
@@ -57,9 +57,7 @@ async fn a_user_may_be_kept_from_forwarding() {
 
 #[tokio::test]
 async fn a_users_shells_may_be_made_to_end_with_their_connections() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     limit(&product, &alice, json!({"persistentShells": false})).await;
     let mut seconds = 98451;
     eventually("a shell that ends", async || {
@@ -67,7 +65,7 @@ async fn a_users_shells_may_be_made_to_end_with_their_connections() {
         let argument = format!("{seconds}.1");
         let mut terminal = alice.shell().terminal(24, 80);
         terminal.types(&format!("sleep {argument}\r")).await;
-        eventually("its process", async || (alice.counts_processes(&argument).await == 1).then_some(())).await;
+        alice.has_processes(&argument, 1).await;
         terminal.kill().await;
         // The bastion may not have heard of the change when this one began: then it lasts, and nobody looks at it.
         eventually("its end, or nobody who looks at it", async || {

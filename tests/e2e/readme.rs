@@ -37,6 +37,11 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "tests/e2e/devservers.rs",
         "fn a_devserver_has_its_variables_its_shared_memory_and_its_volumes",
     ),
+    (
+        "devctl exec --context CONTEXT dev.alice -- ps",
+        "tests/e2e/devctl_laptop/cluster.rs",
+        "fn programs_run_with_their_input_output_and_exit_status",
+    ),
     ("ssh-keygen -k", "tests/e2e/certificates.rs", "fn a_revocation_list_of_ssh_keygen_holds"),
     ("cargo install --path . --bin devctl", "scripts/check", "--path . --bin devctl"),
     (

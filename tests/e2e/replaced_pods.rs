@@ -7,16 +7,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::harness::{Input, Master, Product, User, eventually, free_port, has_agents, skip_unless};
-
-const NO_AGENT: &str = "the pods have no agent";
+use crate::harness::{Input, Master, User, eventually, free_port, with_agents};
 
 /// It was lost, where it began just before its pod was told to end: no other pod could be asked for what may have run.
 #[tokio::test]
 async fn each_command_of_many_runs_while_its_pod_is_replaced() {
-    skip_unless!(has_agents(), NO_AGENT);
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     // When the agent began tells one pod from the other.
     let agent = "cut -d' ' -f22 /proc/$PPID/stat";
     let first = alice.ssh(agent).run().await.exits(0).text();
@@ -55,9 +51,7 @@ async fn is_led_back(alice: &User, port: u16) -> bool {
 
 #[tokio::test]
 async fn the_next_pod_listens_for_a_client_too() {
-    skip_unless!(has_agents(), NO_AGENT);
-    let product = Product::shared().await;
-    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    let Some((_, [alice, bob])) = with_agents(["alice", "bob"]).await else { return };
     alice.is_running().await;
     let mut his = bob.ssh("cat").input(Input::Held).start();
     his.echoes("before").await;
@@ -86,9 +80,7 @@ async fn the_next_pod_listens_for_a_client_too() {
 /// As after a kernel's kill of its first process: the same pod, by the same name and number, and nothing of before in it.
 #[tokio::test]
 async fn a_container_that_starts_again_ends_what_ran_in_it_with_a_sentence() {
-    skip_unless!(has_agents(), NO_AGENT);
-    let product = Product::shared().await;
-    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    let Some((_, [alice, bob])) = with_agents(["alice", "bob"]).await else { return };
     let mut his = bob.ssh("cat").input(Input::Held).start();
     his.echoes("before").await;
     let mut terminal = alice.shell().terminal(24, 100);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tokio::net::TcpStream;
 
-use crate::harness::{Input, Product, eventually, eventually_within, has_agents, is_real, skip_unless};
+use crate::harness::{Input, Product, eventually, eventually_within, has_agents, is_real, skip_unless, with_agents};
 
 /// The API server goes away and comes back: seen from the bastion, which reaches it through a relay. That relay runs
 /// on while the test ends, hence the threads.
@@ -40,17 +40,12 @@ async fn an_api_server_that_is_away_for_a_while_is_survived() {
         (bob.ssh_at(&replica, "echo in").run().await.text() == "in\n").then_some(())
     })
     .await;
-    eventually("the process of the broken session is gone", async || {
-        (alice.counts_processes("98220.1").await == 0).then_some(())
-    })
-    .await;
+    alice.has_processes("98220.1", 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_interruption_is_told_and_sessions_go_on() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let (replica, mut gateway) = product.serve_behind_gateway(&[]).await;
     alice.is_known_at(&replica).await;
     let mut command = alice.ssh_at(&replica, "echo up; read line; echo \"$line\"").input(Input::Held).start();

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use crate::harness::{
-    Input, Master, Product, Replica, Session, Ssh, User, certify, eventually, eventually_within, free_port, has_agents,
-    keygen, public, skip_unless,
+    Input, Master, Product, Replica, Session, Ssh, User, certify, eventually, eventually_within, free_port, keygen,
+    public, with_agents,
 };
 
 /// From the change to the end of what it ends.
@@ -80,9 +80,7 @@ async fn a_key_that_is_removed_ends_its_connections_and_no_others() {
 
 #[tokio::test]
 async fn what_is_forwarded_ends_too() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     alice.is_running().await;
     let (here, there, back) = (free_port(), free_port(), free_port());
     let known_hosts = product.folder().join(format!("{}-known", alice.name()));
@@ -201,9 +199,7 @@ async fn a_revoked_key_and_a_certificate_that_is_over_end_their_connections() {
 
 #[tokio::test]
 async fn a_shell_that_lasts_is_left_and_nobody_is_in_it() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let mut terminal = alice.shell().terminal(24, 80);
     terminal.types("answer=$((40+2)); echo up:$answer\r").await;
     terminal.shows("up:42").await;

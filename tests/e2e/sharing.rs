@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use bastion::api::DevServer;
+use bastion::api::{DevServer, DevServerUser};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::forwards::shouts;
-use crate::harness::{Input, Product, Session, User, eventually, free_port, has_agents, skip_unless};
+use crate::harness::{Input, Product, Session, User, eventually, free_port, with_agents};
 
 /// Echoes what is typed, and goes on when there is no more of it.
 const ECHO: &str = "cat; exec sleep 98801";
@@ -71,9 +72,7 @@ async fn what_is_not_shared_is_as_if_it_were_not_there() {
 
 #[tokio::test]
 async fn a_guest_works_in_it_as_himself_until_it_is_taken_back() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    let Some((product, [alice, bob])) = with_agents(["alice", "bob"]).await else { return };
     alice.ssh("echo hers >file").run().await.exits(0);
     bob.ssh("echo his >file").run().await.exits(0);
     let login = lets_in(&alice, &bob, false).await;
@@ -93,8 +92,8 @@ async fn a_guest_works_in_it_as_himself_until_it_is_taken_back() {
     let jump = |command: &str| bob.ssh(command).jump(&name, bob.key(), &known_hosts);
     jump("cat file").run().await.exits(0).prints("hers\n");
 
-    // The cluster's audit log names him.
-    let account = format!("system:serviceaccount:{}:{}", bob.namespace(), bob.name());
+    // The cluster's audit log names him, and whose guest he is.
+    let account = format!("system:serviceaccount:{}:guest.{}", alice.namespace(), bob.name());
     let execs = |line: &str| {
         let event: Value = serde_json::from_str(line).unwrap_or_default();
         event["objectRef"]["subresource"] == "exec"
@@ -127,6 +126,34 @@ async fn a_guest_works_in_it_as_himself_until_it_is_taken_back() {
     .await;
 }
 
+/// He cannot come by the bastion either, and his right waits for him.
+#[tokio::test]
+async fn a_guest_who_is_disabled_has_no_right_meanwhile() {
+    let product = Product::shared().await;
+    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    alice.is_running().await;
+    let login = lets_in(&alice, &bob, false).await;
+    let people: Api<DevServerUser> = Api::all(product.client());
+    let disable = async |disabled: bool| {
+        let patch = Patch::Merge(json!({"spec": {"disabled": disabled}}));
+        people.patch(bob.name(), &PatchParams::default(), &patch).await.expect("he is there");
+    };
+    let has_right = async |expected: bool| {
+        eventually("what the binding should be", async || {
+            let binding = alice.api::<RoleBinding>().get_opt("dev-guests").await.expect("the API server answers");
+            (binding.is_some() == expected).then_some(())
+        })
+        .await;
+    };
+    has_right(true).await;
+    disable(true).await;
+    has_right(false).await;
+    disable(false).await;
+    has_right(true).await;
+    eventually("he is let in again", async || bob.ssh("true").login(&login).run().await.succeeded().then_some(()))
+        .await;
+}
+
 /// In a pod without an agent it ran on: his right to end it went with the share.
 #[tokio::test]
 async fn what_a_guest_runs_ends_with_the_share() {
@@ -136,10 +163,10 @@ async fn what_a_guest_runs_ends_with_the_share() {
     let login = lets_in(&alice, &bob, false).await;
     let session = bob.ssh("echo up; exec sleep 98802").login(&login).input(Input::Held).start();
     session.prints("up\n").await;
-    eventually("his program", async || (alice.counts_processes("98802").await == 1).then_some(())).await;
+    alice.has_processes("98802", 1).await;
     share(&alice, "dev", json!([])).await;
     session.finish().await.exits(255);
-    eventually("its end", async || (alice.counts_processes("98802").await == 0).then_some(())).await;
+    alice.has_processes("98802", 0).await;
 }
 
 async fn held(bob: &User, login: &str) -> Session {
@@ -151,9 +178,7 @@ async fn held(bob: &User, login: &str) -> Session {
 
 #[tokio::test]
 async fn shells_of_guests_and_of_the_owner_do_not_mix() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    let Some((_, [alice, bob])) = with_agents(["alice", "bob"]).await else { return };
     let mut hers = alice.shell().terminal(24, 80);
     hers.types("whose=alices; echo up:$((40+2))\r").await;
     hers.shows("up:42").await;
@@ -174,9 +199,7 @@ async fn shells_of_guests_and_of_the_owner_do_not_mix() {
 
 #[tokio::test]
 async fn who_may_only_look_does_nothing_else() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    let Some((product, [alice, bob])) = with_agents(["alice", "bob"]).await else { return };
     bob.is_running().await;
     let mut hers = alice.shell().terminal(24, 100);
     hers.types("answer=$((40+2)); echo up:$answer\r").await;
@@ -227,9 +250,7 @@ async fn who_may_only_look_does_nothing_else() {
 /// A viewer that reads nothing must not hold up the shell.
 #[tokio::test]
 async fn who_only_looks_holds_up_nothing() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     let mut shell = alice.shell().terminal(24, 100);
     shell.types("echo up:$((40+2))\r").await;
     shell.shows("up:42").await;
@@ -245,9 +266,7 @@ async fn who_only_looks_holds_up_nothing() {
 /// Less than before is taken back, too.
 #[tokio::test]
 async fn a_guest_who_may_only_look_from_now_on_is_put_out() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    let Some((_, [alice, bob])) = with_agents(["alice", "bob"]).await else { return };
     alice.is_running().await;
     let login = lets_in(&alice, &bob, false).await;
     let session = held(&bob, &login).await;
@@ -262,9 +281,7 @@ async fn a_guest_who_may_only_look_from_now_on_is_put_out() {
 /// The verbs are about his own DevServers, wherever he is; only those that enter one know another's.
 #[tokio::test]
 async fn verbs_in_anothers_devserver_are_about_ones_own() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    let Some((_, [alice, bob])) = with_agents(["alice", "bob"]).await else { return };
     alice.is_running().await;
     bob.is_running().await;
     let login = lets_in(&alice, &bob, false).await;

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::harness::{Agent, Product, Replica, Ssh, Terminal, User, eventually, has_agents, skip_unless};
+use crate::harness::{Agent, Replica, Ssh, Terminal, User, eventually, with_agents};
 
 /// Her next login, once the end of the last connection was heard of and `shows` tells that it is back in her shell.
 pub(crate) async fn comes_back(alice: &User, at: &Replica, (rows, columns): (u16, u16), shows: &str) -> Terminal {
@@ -20,6 +20,15 @@ pub(crate) async fn comes_back(alice: &User, at: &Replica, (rows, columns): (u16
         None
     })
     .await
+}
+
+/// Her next login, back in the shell that she left: a screen that is painted in pieces is not taken for a new one.
+pub(crate) async fn is_back(alice: &User, (rows, columns): (u16, u16)) -> Terminal {
+    eventually("a shell that was left", async || {
+        alice.ssh("shells").run().await.text().contains("Detached").then_some(())
+    })
+    .await;
+    alice.shell().terminal(rows, columns)
 }
 
 /// Leaves a shell at this login's other end.
@@ -42,9 +51,7 @@ pub(crate) async fn is_the_one_that_was_left(mut terminal: Terminal) {
 
 #[tokio::test]
 async fn the_next_login_is_back_in_the_shell_that_was_left() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     leaves_a_shell(alice.shell()).await;
     is_the_one_that_was_left(comes_back(&alice, product.front(), (30, 120), "the shell you left").await).await;
 
@@ -57,9 +64,7 @@ async fn the_next_login_is_back_in_the_shell_that_was_left() {
 
 #[tokio::test]
 async fn a_server_that_dies_does_not_take_shells_with_it() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let mut replica = product.serve(&[]).await;
     alice.is_known_at(&replica).await;
     let mut first = alice.shell_at(&replica).terminal(24, 100);
@@ -76,9 +81,7 @@ async fn a_server_that_dies_does_not_take_shells_with_it() {
 /// It counted as looked at for ever, and whoever tried to look at it hung.
 #[tokio::test]
 async fn a_shell_whose_program_let_go_of_the_terminal_is_left_and_ends() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let replica = product.serve(&["ssh.detached_shell_timeout=2s"]).await;
     alice.is_known_at(&replica).await;
     let seconds = "98440.4";
@@ -91,37 +94,34 @@ async fn a_shell_whose_program_let_go_of_the_terminal_is_left_and_ends() {
 
 #[tokio::test]
 async fn a_shell_that_nobody_comes_back_to_ends() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let replica = product.serve(&["ssh.detached_shell_timeout=2s"]).await;
     alice.is_known_at(&replica).await;
     let seconds = "98440.3";
     let mut terminal = alice.shell_at(&replica).terminal(24, 80);
     terminal.types(&format!("sleep {seconds}\r")).await;
-    eventually("its process", async || (alice.counts_processes(seconds).await == 1).then_some(())).await;
+    alice.has_processes(seconds, 1).await;
     let listed = alice.ssh("shells").run().await;
     assert!(listed.exits(0).text().contains("Attached"), "it lasts while somebody is in it");
     terminal.kill().await;
-    eventually("no process left", async || (alice.counts_processes(seconds).await == 0).then_some(())).await;
+    alice.has_processes(seconds, 0).await;
     eventually("no shell left", async || (alice.ssh("shells").run().await.text() == "No shells.\n").then_some(()))
         .await;
 }
 
 #[tokio::test]
 async fn a_full_screen_program_goes_on_and_is_shown_again() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     let mut first = alice.shell().terminal(24, 80);
     first.types("seq 500 | less\r").await;
     first.shows_row(":").await;
     first.types("G").await;
     first.shows("(END)").await;
     first.kill().await;
-    let mut second = comes_back(&alice, product.front(), (24, 80), "(END)").await;
-    assert!(second.is_full_screen());
+    let mut second = is_back(&alice, (24, 80)).await;
+    second.shows("(END)").await;
     second.shows_row("500").await;
+    assert!(second.is_full_screen());
     // That it is the old shell is said over the program's screen, until somebody has read it and types.
     second.shows("bastion: the shell you left").await;
     second.types("=").await;
@@ -135,9 +135,7 @@ async fn a_full_screen_program_goes_on_and_is_shown_again() {
 
 #[tokio::test]
 async fn a_shell_finds_the_agent_of_whoever_is_back_in_it() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let agent = Agent::start().await;
     agent.add(alice.key());
     let log_in = || Ssh::new(product.front(), alice.name()).agent(agent.socket()).argument("-A").terminal(24, 100);
@@ -169,9 +167,7 @@ async fn a_shell_finds_the_agent_of_whoever_is_back_in_it() {
 /// The job goes on writing to the terminal: neither the session nor the shell ever ended.
 #[tokio::test]
 async fn a_job_that_writes_on_and_on_does_not_keep_its_shell() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     let mut terminal = alice.shell().terminal(24, 80);
     terminal.types("(while echo on-and-on; do sleep 0.01; done) &\r").await;
     terminal.shows_row("on-and-on").await;
@@ -181,22 +177,18 @@ async fn a_job_that_writes_on_and_on_does_not_keep_its_shell() {
 
 #[tokio::test]
 async fn whoever_wants_none_that_lasts_has_none() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     let seconds = "98440.1";
     let mut terminal = alice.shell().option("SetEnv=BASTION_PERSIST=0").terminal(24, 80);
     terminal.types(&format!("sleep {seconds}\r")).await;
-    eventually("its process", async || (alice.counts_processes(seconds).await == 1).then_some(())).await;
+    alice.has_processes(seconds, 1).await;
     terminal.kill().await;
-    eventually("no process left", async || (alice.counts_processes(seconds).await == 0).then_some(())).await;
+    alice.has_processes(seconds, 0).await;
 }
 
 #[tokio::test]
 async fn shells_are_listed_shared_looked_at_and_taken_over() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     alice.ssh("shells").run().await.exits(0).prints("No shells.\n");
     let mut first = alice.shell().terminal(24, 100);
     first.types("answer=$((40+2)); echo said:$answer\r").await;
@@ -237,9 +229,7 @@ async fn shells_are_listed_shared_looked_at_and_taken_over() {
 
 #[tokio::test]
 async fn a_terminal_is_asked_which_shell_it_wants() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     leaves_a_shell(alice.shell()).await;
     eventually("a shell that was left", async || {
         alice.ssh("shells").run().await.text().contains("Detached").then_some(())
@@ -259,9 +249,7 @@ async fn a_terminal_is_asked_which_shell_it_wants() {
 
 #[tokio::test]
 async fn a_mistake_about_shells_is_explained() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     alice.ssh("shells --help").run().await.exits(0);
     alice.ssh("shells --sideways").run().await.exits(2).prints("").says("unexpected argument");
     alice.ssh("shells 1").run().await.exits(1).prints("").says("ssh -t HOST shells NUMBER");
@@ -273,13 +261,11 @@ async fn a_mistake_about_shells_is_explained() {
 /// Programs that drive a shell, such as Emacs, say that their terminal is dumb.
 #[tokio::test]
 async fn a_shell_on_a_dumb_terminal_ends_with_its_connection() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     let seconds = "98440.2";
     let mut terminal = alice.shell().environment("TERM", "dumb").terminal(24, 80);
     terminal.types(&format!("sleep {seconds}\r")).await;
-    eventually("its process", async || (alice.counts_processes(seconds).await == 1).then_some(())).await;
+    alice.has_processes(seconds, 1).await;
     terminal.kill().await;
-    eventually("no process left", async || (alice.counts_processes(seconds).await == 0).then_some(())).await;
+    alice.has_processes(seconds, 0).await;
 }

@@ -8,7 +8,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::harness::{Flood, Input, Product, Ssh, free_port, has_agents, skip_unless};
+use crate::harness::{Flood, Input, Product, Ssh, free_port, with_agents};
 use crate::lifecycle::{lives, sleeps};
 
 /// Before this is over a client has left that hears nothing: after three questions, two seconds apart.
@@ -36,9 +36,7 @@ async fn a_program_that_reads_nothing_costs_no_connection() {
 /// `-R` waits for the pod, too, and is answered in the loop that answers all else.
 #[tokio::test]
 async fn a_devserver_that_takes_long_to_wake_costs_no_connection() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     alice.is_running().await;
     let script = Patch::Merge(json!({"spec": {"startupScript": format!("#!/bin/sh\nsleep {}\n", LONG.as_secs())}}));
     alice.api::<DevServer>().patch("dev", &PatchParams::default(), &script).await.expect("it is there");
@@ -54,9 +52,7 @@ async fn a_devserver_that_takes_long_to_wake_costs_no_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_is_cut_off_costs_no_connection() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let (replica, mut gateway) = product.serve_behind_gateway(&["workspace.carrier_grace=5m"]).await;
     alice.is_known_at(&replica).await;
     let command = "echo up; read -r line; echo \"$line\"";

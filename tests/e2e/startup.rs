@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::harness::{Product, Ssh, User, eventually, has_agents, is_real, skip_unless};
+use crate::harness::{Product, Ssh, User, eventually, is_real, skip_unless, with_agents};
 
 fn login(product: &Product, user: &User, command: &str) -> Ssh {
     Ssh::new(product.front(), &format!("{}+train", user.name())).key(user.key()).command(command)
@@ -33,9 +33,7 @@ async fn other_pod(user: &User, pod: &Pod) {
 
 #[tokio::test]
 async fn a_startup_script_is_over_before_anybody_is_in() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     alice.is_running().await;
     // It waits for somebody to look at it from outside.
     let script = "#!/bin/sh\necho to the log\nwhile ! test -e go; do sleep 0.1; done\necho $GREETING >made\n";
@@ -84,9 +82,7 @@ async fn enter(product: &Product, user: &User, pod: &Pod, command: &str) {
 
 #[tokio::test]
 async fn a_startup_script_that_fails_keeps_nobody_out_and_is_told() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     alice.is_running().await;
     alice
         .add_devserver_with("train", json!({ "startupScript": "echo made >made\necho no such package >&2\nexit 3\n" }))

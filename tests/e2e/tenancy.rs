@@ -1,20 +1,24 @@
 //! Whatever one user tries, she reaches nothing of another's.
 
-use bastion::api::DevServer;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use bastion::api::{DevServer, names};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ServiceAccount};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
-use crate::harness::{Product, User, eventually, has_agents, is_real, keygen, skip_unless};
+use crate::harness::{Product, User, eventually, has_agents, is_real, keygen, skip_unless, with_agents};
 
-/// A client as her account, which is what her sessions act as.
+/// A client as her account, which is what her sessions act as, and whose token her pods may have.
 async fn client_as(product: &Product, user: &User) -> Client {
+    client_of(product, names::service_account_username(user.name())).await
+}
+
+async fn client_of(product: &Product, account: String) -> Client {
     let kubeconfig = Kubeconfig::read_from(product.kubeconfig()).expect("the kubeconfig is there");
     let mut config =
         Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("it is whole");
-    config.auth_info.impersonate = Some(format!("system:serviceaccount:{}:{}", user.namespace(), user.name()));
+    config.auth_info.impersonate = Some(account);
     Client::try_from(config).expect("TLS has a provider")
 }
 
@@ -74,9 +78,7 @@ async fn no_login_name_leads_to_another_users_pod() {
 
 #[tokio::test]
 async fn no_jump_or_forward_leads_to_another_users_pod() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    let Some((product, [alice, bob])) = with_agents(["alice", "bob"]).await else { return };
     alice.is_running().await;
     bob.is_running().await;
     let known_hosts = product.folder().join(format!("{}-known", alice.name()));
@@ -203,7 +205,7 @@ async fn a_guests_account_may_enter_the_one_pod_and_nothing_else() {
     alice.api::<DevServer>().patch("dev", &PatchParams::default(), &share).await.expect("it is there");
     let login = format!("{}+dev.{}", bob.name(), alice.name());
     eventually("he is let in", async || bob.ssh("true").login(&login).run().await.succeeded().then_some(())).await;
-    let client = client_as(&product, &bob).await;
+    let client = client_of(&product, names::guest_account_username(alice.name(), bob.name())).await;
     let hers = format!("/api/v1/namespaces/{}", alice.namespace());
     for path in
         ["pods/private/exec?command=id&stdout=true", "pods/dev", "pods", "pods/dev/log", "persistentvolumeclaims"]
@@ -216,6 +218,17 @@ async fn a_guests_account_may_enter_the_one_pod_and_nothing_else() {
     // Not refused, but no WebSocket.
     let exec = format!("{hers}/pods/dev/exec?command=id&stdout=true");
     assert_ne!(answers(&client, "GET", &exec, Value::Null).await, 403);
+
+    // But by the bastion alone. His own account, whose token programs in a pod of his may have, enters nothing of hers:
+    // it would be past what his key may, in no log of the bastion, and for as long as the program runs.
+    let own = client_as(&product, &bob).await;
+    for method in ["GET", "POST"] {
+        assert_eq!(answers(&own, method, &exec, Value::Null).await, 403, "{method}");
+    }
+    // And nobody has a token of the other: there is no such account.
+    let accounts: Vec<ServiceAccount> =
+        alice.api().list(&ListParams::default()).await.expect("the API server answers").items;
+    assert!(accounts.iter().all(|account| account.metadata.name.as_ref().is_some_and(|name| !name.contains('.'))));
 }
 
 /// What no schema knows reaches no pod.
@@ -372,9 +385,7 @@ async fn a_namespace_takes_no_pod_beyond_the_baseline() {
 /// The agent does for others what they could do anyway: who is not its own user is not heard.
 #[tokio::test]
 async fn the_agent_serves_nobody_but_its_own_user() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     let id = alice.ssh("id -u").run().await;
     skip_unless!(id.text() == "0\n", "only root can be somebody else");
     // Where the agent is, its socket is. Whoever may open it, it hears none but its own user.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness::{Product, Ssh, Terminal, eventually, has_agents, keygen, public, skip_unless, within};
+use crate::harness::{Product, Ssh, Terminal, eventually, has_agents, keygen, public, with_agents, within};
 
 /// What an X client does first, in Python: finds its cookie, connects, tells it, and reads the answer.
 const CLIENT: &str = r#"
@@ -86,9 +86,7 @@ impl Display {
 
 #[tokio::test]
 async fn x_clients_of_the_pod_reach_the_users_display() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let display = Display::new(product.folder()).await;
     let client = format!("echo $DISPLAY $XAUTHORITY; python3 -c \"{CLIENT}\"; read _");
     let mut sessions = Vec::new();
@@ -119,9 +117,7 @@ async fn x_clients_of_the_pod_reach_the_users_display() {
 
 #[tokio::test]
 async fn x_clients_reach_the_display_through_a_jump() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let display = Display::new(product.folder()).await;
     let known_hosts = product.folder().join(format!("{}-known", alice.name()));
     let client = alice.ssh(&format!("python3 -c \"{CLIENT}\"")).jump("dev", alice.key(), &known_hosts);
@@ -132,9 +128,7 @@ async fn x_clients_reach_the_display_through_a_jump() {
 
 #[tokio::test]
 async fn a_shell_finds_the_display_of_whoever_is_back_in_it() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let save = alice.ssh("cat >client.py").input(crate::harness::Input::Bytes(CLIENT.into())).run().await;
     save.exits(0);
     let displays = [Display::new(product.folder()).await, Display::new(product.folder()).await];

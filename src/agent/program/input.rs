@@ -2,39 +2,46 @@
 
 use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 
 use super::super::activity;
-use super::super::request::{Order, Size};
-use super::start::Stdin;
+use super::super::request::Order;
+use super::answers::Answers;
+use super::start::{Held, Stdin};
 use crate::carrier::{Credit, Message, Receiver, parse};
 
 /// Returns when the other side has ended the stream. Orders pass stdin that the program does not read.
-pub(super) async fn feed(mut receiver: Receiver, stdin: Stdin, terminal: bool, group: Pid, redraw: &Notify) {
+pub(super) async fn feed(mut receiver: Receiver, stdin: Stdin, held: &Held, group: Pid, redraw: &Notify) {
     // Bounded by the stream's window: credit is given back as the program reads.
     let (data, waiting) = mpsc::unbounded_channel();
     let mut data = Some(data);
-    let (size, sizes) = watch::channel(None);
-    let write = write(stdin, waiting, sizes);
+    let mut answers = Answers::default();
+    let write = write(stdin, waiting);
     let receive = async {
         while let Some((message, credit)) = receiver.receive().await {
             match message {
                 Message::Data(bytes) => {
-                    if terminal {
-                        activity::typed(bytes.len())
-                    } else {
-                        activity::sent(bytes.len())
+                    match held {
+                        Held::Pipes(_) => activity::sent(bytes.len()),
+                        Held::Terminal(_) => match answers.take_from(&bytes).len() {
+                            0 => {}
+                            typed => activity::typed(typed),
+                        },
                     }
                     if let Some(data) = &data {
                         let _ = data.send((bytes, credit));
                     }
                 }
                 // On a terminal the end of the client's input is the client's affair; sshd does nothing either.
-                Message::Eof if !terminal => data = None,
+                Message::Eof if matches!(held, Held::Pipes(_)) => data = None,
                 Message::Control(order) => match parse(&order) {
-                    Ok(Order::Resize(new)) => {
-                        size.send_replace(Some(new));
+                    Ok(Order::Resize(size)) => {
+                        if let Held::Terminal(terminal) = held {
+                            let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+                            let _ = tcsetwinsize(terminal, size);
+                        }
                     }
                     Ok(Order::Signal(name)) => {
                         if let Some(signal) = signal(&name) {
@@ -56,26 +63,8 @@ pub(super) async fn feed(mut receiver: Receiver, stdin: Stdin, terminal: bool, g
     }
 }
 
-async fn write(
-    mut stdin: Stdin,
-    mut waiting: mpsc::UnboundedReceiver<(Bytes, Credit)>,
-    mut sizes: watch::Receiver<Option<Size>>,
-) {
-    loop {
-        let (bytes, _credit) = tokio::select! {
-            biased;
-            Ok(()) = sizes.changed() => {
-                let size = *sizes.borrow_and_update();
-                if let (Stdin::Terminal(pty), Some(size)) = (&stdin, size) {
-                    let _ = pty.resize(pty_process::Size::new(size.rows, size.columns));
-                }
-                continue;
-            }
-            data = waiting.recv() => match data {
-                Some(data) => data,
-                None => break,
-            },
-        };
+async fn write(mut stdin: Stdin, mut waiting: mpsc::UnboundedReceiver<(Bytes, Credit)>) {
+    while let Some((bytes, _credit)) = waiting.recv().await {
         let written = match &mut stdin {
             Stdin::Pipe(pipe) => pipe.write_all(&bytes).await,
             Stdin::Terminal(pty) => pty.write_all(&bytes).await,

@@ -1,5 +1,6 @@
 //! A session's program: started as sshd would, copied to and from its stream, hung up with it.
 
+mod answers;
 mod input;
 mod modes;
 mod output;
@@ -61,7 +62,7 @@ pub(super) async fn run(
         sender.mark_terminal();
     }
     let redraw = Notify::new();
-    let mut input = Box::pin(input::feed(receiver, stdin, terminal, group, &redraw));
+    let mut input = Box::pin(input::feed(receiver, stdin, &held, group, &redraw));
     let mut redrawn = Box::pin(redraw::serve(&redraw, &held));
     let mut copied = Box::pin(output::copy(output, &mut child, &sender, request.ended));
     let status = loop {

@@ -11,7 +11,7 @@ use super::start::Held;
 
 /// For so long the terminal is a row shorter: a program that was told of a size draws for that which it then finds, and
 /// some do nothing if it is the one that they know.
-const MOMENT: Duration = Duration::from_millis(100);
+pub(super) const MOMENT: Duration = Duration::from_millis(100);
 
 /// Does so each time that it is asked for; never returns.
 pub(super) async fn serve(asked: &Notify, held: &Held) {

@@ -1,3 +1,4 @@
+mod farewell;
 mod memory;
 mod silence;
 

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -27,6 +28,33 @@ Exit status:
   5 not ready in time   130 interrupted
   255 the bastion cannot be reached or does not let you in
 ssh, exec, cp, forward and shells end as the program does.";
+
+/// The command line with the options of [`Cluster`] in front, which may stand behind the verb, too: up to words that are a
+/// program's, as those of ssh's command are.
+pub(super) fn in_front(words: Vec<OsString>) -> Vec<OsString> {
+    let mut words = words.into_iter();
+    let mut front: Vec<OsString> = words.next().into_iter().collect();
+    let mut rest: Vec<OsString> = Vec::new();
+    while let Some(word) = words.next() {
+        let text = word.to_string_lossy().into_owned();
+        if ["--context", "--kubeconfig", "--namespace", "-n"].contains(&text.as_str()) {
+            front.push(word);
+            front.extend(words.next());
+        } else if ["--context=", "--kubeconfig=", "--namespace="].iter().any(|option| text.starts_with(option)) {
+            front.push(word);
+        } else {
+            rest.push(word);
+            let names = rest.iter().filter(|word| !word.as_encoded_bytes().starts_with(b"-")).count();
+            let is_of_a_command = rest.first().is_some_and(|verb| verb == "ssh") && names > 2;
+            if is_of_a_command || text == "--" || text.starts_with("--command") {
+                break;
+            }
+        }
+    }
+    front.extend(rest);
+    front.extend(words);
+    front
+}
 
 /// For administrators: to do it on a cluster, rather than ask the bastion
 #[derive(Args, Clone)]
@@ -111,6 +139,16 @@ pub(super) struct Ssh {
 impl Ssh {
     pub(super) fn command(&self) -> impl Iterator<Item = &OsString> {
         self.words.iter().chain(&self.further)
+    }
+
+    /// As ssh has it: the words with spaces between, for the shell there to make sense of. None: her shell.
+    pub(super) fn line(&self) -> Option<Vec<u8>> {
+        let words: Vec<&[u8]> = self.command().map(|word| word.as_encoded_bytes()).collect();
+        (!words.is_empty()).then(|| words.join(&b' '))
+    }
+
+    pub(super) fn wants_terminal(&self, line: &Option<Vec<u8>>) -> bool {
+        io::stdin().is_terminal() && (line.is_none() || self.tty)
     }
 }
 
@@ -200,6 +238,26 @@ mod tests {
         let parsed = Arguments::try_parse_from(["devctl", "create", "--flavor", "gpu", "-h", "--", "x"]).ok();
         let Some(Arguments { verb: Verb::Remote(words), .. }) = parsed else { panic!("it is the bastion's") };
         assert_eq!(words, ["create", "--flavor", "gpu", "-h", "--", "x"]);
+    }
+
+    #[test]
+    fn the_cluster_may_be_named_behind_the_verb() {
+        let moved = |line: &str| {
+            let words = in_front(line.split(' ').map(OsString::from).collect());
+            words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        let same = [
+            "devctl",
+            "devctl --context a list -w",
+            "devctl exec x -- kubectl -n a",
+            "devctl ssh x ls -n a",
+            "devctl create x --command sleep -n",
+        ];
+        for line in same {
+            assert_eq!(moved(line), line);
+        }
+        assert_eq!(moved("devctl exec -n a x --context b -- sh -n c"), "devctl -n a --context b exec x -- sh -n c");
+        assert_eq!(moved("devctl ssh -t --kubeconfig=a x sh"), "devctl --kubeconfig=a ssh -t x sh");
     }
 
     #[test]

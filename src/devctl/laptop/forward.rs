@@ -33,7 +33,10 @@ pub(super) async fn run(bastion: &Bastion, forward: &Forward) -> Result<u8, Fail
     for ports in &forward.ports {
         eprintln!("{}", openssh::forwards(ports, &forward.name));
     }
-    let serve = listeners.into_iter().map(|(listener, port)| serve(&connection, listener, port));
+    let there = &connection;
+    let serve = listeners
+        .into_iter()
+        .map(|(listener, port)| serve(listener, async move |local, from| carry(there, local, from, port).await));
     tokio::select! {
         _ = join_all(serve) => {}
         () = closed(&connection) => {}
@@ -41,7 +44,7 @@ pub(super) async fn run(bastion: &Bastion, forward: &Forward) -> Result<u8, Fail
     Err(remote::lost())
 }
 
-async fn listen(port: u16) -> Result<TcpListener, Failure> {
+pub(super) async fn listen(port: u16) -> Result<TcpListener, Failure> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|error| {
         let other = Ports { local: port.checked_add(1).unwrap_or(1024), remote: port };
         Failure::new(format!("failed to listen on 127.0.0.1:{port}: {error}")).cure(format!(
@@ -58,12 +61,12 @@ async fn closed(connection: &Connection) {
 }
 
 /// Takes connections, each of which is carried for itself.
-async fn serve(connection: &Connection, listener: TcpListener, port: u16) {
+pub(super) async fn serve(listener: TcpListener, carry: impl AsyncFn(TcpStream, SocketAddr)) {
     let mut carried = FuturesUnordered::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((local, from)) => carried.push(carry(connection, local, from, port)),
+                Ok((local, from)) => carried.push(carry(local, from)),
                 // Too many are open; some will end.
                 Err(_) => sleep(PAUSE).await,
             },

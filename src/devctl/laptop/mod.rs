@@ -38,7 +38,6 @@ use clap::{CommandFactory, Parser};
 
 use failure::{Failure, INTERRUPTED, USAGE};
 
-use administrate::Sought;
 use arguments::{Arguments, ConfigVerb, SshVerb, Verb};
 use bastion::Bastion;
 use places::Places;
@@ -56,6 +55,7 @@ pub fn main() -> ExitCode {
     if completion::answer(&words) {
         return ExitCode::SUCCESS;
     }
+    let words = arguments::in_front(words);
     let parsed = match help(&words) {
         Some(help) => Err(help),
         None => Arguments::try_parse_from(&words),
@@ -103,17 +103,12 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
     let Arguments { cluster, verb } = arguments;
     match verb {
         Verb::Remote(words) if cluster.is_meant() => {
-            block_on(administrate::verb(cluster, &startup_script::inline(words)?))
+            block_on(administrate::verb(&cluster, &startup_script::inline(words)?))
         }
-        verb if cluster.is_meant() => {
-            let sought = match &verb {
-                Verb::Ssh(ssh) => Sought::Session(ssh.name.as_deref().unwrap_or("NAME")),
-                Verb::Cp(_) => Sought::Files,
-                Verb::Forward(forward) => Sought::Ports(&forward.name),
-                _ => Sought::Other,
-            };
-            Err(administrate::not_here(&cluster, &sought))
-        }
+        Verb::Ssh(ssh) if cluster.is_meant() => block_on(administrate::ssh(&cluster, &ssh)),
+        Verb::Cp(copy) if cluster.is_meant() => block_on(copy::run(&copy::By::Cluster(&cluster), &copy)),
+        Verb::Forward(forward) if cluster.is_meant() => block_on(administrate::forward(&cluster, &forward)),
+        _ if cluster.is_meant() => Err(administrate::not_there()),
         Verb::Version => print(&format!("devctl {}\n", env!("CARGO_PKG_VERSION"))),
         Verb::Completion { shell } => completion::script(shell),
         Verb::Man { folder } => man(&folder),
@@ -138,7 +133,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
             let bastion = bastion()?;
             match openssh::cp(&bastion, &copy)? {
                 Some(status) => Ok(status),
-                None => block_on(copy::run(&bastion, &copy)),
+                None => block_on(copy::run(&copy::By::Bastion(&bastion), &copy)),
             }
         }
         Verb::Forward(forward) => {

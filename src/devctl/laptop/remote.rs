@@ -1,7 +1,7 @@
 //! A session at the bastion that is joined to this process: what goes in and comes out is passed on byte for byte.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal};
+use std::io;
 
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect, Pty, Sig};
@@ -15,14 +15,15 @@ use super::failure::{Failure, INTERRUPTED, NO_CONNECTION, USAGE};
 use super::host_key::Unknown;
 use super::terminal::{self, Raw};
 use super::{line, written};
+use crate::devctl::verbs::Who;
 
 /// What RFC 4254 calls stderr.
 const STDERR: u32 = 1;
 /// What one packet holds, with room for what stands around it.
 const MOST: usize = 200 << 10;
-const PIECE: usize = 32 * 1024;
+pub(super) const PIECE: usize = 32 * 1024;
 /// Variables that tell a program how to write for this terminal.
-const VARIABLES: [&str; 4] = ["LANG", "LC_ALL", "COLORTERM", "NO_COLOR"];
+pub(super) const VARIABLES: [&str; 4] = ["LANG", "LC_ALL", "COLORTERM", "NO_COLOR"];
 
 /// Has the bastion answer a verb.
 pub(super) async fn verb(bastion: &Bastion, words: &[OsString]) -> Result<u8, Failure> {
@@ -41,10 +42,8 @@ pub(super) async fn shell(bastion: &Bastion, ssh: &Ssh) -> Result<u8, Failure> {
     let login = super::openssh::login(bastion, ssh.name.as_deref())?;
     let bastion = Bastion { login, ..bastion.clone() };
     let connection = connection::open(&bastion, Unknown::Refuse).await?;
-    // As ssh has it: the words with spaces between, for the shell there to make sense of.
-    let words: Vec<&[u8]> = ssh.command().map(|word| word.as_encoded_bytes()).collect();
-    let command = (!words.is_empty()).then(|| words.join(&b' '));
-    let terminal = io::stdin().is_terminal() && (command.is_none() || ssh.tty);
+    let command = ssh.line();
+    let terminal = ssh.wants_terminal(&command);
     run(&connection, command, terminal).await
 }
 
@@ -75,6 +74,12 @@ pub(super) async fn ask(connection: &Connection, words: &[&str]) -> Result<Answe
     }
     let words = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok(Answer { status, text: words(text), said: words(said) })
+}
+
+/// Asks it whom it takes us for. None: it does not tell, as older ones do not.
+pub(super) async fn who(connection: &Connection) -> Option<Who> {
+    let answer = ask(connection, &["whoami", "-o", "json"]).await.ok().filter(|answer| answer.status == 0)?;
+    serde_json::from_str(&answer.text).ok()
 }
 
 async fn run(connection: &Connection, command: Option<Vec<u8>>, terminal: bool) -> Result<u8, Failure> {
@@ -128,7 +133,7 @@ async fn is_granted(channel: &mut Channel<Msg>) -> Result<bool, Failure> {
 }
 
 /// Somebody ends this process; it is as a shell would tell it.
-async fn terminated() -> u8 {
+pub(super) async fn terminated() -> u8 {
     let kinds = (signal(SignalKind::terminate()), signal(SignalKind::hangup()), signal(SignalKind::interrupt()));
     let (Ok(mut terminate), Ok(mut hangup), Ok(mut interrupt)) = kinds else { return std::future::pending().await };
     tokio::select! {

@@ -5,7 +5,6 @@ use kube::ResourceExt;
 
 use super::{flavors, list, users};
 use crate::api::Phase;
-use crate::devctl::caller::Shared;
 use crate::devctl::{Caller, Error};
 
 #[derive(clap::Args)]
@@ -21,12 +20,8 @@ enum Kind {
     Enterable,
     /// Of these, those that can be looked into without waking them
     Running,
-    /// The one that is meant where none is named
-    Default,
     Flavors,
     Users,
-    /// No names: the bastion's clock, in seconds since 1970
-    Clock,
 }
 
 impl Args {
@@ -35,17 +30,15 @@ impl Args {
             Kind::Devservers => caller.devservers().await?.iter().map(ResourceExt::name_any).collect(),
             Kind::Enterable => {
                 let own = caller.devservers().await?;
-                let others = shared(caller).into_iter().map(|shared| shared.name);
+                let others = caller.beyond.shared().into_iter().map(|shared| shared.name);
                 own.iter().map(ResourceExt::name_any).chain(others).collect()
             }
             Kind::Running => {
                 let own = caller.devservers().await?;
                 let own = own.iter().filter(|server| list::phase(server) == Phase::Running);
-                let others = shared(caller).into_iter().filter(|shared| shared.phase == Phase::Running);
+                let others = caller.beyond.shared().into_iter().filter(|shared| shared.phase == Phase::Running);
                 own.map(ResourceExt::name_any).chain(others.map(|shared| shared.name)).collect()
             }
-            Kind::Default => caller.devserver.iter().cloned().collect(),
-            Kind::Clock => vec![caller.now().as_second().to_string()],
             Kind::Flavors => flavors::fetch(caller).await?.iter().map(ResourceExt::name_any).collect(),
             Kind::Users => users::fetch(caller).await?.iter().map(ResourceExt::name_any).collect(),
         };
@@ -53,9 +46,4 @@ impl Args {
         caller.print(&text).await;
         Ok(())
     }
-}
-
-/// Of others, and more than to look at.
-fn shared(caller: &Caller) -> Vec<Shared> {
-    caller.shared.as_ref().map(|shared| shared()).unwrap_or_default()
 }

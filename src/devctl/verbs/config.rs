@@ -14,17 +14,17 @@ pub struct Args {
 
 impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
-        let Some(vouch) = caller.known_hosts_line.clone() else {
-            return Err(Error::failed("only the bastion vouches for DevServers: `ssh USER@BASTION devctl config`"));
-        };
         let user = names::user_of(&caller.namespace).unwrap_or_default().to_owned();
         let mut servers: Vec<String> = caller.devserver.iter().cloned().collect();
         servers.extend(caller.devservers().await?.iter().map(ResourceExt::name_any));
         servers.sort();
         servers.dedup();
         let any = servers.first().cloned().unwrap_or_else(|| "NAME".to_owned());
+        let Some(line) = caller.beyond.known_hosts_line(&patterns(&servers, &user)) else {
+            return Err(Error::failed("only the bastion vouches for DevServers: `ssh USER@BASTION devctl config`"));
+        };
         // Alone on stdout, to be added to a file.
-        caller.print(&format!("{}\n", vouch(&patterns(&servers, &user)))).await;
+        caller.print(&format!("{line}\n")).await;
         caller
             .say(&format!(
                 "Add that line to ~/.ssh/known_hosts on your laptop. Then `ssh -J {user}@THIS-SERVER {any}.{user}` is your \

@@ -29,12 +29,8 @@ impl Args {
         fields.put("Name", server.name_any());
         fields.put("Status", format!("{:?}", phase(&server)));
         rules(&server, caller.now(), &mut fields);
-        let last_hour = match &caller.last_hour {
-            Some(last_hour) => last_hour(name).await,
-            None => Err("only `ssh USER@BASTION devctl idle` can ask its pod".to_owned()),
-        };
-        let text = match last_hour {
-            Ok(text) => format!("{}\n{text}", fields.render()),
+        let text = match caller.beyond.usage(&name).await {
+            Ok(usage) => format!("{}\n{}", fields.render(), usage.explain(caller.now())),
             Err(why) => {
                 use_of(&server, caller.now(), &mut fields);
                 fields.put("Last hour", format!("not known: {why}"));

@@ -23,8 +23,6 @@ pub struct Args {
     watch: bool,
 }
 
-pub(super) const NONE: &str = "You have no DevServers; `devctl create NAME` makes one.";
-
 impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
         let format = self.output.format;
@@ -33,7 +31,7 @@ impl Args {
         }
         let servers = caller.devservers().await?;
         if servers.is_empty() && format.is_table() {
-            caller.say(NONE).await;
+            caller.say_none().await;
             return Ok(());
         }
         let pods = Pods::fetch(caller, format).await?;

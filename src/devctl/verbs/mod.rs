@@ -25,11 +25,15 @@ mod top;
 mod update;
 mod users;
 mod version;
+mod whoami;
 mod why;
 mod words;
 
-pub use enter::{Enter, Program};
+pub use enter::Enter;
+pub(super) use enter::ShellsArgs;
 pub(super) use laptop::Laptop;
+pub(super) use resume::running;
+pub(super) use whoami::Who;
 
 use clap::Subcommand;
 
@@ -74,6 +78,8 @@ pub enum Verb {
     Users(users::Args),
     /// Print what ssh must know to reach DevServers as hosts: a line for ~/.ssh/known_hosts
     Config(config::Args),
+    /// Show who you are here, and which DevServer is meant where you name none
+    Whoami(whoami::Args),
     /// Print the version
     Version(version::Args),
     /// Print names, one a line, for a shell to complete
@@ -101,6 +107,7 @@ impl Verb {
             Self::Top(args) => args.run(caller).await,
             Self::Users(args) => args.run(caller).await,
             Self::Config(args) => args.run(caller).await,
+            Self::Whoami(args) => args.run(caller).await,
             Self::Version(args) => args.run(caller).await,
             Self::Complete(args) => args.run(caller).await,
         }

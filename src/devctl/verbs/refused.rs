@@ -13,14 +13,14 @@ pub(super) fn refused(now: &DevServerStatus, before: Option<&DevServerStatus>) -
 /// What the operator says of one that runs, other than that its startup script failed.
 pub(super) fn said(status: &DevServerStatus) -> Option<&str> {
     let message = status.message.as_deref().filter(|message| !message.is_empty() && status.phase == Phase::Running)?;
-    let script = status.conditions.iter().find(|condition| condition.type_ == conditions::STARTUP_SCRIPT);
+    let script = conditions::find(&status.conditions, conditions::STARTUP_SCRIPT);
     Some(message).filter(|message| script.is_none_or(|script| script.message != **message))
 }
 
 /// Whether there can be no pod of its spec.
 pub(super) fn is_invalid(status: &DevServerStatus) -> bool {
-    let ready = status.conditions.iter().find(|condition| condition.type_ == conditions::READY);
-    status.phase == Phase::Running && ready.is_some_and(|ready| ready.reason != conditions::RUNNING)
+    let ready = conditions::find(&status.conditions, conditions::READY);
+    status.phase == Phase::Running && ready.is_some_and(|ready| ready.reason != conditions::reason::RUNNING)
 }
 
 #[cfg(test)]

@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::api::TimeSpan;
+use super::list::phase;
+use crate::api::{DevServer, Phase, TimeSpan};
 use crate::devctl::output::{self, OutputArgs};
 use crate::devctl::{Caller, Error, time, wait};
+
+/// As a login waits.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -37,12 +41,7 @@ impl Waiting {
 impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
         let name = caller.name(self.name)?;
-        let server = caller.devserver(&name).await?;
-        let suspended = server.spec.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.suspended);
-        let server = match suspended {
-            true => caller.patch(&name, json!({"spec": {"lifecycle": {"suspended": false}}})).await?,
-            false => server,
-        };
+        let (server, suspended) = resume(caller, &name).await?;
         if self.wait {
             let generation = server.metadata.generation.unwrap_or_default();
             wait::until_running(caller, &name, generation, self.waiting.limit()).await?;
@@ -56,4 +55,24 @@ impl Args {
         let server = if self.wait { caller.devserver(&name).await? } else { server };
         output::changed(caller, self.output.format, &server).await
     }
+}
+
+/// The DevServer `name`, not suspended; whether it was.
+async fn resume(caller: &Caller, name: &str) -> Result<(DevServer, bool), Error> {
+    let server = caller.devserver(name).await?;
+    match server.spec.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.suspended) {
+        true => Ok((caller.patch(name, json!({"spec": {"lifecycle": {"suspended": false}}})).await?, true)),
+        false => Ok((server, false)),
+    }
+}
+
+/// The DevServer `name`, once it runs, for somebody who is about to enter it.
+pub(in crate::devctl) async fn running(caller: &Caller, name: &str) -> Result<DevServer, Error> {
+    let (server, suspended) = resume(caller, name).await?;
+    if !suspended && phase(&server) == Phase::Running {
+        return Ok(server);
+    }
+    let generation = server.metadata.generation.unwrap_or_default();
+    wait::until_running(caller, name, generation, PATIENCE).await?;
+    caller.devserver(name).await
 }

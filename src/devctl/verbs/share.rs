@@ -30,24 +30,17 @@ impl Args {
         }
         let server = caller.devserver(&name).await?;
         if users.is_empty() {
-            if let Some(text) = output::object(output.format, &server)? {
-                caller.print(&text).await;
-                return Ok(());
-            }
             let lines = server.spec.share.iter().map(|share| {
                 let what = if share.read_only { "looks" } else { "works in it" };
                 format!("{:<32} {what}\n", share.user)
             });
             let lines: String = lines.collect();
-            let text = if lines.is_empty() { format!("Nobody else may enter `{name}`.\n") } else { lines };
-            caller.print(&text).await;
-            return Ok(());
+            let words = if lines.is_empty() { format!("Nobody else may enter `{name}`.\n") } else { lines };
+            return output::changed_or(caller, output.format, &server, words.trim_end()).await;
         }
         let share = changed(&server.spec.share, &users, read_only, remove);
         let server = revise(&caller.api(), server, json!({"share": share})).await?;
-        if let Some(text) = output::object(output.format, &server)? {
-            caller.print(&text).await;
-        }
+        output::changed(caller, output.format, &server).await?;
         let owner = names::user_of(&caller.namespace).unwrap_or_default().to_owned();
         for user in users {
             let line = match (remove, read_only) {

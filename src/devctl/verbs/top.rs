@@ -1,6 +1,7 @@
 //! `devctl top`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
@@ -10,11 +11,16 @@ use kube::ResourceExt;
 use kube::api::ListParams;
 use serde::Serialize;
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::list::{awake, phase};
 use crate::api::{DevServer, Phase, names};
 use crate::devctl::output::{self, Cell, Format, OutputArgs, Table};
-use crate::devctl::{Caller, Error, TakenNow};
+use crate::devctl::{Caller, Error};
+use crate::workspace::Taken;
+
+/// A pod that says nothing for so long is not waited for.
+const POD: Duration = Duration::from_secs(5);
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -50,7 +56,7 @@ impl Args {
         let pods = async { caller.api::<Pod>().list(&ListParams::default()).await.map_err(Error::of_api) };
         let (servers, quotas, pods) = tokio::try_join!(caller.devservers(), quotas(caller), pods)?;
         if servers.is_empty() && format.is_table() {
-            caller.say(super::list::NONE).await;
+            caller.say_none().await;
         }
         let mut limits: HashMap<String, Limits> =
             pods.items.iter().map(|pod| (pod.name_any(), Limits::of(pod))).collect();
@@ -72,15 +78,12 @@ impl Args {
             Format::Yaml => output::yaml(&json!({"devServers": rows, "quota": quotas}))?,
         };
         caller.print(&text).await;
-        if caller.taken.is_none() && format.is_table() && rows.iter().any(|row| row.phase == Phase::Running) {
-            caller.say("What programs take, their pods tell the bastion alone: `ssh USER@BASTION devctl top`.").await;
-        }
         Ok(())
     }
 }
 
 impl Row {
-    fn of(server: &DevServer, taken: Option<TakenNow>, limits: Limits, now: Timestamp) -> Self {
+    fn of(server: &DevServer, taken: Option<Taken>, limits: Limits, now: Timestamp) -> Self {
         let activity = server.status.clone().and_then(|status| status.activity).unwrap_or_default();
         Self {
             name: server.name_any(),
@@ -121,11 +124,12 @@ fn quota_table(quotas: Vec<Quota>) -> Table {
     table
 }
 
-async fn taken(caller: &Caller, server: &DevServer) -> Option<TakenNow> {
-    match &caller.taken {
-        Some(taken) if phase(server) == Phase::Running => taken(server.name_any()).await,
-        _ => None,
+/// None where its pod does not tell.
+async fn taken(caller: &Caller, server: &DevServer) -> Option<Taken> {
+    if phase(server) != Phase::Running {
+        return None;
     }
+    timeout(POD, caller.beyond.usage(&server.name_any())).await.ok()?.ok()?.taken()
 }
 
 /// The most that a pod's programs may take.

@@ -10,7 +10,7 @@ use super::refused::refused;
 use super::reset::Setting;
 use super::resume::Waiting;
 use super::spec::Settings;
-use crate::api::{DevServer, DevServerSpec, DevServerStatus, Phase};
+use crate::api::{DevServerSpec, DevServerStatus, Phase};
 use crate::devctl::output::{self, OutputArgs};
 use crate::devctl::{Caller, Error, revise, wait};
 
@@ -80,7 +80,7 @@ impl Args {
         let changes = changes(&server.spec, &new)?;
         if changes.is_empty() {
             caller.say(&format!("`{name}` already has these settings; nothing was changed.")).await;
-            return print(caller, output, &server).await;
+            return output::changed(caller, output.format, &server).await;
         }
         let runs = matches!(phase(&server), Phase::Running | Phase::Starting);
         let restarts = runs && restarts(&server.spec, &new);
@@ -90,7 +90,7 @@ impl Args {
         }
         let before = server.status.clone();
         let server = revise(&caller.api(), server, changes.into()).await?;
-        print(caller, output, &server).await?;
+        output::changed(caller, output.format, &server).await?;
         let generation = server.metadata.generation.unwrap_or_default();
         if runs {
             let observed = wait::until_observed(caller, &name, generation, OPERATOR).await;
@@ -113,13 +113,6 @@ fn taken(name: &str, now: Option<&DevServerStatus>, before: Option<&DevServerSta
         Some(why) => Err(Error::failed(format!("`{name}` is changed, but that is not what runs: {why}"))),
         None => Ok(()),
     }
-}
-
-async fn print(caller: &Caller, output: OutputArgs, server: &DevServer) -> Result<(), Error> {
-    if let Some(text) = output::object(output.format, server)? {
-        caller.print(&text).await;
-    }
-    Ok(())
 }
 
 /// Whether a pod that runs must be made anew for what is `new`.

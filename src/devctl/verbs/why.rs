@@ -48,7 +48,7 @@ fn explain(server: &DevServer, now: Timestamp) -> Vec<String> {
     let name = server.name_any();
     let status = server.status.clone().unwrap_or_default();
     let message = plain(&status.message.clone().unwrap_or_default());
-    let ready = status.conditions.iter().find(|condition| condition.type_ == conditions::READY);
+    let ready = conditions::find(&status.conditions, conditions::READY);
     let since = ready.map(|condition| time::age(Some(&condition.last_transition_time), now));
     let since = since.map(|since| format!(" for {since}")).unwrap_or_default();
     let home = Kept::of(server);
@@ -115,8 +115,9 @@ fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
 
 /// That its startup script failed, which keeps nobody out.
 fn script_line(name: &str, status: &DevServerStatus) -> Option<String> {
-    let script = status.conditions.iter().find(|condition| condition.type_ == conditions::STARTUP_SCRIPT)?;
-    let failed = script.status == "False" && script.reason == "Failed" && status.phase == Phase::Running;
+    let script = conditions::find(&status.conditions, conditions::STARTUP_SCRIPT)?;
+    let has_failed = script.status == "False" && script.reason == conditions::reason::FAILED;
+    let failed = has_failed && status.phase == Phase::Running;
     let message = plain(script.message.trim_end_matches('.'));
     failed.then(|| format!("{message}. `devctl update {name} --startup-script FILE` gives it another script."))
 }

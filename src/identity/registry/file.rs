@@ -9,6 +9,7 @@ use super::{Found, KeyRegistry};
 use crate::api::names;
 use crate::identity::key_file::MAX_SIZE;
 use crate::identity::revoked::Version;
+use crate::telemetry::chain;
 
 pub(super) struct Files {
     directory: PathBuf,
@@ -34,7 +35,9 @@ impl KeyRegistry for Files {
                     None
                 }
                 Ok(_) => std::fs::read_to_string(&path)
-                    .inspect_err(|error| warn!(%error, path = %path.display(), "failed to read a key file"))
+                    .inspect_err(
+                        |error| warn!(error = chain(error), path = %path.display(), "failed to read a key file"),
+                    )
                     .ok(),
                 Err(_) => None,
             }

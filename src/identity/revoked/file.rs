@@ -2,9 +2,10 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use russh::keys::ssh_encoding::Encode;
 use russh::keys::ssh_key::public::KeyData;
 use tracing::info;
@@ -47,7 +48,7 @@ impl RevokedKeys {
 
     fn read(&self) -> Result<Arc<Revoked>, Error> {
         let version = Version::of(&self.path)?;
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         if let Some((known, revoked)) = &*last
             && *known == version
         {
@@ -159,7 +160,7 @@ mod tests {
         let revoked = RevokedKeys::new(file.path().into()).unwrap();
         std::thread::sleep(CLOCK + Duration::from_millis(100));
         assert!(contains(&revoked, LISTED).unwrap());
-        let (_, first) = revoked.last.lock().unwrap().clone().unwrap();
+        let (_, first) = revoked.last.lock().clone().unwrap();
         assert!(Arc::ptr_eq(&first, &revoked.read().unwrap()));
         std::fs::write(file.path(), OTHER).unwrap();
         assert!(!contains(&revoked, LISTED).unwrap());

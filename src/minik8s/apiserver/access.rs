@@ -1,4 +1,5 @@
-//! Who asks: one token lets everything through; a service account may be impersonated inside its own namespace, and where its roles let it.
+//! Who asks: one token lets everything through; a service account may be impersonated inside its own namespace, and where its
+//! roles let it.
 
 use super::{rbac, route::Route, status::Refusal};
 use crate::minik8s::store::{Key, Objects};
@@ -29,7 +30,7 @@ pub(super) fn impersonated(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// What an impersonated user may do: everything in the namespace of a service account that exists, and elsewhere what
-/// roles are bound to it for.
+/// roles are bound to it for. Those hold for one that does not exist as well, as with Kubernetes.
 pub(super) fn authorize(user: &str, route: &Route, objects: &Objects) -> Result<(), Refusal> {
     let account = user.strip_prefix("system:serviceaccount:").and_then(|account| account.split_once(':'));
     let why = match account {
@@ -39,7 +40,7 @@ pub(super) fn authorize(user: &str, route: &Route, objects: &Objects) -> Result<
         Some((namespace, name)) => {
             let exists = objects.get(&Key::new("serviceaccounts", namespace, name)).is_some();
             let at_home = route.namespace == namespace || route.resource.is_review();
-            if exists && (at_home || rbac::allows((namespace, name), route, objects)) {
+            if (exists && at_home) || rbac::allows((namespace, name), route, objects) {
                 return Ok(());
             }
             let scope = match route.namespace.as_str() {

@@ -7,13 +7,13 @@ use super::{
 };
 use crate::minik8s::object;
 use http::StatusCode;
+use parking_lot::Mutex;
 use serde_json::json;
 use std::{
     fs::{File, OpenOptions},
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
 };
 
 /// At this size the log is renamed to `audit.log.1` and begun anew.
@@ -68,7 +68,7 @@ impl AuditLog {
     }
 
     fn append(&self, line: &str) -> std::io::Result<()> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.file.lock();
         if file.metadata()?.len() > LONGEST {
             std::fs::rename(&self.path, self.path.with_extension("log.1"))?;
             *file = append_to(&self.path)?;

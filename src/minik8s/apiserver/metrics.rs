@@ -2,11 +2,8 @@
 
 use super::route::{Route, Verb};
 use http::StatusCode;
-use std::{
-    collections::BTreeMap,
-    fmt::Write,
-    sync::{Mutex, PoisonError},
-};
+use parking_lot::Mutex;
+use std::{collections::BTreeMap, fmt::Write};
 
 /// Labels → how many.
 #[derive(Default)]
@@ -23,13 +20,13 @@ impl Requests {
             name(route.verb, is_apply),
             resource.version
         );
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(labels).or_default() += 1;
+        *self.0.lock().entry(labels).or_default() += 1;
     }
 
     /// As Prometheus reads it.
     pub(super) fn text(&self) -> String {
         let mut text = "# TYPE apiserver_request_total counter\n".to_owned();
-        for (labels, count) in &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        for (labels, count) in &*self.0.lock() {
             let _ = writeln!(text, "apiserver_request_total{{{labels}}} {count}"); // To a String: it cannot fail.
         }
         text

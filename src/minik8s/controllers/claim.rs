@@ -1,7 +1,7 @@
 //! A claim is a folder, bound at once, unless it names a PersistentVolume or wants no class; it lives until the claim is
 //! deleted and no pod uses it.
 
-use super::{edit, volume};
+use super::{binding, edit};
 use crate::minik8s::{apiserver::CLAIM_PROTECTION, object, store::Store};
 use serde_json::{Value, json};
 use std::{
@@ -22,7 +22,7 @@ pub(super) fn sync(store: &Store, data: &Path, claim: &Value) {
         return;
     }
     if !object::text(&claim["spec"]["volumeName"]).is_empty() || claim["spec"]["storageClassName"] == "" {
-        return volume::bind(store, claim);
+        return binding::bind(store, claim);
     }
     if let Err(error) = fs::create_dir_all(folder(data, claim)) {
         let claim = object::name(claim);

@@ -1,6 +1,7 @@
 //! The controllers whose work somebody would miss: namespaces, garbage, claims and volumes, quotas.
 //! Each looks at everything after every change; a cluster of this size is looked through in no time.
 
+mod binding;
 mod claim;
 mod garbage;
 mod namespace;

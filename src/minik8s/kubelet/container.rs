@@ -1,16 +1,16 @@
 //! One container: pull, start, wait, start again.
 
 use super::{
-    pod::Statuses,
     probe,
     process::{self, Process},
-    sandbox::{Launch, Sandbox, StartError},
+    sandbox::{Sandbox, StartError},
     status,
+    statuses::Statuses,
 };
 use k8s_openapi::api::core::v1::Container;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::{process::Stdio, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until},
@@ -153,7 +153,7 @@ impl Supervisor {
             command = vec!["sleep".to_owned(), "infinity".to_owned()];
         }
         let launch = self.sandbox.launch(container, &command)?;
-        let mut process = self.sandbox.start(|| spawn(&launch))?;
+        let mut process = self.sandbox.start(|| launch.spawn())?;
         let name = &container.name;
         self.sandbox.log.begin(name);
         if let Some(stdout) = process.child().stdout.take() {
@@ -235,12 +235,6 @@ fn change_state(status: &mut Value, state: Value, started: bool) {
     status["state"] = state;
     status["ready"] = json!(started);
     status["started"] = json!(started);
-}
-
-pub(super) fn spawn(launch: &Launch) -> std::io::Result<tokio::process::Child> {
-    let mut command = launch.command();
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    tokio::process::Command::from(command).spawn()
 }
 
 async fn deadline(stop: &mut Stop) -> Instant {

@@ -1,6 +1,6 @@
 //! Init containers: each runs to its end before the next.
 
-use super::{container, process::Process, sandbox::Sandbox};
+use super::{process::Process, sandbox::Sandbox};
 use k8s_openapi::api::core::v1::Container;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -31,5 +31,5 @@ fn start(sandbox: &Sandbox, container: &Container) -> Result<Process, super::Sta
     let command: Vec<String> =
         container.command.iter().flatten().chain(container.args.iter().flatten()).cloned().collect();
     let launch = sandbox.launch(container, &command)?;
-    sandbox.start(|| container::spawn(&launch))
+    sandbox.start(|| launch.spawn())
 }

@@ -2,11 +2,12 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use axum::body::Bytes;
 use futures::{Stream, StreamExt, stream};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
 
@@ -51,13 +52,9 @@ struct Place {
 }
 
 impl Logs {
-    fn logs(&self) -> MutexGuard<'_, HashMap<String, Log>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A new run begins.
     pub(super) fn begin(&self, container: &str) {
-        let mut logs = self.logs();
+        let mut logs = self.0.lock();
         match logs.get_mut(container) {
             Some(log) => {
                 log.number += 1;
@@ -89,7 +86,7 @@ impl Logs {
     /// Changes the run of that number, or the one of now, whose number it gives. What a process of a run that is over
     /// still writes is lost.
     fn edit(&self, container: &str, number: Option<u64>, edit: impl FnOnce(&mut Run)) -> u64 {
-        let mut logs = self.logs();
+        let mut logs = self.0.lock();
         let log = logs.entry(container.to_owned()).or_default();
         if number.is_none_or(|number| number == log.number) {
             edit(&mut log.now);
@@ -100,7 +97,7 @@ impl Logs {
 
     /// What came after `place`, and whether no more will.
     fn after(&self, container: &str, place: &mut Place) -> (Vec<u8>, bool, Option<watch::Receiver<()>>) {
-        let logs = self.logs();
+        let logs = self.0.lock();
         let Some(log) = logs.get(container).filter(|log| log.number == place.run) else {
             return (Vec::new(), true, None);
         };
@@ -117,7 +114,7 @@ where
     T: Send + Sync + 'static,
 {
     let (text, place) = {
-        let all = logs(&owner).logs();
+        let all = logs(&owner).0.lock();
         match all.get(container) {
             Some(log) if wanted.previous => (log.before.clone()?, None),
             Some(log) => {
@@ -218,7 +215,7 @@ mod tests {
             async move { logs.follow("main", number, output).await }
         });
         tokio::io::AsyncWriteExt::write_all(&mut program, b"one\n").await.unwrap();
-        while logs.logs()["main"].now.written < 4 {
+        while logs.0.lock()["main"].now.written < 4 {
             tokio::task::yield_now().await;
         }
         let mut reader = read(logs.clone(), |logs| logs, "main", Wanted { follow: true, ..Wanted::default() }).unwrap();

@@ -11,6 +11,7 @@ mod process;
 mod sandbox;
 mod schedule;
 mod status;
+mod statuses;
 
 pub(super) use exec::{Exec, ExecRequest, ExecStdio};
 pub(super) use log::Wanted as LogWanted;
@@ -25,16 +26,11 @@ use super::{
 };
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
+use parking_lot::Mutex;
 use sandbox::Sandbox;
 use schedule::Node;
 use serde_json::{Value, json};
-use std::{
-    collections::HashMap,
-    net::Ipv4Addr,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::AbortHandle};
 
 /// What processes may do with a TERM before the cluster that stops kills them.
@@ -82,7 +78,7 @@ impl Kubelet {
 
     /// Ends every process of the cluster; `last`: there is no other cluster in this program.
     pub(super) async fn stop(&self, last: bool) {
-        for pod in self.pods().values() {
+        for pod in self.pods.lock().values() {
             // Its end is not the pod's: the next start runs it again.
             pod.task.abort();
             pod.sandbox.close();
@@ -91,13 +87,13 @@ impl Kubelet {
     }
 
     pub(super) fn exec(&self, pod_uid: &str, container: &str, request: &ExecRequest) -> Result<Exec, StartError> {
-        let sandbox = self.pods().get(pod_uid).map(|pod| pod.sandbox.clone());
+        let sandbox = self.pods.lock().get(pod_uid).map(|pod| pod.sandbox.clone());
         exec::start(&*sandbox.ok_or(StartError::Closed)?, container, request)
     }
 
     /// What a container of the pod wrote; none if there was no run of it before this one, and that is wanted.
     pub(super) fn log(&self, pod_uid: &str, container: &str, wanted: log::Wanted) -> Option<log::Pieces> {
-        let sandbox = self.pods().get(pod_uid).map(|pod| pod.sandbox.clone());
+        let sandbox = self.pods.lock().get(pod_uid).map(|pod| pod.sandbox.clone());
         match sandbox {
             Some(sandbox) => log::read(sandbox, |sandbox| &sandbox.log, container, wanted),
             None => (!wanted.previous).then(|| futures::stream::empty().boxed()),
@@ -108,7 +104,7 @@ impl Kubelet {
     fn sync(self: &Arc<Kubelet>) {
         let (_, stored) = self.store.list("pods", "");
         self.schedule(&stored);
-        let mut pods = self.pods();
+        let mut pods = self.pods.lock();
         for pod in &stored {
             match pods.get(object::uid(pod)) {
                 Some(running) => running.observe(Some(pod.clone())),
@@ -199,10 +195,6 @@ impl Kubelet {
             labels: node.metadata.labels.unwrap_or_default(),
             devices: schedule::devices_of(&allocatable.unwrap_or_default()),
         }
-    }
-
-    fn pods(&self) -> MutexGuard<'_, HashMap<String, RunningPod>> {
-        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,40 +1,14 @@
 //! One pod on the node, from its start until its object is gone.
 
-use super::{container::Supervisor, process, sandbox::Sandbox, status};
+use super::{container::Supervisor, init, process, sandbox::Sandbox, status, statuses::Statuses};
 use crate::minik8s::{
     apiserver::{DeleteOptions, built_in_named, delete_object},
     object,
     store::{Key, Store},
 };
 use serde_json::Value;
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinSet,
-    time::Instant,
-};
-
-/// The states of a pod's containers, each written by its supervisor.
-pub(super) struct Statuses {
-    containers: Mutex<Vec<Value>>,
-    changed: Notify,
-}
-
-impl Statuses {
-    pub(super) fn edit(&self, index: usize, edit: impl FnOnce(&mut Value)) {
-        let mut containers = self.containers.lock().unwrap_or_else(PoisonError::into_inner);
-        edit(&mut containers[index]);
-        self.changed.notify_one();
-    }
-
-    fn read(&self) -> Vec<Value> {
-        let containers = self.containers.lock().unwrap_or_else(PoisonError::into_inner);
-        containers.clone()
-    }
-}
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 /// The newest state of the pod's object, none once it is gone.
 pub(super) type Observed = watch::Receiver<Option<Arc<Value>>>;
@@ -64,7 +38,7 @@ pub(super) async fn run(store: Arc<Store>, sandbox: Arc<Sandbox>, mut observed: 
 /// Runs the containers until they are over, or ended because the pod is.
 async fn run_containers(store: &Store, key: &Key, first: &Value, sandbox: &Arc<Sandbox>, observed: &mut Observed) {
     tokio::select! {
-        () = super::init::run(sandbox) => {}
+        () = init::run(sandbox) => {}
         _ = ending_other_than(observed, None) => return,
     }
     let before = &first["status"]["containerStatuses"];
@@ -77,7 +51,7 @@ async fn run_containers(store: &Store, key: &Key, first: &Value, sandbox: &Arc<S
         })
         .collect();
     let count = containers.len();
-    let statuses = Arc::new(Statuses { containers: Mutex::new(containers), changed: Notify::new() });
+    let statuses = Arc::new(Statuses::new(containers));
     let (stop, stopped) = watch::channel(None);
     let mut running = JoinSet::new();
     for index in 0..count {
@@ -101,7 +75,7 @@ async fn run_containers(store: &Store, key: &Key, first: &Value, sandbox: &Arc<S
     let mut grace = None;
     loop {
         tokio::select! {
-            () = statuses.changed.notified() => write(false),
+            () = statuses.changed() => write(false),
             ended = running.join_next() => match ended {
                 Some(_) => {}
                 None => return write(grace.is_none()),

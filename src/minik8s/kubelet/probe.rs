@@ -1,9 +1,8 @@
 //! Startup probes that run a program: until one succeeds, the container is not ready. Other probes are not run.
 
 use super::{
-    container,
-    pod::Statuses,
     sandbox::{Sandbox, StartError},
+    statuses::Statuses,
 };
 use crate::minik8s::{apiserver::put, object};
 use k8s_openapi::api::core::v1::{Container, Probe};
@@ -41,7 +40,7 @@ fn seconds(probe: &Probe) -> u64 {
 
 async fn look(sandbox: &Sandbox, container: &Container, command: &[String]) -> Result<(i32, String), StartError> {
     let launch = sandbox.launch(container, command)?;
-    let mut process = sandbox.start(|| container::spawn(&launch))?;
+    let mut process = sandbox.start(|| launch.spawn())?;
     let mut said = Vec::new();
     if let Some(mut stdout) = process.child().stdout.take() {
         stdout.read_to_end(&mut said).await?;

@@ -1,6 +1,7 @@
 //! Local processes: each belongs to a container by a mark in its environment, which its children inherit however they
 //! detach themselves; so all of a container, a pod or the cluster can be found and ended, also after a crash.
 
+use parking_lot::Mutex;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, getpid, pidfd_open, pidfd_send_signal, set_child_subreaper, waitpid,
 };
@@ -9,7 +10,6 @@ use std::{
     fs, io,
     os::unix::process::ExitStatusExt,
     process::ExitStatus,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,7 +33,7 @@ pub(crate) struct Process {
 
 impl Process {
     pub(super) fn spawn(spawn: impl FnOnce() -> io::Result<tokio::process::Child>) -> io::Result<Process> {
-        let mut awaited = awaited();
+        let mut awaited = AWAITED.lock();
         let child = spawn()?;
         let pid = child
             .id()
@@ -62,7 +62,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Some(pids) = awaited().as_mut() {
+        if let Some(pids) = AWAITED.lock().as_mut() {
             pids.remove(&self.pid.as_raw_pid());
         }
     }
@@ -88,7 +88,7 @@ pub(super) async fn reap() {
 
 /// Orphans are told from children that others wait for by their session: ours all lead or inherit one of their own.
 fn bury_orphans() {
-    let awaited = awaited();
+    let awaited = AWAITED.lock();
     let Some(me) = read(getpid()) else {
         return;
     };
@@ -204,8 +204,4 @@ fn read(pid: Pid) -> Option<Entry> {
         zombie: matches!(*fields.first()?, "Z" | "X"),
         started: fields.get(19)?.parse().ok()?,
     })
-}
-
-fn awaited() -> MutexGuard<'static, Option<HashSet<i32>>> {
-    AWAITED.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,6 +6,7 @@
 use super::process::{MARK, Process};
 use crate::minik8s::store::{Key, Store};
 use k8s_openapi::api::core::v1::{Container, EnvVar, Pod, Secret, Volume};
+use parking_lot::Mutex;
 use serde_json::Value;
 use std::{
     collections::HashMap,
@@ -13,7 +14,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 /// The host's variables that programs may need; nothing else of ours is theirs to see.
@@ -124,7 +125,7 @@ impl Sandbox {
         &self,
         spawn: impl FnOnce() -> io::Result<tokio::process::Child>,
     ) -> Result<Process, StartError> {
-        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        let closed = self.closed.lock();
         if *closed {
             return Err(StartError::Closed);
         }
@@ -132,7 +133,7 @@ impl Sandbox {
     }
 
     pub(super) fn close(&self) {
-        *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self.closed.lock() = true;
     }
 
     pub(super) fn remove(&self) {
@@ -228,6 +229,13 @@ impl Launch {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         command
+    }
+
+    /// Runs it, its output for whoever reads it.
+    pub(super) fn spawn(&self) -> io::Result<tokio::process::Child> {
+        let mut command = self.command();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        tokio::process::Command::from(command).spawn()
     }
 
     pub(super) fn terminal_command(&self) -> pty_process::Command {

@@ -7,11 +7,12 @@ mod tests;
 
 use super::object;
 use disk::Disk;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, VecDeque},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 use tokio::sync::watch;
 
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 const LOG_LENGTH: usize = 4096;
 
 pub(super) struct Store {
+    /// A panic in a caller's closure leaves the objects as they were: only `write` changes them, afterwards.
     state: Mutex<State>,
     revision: watch::Sender<u64>,
 }
@@ -89,18 +91,18 @@ impl Store {
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Arc<Value>> {
-        self.state().objects.get(key).cloned()
+        self.state.lock().objects.get(key).cloned()
     }
 
     /// The objects of a resource, in one namespace or all, and the revision at which they were so.
     pub(super) fn list(&self, resource: &str, namespace: &str) -> (u64, Vec<Arc<Value>>) {
-        let state = self.state();
+        let state = self.state.lock();
         let objects = state.objects.list(resource, namespace).cloned().collect();
         (*self.revision.borrow(), objects)
     }
 
     pub(super) fn view<T>(&self, look: impl FnOnce(&Objects) -> T) -> T {
-        look(&self.state().objects)
+        look(&self.state.lock().objects)
     }
 
     pub(super) fn revision(&self) -> u64 {
@@ -114,7 +116,7 @@ impl Store {
         key: &Key,
         change: impl FnOnce(&Objects) -> Result<Option<Value>, E>,
     ) -> Result<Arc<Value>, E> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let before = state.objects.get(key).cloned();
         let wanted = change(&state.objects)?;
         let keep = wanted.as_ref().is_some_and(|wanted| !object::is_finalized(wanted));
@@ -168,11 +170,6 @@ impl Store {
     /// Follows the changes after `revision`.
     pub(super) fn follow(&self, revision: u64) -> Cursor<'_> {
         Cursor { store: self, changed: self.revision.subscribe(), after: revision }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // A panic in a caller's closure leaves the objects as they were: only `write` changes them, afterwards.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -237,7 +234,7 @@ impl Cursor<'_> {
     }
 
     fn pending(&self) -> Result<Vec<Arc<Event>>, Expired> {
-        let state = self.store.state();
+        let state = self.store.state.lock();
         if self.after < state.floor {
             return Err(Expired);
         }

@@ -3,7 +3,7 @@
 use super::*;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, ServiceAccount};
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::{
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, WatchEvent, WatchParams},
     runtime::{WatchStreamExt, reflector, watcher},
@@ -329,6 +329,22 @@ async fn an_account_may_elsewhere_what_roles_say() {
     assert_eq!(ask("GET", "/api/v1/nodes/minik8s").await, 403);
     assert_eq!(ask("DELETE", "/api/v1/nodes").await, 403);
     assert_eq!(ask("GET", "/api/v1/namespaces/default/configmaps").await, 403);
+
+    // Nobody looks whether the account is there: roles are bound to a name.
+    let ask_as_nobody = async |path: &str| {
+        let request = http::Request::get(path).header("Impersonate-User", "system:serviceaccount:team:nobody");
+        running.client.request::<Value>(request.body(Vec::new()).unwrap()).await.is_ok()
+    };
+    assert!(!ask_as_nobody("/api/v1/namespaces/team/configmaps").await);
+    let rule = json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]});
+    let role = from(json!({"metadata": {"name": "see-maps"}, "rules": [rule]}));
+    let role_ref = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "see-maps"});
+    let subject = json!({"kind": "ServiceAccount", "namespace": "team", "name": "nobody"});
+    let binding = from(json!({"metadata": {"name": "see-maps"}, "roleRef": role_ref, "subjects": [subject]}));
+    running.within::<Role>("team").create(&PostParams::default(), &role).await.unwrap();
+    running.within::<RoleBinding>("team").create(&PostParams::default(), &binding).await.unwrap();
+    assert!(ask_as_nobody("/api/v1/namespaces/team/configmaps").await);
+    assert!(!ask_as_nobody("/api/v1/namespaces/team/secrets").await);
     running.cluster.stop().await;
 }
 

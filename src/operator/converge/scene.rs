@@ -124,7 +124,7 @@ impl Scene {
         let api = self.api(&kind, Some(namespace).filter(|namespace| !namespace.is_empty()));
         let Some(spec) = spec else {
             return match api.delete(name, &DeleteParams::default()).await {
-                Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+                Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
                 other => other.map(drop),
             };
         };

@@ -17,9 +17,8 @@ use super::refusal::{self, Refusal, RefusalKind};
 use super::resolve::{HomeVolume, Resolved};
 use super::step::{Situation, Step, Volume, belongs_to, next_step, volume};
 use super::team;
-use crate::api::{DevServer, DevServerStatus, Phase, names};
+use crate::api::{DevServer, DevServerStatus, Phase, names, write_status};
 use crate::operator::backoff::doubled;
-use crate::operator::write_status::write_status;
 
 /// What reconciling came to: the status tells about it.
 pub(super) struct Done {
@@ -270,7 +269,8 @@ pub(super) async fn apply_status(client: &Client, server: &DevServer, status: &D
         info!(namespace = server.namespace(), devserver = name, phase = ?status.phase, ?was, message, "phase changed");
     }
     let servers: Api<DevServer> = namespaced(client, server);
-    write_status(&servers, &name, status).await.map_err(|error| Error::Status(Box::new(error)))
+    let written = write_status(&servers, names::OPERATOR_FIELD_MANAGER, &name, status).await;
+    written.map_err(|error| Error::Status(Box::new(error)))
 }
 
 /// Asks again for a while when it was only too early: a quota is unknown until its controller has counted, some

@@ -56,8 +56,8 @@ mod tests {
     use crate::api::DevServerSpec;
     use crate::operator::devserver::build::test_pod as pod;
     use crate::operator::devserver::resolve::tests::server;
+    use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use k8s_openapi::jiff::Timestamp;
 
     #[test]
     fn another_of_that_name_is_not_told_of_the_ends_of_the_one_before() {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use dashmap::DashMap;
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
-use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::ObjectRef;
@@ -19,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 use crate::api::{DevServer, names};
+use crate::telemetry::chain;
 
 pub(super) struct EventWatches {
     client: Client,
@@ -162,7 +163,7 @@ async fn listen(
                     let _ = changed.unbounded_send(ObjectRef::new(&name).within(&namespace));
                 }
             }
-            Err(error) => debug!(namespace, %error, "failed to watch events"),
+            Err(error) => debug!(namespace, error = chain(&error), "failed to watch events"),
         }
     }
 }

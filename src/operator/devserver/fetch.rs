@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::limits::{Sibling, Siblings};
-use super::places::Taken;
+use super::reservations::Reserved;
 use super::team::{self, TeamVolume};
 use crate::api::{DevServer, DevServerFlavor, DevServerTeam, DevServerUser, names};
 use crate::operator::watch::Ready;
@@ -98,15 +98,21 @@ impl Stores {
         self.users.get(&ObjectRef::new(names::user_of(namespace)?))
     }
 
+    /// Whether `user` may log in, as far as the user's object says. Who has none is a user no more, or gets one with the first
+    /// login.
+    pub(super) fn may_log_in(&self, user: &str) -> bool {
+        self.users.get(&ObjectRef::new(user)).is_some_and(|user| !user.spec.disabled)
+    }
+
     /// Whether there is an owner, but nobody knows what she may.
     pub(super) fn is_owner_unreadable(&self, namespace: &str) -> bool {
         names::user_of(namespace).is_some_and(|user| self.unreadable_owners.why::<DevServerUser>("", user).is_some())
     }
 
-    pub(super) fn siblings(&self, namespace: &str, taken: &Taken<'_>) -> Siblings {
+    pub(super) fn siblings(&self, namespace: &str, reserved: &Reserved<'_>) -> Siblings {
         let sibling = |server: Arc<DevServer>| {
             let has_pod = self.pods.get(&ObjectRef::new(&server.name_any()).within(namespace)).is_some();
-            Sibling { has_place: has_pod || taken.has(&ObjectRef::from_obj(&*server)), server }
+            Sibling { has_place: has_pod || reserved.has(&ObjectRef::from_obj(&*server)), server }
         };
         Siblings {
             readable: self.devservers_in(namespace).into_iter().map(sibling).collect(),

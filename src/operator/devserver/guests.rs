@@ -1,5 +1,5 @@
-//! Who may exec into a DevServer's pod beside its owner: a Role for that one pod, bound to the accounts of those with
-//! whom she shares it. Who may only look has none: the SSH server shows it to her.
+//! Who may exec into a DevServer's pod beside its owner: a Role for that one pod, bound to the accounts that stand for those
+//! with whom she shares it and who may log in. Who may only look has none: the SSH server shows it to her.
 
 use std::collections::BTreeSet;
 
@@ -23,12 +23,13 @@ pub(super) enum Change {
 }
 
 /// From the role and the binding there are to what the DevServer's share list says, whatever else of its spec cannot be had: taking back
-/// has to work. Pure.
+/// has to work. `may_log_in` tells of users. Pure.
 pub(super) fn change(
     server: &DevServer,
     pod: Option<&Pod>,
     role: Option<&Role>,
     binding: Option<&RoleBinding>,
+    may_log_in: impl Fn(&str) -> bool,
 ) -> Change {
     let namespace = server.namespace().unwrap_or_default();
     let owner = names::user_of(&namespace);
@@ -37,7 +38,8 @@ pub(super) fn change(
     // Nor where a guest could act as the owner: what her spec says now may not have replaced the pod yet, or never does.
     let has_token = pod.and_then(|pod| pod.spec.as_ref()?.automount_service_account_token).unwrap_or_default();
     let owner = owner.filter(|_| !has_token && !server.spec.automount_service_account_token);
-    let guests = owner.map(|owner| guests(&server.spec.share, owner)).unwrap_or_default();
+    let mut guests = owner.map(|owner| guests(&server.spec.share, owner)).unwrap_or_default();
+    guests.retain(|user| may_log_in(user));
     let Some(owner) = owner.filter(|_| !guests.is_empty()) else {
         return if role.is_some() || binding.is_some() { Change::Withdraw } else { Change::Nothing };
     };
@@ -87,8 +89,8 @@ fn build(server: &DevServer, owner: &str, guests: &BTreeSet<&str>) -> (Role, Rol
     };
     let subject = |user: &&str| Subject {
         kind: "ServiceAccount".to_owned(),
-        name: names::service_account(user).to_owned(),
-        namespace: Some(names::namespace(user)),
+        name: names::guest_account(user),
+        namespace: server.namespace(),
         api_group: None,
     };
     let binding = RoleBinding {
@@ -171,7 +173,12 @@ mod tests {
 
     fn change_from(share: Vec<Share>, there: Option<&(Role, RoleBinding)>) -> Change {
         let (role, binding) = there.map(|(role, binding)| (role, binding)).unzip();
-        change(&server(DevServerSpec { share, ..DevServerSpec::default() }), None, role, binding)
+        let server = server(DevServerSpec { share, ..DevServerSpec::default() });
+        change(&server, None, role, binding, anybody)
+    }
+
+    fn anybody(_: &str) -> bool {
+        true
     }
 
     fn granted(share: Vec<Share>) -> (Role, RoleBinding) {
@@ -193,7 +200,8 @@ mod tests {
         assert_eq!((binding.role_ref.kind.as_str(), binding.role_ref.name.as_str()), ("Role", "dev-guests"));
         let subjects = binding.subjects.unwrap();
         let accounts: Vec<_> = subjects.iter().map(|s| (s.namespace.as_deref().unwrap(), s.name.as_str())).collect();
-        assert_eq!(accounts, [("dev-bob", "bob"), ("dev-carol", "carol")]);
+        // Not their own accounts, whose tokens pods of theirs may have.
+        assert_eq!(accounts, [("dev-alice", "guest.bob"), ("dev-alice", "guest.carol")]);
         assert_eq!(role.metadata.owner_references.unwrap()[0].uid, "uid-1");
     }
 
@@ -210,6 +218,9 @@ mod tests {
 
         let bob = || server(DevServerSpec { share: vec![share("bob", false)], ..DevServerSpec::default() });
         let (role, binding) = there;
+        let change = |server: &DevServer, pod: Option<&Pod>, role: Option<&Role>, binding: Option<&RoleBinding>| {
+            change(server, pod, role, binding, anybody)
+        };
         let mut with_token = bob();
         with_token.spec.automount_service_account_token = true;
         assert_eq!(change(&with_token, None, Some(&role), Some(&binding)), Change::Withdraw, "he could act as alice");
@@ -231,5 +242,37 @@ mod tests {
             Change::Nothing,
             "in doubt the less"
         );
+    }
+
+    #[test]
+    fn who_may_not_log_in_has_no_right_meanwhile() {
+        let both = || {
+            let share = vec![share("bob", false), share("carol", false)];
+            server(DevServerSpec { share, ..DevServerSpec::default() })
+        };
+        let (role, binding) = match change(&both(), None, None, None, anybody) {
+            Change::Grant(objects) => *objects,
+            other => panic!("{other:?}"),
+        };
+        let without_bob = change(&both(), None, Some(&role), Some(&binding), |user| user != "bob");
+        let Change::Grant(objects) = without_bob else { panic!("{without_bob:?}") };
+        let names: Vec<String> = objects.1.subjects.unwrap().into_iter().map(|subject| subject.name).collect();
+        assert_eq!(names, ["guest.carol"]);
+        assert_eq!(change(&both(), None, Some(&role), Some(&binding), |_| false), Change::Withdraw);
+        assert_eq!(change(&both(), None, None, None, |_| false), Change::Nothing);
+    }
+
+    #[test]
+    fn what_an_older_operator_bound_is_bound_anew() {
+        let (role, mut binding) = granted(vec![share("bob", false)]);
+        let his_own = Subject {
+            name: "bob".to_owned(),
+            namespace: Some("dev-bob".to_owned()),
+            ..binding.subjects.unwrap().remove(0)
+        };
+        binding.subjects = Some(vec![his_own]);
+        let there = (role, binding);
+        let Change::Grant(objects) = change_from(vec![share("bob", false)], Some(&there)) else { panic!() };
+        assert_eq!(objects.1.subjects.unwrap()[0].name, "guest.bob");
     }
 }

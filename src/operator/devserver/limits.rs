@@ -108,8 +108,8 @@ mod tests {
     use crate::operator::devserver::resolve::resolve;
     use crate::operator::devserver::resolve::tests::{flavor, server};
     use crate::operator::tests::config;
+    use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use k8s_openapi::jiff::Timestamp;
 
     fn alice(limits: UserLimits) -> DevServerUser {
         DevServerUser::new("alice", DevServerUserSpec { limits: Some(limits), ..DevServerUserSpec::default() })

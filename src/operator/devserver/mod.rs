@@ -1,5 +1,6 @@
 //! `DevServer` → its home claim and its pod. The operator is the pod's controller; there is no Deployment in between.
 
+mod announce;
 mod apply;
 mod build;
 mod ends;
@@ -9,53 +10,46 @@ mod guests;
 mod lifecycle;
 mod limits;
 mod memory;
-mod places;
-pub(super) mod quantity;
 mod refusal;
+mod reservations;
 mod resolve;
 mod status;
 mod step;
 mod strays;
 mod suspend;
 mod team;
-mod tell;
 mod time_limit;
 mod usage;
+mod watches;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::DashMap;
-use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use futures::{StreamExt, stream};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use k8s_openapi::api::storage::v1::StorageClass;
-use k8s_openapi::jiff::Timestamp;
+use futures::StreamExt;
+use futures::channel::mpsc::{UnboundedSender, unbounded};
+use jiff::Timestamp;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt};
 use tracing::warn;
 
+use self::announce::Announced;
 use self::apply::Error;
 use self::ends::Ends;
 use self::events::EventWatches;
 use self::fetch::Stores;
 use self::lifecycle::{Life, State};
 use self::memory::Memories;
-use self::places::Places;
+use self::reservations::Reservations;
 use self::step::Step;
-use self::tell::Telling;
 use self::time_limit::time_limit;
+use super::Config;
 use super::backoff::Backoff;
-use super::team::Members;
-use super::tell::{publish, recorder};
-use super::watch::{Change, Ready, ours, reflect, reflect_listed, reflect_ours};
-use super::{Config, error_chain};
-use crate::api::{DevServer, DevServerFlavor, DevServerTeam, DevServerUser, Phase, names};
+use super::publish::{publish, recorder};
+use crate::api::{DevServer, Phase};
+use crate::telemetry::chain;
 use crate::watch::Unreadable;
 
 struct Context {
@@ -65,8 +59,8 @@ struct Context {
     memories: Memories,
     events: EventWatches,
     ends: Ends,
-    telling: Telling,
-    places: Places,
+    announced: Announced,
+    reservations: Reservations,
     /// Of which gone ones what is left is being deleted, and whether to look once more.
     clearing: DashMap<ObjectRef<DevServer>, bool>,
     /// Whom else to look at. The controller listens as long as this lives.
@@ -77,136 +71,31 @@ struct Context {
 
 /// Reconciles DevServers for ever.
 pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable) {
-    let (relisted, relists) = unbounded();
-    let (devservers, devserver_changes) = reflect_ours::<DevServer>(&client, unreadable, relisted.clone());
-    let (flavors, flavor_changes) = reflect_ours::<DevServerFlavor>(&client, unreadable, relisted.clone());
-    // Its own of users and teams: who can be read again must be in the store before her limits are gone by.
-    let unreadable_owners = Unreadable::silent();
-    let (users, user_changes) = reflect_ours::<DevServerUser>(&client, &unreadable_owners, relisted.clone());
-    let members = Arc::new(Members::new(team::shared));
-    let (teams, team_changes) = reflect_listed(&client, &Unreadable::silent(), relisted.clone(), {
-        let members = members.clone();
-        move |team: &DevServerTeam| members.listed(team)
-    });
-    let (classes, class_changes) = reflect::<StorageClass>(&client, watcher::Config::default(), relisted.clone());
-    let (pods, pod_changes) = reflect::<Pod>(&client, ours(), relisted.clone());
-    let (claims, claim_changes) = reflect::<PersistentVolumeClaim>(&client, ours(), relisted.clone());
-    let of_devservers =
-        ours().labels(&format!("{}={},{}", names::MANAGED_BY_LABEL, names::MANAGED_BY, names::DEVSERVER_LABEL));
-    let (guests, guest_changes) = reflect::<RoleBinding>(&client, of_devservers.clone(), relisted.clone());
-    let (guest_roles, guest_role_changes) = reflect::<Role>(&client, of_devservers, relisted);
-    let (events, told): (_, UnboundedReceiver<ObjectRef<DevServer>>) = EventWatches::new(client.clone());
+    let (stores, changes) = watches::watch(&client, unreadable);
+    let devservers = stores.devservers.clone();
+    let (events, told) = EventWatches::new(client.clone());
     let (others, other_servers) = unbounded();
     let context = Arc::new(Context {
         recorder: recorder(client.clone()),
         client,
         config,
-        stores: Stores {
-            devservers: devservers.clone(),
-            flavors,
-            users,
-            teams,
-            classes,
-            pods,
-            claims,
-            guests,
-            guest_roles,
-            ready: Ready::default(),
-            unreadable: unreadable.clone(),
-            unreadable_owners,
-        },
+        stores,
         memories: Memories::default(),
         events,
         ends: Ends::default(),
-        telling: Telling::default(),
-        places: Places::default(),
+        announced: Announced::default(),
+        reservations: Reservations::default(),
         clearing: DashMap::new(),
         others,
         backoff: Backoff::new(),
     });
-
-    let devserver_changes = devserver_changes.filter_map({
-        let context = context.clone();
-        move |change| {
-            let applied = match change {
-                Ok(Change::Deleted(server)) => {
-                    context.forget(&ObjectRef::from_obj(&server));
-                    // One that was beyond the limit may be within it now.
-                    context.look_at_all_in(&server.namespace().unwrap_or_default());
-                    None
-                }
-                Ok(change) => change.into_applied().map(Ok),
-                Err(error) => Some(Err(error)),
-            };
-            std::future::ready(applied)
-        }
-    });
-    let with_this_flavor = {
-        let devservers = devservers.clone();
-        // Also those that name none, and those that fail because theirs was missing.
-        move |_: DevServerFlavor| {
-            devservers.state().into_iter().map(|server| ObjectRef::from_obj(&*server)).collect::<Vec<_>>()
-        }
-    };
-    let of_this_user = {
-        let context = context.clone();
-        move |user: DevServerUser| {
-            let servers = context.stores.devservers_in(&names::namespace(&user.name_any()));
-            servers.iter().map(|server| ObjectRef::from_obj(&**server)).collect::<Vec<_>>()
-        }
-    };
-    let of_teams = team_changes.flat_map({
-        let devservers = devservers.clone();
-        move |change| {
-            let affected = change.map(|change| members.affected(&change)).unwrap_or_default();
-            let namespaces: HashSet<String> = affected.iter().map(|user| names::namespace(user)).collect();
-            let is_hers = |server: &Arc<DevServer>| server.namespace().is_some_and(|name| namespaces.contains(&name));
-            let mut servers = if namespaces.is_empty() { Vec::new() } else { devservers.state() };
-            servers.retain(is_hers);
-            stream::iter(servers.into_iter().map(|server| ObjectRef::from_obj(&*server)))
-        }
-    });
-    let that_mount = {
-        let context = context.clone();
-        move |claim: PersistentVolumeClaim| match claim.labels().contains_key(names::TEAM_LABEL) {
-            true => {
-                let servers = context.stores.devservers_in(&claim.namespace().unwrap_or_default());
-                servers.iter().map(|server| ObjectRef::from_obj(&**server)).collect()
-            }
-            false => Vec::from_iter(devserver_of(&claim)),
-        }
-    };
-    let of_pods = pod_changes.flat_map({
-        let context = context.clone();
-        move |change| {
-            if let Ok(Change::Deleted(pod)) = &change {
-                context.ends.gone(pod);
-                context.has_room_again(&pod.namespace().unwrap_or_default());
-            }
-            stream::iter(change.map(|change| strays::of(&change.into_object())).unwrap_or_default())
-        }
-    });
-    let of_guests = guest_changes.map(|change| change.map(|change| strays::of(&change.into_object())));
-    let of_guest_roles = guest_role_changes.map(|change| change.map(|change| strays::of(&change.into_object())));
-    let relists = relists.inspect({
-        let context = context.clone();
-        move |()| context.after_a_list()
-    });
-    Controller::for_stream(devserver_changes, devservers)
+    let triggers = changes.into_triggers(&context);
+    Controller::for_stream(triggers.devservers.map(Ok), devservers)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
-        .reconcile_all_on(relists)
+        .reconcile_all_on(triggers.relists)
+        .reconcile_on(triggers.concerned)
         .reconcile_on(told)
         .reconcile_on(other_servers)
-        .reconcile_on(of_teams)
-        // Not by their owners alone: of some nobody is the owner any more.
-        .reconcile_on(of_pods)
-        .reconcile_on(of_guests.flat_map(|servers| stream::iter(servers.unwrap_or_default())))
-        .reconcile_on(of_guest_roles.flat_map(|servers| stream::iter(servers.unwrap_or_default())))
-        // The claim has no owner reference, or it would go with the DevServer.
-        .watches_stream(claim_changes.map(|change| change.map(Change::into_object)), that_mount)
-        .watches_stream(flavor_changes.map(|change| change.map(Change::into_object)), with_this_flavor)
-        .watches_stream(user_changes.map(|change| change.map(Change::into_object)), of_this_user)
-        .watches_stream(class_changes.map(|change| change.map(Change::into_object)), |_: StorageClass| None)
         .run(reconcile, after_error, context.clone())
         .for_each_concurrent(None, |outcome| async {
             match outcome {
@@ -215,7 +104,7 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
                     strays::clear(&context, &gone.into_kind_unchecked(())).await;
                 }
                 Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {} // logged by the policy, with the pause
-                Err(error) => warn!(error = error_chain(&error), "failed to watch DevServers and what they own"),
+                Err(error) => warn!(error = chain(&error), "failed to watch DevServers and what they own"),
             }
         })
         .await;
@@ -227,7 +116,9 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     let key = ObjectRef::from_obj(&*server);
     let seen = context.stores.fetch(&server);
     let is_going = server.metadata.deletion_timestamp.is_some();
-    let change = guests::change(&server, seen.pod.as_deref(), seen.guest_role.as_deref(), seen.guests.as_deref());
+    let may_log_in = |user: &str| context.stores.may_log_in(user);
+    let (role, binding) = (seen.guest_role.as_deref(), seen.guests.as_deref());
+    let change = guests::change(&server, seen.pod.as_deref(), role, binding, may_log_in);
     // What keeps others out is no reason to leave the rest undone.
     let shared = guests::apply(&context.client, &server, change).await;
     let namespace = server.namespace().unwrap_or_default();
@@ -268,7 +159,7 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
         context.events.unfollow(&key);
     }
     apply::apply_status(&context.client, &server, &status).await?;
-    for event in context.telling.news(&server, &status, Timestamp::now()) {
+    for event in context.announced.news(&server, &status, Timestamp::now()) {
         publish(&context.recorder, &server.object_ref(&()), &event).await;
     }
     // Last, and as often as it takes.
@@ -290,7 +181,7 @@ fn after_error(server: Arc<DevServer>, error: &Error, context: Arc<Context>) -> 
     warn!(
         namespace = server.namespace(),
         devserver = server.name_any(),
-        error = error_chain(error),
+        error = chain(error),
         retry_in = ?pause,
         "failed to reconcile a DevServer"
     );
@@ -303,9 +194,9 @@ impl Context {
         self.memories.forget(key);
         self.events.unfollow(key);
         self.ends.forget(key);
-        self.telling.forget(key);
+        self.announced.forget(key);
         self.backoff.forget(key);
-        self.places.look().set(key, false);
+        self.reservations.look().set(key, false);
     }
 
     /// What went while a watch was lost is told by nobody.
@@ -314,18 +205,13 @@ impl Context {
         self.memories.retain(is_there);
         self.events.retain(is_there);
         self.ends.retain(is_there);
-        self.telling.retain(is_there);
+        self.announced.retain(is_there);
         self.backoff.retain(is_there);
-        self.places.look().retain(is_there);
+        self.reservations.look().retain(is_there);
         for gone in self.stores.gone_but_not_all() {
             let _ = self.others.unbounded_send(gone);
         }
     }
-}
-
-fn devserver_of(claim: &PersistentVolumeClaim) -> Option<ObjectRef<DevServer>> {
-    let name = claim.labels().get(names::DEVSERVER_LABEL)?;
-    Some(ObjectRef::new(name).within(&claim.namespace()?))
 }
 
 /// DevServers reconciled at once: after a start all of them are due.

@@ -2,6 +2,8 @@
 
 use kube::core::Status;
 
+use crate::api::conditions::reason;
+
 /// A refusal: not a failure to ask, but a "no".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
@@ -27,7 +29,7 @@ impl RefusalKind {
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::TooEarly => "NotReadyYet",
-            Self::Quota => "QuotaExceeded",
+            Self::Quota => reason::QUOTA_EXCEEDED,
             Self::NameTaken => "NameTaken",
             Self::Rejected => "Rejected",
         }
@@ -47,7 +49,7 @@ pub(super) fn read(status: &Status, what: &str) -> Option<Refusal> {
     let too_early = ["status unknown for quota", "error looking up service account", "because it is being terminated"];
     let (kind, message) = if let Some((_, rest)) = said.split_once("exceeded quota: ") {
         (RefusalKind::Quota, quota(rest))
-    } else if too_early.iter().any(|early| said.contains(early)) || status.code == 404 {
+    } else if too_early.iter().any(|early| said.contains(early)) || status.is_not_found() {
         (RefusalKind::TooEarly, format!("the cluster is not ready for the {what}: {said}"))
     } else {
         (RefusalKind::Rejected, format!("the cluster refuses the {what}: {said}"))

@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(keep(&of_an_earlier_one, Duration::ZERO), Step::Replace);
 
         let mut going = other;
-        going.metadata.deletion_timestamp = Some(Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
+        going.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
         assert_eq!(keep(&going, Duration::ZERO), Step::WaitUntilGone);
     }
 

@@ -17,7 +17,7 @@ use super::fetch::Stores;
 use super::step::Step;
 use super::{Context, guests};
 use crate::api::{DevServer, names};
-use crate::operator::error_chain;
+use crate::telemetry::chain;
 
 /// The DevServers that an object of ours is, or was, of: by its owners, and by its label, which outlives them.
 pub(super) fn of<K: Resource>(object: &K) -> HashSet<ObjectRef<DevServer>> {
@@ -77,7 +77,7 @@ pub(super) async fn clear(context: &Context, key: &ObjectRef<DevServer>) {
             }
             Err(error) => {
                 let pause = context.backoff.after_failure(key.clone());
-                let error = error_chain(&error);
+                let error = chain(&error);
                 warn!(devserver = %key, error, retry_in = ?pause, "failed to delete what is left of a DevServer");
                 sleep(pause).await;
             }

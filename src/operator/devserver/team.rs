@@ -6,7 +6,8 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::ResourceExt;
 
 use super::resolve::{HomeVolume, Invalid, Resolved, can_mount};
-use crate::api::{DevServerTeam, Volume, conditions, names};
+use crate::api::conditions::{self, reason};
+use crate::api::{DevServerTeam, Volume, names};
 
 /// The volume of one team.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,10 +62,12 @@ fn is_bound(claim: &PersistentVolumeClaim) -> bool {
 /// What the team's status says is wrong. What it says of members is not told to other members.
 fn problem(team: &DevServerTeam) -> Option<String> {
     let conditions = team.status.as_ref().map(|status| &status.conditions)?;
-    let ready = conditions.iter().find(|condition| condition.type_ == conditions::VOLUME_READY)?;
+    let ready = conditions::find(conditions, conditions::VOLUME_READY)?;
     match (ready.status.as_str(), ready.reason.as_str()) {
-        ("False", "Refused") => Some("its claim was refused; the team's status tells administrators why".to_owned()),
-        ("True", _) | (_, "Binding") => None,
+        ("False", reason::REFUSED) => {
+            Some("its claim was refused; the team's status tells administrators why".to_owned())
+        }
+        ("True", _) | (_, reason::BINDING) => None,
         _ => Some(ready.message.clone()),
     }
 }

@@ -1,6 +1,6 @@
 //! Whether a DevServer is in use, by what its status tells. What is not known is not idle.
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{DevServerStatus, GpuUse, Phase, conditions};
 
@@ -55,7 +55,7 @@ pub(super) fn usage(status: &DevServerStatus, now: Timestamp) -> Usage {
 
 /// When it last became ready, or was last woken: whoever did that wants it.
 fn began(status: &DevServerStatus) -> Option<Timestamp> {
-    let ready = status.conditions.iter().find(|one| one.type_ == conditions::READY && one.status == "True");
+    let ready = conditions::find(&status.conditions, conditions::READY).filter(|ready| ready.status == "True");
     let ready = ready.map(|ready| ready.last_transition_time.0);
     ready.max(status.start_time.as_ref().map(|time| time.0))
 }

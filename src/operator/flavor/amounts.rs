@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::operator::devserver::quantity::bytes;
+use crate::operator::quantity::value;
 
 /// By the resource's name; what is not there is none.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,7 +13,7 @@ pub(super) struct Amounts(pub(super) BTreeMap<String, f64>);
 
 impl Amounts {
     pub(super) fn of(quantities: &BTreeMap<String, Quantity>) -> Self {
-        Self(quantities.iter().filter_map(|(name, quantity)| Some((name.clone(), bytes(quantity)?))).collect())
+        Self(quantities.iter().filter_map(|(name, quantity)| Some((name.clone(), value(quantity)?))).collect())
     }
 
     /// What a container with these is sure to get: its limit where it only has one, `by_default` where it has neither.

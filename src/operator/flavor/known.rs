@@ -5,9 +5,9 @@ use kube::ResourceExt;
 
 use super::super::mirror::Mirror;
 use super::amounts::Amounts;
+use super::capacity::{Load, Node, capacity, used};
 use super::node_pool::NodePool;
-use super::room::{Load, Node, room, used};
-use super::status::{Scene, status};
+use super::status::{Observed, status};
 use crate::api::{DevServerFlavor, DevServerFlavorStatus};
 
 #[derive(Default)]
@@ -36,9 +36,9 @@ impl Known {
         let default = flavors.values().filter(|flavor| flavor.spec.default).map(ResourceExt::name_any).min();
         let pools: Vec<&NodePool> = pools.values().collect();
         let new = |flavor: &DevServerFlavor| {
-            let room = room(&flavor.spec, by_default, nodes.values(), &used);
-            let scene = Scene { room, pools: &pools, adds_nodes: *adds_nodes, default: default.as_deref() };
-            status(flavor, &scene, now)
+            let capacity = capacity(&flavor.spec, by_default, nodes.values(), &used);
+            let observed = Observed { capacity, pools: &pools, adds_nodes: *adds_nodes, default: default.as_deref() };
+            status(flavor, &observed, now)
         };
         let with_status = flavors.values().map(|flavor| (flavor.clone(), new(flavor)));
         with_status.filter(|(flavor, status)| flavor.status.as_ref() != Some(status)).collect()
@@ -49,8 +49,8 @@ impl Known {
 mod tests {
     use super::*;
     use crate::api::Schedulable;
+    use jiff::Timestamp;
     use k8s_openapi::api::core::v1;
-    use k8s_openapi::jiff::Timestamp;
     use kube::runtime::watcher::Event;
     use serde_json::json;
 

@@ -2,9 +2,9 @@
 //! It watches nodes and pods and remembers little of them; nothing is polled.
 
 mod amounts;
+mod capacity;
 mod known;
 mod node_pool;
-mod room;
 mod status;
 
 use std::collections::BTreeMap;
@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
@@ -29,8 +29,8 @@ use self::amounts::Amounts;
 use self::known::Known;
 use super::mirror::Mirror;
 use super::watched::Watched;
-use super::write_status::write_status;
-use crate::api::DevServerFlavor;
+use crate::api::{DevServerFlavor, names, write_status};
+use crate::telemetry::chain;
 use crate::watch::{self, Unreadable};
 
 /// Between two looks at everything: in a busy cluster pods come and go all the time.
@@ -62,13 +62,13 @@ pub(super) async fn run(
             WHAT,
             watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff(),
             |known| &mut known.nodes,
-            |node| Some(room::Node::of(&node))
+            |node| Some(capacity::Node::of(&node))
         ),
         watched.follow(
             WHAT,
             watch::watch::<Pod>(&client, pods, &Unreadable::default()),
             |known| &mut known.pods,
-            |pod| room::Load::of(&pod)
+            |pod| capacity::Load::of(&pod)
         ),
         watched.clone().follow_node_pools(client.clone()),
         watched.publish(client, by_default),
@@ -86,7 +86,7 @@ impl Watched<Known> {
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => drop(definition.take(event, &|_| Some(()))),
-                Err(error) => debug!(%error, "failed to look for Karpenter"),
+                Err(error) => debug!(error = chain(&error), "failed to look for Karpenter"),
             }
             match (definition.values().next(), following.is_some()) {
                 (Some(()), false) => {
@@ -126,8 +126,9 @@ impl Watched<Known> {
             self.changed.notified().await;
             let changed = self.known().changed_statuses(&by_default, &Time(Timestamp::now()));
             for (flavor, status) in changed {
-                if let Err(error) = write_status(&flavors, &flavor.name_any(), &status).await {
-                    warn!(flavor = flavor.name_any(), %error, "failed to write the flavor's status");
+                let written = write_status(&flavors, names::OPERATOR_FIELD_MANAGER, &flavor.name_any(), &status).await;
+                if let Err(error) = written {
+                    warn!(flavor = flavor.name_any(), error = chain(&error), "failed to write the flavor's status");
                     self.changed.notify_one();
                 }
             }

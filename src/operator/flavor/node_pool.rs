@@ -10,7 +10,7 @@ use kube::api::DynamicObject;
 use serde::Deserialize;
 
 use super::amounts::Amounts;
-use super::room::tolerates;
+use super::capacity::tolerates;
 use crate::api::DevServerFlavorSpec;
 
 #[derive(Clone, Debug, Default)]

@@ -3,13 +3,13 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
+use super::capacity::{Capacity, Shortage};
 use super::node_pool::NodePool;
-use super::room::{Room, Shortage};
 use crate::api::{DevServerFlavor, DevServerFlavorStatus, Schedulable, conditions};
 
 /// What is seen of a flavor.
-pub(super) struct Scene<'a> {
-    pub(super) room: Room,
+pub(super) struct Observed<'a> {
+    pub(super) capacity: Capacity,
     pub(super) pools: &'a [&'a NodePool],
     /// Whether something that cannot be seen adds nodes.
     pub(super) adds_nodes: bool,
@@ -17,12 +17,12 @@ pub(super) struct Scene<'a> {
     pub(super) default: Option<&'a str>,
 }
 
-pub(super) fn status(flavor: &DevServerFlavor, scene: &Scene<'_>, now: &Time) -> DevServerFlavorStatus {
-    let (schedulable, reason, message) = verdict(flavor, scene);
+pub(super) fn status(flavor: &DevServerFlavor, observed: &Observed<'_>, now: &Time) -> DevServerFlavorStatus {
+    let (schedulable, reason, message) = verdict(flavor, observed);
     let generation = flavor.metadata.generation;
     let mut all = flavor.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
     all.retain(|condition| condition.type_ != conditions::DEFAULT || flavor.spec.default);
-    if let Some(default) = scene.default.filter(|_| flavor.spec.default) {
+    if let Some(default) = observed.default.filter(|_| flavor.spec.default) {
         let is_first = default == flavor.name_any();
         let (reason, message) = match is_first {
             true => ("FirstByName", "DevServers that name no flavor get this one".to_owned()),
@@ -35,19 +35,19 @@ pub(super) fn status(flavor: &DevServerFlavor, scene: &Scene<'_>, now: &Time) ->
         schedulable,
         reason: Some(reason.to_owned()),
         message: Some(message),
-        free: Some(scene.room.fits),
+        free: Some(observed.capacity.fits),
         devices: flavor.devices(),
         observed_generation: generation,
         conditions: all,
     }
 }
 
-fn verdict(flavor: &DevServerFlavor, scene: &Scene<'_>) -> (Schedulable, &'static str, String) {
-    let Scene { room, pools, adds_nodes, default: _ } = scene;
-    if room.fits > 0 {
-        return (Schedulable::Yes, "RoomLeft", format!("{} more fit", room.fits));
+fn verdict(flavor: &DevServerFlavor, observed: &Observed<'_>) -> (Schedulable, &'static str, String) {
+    let Observed { capacity, pools, adds_nodes, default: _ } = observed;
+    if capacity.fits > 0 {
+        return (Schedulable::Yes, "RoomLeft", format!("{} more fit", capacity.fits));
     }
-    let (reason, message) = obstacle(flavor, room);
+    let (reason, message) = obstacle(flavor, capacity);
     let pool = pools.iter().find(|pool| pool.may_add_for(&flavor.spec));
     match pool {
         Some(pool) => {
@@ -62,8 +62,8 @@ fn verdict(flavor: &DevServerFlavor, scene: &Scene<'_>) -> (Schedulable, &'stati
 }
 
 /// Why none fits on what is there.
-fn obstacle(flavor: &DevServerFlavor, room: &Room) -> (&'static str, String) {
-    if room.matching == 0 {
+fn obstacle(flavor: &DevServerFlavor, capacity: &Capacity) -> (&'static str, String) {
+    if capacity.matching == 0 {
         let labels: Vec<String> =
             flavor.spec.node_selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
         return match labels.is_empty() {
@@ -71,13 +71,15 @@ fn obstacle(flavor: &DevServerFlavor, room: &Room) -> (&'static str, String) {
             false => ("NoSuchNode", format!("no node has the labels {}", labels.join(", "))),
         };
     }
-    if room.willing == 0 {
-        let which = if room.matching == 1 { "the node of this kind" } else { "every node of this kind" };
+    if capacity.willing == 0 {
+        let which = if capacity.matching == 1 { "the node of this kind" } else { "every node of this kind" };
         let message = format!("{which} is not ready, is cordoned, or has a taint that the flavor does not tolerate");
         return ("NodesUnwilling", message);
     }
-    let too_large =
-        room.short.iter().find(|(_, shortage)| shortage.nodes == room.willing && shortage.largest < shortage.wanted);
+    let too_large = capacity
+        .short
+        .iter()
+        .find(|(_, shortage)| shortage.nodes == capacity.willing && shortage.largest < shortage.wanted);
     if let Some((name, Shortage { wanted, largest, .. })) = too_large {
         let (wanted, largest) = (amount(name, *wanted), amount(name, *largest));
         return (
@@ -86,8 +88,8 @@ fn obstacle(flavor: &DevServerFlavor, room: &Room) -> (&'static str, String) {
         );
     }
     let short: Vec<String> =
-        room.short.iter().map(|(name, shortage)| format!("{name} on {}", shortage.nodes)).collect();
-    let nodes = if room.willing == 1 { "the one node" } else { "every node" };
+        capacity.short.iter().map(|(name, shortage)| format!("{name} on {}", shortage.nodes)).collect();
+    let nodes = if capacity.willing == 1 { "the one node" } else { "every node" };
     ("NoRoom", format!("{nodes} of this kind is full ({})", short.join(", ")))
 }
 
@@ -104,31 +106,36 @@ fn amount(resource: &str, amount: f64) -> String {
 mod tests {
     use super::*;
     use crate::api::DevServerFlavorSpec;
-    use k8s_openapi::jiff::Timestamp;
+    use jiff::Timestamp;
     use kube::api::DynamicObject;
     use serde_json::json;
 
-    fn told(room: Room, pools: &[&NodePool], adds_nodes: bool) -> (Schedulable, String, String) {
+    fn told(capacity: Capacity, pools: &[&NodePool], adds_nodes: bool) -> (Schedulable, String, String) {
         let selector =
-            if room.matching == 0 { [("pool".to_owned(), "gpu".to_owned())].into() } else { Default::default() };
+            if capacity.matching == 0 { [("pool".to_owned(), "gpu".to_owned())].into() } else { Default::default() };
         let flavor = DevServerFlavor::new("a", DevServerFlavorSpec { node_selector: selector, ..Default::default() });
-        let scene = Scene { room, pools, adds_nodes, default: None };
-        let status = status(&flavor, &scene, &Time(Timestamp::UNIX_EPOCH));
+        let observed = Observed { capacity, pools, adds_nodes, default: None };
+        let status = status(&flavor, &observed, &Time(Timestamp::UNIX_EPOCH));
         (status.schedulable, status.reason.unwrap(), status.message.unwrap())
     }
 
-    fn short(nodes: usize, wanted: f64, largest: f64) -> Room {
+    fn short(nodes: usize, wanted: f64, largest: f64) -> Capacity {
         let shortage = Shortage { nodes, wanted, largest };
-        Room { fits: 0, matching: 2, willing: 2, short: [("nvidia.com/gpu".to_owned(), shortage)].into() }
+        Capacity { fits: 0, matching: 2, willing: 2, short: [("nvidia.com/gpu".to_owned(), shortage)].into() }
     }
 
     #[test]
     fn why_none_fits_is_told() {
         let cases = [
-            (Room { fits: 3, matching: 1, willing: 1, ..Room::default() }, Schedulable::Yes, "RoomLeft", "3 more fit"),
-            (Room::default(), Schedulable::No, "NoSuchNode", "no node has the labels pool=gpu"),
             (
-                Room { matching: 2, ..Room::default() },
+                Capacity { fits: 3, matching: 1, willing: 1, ..Capacity::default() },
+                Schedulable::Yes,
+                "RoomLeft",
+                "3 more fit",
+            ),
+            (Capacity::default(), Schedulable::No, "NoSuchNode", "no node has the labels pool=gpu"),
+            (
+                Capacity { matching: 2, ..Capacity::default() },
                 Schedulable::No,
                 "NodesUnwilling",
                 "every node of this kind is not ready, is cordoned, or has a taint that the flavor does not tolerate",
@@ -141,8 +148,8 @@ mod tests {
                 "no node is large enough: it takes 16 nvidia.com/gpu, and the most that one has is 8",
             ),
         ];
-        for (room, schedulable, reason, message) in cases {
-            assert_eq!(told(room, &[], false), (schedulable, reason.to_owned(), message.to_owned()));
+        for (capacity, schedulable, reason, message) in cases {
+            assert_eq!(told(capacity, &[], false), (schedulable, reason.to_owned(), message.to_owned()));
         }
     }
 
@@ -159,15 +166,15 @@ mod tests {
         let (schedulable, _, message) = told(short(2, 1.0, 8.0), &[&pool], false);
         assert_eq!(schedulable, Schedulable::Autoscaled);
         assert!(message.ends_with("Karpenter may add one (node pool gpus)"), "{message}");
-        assert_eq!(told(Room { fits: 1, ..Room::default() }, &[&pool], true).0, Schedulable::Yes);
+        assert_eq!(told(Capacity { fits: 1, ..Capacity::default() }, &[&pool], true).0, Schedulable::Yes);
     }
 
     #[test]
     fn devices_of_any_kind_are_told() {
         let devices = |limits: serde_json::Value| {
             let spec = serde_json::from_value(json!({ "resources": { "limits": limits } })).unwrap();
-            let scene = Scene { room: Room::default(), pools: &[], adds_nodes: false, default: None };
-            status(&DevServerFlavor::new("a", spec), &scene, &Time(Timestamp::UNIX_EPOCH)).devices
+            let observed = Observed { capacity: Capacity::default(), pools: &[], adds_nodes: false, default: None };
+            status(&DevServerFlavor::new("a", spec), &observed, &Time(Timestamp::UNIX_EPOCH)).devices
         };
         let told = "1 amd.com/gpu, 2 nvidia.com/mig-1g.5gb";
         let slices = json!({ "cpu": "4", "nvidia.com/mig-1g.5gb": "2", "amd.com/gpu": "1" });

@@ -17,9 +17,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::events::Recorder;
 use kube::runtime::watcher::{self, watcher};
@@ -29,14 +29,13 @@ use tracing::warn;
 
 use self::known::{Claim, Kept, Known};
 pub(super) use self::members::Members;
-use self::outlook::{Standing, Step};
+use self::outlook::{Step, TeamState};
 use self::refused::Refused;
-use super::error_chain;
-use super::tell::{publish, recorder};
+use super::publish::{publish, recorder};
 use super::watch::ours;
 use super::watched::Watched;
-use super::write_status::write_status;
-use crate::api::{DevServerTeam, DevServerUser, names};
+use crate::api::{DevServerTeam, DevServerUser, names, write_status};
+use crate::telemetry::chain;
 use crate::watch::{self, Unreadable};
 
 /// Gives the teams' volumes to their members for ever.
@@ -112,7 +111,7 @@ async fn take_steps(client: &Client, mut steps: Vec<Step>, refused: &mut Refused
             continue;
         };
         let pause = refused.put(volume.clone(), error.user_message(), now);
-        warn!(volume, error = error_chain(&error), retry_in = ?pause, "failed to share a team's volume");
+        warn!(volume, error = chain(&error), retry_in = ?pause, "failed to share a team's volume");
     }
 }
 
@@ -120,7 +119,7 @@ async fn take_steps(client: &Client, mut steps: Vec<Step>, refused: &mut Refused
 async fn tell(
     client: &Client,
     recorder: &Recorder,
-    teams: &[(DevServerTeam, Standing)],
+    teams: &[(DevServerTeam, TeamState)],
     refused: &Refused,
     untold: &mut Refused,
 ) {
@@ -128,16 +127,16 @@ async fn tell(
     untold.retain(|name| names.contains(name));
     let now = Time(Timestamp::now());
     let api: Api<DevServerTeam> = Api::all(client.clone());
-    for (team, standing) in teams {
+    for (team, state) in teams {
         let name = team.name_any();
-        let Some(status) = status::changed(team, standing, refused, &now) else {
+        let Some(status) = status::changed(team, state, refused, &now) else {
             untold.forget(&name);
             continue;
         };
         if !untold.is_due(&name, Instant::now()) {
             continue;
         }
-        match write_status(&api, &name, &status).await {
+        match write_status(&api, names::OPERATOR_FIELD_MANAGER, &name, &status).await {
             Ok(()) => {
                 untold.forget(&name);
                 if let Some(fault) = status::fault(team, &status) {
@@ -146,7 +145,7 @@ async fn tell(
             }
             Err(error) => {
                 let pause = untold.put(name.clone(), error.to_string(), Instant::now());
-                warn!(team = name, %error, retry_in = ?pause, "failed to write the team's status");
+                warn!(team = name, error = chain(&error), retry_in = ?pause, "failed to write the team's status");
             }
         }
     }

@@ -5,27 +5,29 @@ use russh::Channel;
 use russh::server::{Handle, Msg};
 use tracing::{Instrument, Span, debug};
 
-use super::{Forwarder, copy};
+use super::copy;
 use crate::carrier::Stream;
+use crate::ssh::logged_in::LoggedIn;
+use crate::telemetry::chain;
 use crate::workspace::{Connections, Origin};
 
 /// Brings programs that ask for the user's ssh-agent to it, until the session ends.
-pub(in crate::ssh) async fn serve_ssh_agent(mut connections: Connections, forwarder: Forwarder, client: Handle) {
+pub(in crate::ssh) async fn serve_ssh_agent(mut connections: Connections, logged_in: LoggedIn, client: Handle) {
     while let Some((_, stream)) = connections.accept().await {
         let client = client.clone();
-        forwarder.hand_over(stream, async move { client.channel_open_agent().await });
+        logged_in.hand_over(stream, async move { client.channel_open_agent().await });
     }
 }
 
 /// Brings programs that ask for the user's display to it, until the session ends.
-pub(in crate::ssh) async fn serve_x11(mut connections: Connections, forwarder: Forwarder, client: Handle) {
+pub(in crate::ssh) async fn serve_x11(mut connections: Connections, logged_in: LoggedIn, client: Handle) {
     while let Some((Origin { host, port }, stream)) = connections.accept().await {
         let client = client.clone();
-        forwarder.hand_over(stream, async move { client.channel_open_x11(host, port.into()).await });
+        logged_in.hand_over(stream, async move { client.channel_open_x11(host, port.into()).await });
     }
 }
 
-impl Forwarder {
+impl LoggedIn {
     /// Copies `stream` to the channel that `open` opens, in a task of its own.
     pub(super) fn hand_over(
         &self,
@@ -40,7 +42,7 @@ impl Forwarder {
             let _slot = slot;
             match open.await {
                 Ok(channel) => copy(channel, stream, inbox, standing.ended().map(drop)).await,
-                Err(error) => debug!(%error, "the client does not take a connection"),
+                Err(error) => debug!(error = chain(&error), "the client does not take a connection"),
             }
         };
         self.context.tasks.spawn(serve.instrument(Span::current()));

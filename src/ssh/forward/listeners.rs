@@ -7,7 +7,8 @@ use russh::server::Handle;
 use tokio::time::timeout;
 use tracing::info;
 
-use super::{Forwarder, Listening, State};
+use super::{Listening, State};
+use crate::ssh::logged_in::LoggedIn;
 use crate::workspace::Address;
 
 /// The listeners of one connection, by what the client asked for.
@@ -21,13 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 impl Listeners {
     /// Has the pod listen for the client; the port, if it does. Where the pod has yet to be made or woken and the port is
     /// known, that is the answer, and it listens as soon as it can. A port of the pod's choice has to be waited for.
-    pub(in crate::ssh) async fn begin(
-        &mut self,
-        forwarder: Forwarder,
-        address: Address,
-        client: Handle,
-    ) -> Option<u16> {
-        if self.0.len() >= forwarder.context.config.max_sessions {
+    pub(in crate::ssh) async fn begin(&mut self, logged_in: LoggedIn, address: Address, client: Handle) -> Option<u16> {
+        if self.0.len() >= logged_in.context.config.max_sessions {
             return None;
         }
         let known = match address {
@@ -35,7 +31,7 @@ impl Listeners {
             Address::Tcp { port, .. } => Some(port),
             Address::Unix(_) => Some(0),
         };
-        let (listening, mut states) = Listening::begin(forwarder, address.clone(), client);
+        let (listening, mut states) = Listening::begin(logged_in, address.clone(), client);
         let is_answer = |state: &State| match state {
             State::Asking => false,
             State::Waiting => known.is_some(),

@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info};
 
-use super::Forwarder;
+use crate::ssh::logged_in::LoggedIn;
+use crate::telemetry::chain;
 use crate::workspace::{Address, Error, Listener, Origin};
 
 /// Listens in the pod on the client's behalf until it is dropped, in the next pod too.
@@ -39,16 +40,16 @@ const MAX_FAILURES: u32 = 24;
 
 impl Listening {
     /// Listens at `address`; what connects there is handed to `client`.
-    pub(super) fn begin(forwarder: Forwarder, address: Address, client: Handle) -> (Self, watch::Receiver<State>) {
+    pub(super) fn begin(logged_in: LoggedIn, address: Address, client: Handle) -> (Self, watch::Receiver<State>) {
         let (state, states) = watch::channel(State::Asking);
         let promised = CancellationToken::new();
-        let keeping = keep(forwarder, address, client, state, promised.clone()).in_current_span();
+        let keeping = keep(logged_in, address, client, state, promised.clone()).in_current_span();
         (Self { promised, _keeping: AbortOnDropHandle::new(tokio::spawn(keeping)) }, states)
     }
 }
 
 async fn keep(
-    forwarder: Forwarder,
+    logged_in: LoggedIn,
     mut address: Address,
     client: Handle,
     state: watch::Sender<State>,
@@ -58,14 +59,14 @@ async fn keep(
     let waits = |_: &str| {
         state.send_replace(State::Waiting);
     };
-    let Forwarder { context, identity, target, .. } = &forwarder;
+    let LoggedIn { context, identity, target, .. } = &logged_in;
     let mut listener = match context.run.listen(identity, target, &address, &waits).await {
         Ok(listener) => listener,
         Err(error) => {
-            info!(error = &error as &dyn std::error::Error, ?address, "the pod does not listen");
+            info!(error = chain(&error), ?address, "the pod does not listen");
             state.send_replace(State::Failed);
             if promised.is_cancelled() {
-                give_up(&forwarder, &client, &error).await;
+                give_up(&logged_in, &client, &error).await;
             }
             return;
         }
@@ -77,20 +78,20 @@ async fn keep(
     loop {
         let port = listener.port;
         while let Some((origin, stream)) = listener.accept().await {
-            forwarder.hand_over(stream, open(client.clone(), asked.clone(), port, origin));
+            logged_in.hand_over(stream, open(client.clone(), asked.clone(), port, origin));
         }
         info!(?address, "the pod is gone that listened for a client; its next one will");
-        listener = match again(&forwarder, &address).await {
+        listener = match again(&logged_in, &address).await {
             Ok(listener) => listener,
-            Err(error) => return give_up(&forwarder, &client, &error).await,
+            Err(error) => return give_up(&logged_in, &client, &error).await,
         };
         info!(?address, "the pod listens again");
     }
 }
 
 /// Listens again once there is a pod, however often it takes, but not for ever.
-async fn again(forwarder: &Forwarder, address: &Address) -> Result<Listener, Error> {
-    let Forwarder { context, identity, target, .. } = forwarder;
+async fn again(logged_in: &LoggedIn, address: &Address) -> Result<Listener, Error> {
+    let LoggedIn { context, identity, target, .. } = logged_in;
     let (mut backoff, mut failures) = (BACKOFF, 0);
     loop {
         sleep(backoff).await;
@@ -98,7 +99,7 @@ async fn again(forwarder: &Forwarder, address: &Address) -> Result<Listener, Err
             Ok(listener) => return Ok(listener),
             Err(error) => error,
         };
-        info!(error = &error as &dyn std::error::Error, ?address, "the pod does not listen again");
+        info!(error = chain(&error), ?address, "the pod does not listen again");
         failures += 1;
         if failures == MAX_FAILURES {
             return Err(error);
@@ -109,9 +110,9 @@ async fn again(forwarder: &Forwarder, address: &Address) -> Result<Listener, Err
 
 /// A client that runs nothing and only waits for connections is told, and may then connect anew. One that is in use is
 /// left alone.
-async fn give_up(forwarder: &Forwarder, client: &Handle, error: &Error) {
+async fn give_up(logged_in: &LoggedIn, client: &Handle, error: &Error) {
     info!("gave up listening for a client");
-    if forwarder.slots.is_free_of_sessions() {
+    if logged_in.slots.is_free_of_sessions() {
         let why = format!("the pod does not listen for you: {}", error.user_message());
         let _ = client.disconnect(Disconnect::ByApplication, why, "en".into()).await;
     }

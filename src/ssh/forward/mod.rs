@@ -1,14 +1,13 @@
 //! Forwarded connections (RFC 4254 §7; OpenSSH PROTOCOL §2.4): channels copied to and from connections in the pod.
 
 mod accept;
-mod forwarder;
+mod connect;
 mod listeners;
 mod listening;
 mod policy;
 mod x11;
 
 pub(super) use accept::{serve_ssh_agent, serve_x11};
-pub(super) use forwarder::Forwarder;
 pub(super) use listeners::Listeners;
 use listening::{Listening, State};
 pub(super) use policy::Asked;
@@ -21,10 +20,11 @@ use russh::server::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument, debug, info};
+use tracing::{Instrument, debug};
 
+use super::events::Events;
 use super::inbox::Inbox;
-use super::writer::{Closed, Events, Writer};
+use super::writer::{Closed, End, Writer};
 use crate::carrier::{self, Message, Receiver, Stream};
 use crate::telemetry::metrics;
 
@@ -37,7 +37,7 @@ async fn copy(channel: Channel<Msg>, stream: Stream, inbox: Inbox, leave: impl F
     let (events, inbox) = (Arc::new(Events::default()), Arc::new(inbox));
     let receive = receive(reader, inbox.clone(), events.clone());
     let _receive = AbortOnDropHandle::new(tokio::spawn(receive.in_current_span()));
-    let writer = Writer::new(half, events.clone());
+    let writer = Writer::new(half, events.clone(), End::Pipes);
     let Stream { sender, receiver } = stream;
     let both = async { tokio::try_join!(up(&inbox, &sender), down(receiver, &writer)) };
     let closed_long_ago = async {
@@ -58,13 +58,7 @@ async fn copy(channel: Channel<Msg>, stream: Stream, inbox: Inbox, leave: impl F
 pub(super) async fn receive(mut reader: ChannelReadHalf, inbox: Arc<Inbox>, events: Arc<Events>) {
     loop {
         match reader.wait().await {
-            Some(ChannelMsg::Data { .. }) if events.overflowed.is_cancelled() => {}
-            Some(ChannelMsg::Data { data }) => {
-                if let Err(error) = inbox.put(data).await {
-                    info!(%error, "what the client sends to a forwarded connection cannot be kept");
-                    events.overflowed.cancel();
-                }
-            }
+            Some(ChannelMsg::Data { data }) => events.keep(data, &inbox).await,
             Some(ChannelMsg::Eof) => inbox.put_eof(),
             Some(ChannelMsg::Close) | None => {
                 inbox.put_eof();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use tracing::info;
 
-use super::Forwarder;
+use crate::ssh::logged_in::LoggedIn;
 use crate::workspace::Address;
 
 /// A connection or a listener, in the client's words: what these lead to is found out later.
@@ -19,7 +19,7 @@ pub(in crate::ssh) enum Asked<'a> {
 /// Longer than what anybody would read.
 const MAX_LOGGED: usize = 256;
 
-impl Forwarder {
+impl LoggedIn {
     /// Whether she may have what is asked for; if not, the log tells why.
     pub(in crate::ssh) fn admits(&self, asked: Asked<'_>) -> bool {
         let by = self.refusal(asked);
@@ -54,31 +54,24 @@ impl Forwarder {
         lists.iter().find_map(|list| list.refusal(host, port))
     }
 
-    /// Whether programs may use her ssh-agent.
-    pub(in crate::ssh) fn permits_ssh_agent(&self) -> bool {
-        self.context.config.allow_agent_forwarding && self.identity.permissions().agent_forwarding
+    /// Whether programs may use her ssh-agent; if not, the log tells why.
+    pub(in crate::ssh) fn admits_ssh_agent(&self) -> bool {
+        let allowed = self.context.config.allow_agent_forwarding;
+        self.admits_for_programs(allowed, self.identity.permissions().agent_forwarding, "the ssh-agent")
     }
 
-    /// As [`Self::permits_ssh_agent`], with a word in the log if not.
-    pub(in crate::ssh) fn admit_ssh_agent(&self) -> bool {
-        self.log_refusal(self.permits_ssh_agent(), self.context.config.allow_agent_forwarding, "the ssh-agent")
+    /// Whether programs may use her display; if not, the log tells why.
+    pub(in crate::ssh) fn admits_x11(&self) -> bool {
+        let allowed = self.context.config.allow_x11_forwarding;
+        self.admits_for_programs(allowed, self.identity.permissions().x11_forwarding, "the display")
     }
 
-    /// Whether programs may use her display.
-    pub(in crate::ssh) fn permits_x11(&self) -> bool {
-        self.context.config.allow_x11_forwarding && self.identity.permissions().x11_forwarding
-    }
-
-    /// As [`Self::permits_x11`], with a word in the log if not.
-    pub(in crate::ssh) fn admit_x11(&self) -> bool {
-        self.log_refusal(self.permits_x11(), self.context.config.allow_x11_forwarding, "the display")
-    }
-
-    fn log_refusal(&self, permitted: bool, allowed: bool, what: &str) -> bool {
-        if !permitted {
+    fn admits_for_programs(&self, allowed: bool, permitted: bool, what: &str) -> bool {
+        let admits = allowed && permitted;
+        if !admits {
             info!(user = self.identity.user(), by = refused_by(allowed), "refused to forward {what}");
         }
-        permitted
+        admits
     }
 }
 

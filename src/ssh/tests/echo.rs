@@ -1,11 +1,13 @@
 //! What the server needs of the rest, with tasks for programs.
 
-use futures::future::BoxFuture;
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 
 use crate::carrier::Stream;
 use crate::identity::Identity;
 use crate::ssh::{Answer, Answered, Run};
-use crate::workspace::{self, Address, Command, EchoWorkspaces, Listener, Process, Reader, Target};
+use crate::workspace::{Address, Command, EchoWorkspaces, Error, Listener, Process, Progress, Reader, Target};
 
 /// Who would listen there waits for a DevServer that does not come.
 pub(super) const NEVER_MADE: u16 = 7;
@@ -16,60 +18,43 @@ impl Answer for EchoWorkspaces {
     }
 }
 
+#[async_trait]
 impl Run for EchoWorkspaces {
-    fn start<'a>(
-        &'a self,
-        _: &'a Identity,
-        target: &'a Target,
-        command: &'a Command,
-        _: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> BoxFuture<'a, Result<Process, workspace::Error>> {
-        let missing = |name: &str| workspace::Error::NoSuchDevServer {
+    async fn start(&self, _: &Identity, target: &Target, command: &Command, _: Progress<'_>) -> Result<Process, Error> {
+        let missing = |name: &str| Error::NoSuchDevServer {
             user: "alice".into(),
             name: name.into(),
             existing: vec!["dev".into(), "gpu".into()],
         };
-        Box::pin(async move {
-            match target {
-                Target::Named(name) if name != "gpu" => Err(missing(name)),
-                Target::Shared { .. } => Err(missing(&target.to_string())),
-                _ => Ok(Self::start(*self, command)),
-            }
-        })
-    }
-
-    fn connect<'a>(
-        &'a self,
-        _: &'a Identity,
-        _: &'a Target,
-        _: &'a Address,
-    ) -> BoxFuture<'a, Result<Stream, workspace::Error>> {
-        Box::pin(std::future::ready(Err(workspace::Error::NoAgent)))
-    }
-
-    fn listen<'a>(
-        &'a self,
-        _: &'a Identity,
-        _: &'a Target,
-        address: &'a Address,
-        progress: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> BoxFuture<'a, Result<Listener, workspace::Error>> {
-        match address {
-            Address::Tcp { port: NEVER_MADE, .. } => {
-                progress("waking your DevServer");
-                Box::pin(std::future::pending())
-            }
-            _ => Box::pin(std::future::ready(Err(workspace::Error::NoAgent))),
+        match target {
+            Target::Named(name) if name != "gpu" => Err(missing(name)),
+            Target::Shared { .. } => Err(missing(&target.to_string())),
+            _ => Ok(Self::start(*self, command)),
         }
     }
 
-    fn listen_again<'a>(
-        &'a self,
-        _: &'a Identity,
-        _: &'a Target,
-        _: &'a Address,
-    ) -> BoxFuture<'a, Result<Listener, workspace::Error>> {
-        Box::pin(std::future::ready(Err(workspace::Error::NoAgent)))
+    async fn connect(&self, _: &Identity, _: &Target, _: &Address) -> Result<Stream, Error> {
+        Err(Error::NoAgent)
+    }
+
+    async fn listen(
+        &self,
+        _: &Identity,
+        _: &Target,
+        address: &Address,
+        progress: Progress<'_>,
+    ) -> Result<Listener, Error> {
+        match address {
+            Address::Tcp { port: NEVER_MADE, .. } => {
+                progress("waking your DevServer");
+                std::future::pending().await
+            }
+            _ => Err(Error::NoAgent),
+        }
+    }
+
+    async fn listen_again(&self, _: &Identity, _: &Target, _: &Address) -> Result<Listener, Error> {
+        Err(Error::NoAgent)
     }
 
     fn devserver(&self, target: &Target) -> String {
@@ -83,19 +68,19 @@ impl Run for EchoWorkspaces {
         *target == Target::Named("gpu".to_owned())
     }
 
-    fn withdrawn<'a>(&'a self, _: &'a Identity, _: &'a Target) -> BoxFuture<'a, String> {
-        Box::pin(std::future::pending())
+    async fn withdrawn(&self, _: &Identity, _: &Target) -> String {
+        std::future::pending().await
     }
 
     fn news(&self, _: &Identity, _: &Target, _: Reader) -> Vec<String> {
         Vec::new()
     }
 
-    fn notices(&self, _: &Identity, _: &Target) -> futures::stream::BoxStream<'static, String> {
-        futures::StreamExt::boxed(futures::stream::pending())
+    fn notices(&self, _: &Identity, _: &Target) -> BoxStream<'static, String> {
+        stream::pending().boxed()
     }
 
-    fn why_gone<'a>(&'a self, _: &'a Identity, _: &'a Target) -> BoxFuture<'a, Option<String>> {
-        Box::pin(std::future::ready(None))
+    async fn why_gone(&self, _: &Identity, _: &Target) -> Option<String> {
+        None
     }
 }

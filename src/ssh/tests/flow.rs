@@ -50,6 +50,17 @@ async fn too_much_unread_input_ends_its_session_only() {
     assert_eq!(ended(exec(&alice, "exit 0").await).await.2, Some(0));
 }
 
+/// Its user read that her program was to blame.
+#[tokio::test]
+async fn input_that_is_lost_by_the_disk_is_told_as_such() {
+    let server = TestServer::start(Config { spool_directory: "/nonexistent".into(), ..config() }).await;
+    let alice = server.log_in("alice").await;
+    let stalled = exec(&alice, "stall").await;
+    stalled.data_bytes(Bytes::from(vec![0; 2 << 20])).await.unwrap();
+    let (_, err, status) = ended(stalled).await;
+    assert_eq!((err.contains("the disk of the SSH server failed"), status), (true, Some(255)), "{err}");
+}
+
 #[tokio::test]
 async fn resizes_pass_while_input_is_held_up() {
     let server = TestServer::start(config()).await;

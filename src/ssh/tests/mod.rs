@@ -1,5 +1,6 @@
 //! The server against russh's client on loopback, with tasks for programs.
 
+mod allowance;
 mod echo;
 mod ends;
 mod flow;
@@ -15,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use russh::client::{self, Handle, Msg};
 use russh::keys::{Algorithm, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, ChannelMsg};
@@ -33,29 +34,28 @@ use crate::workspace::EchoWorkspaces;
 /// Longer than anything here takes, and the end of what hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Knows alice and her key, until it is taken away.
+/// Knows alice and bob by one key, until it is taken away.
 struct OneUser(PublicKey, Permissions, CancellationToken);
 
+#[async_trait]
 impl Authenticate for OneUser {
     fn welcome(&self, login: &str, key: &PublicKey, _: IpAddr) -> Result<(), Refusal> {
-        if login == "alice" && *key == self.0 { Ok(()) } else { Err(Refusal::Unknown) }
+        if ["alice", "bob"].contains(&login) && *key == self.0 { Ok(()) } else { Err(Refusal::Unknown) }
     }
 
-    fn learn<'a>(&'a self, _: &'a str) -> BoxFuture<'a, bool> {
-        Box::pin(std::future::ready(false))
+    async fn learn(&self, _: &str) -> bool {
+        false
     }
 
     fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal> {
         let Credential::Key(key) = credential else { return Err(Refusal::UntrustedAuthority) };
         self.welcome(login, key, from)?;
-        Ok(Identity::for_test("alice", self.1.clone()))
+        Ok(Identity::for_test(login, self.1.clone()))
     }
 
-    fn lapse<'a>(&'a self, _: &'a str, _: &'a OwnedCredential, _: IpAddr, _: &'a Identity) -> BoxFuture<'a, String> {
-        Box::pin(async move {
-            self.2.cancelled().await;
-            "your key was removed".to_owned()
-        })
+    async fn lapse(&self, _: &str, _: &OwnedCredential, _: IpAddr, _: &Identity) -> String {
+        self.2.cancelled().await;
+        "your key was removed".to_owned()
     }
 }
 
@@ -81,7 +81,7 @@ fn new_key() -> PrivateKey {
     PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap()
 }
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         proxy_protocol_from: vec![],
@@ -104,6 +104,8 @@ fn config() -> Config {
             exempt: vec![],
         },
         max_key_offers: 20,
+        max_connections_per_user: 50,
+        max_channels_per_user: 100,
         max_sessions: 10,
         accept_env: AcceptEnv::parse(vec!["LANG".to_owned(), "X*".to_owned()]).unwrap(),
         allow_port_forwarding: true,
@@ -121,7 +123,7 @@ fn config() -> Config {
         spool_memory_mib: 64,
         spool_slow_above_mib: 64,
         spool_limit_mib: 128,
-        spool_total_mib: 128,
+        spool_total_mib: 1024,
     }
 }
 

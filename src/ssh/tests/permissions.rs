@@ -79,6 +79,20 @@ async fn a_display_that_cannot_be_forwarded_is_refused_or_told_of() {
     }
 }
 
+/// On a terminal the output of a command may be read by a program all the same, as Ansible reads it.
+#[tokio::test]
+async fn what_a_command_on_a_terminal_cannot_have_is_told_beside_its_output() {
+    let alice = TestServer::permitting(config(), Permissions::ALL).await.log_in("alice").await;
+    let channel = alice.channel_open_session().await.unwrap();
+    channel.request_pty(false, "xterm", 80, 24, 0, 0, &[]).await.unwrap();
+    channel.request_x11(false, false, "MIT-MAGIC-COOKIE-1", "00ff", 0).await.unwrap();
+    channel.exec(false, "exit 0").await.unwrap();
+    let (out, err, status) = ended(channel).await;
+    assert!(out.is_empty(), "{}", String::from_utf8_lossy(&out));
+    assert!(err.contains("X11 is not forwarded"), "{err}");
+    assert_eq!(status, Some(0));
+}
+
 #[tokio::test]
 async fn connections_lead_where_each_list_permits() {
     let list = |words: &[&str]| {

@@ -9,8 +9,9 @@ use tracing::{debug, info};
 
 use super::super::breaks::Breaks;
 use super::super::{Error, Workspace};
-use super::Carriers;
+use super::{Carriers, open_link};
 use crate::carrier::{self, Carrier, News};
+use crate::telemetry::chain;
 
 /// Between two looks whether a carrier is in use, at least.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -43,10 +44,15 @@ impl Keeper {
             }
             let given_up = breaks.since().is_some_and(|since| since.elapsed() >= self.carriers.keepalive.grace);
             if self.carrier.close_if_unused() || hopeless || given_up {
-                info!(pod = self.workspace.pod, namespace = self.workspace.namespace, %error, "the carrier ended");
+                info!(
+                    pod = self.workspace.pod,
+                    namespace = self.workspace.namespace,
+                    error = chain(&error),
+                    "the carrier ended"
+                );
                 break;
             }
-            debug!(%error, pod = self.workspace.pod, "the carrier broke; linking it again");
+            debug!(error = chain(&error), pod = self.workspace.pod, "the carrier broke; linking it again");
             sleep(pause).await;
         }
         self.carrier.close();
@@ -60,8 +66,9 @@ impl Keeper {
         first: &mut Option<oneshot::Sender<Result<(), Error>>>,
     ) -> (Option<Duration>, Error) {
         let opened = tokio::select! {
-            opened = self.carriers.open_link(&self.workspace) => opened,
+            opened = open_link(&self.carriers.client, &self.workspace, self.carriers.answered) => opened,
             () = self.given_up() => Err(Error::Lost("there was no exec for too long".into())),
+            () = abandoned(first) => Err(Error::Lost("whoever asked for it has left".into())),
         };
         let link = match opened {
             Ok(link) => link,
@@ -74,20 +81,15 @@ impl Keeper {
                 News::Linked | News::Heard => None,
                 News::Silent(since) => Some(since),
             });
-            if let Some(first) = first.take() {
-                let _ = first.send(Ok(()));
+            if let Some(first) = first.take()
+                && first.send(Ok(())).is_err()
+            {
+                self.carrier.close();
             }
         };
         let served = self.carrier.link(link, self.carriers.keepalive, on_news);
         let error = tokio::select! {
-            served = served => match served {
-                Ok(()) | Err(carrier::Error::Closed) => Error::Lost("the exec was closed".into()),
-                Err(carrier::Error::Broken(source)) => match source.downcast::<Error>() {
-                    Ok(error) => *error,
-                    Err(source) => Error::Lost(source),
-                },
-                Err(error) => Error::Carrier(error),
-            },
+            served = served => why_ended(served),
             () = self.unused() => Error::Lost("nobody has needed it for a while".into()),
         };
         (linked.map(|linked| linked.elapsed()), error)
@@ -112,5 +114,25 @@ impl Keeper {
                 since = Instant::now();
             }
         }
+    }
+}
+
+/// Why a link that was served is no more.
+pub(in super::super) fn why_ended(served: Result<(), carrier::Error>) -> Error {
+    match served {
+        Ok(()) | Err(carrier::Error::Closed) => Error::Lost("the exec was closed".into()),
+        Err(carrier::Error::Broken(source)) => match source.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(source) => Error::Lost(source),
+        },
+        Err(error) => Error::Carrier(error),
+    }
+}
+
+/// Returns once nobody waits for the first link any more. Never once there was one.
+async fn abandoned(first: &mut Option<oneshot::Sender<Result<(), Error>>>) {
+    match first {
+        Some(first) => first.closed().await,
+        None => pending().await,
     }
 }

@@ -10,7 +10,6 @@ pub(super) fn request(
     ssh_agent: Option<u64>,
     x11: Option<(X11, u64)>,
     session: Option<String>,
-    once: &str,
 ) -> Request {
     let terminal = command.terminal.clone();
     let out_of_memory = true;
@@ -38,8 +37,16 @@ pub(super) fn request(
         out_of_memory,
         ended: true,
         session,
-        once: Some(once.to_owned()),
     })
+}
+
+/// Returns once the agent says that `program`, which was asked of it, runs. A command of which nobody knows whether it has
+/// begun is not to be asked of another agent: it must not run twice, while a second shell does no harm.
+pub(super) async fn answered(program: &Program, receiver: &mut Receiver) -> Result<(), Error> {
+    match (begun(receiver).await, program) {
+        (Err(Error::Lost(_)), Program::Command(_)) if receiver.was_asked() => Err(Error::Unanswered),
+        (begun, _) => begun,
+    }
 }
 
 /// Returns once the agent says that what was asked for runs.
@@ -65,4 +72,38 @@ pub(super) async fn begun(receiver: &mut Receiver) -> Result<(), Error> {
 pub(super) fn lasts(command: &Command) -> bool {
     let shell = matches!(command.program, Program::Shell) && command.detached.is_some();
     command.terminal.is_some() && (shell || matches!(command.program, Program::Shells(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::carrier::linked::while_linked;
+    use crate::carrier::{Carrier, Side, Stream, json};
+
+    fn ask(carrier: &Carrier) -> Stream {
+        carrier.open(json(&Request::Activity))
+    }
+
+    /// It was asked of the next pod, on the same home.
+    #[tokio::test]
+    async fn a_command_that_may_have_begun_is_not_asked_for_again() {
+        let command = Program::Command(b"./deploy".into());
+        let (carrier, _) = Carrier::new(Side::Bastion, "one".into());
+        let (agents, mut opened) = Carrier::new(Side::Agent, "one".into());
+        let asked = async {
+            let streams = [ask(&carrier), ask(&carrier)];
+            let taken_in = [opened.recv().await, opened.recv().await];
+            (streams, taken_in)
+        };
+        let ([mut first, mut second], _taken_in) = while_linked(&carrier, |_| agents.clone(), asked).await;
+        let mut unasked = ask(&carrier);
+        carrier.close(); // Its agent is gone.
+        assert!(matches!(answered(&command, &mut first.receiver).await, Err(Error::Unanswered)));
+        for harmless in [&Program::Shell, &Program::Sftp] {
+            let again = answered(harmless, &mut second.receiver).await.unwrap_err();
+            assert!(again.is_outage(), "{again}");
+        }
+        let again = answered(&command, &mut unasked.receiver).await.unwrap_err();
+        assert!(again.is_outage(), "{again}");
+    }
 }

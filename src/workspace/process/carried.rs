@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::super::agent::Agent;
 use super::super::memory::Words;
 use super::super::{Connections, Error};
-use super::asked::{begun, lasts, request};
+use super::asked::{answered, lasts, request};
 use super::comeback::{Comeback, Way};
 use super::outages::Outages;
 use super::{CHUNKS, Command, Output, Process, Redraw, TerminalSize};
@@ -18,20 +18,19 @@ use crate::agent::request::{News, Order};
 use crate::carrier::{MAX_PAYLOAD, Message, Receiver, Sender, Stream, json, parse};
 
 /// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up. To a shell
-/// that lasts, `way` leads back. `once` tells the command from all others, so that it does not run twice.
+/// that lasts, `way` leads back, if there is one.
 pub(in super::super) async fn start(
     agent: &Agent,
     command: &Command,
     words: &Words,
-    way: Way,
-    once: &str,
+    way: Option<Way>,
 ) -> Result<Process, Error> {
     let ssh_agent = command.ssh_agent.then(|| agent.listeners.register());
     let x11 = command.x11.clone().map(|x11| (x11, agent.listeners.register()));
-    let session = lasts(command).then(|| format!("{:032x}", rand::random::<u128>()));
+    let session = (lasts(command) && way.is_some()).then(|| format!("{:032x}", rand::random::<u128>()));
     let listener = ssh_agent.as_ref().map(Connections::listener);
     let display = x11.as_ref().map(|(x11, connections)| (x11.clone(), connections.listener()));
-    let request = json(&request(command, listener, display, session.clone(), once));
+    let request = json(&request(command, listener, display, session.clone()));
     if request.len() > MAX_PAYLOAD {
         return Err(Error::CommandTooLong);
     }
@@ -39,13 +38,13 @@ pub(in super::super) async fn start(
     if command.terminal.is_some() {
         stream.sender.mark_terminal();
     }
-    begun(&mut stream.receiver).await?;
+    answered(&command.program, &mut stream.receiver).await?;
     let (stdin, data) = mpsc::channel(CHUNKS);
     let (size, sizes) = watch::channel(None);
     let (signals, sent) = mpsc::channel(CHUNKS);
     let (output, outputs) = mpsc::channel(CHUNKS);
     let redraw = Arc::<Notify>::default();
-    let comeback = session.zip(command.terminal.clone()).map(|(session, terminal)| {
+    let comeback = session.zip(command.terminal.clone()).zip(way).map(|((session, terminal), way)| {
         let x11 = x11.as_ref().map(|(x11, connections)| (x11.clone(), connections.door()));
         Comeback::new(way, session, command, terminal, ssh_agent.as_ref().map(Connections::door), x11)
     });

@@ -17,6 +17,7 @@ use super::{Command, Output, Program, Terminal, TerminalSize};
 use crate::agent::request::{Attach, Request, ReturnRequest};
 use crate::cache::Cache;
 use crate::carrier::{self, Stream, json};
+use crate::telemetry::chain;
 
 /// Where the pod is, and whether it still is.
 #[derive(Clone)]
@@ -55,10 +56,8 @@ impl Comeback {
         ssh_agent: Option<Door>,
         x11: Option<(X11, Door)>,
     ) -> Self {
-        let read_only = matches!(
-            command.program,
-            Program::Shells(Shells::Look { .. } | Shells::Attach { mode: Attach::ReadOnly, .. })
-        );
+        let read_only =
+            matches!(command.program, Program::Shells(Shells::Look(_) | Shells::Attach { mode: Attach::ReadOnly, .. }));
         Self { way, session, terminal, read_only, ssh_agent, x11, registered: Vec::new() }
     }
 
@@ -86,7 +85,9 @@ impl Comeback {
                 match error {
                     Error::NoWayBack(_) | Error::Carrier(carrier::Error::Version(_)) => break Err(error),
                     error if error.pod_is_gone() => break Err(pod_is_gone()),
-                    error => debug!(%error, pod = self.way.workspace.pod, "no way back to the shell yet"),
+                    error => {
+                        debug!(error = chain(&error), pod = self.way.workspace.pod, "no way back to the shell yet")
+                    }
                 }
                 if !said.swap(true, Ordering::Relaxed) {
                     let _ = output.send(Output::Away).await;

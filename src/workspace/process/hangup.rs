@@ -8,6 +8,7 @@ use tracing::{debug, warn};
 use super::super::exec::{self, Frame};
 use super::super::{Error, Workspace, script};
 use super::{closed, request};
+use crate::telemetry::chain;
 
 /// An exec'd program survives its connection: hangs up the process group that `pid` leads.
 pub(super) async fn hang_up(client: &kube::Client, mut workspace: Workspace, pid: &str, born: &str) {
@@ -24,8 +25,10 @@ pub(super) async fn hang_up(client: &kube::Client, mut workspace: Workspace, pid
         match ended {
             Ok(()) => return,
             // Its pod, its namespace or its account is gone, and it went with them.
-            Err(error) if error.pod_is_gone() || !error.is_outage() => return debug!(%error, pid, "nothing to hang up"),
-            Err(error) => debug!(%error, pid, "failed to hang up; trying again"),
+            Err(error) if error.pod_is_gone() || !error.is_outage() => {
+                return debug!(error = chain(&error), pid, "nothing to hang up");
+            }
+            Err(error) => debug!(error = chain(&error), pid, "failed to hang up; trying again"),
         }
     }
     warn!(pod = workspace.pod, namespace = workspace.namespace, pid, "left a process in the pod: could not hang it up");

@@ -20,6 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::exec::{self, ExecRequest};
@@ -47,7 +48,7 @@ pub struct Command {
     pub detached: Option<Duration>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Program {
     /// The user's login shell.
     Shell,
@@ -111,11 +112,13 @@ pub enum Redraw {
 
 /// How a stream is kept alive, and told from a dead one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Keepalive {
+pub(super) struct ExecKeepalive {
     /// Between pieces of data when there is nothing to say: API servers, kubelets and runtimes end a silent stream.
     pub(super) data: Duration,
     /// Between pings; three without an answer mean that the other side is gone.
     pub(super) ping: Duration,
+    /// What it may take until the program runs.
+    pub(super) answered: Duration,
 }
 
 /// Chunks that wait between the stream and the session, each way: what is read ahead so that the other side, which
@@ -127,19 +130,22 @@ pub(super) async fn start(
     client: &kube::Client,
     workspace: &Workspace,
     command: &Command,
-    keepalive: Keepalive,
+    keepalive: ExecKeepalive,
     tasks: &TaskTracker,
 ) -> Result<Process, Error> {
     // In a task of its own: an exec that was asked for runs, whoever waits for it, and must be heard to be hung up.
     let starting = begin(client.clone(), workspace.clone(), command.clone(), keepalive, tasks.clone());
-    tasks.spawn(starting).await.map_err(|panic| Error::Lost(Box::new(panic)))?
+    match timeout(keepalive.answered, tasks.spawn(starting)).await {
+        Ok(started) => started.map_err(|panic| Error::Lost(Box::new(panic)))?,
+        Err(_) => Err(lost(command, "the exec was not answered".into())),
+    }
 }
 
 async fn begin(
     client: kube::Client,
     workspace: Workspace,
     command: Command,
-    keepalive: Keepalive,
+    keepalive: ExecKeepalive,
     tasks: TaskTracker,
 ) -> Result<Process, Error> {
     let run = script::run(&command)?;
@@ -148,8 +154,7 @@ async fn begin(
     let stream = exec::open(&client, &request(&workspace, &argv, true, tty)).await?;
     let (sink, mut stream) = stream.split();
     let hello = match hello::read(&mut stream, &run.nonce, tty).await {
-        // It may have begun, and must not run twice.
-        Err(Error::Lost(_)) if matches!(command.program, Program::Command(_)) => return Err(Error::Unanswered),
+        Err(Error::Lost(error)) => return Err(lost(&command, error)),
         hello => hello?,
     };
 
@@ -176,7 +181,7 @@ fn request<'a>(workspace: &'a Workspace, command: &'a [&'a str], stdin: bool, tt
         namespace: &workspace.namespace,
         pod: &workspace.pod,
         container: names::CONTAINER,
-        impersonate: &workspace.service_account,
+        impersonate: workspace.service_account.as_deref(),
         on_behalf_of: workspace.on_behalf_of.as_deref(),
         command,
         stdin,
@@ -198,6 +203,43 @@ struct State {
     lost: Notify,
 }
 
+/// Before its program answered. A command may have begun, and must not run twice.
+fn lost(command: &Command, error: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    match command.program {
+        Program::Command(_) => Error::Unanswered,
+        _ => Error::Lost(error),
+    }
+}
+
 fn closed() -> Error {
     Error::Lost("the stream was closed before the program's status came".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Her pod's node is silent, say: she waited until the kernel gave up the connection.
+    #[tokio::test]
+    async fn a_program_that_never_answers_is_given_up() {
+        let never = async |_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>().await
+        };
+        let client = kube::Client::new(tower::service_fn(never), "default");
+        let [namespace, devserver, pod, account] = ["dev-alice", "dev", "dev", "alice"].map(str::to_owned);
+        let service_account = Some(account);
+        let workspace =
+            Workspace { namespace, devserver, pod, pod_uid: None, service_account, on_behalf_of: None, agent: false };
+        let hour = Duration::from_hours(1);
+        let keepalive = ExecKeepalive { data: hour, ping: hour, answered: Duration::from_millis(20) };
+        let ask = async |program| {
+            let (environment, terminal, x11, detached) = (Vec::new(), None, None, None);
+            let command = Command { program, terminal, environment, ssh_agent: false, x11, detached };
+            let tasks = TaskTracker::new();
+            let starting = start(&client, &workspace, &command, keepalive, &tasks);
+            timeout(Duration::from_secs(60), starting).await.expect("it is given up").unwrap_err()
+        };
+        assert!(ask(Program::Shell).await.is_outage(), "it is asked for again");
+        assert!(matches!(ask(Program::Command(b"./deploy".into())).await, Error::Unanswered));
+    }
 }

@@ -11,7 +11,7 @@ use super::super::listeners::Listeners;
 use super::super::{Error, Shells, X11};
 use super::asked::{begun, request};
 use super::{Command, Program, Terminal, TerminalSize};
-use crate::agent::request::{Address, Attach, Exit, News, Request, ReturnRequest};
+use crate::agent::request::{Address, Attach, Exit, Listing, News, Request, ReturnRequest};
 use crate::carrier::linked::while_linked;
 use crate::carrier::{Carrier, Message, Side, json, parse};
 
@@ -86,7 +86,7 @@ fn command(program: Program) -> Command {
 /// As it goes to the agent, with all that was added since.
 fn asked(program: Program) -> before::Request {
     let x11 = X11 { single_connection: false, protocol: "P".to_owned(), cookie: "00".to_owned(), screen: 0 };
-    let asked = request(&command(program), Some(7), Some((x11, 8)), Some("session".to_owned()), "once");
+    let asked = request(&command(program), Some(7), Some((x11, 8)), Some("session".to_owned()));
     parse(&json(&asked)).expect("it is understood")
 }
 
@@ -114,7 +114,7 @@ fn what_is_asked_of_them_is_what_they_understand() {
     }
     let attach = Shells::Attach { number: 3, mode: Attach::TakeOver };
     let shells = [
-        (Shells::List { json: true }, before::Shells::List { json: true }),
+        (Shells::List(Listing::Json), before::Shells::List { json: true }),
         (attach, before::Shells::Attach { number: 3, mode: Attach::TakeOver }),
     ];
     for (shells, expected) in shells {
@@ -176,7 +176,7 @@ async fn what_they_cannot_is_told_as_such_and_costs_nothing_else() {
         });
         let mut stream = carrier.open(json(&back));
         assert!(matches!(begun(&mut stream.receiver).await, Err(Error::Lost(_))));
-        let program = request(&command(Program::Shell), None, None, None, "once");
+        let program = request(&command(Program::Shell), None, None, None);
         let mut stream = carrier.open(json(&program));
         assert!(begun(&mut stream.receiver).await.is_ok());
     };

@@ -13,20 +13,21 @@ use tokio_tungstenite::tungstenite::{self, protocol::Message};
 use tracing::debug;
 
 use super::super::exec::{self, ExecStream, MAX_PAYLOAD};
-use super::{Keepalive, State, TerminalSize};
+use super::{ExecKeepalive, State, TerminalSize};
+use crate::telemetry::chain;
 
 pub(super) struct Upward {
     pub(super) sink: SplitSink<ExecStream, Message>,
     pub(super) stdin: mpsc::Receiver<Bytes>,
     pub(super) size: watch::Receiver<Option<TerminalSize>>,
     pub(super) state: Arc<State>,
-    pub(super) keepalive: Keepalive,
+    pub(super) keepalive: ExecKeepalive,
 }
 
 impl Upward {
     pub(super) async fn run(mut self, preamble: Option<Bytes>) {
         if let Err(error) = self.serve(preamble).await {
-            debug!(%error, "the exec takes no more input");
+            debug!(error = chain(&error), "the exec takes no more input");
         }
     }
 

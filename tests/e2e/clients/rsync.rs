@@ -73,7 +73,7 @@ async fn rsync_goes_on_where_it_was_cut_off() {
     })
     .await;
     cut.kill().await.expect("it is our child");
-    eventually("the end of its other half", async || (alice.counts_processes(&name).await == 0).then_some(())).await;
+    alice.has_processes(&name, 0).await;
     let resumed = laptop.run("rsync", &["--append-verify", "--stats", "--no-h", "large", &there]).await;
     let told = resumed.exits(0).text();
     let sent = told.lines().find_map(|line| line.strip_prefix("Literal data: ")?.strip_suffix(" bytes"));

@@ -1,14 +1,13 @@
 //! Changing DevServers: their settings, their time, and whether they sleep.
 
-use k8s_openapi::jiff::Timestamp;
+use jiff::Timestamp;
 
 use super::{devctl, devserver, make};
-use crate::harness::{Product, eventually};
+use crate::harness::{eventually, user};
 
 #[tokio::test]
 async fn an_update_restarts_what_it_must_and_asks_first() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.is_running().await;
     alice.ssh("echo kept >note").run().await.exits(0);
     devctl(&alice, "update dev --env COLOUR=blue --env SIZE=big --wait").run().await.exits(0).says("`dev` runs");
@@ -27,8 +26,7 @@ async fn an_update_restarts_what_it_must_and_asks_first() {
 
 #[tokio::test]
 async fn a_change_that_is_not_taken_is_no_success() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.is_running().await;
     let refused = devctl(&alice, "update dev --flavor no-such-flavor --yes --wait").run().await;
     refused.exits(1).says("that is not what runs").says("no-such-flavor").says("runs as before");
@@ -41,8 +39,7 @@ async fn a_change_that_is_not_taken_is_no_success() {
 
 #[tokio::test]
 async fn time_is_extended_and_idleness_snoozed() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     make(&alice, "long", "--time 4h").await;
     let before = Timestamp::now().as_second();
     let extended = devctl(&alice, "extend long --time 2h").run().await;
@@ -66,8 +63,7 @@ async fn time_is_extended_and_idleness_snoozed() {
 
 #[tokio::test]
 async fn one_sleeps_and_wakes_when_asked_to() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     make(&alice, "tired", "").await;
     let sleeps = async || devserver(&alice, "tired").await.spec.lifecycle.is_some_and(|lifecycle| lifecycle.suspended);
     devctl(&alice, "suspend tired").run().await.exits(0).says("devctl resume tired");
@@ -82,8 +78,7 @@ async fn one_sleeps_and_wakes_when_asked_to() {
 
 #[tokio::test]
 async fn its_log_is_printed_and_followed() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     make(&alice, "speaker", "--command sh -c 'echo one; echo two; until test -e $HOME/more; do sleep 0.1; done; echo three; exec sleep 1000'").await;
     eventually("the log", async || {
         let log = devctl(&alice, "logs speaker").run().await;

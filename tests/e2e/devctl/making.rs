@@ -5,12 +5,11 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::Value;
 
 use super::{devctl, devserver, make};
-use crate::harness::{FLAVOR, Product, Ssh, eventually, is_real, skip_unless};
+use crate::harness::{FLAVOR, Product, eventually, is_real, skip_unless, user};
 
 #[tokio::test]
 async fn a_devserver_is_made_looked_at_and_deleted() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     devctl(&alice, "list").run().await.exits(0).prints("").says("You have no DevServers");
 
     make(&alice, "train", "--env GREETING='hello there' --idle-after 2h --time 8h").await;
@@ -18,8 +17,7 @@ async fn a_devserver_is_made_looked_at_and_deleted() {
     assert_eq!(spec.flavor.as_deref(), Some(FLAVOR));
     let lifecycle = spec.lifecycle.expect("a time was given");
     assert_eq!(lifecycle.time_to_live.expect("it was given").0, "8h");
-    let train =
-        |command: &str| Ssh::new(product.front(), &format!("{}+train", alice.name())).key(alice.key()).command(command);
+    let train = |command: &str| alice.shell_in("train").command(command);
     train("echo $GREETING").run().await.exits(0).prints("hello there\n");
 
     let list = devctl(&alice, "list").run().await.exits(0).text();
@@ -61,8 +59,7 @@ async fn a_devserver_is_made_looked_at_and_deleted() {
 
 #[tokio::test]
 async fn one_that_cannot_start_is_waited_for_and_explained() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     let words = format!("create stuck --flavor {FLAVOR} --volume nothing:/data:ro --wait --timeout 1s");
     devctl(&alice, &words).run().await.exits(5).says("`stuck` is not ready yet").says("devctl why stuck");
     let why = eventually("the claim is missed", async || {
@@ -86,8 +83,7 @@ async fn one_that_cannot_start_is_waited_for_and_explained() {
 #[tokio::test]
 async fn what_the_schema_forbids_is_told_by_option() {
     skip_unless!(is_real(), "the embedded cluster does not check the rules of a schema");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     let refused = devctl(&alice, "create x --image 'two words' --home-size=-1Gi").run().await;
     refused.exits(4).prints("").says("--image:").says("--home-size:");
     devctl(&alice, "describe x").run().await.exits(3);
@@ -95,8 +91,7 @@ async fn what_the_schema_forbids_is_told_by_option() {
 
 #[tokio::test]
 async fn a_terminal_is_asked_for_what_was_not_said() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     let mut terminal = devctl(&alice, "create").terminal(40, 120);
     terminal.shows("Name:").await;
     terminal.types("No Name\r").await;

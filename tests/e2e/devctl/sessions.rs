@@ -1,12 +1,11 @@
 //! `devctl ssh`, `exec` and `shells` are sessions like any other.
 
 use super::{devctl, make};
-use crate::harness::{Input, Product, Ssh, has_agents, skip_unless};
+use crate::harness::{Input, user, with_agents};
 
 #[tokio::test]
 async fn programs_run_word_by_word_with_their_input_and_exit_status() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     make(&alice, "second", "--env WHERE=second").await;
     devctl(&alice, "exec second -- printf '%s|' 'a  b' '$WHERE' c").run().await.exits(0).prints("a  b|$WHERE|c|");
     devctl(&alice, "exec second -- sh -c 'exit 7'").run().await.exits(7);
@@ -25,16 +24,22 @@ async fn programs_run_word_by_word_with_their_input_and_exit_status() {
 
 #[tokio::test]
 async fn shells_are_those_of_the_named_devserver() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     make(&alice, "second", "").await;
-    let mut first = Ssh::new(product.front(), &format!("{}+second", alice.name())).key(alice.key()).terminal(24, 100);
+    let mut first = alice.shell_in("second").terminal(24, 100);
     first.types("echo said:$((40+2))\r").await;
     first.shows_row("said:42").await;
-    let list = devctl(&alice, "shells second -o json").run().await.exits(0).text();
-    let list: serde_json::Value = serde_json::from_str(&list).expect("it is JSON");
-    assert_eq!(list[0]["number"], 1);
+    let list = async |format: &str| devctl(&alice, &format!("shells second -o {format}")).run().await.exits(0).text();
+    let json: serde_json::Value = serde_json::from_str(&list("json").await).expect("it is JSON");
+    assert_eq!((&json[0]["number"], &json[0]["viewers"]), (&1.into(), &1.into()));
+    assert!(list("yaml").await.contains("number: 1\n"));
+    assert_eq!(list("name").await, "1\n");
+    let (table, wide) = (list("table").await, list("wide").await);
+    assert!(table.starts_with("NUMBER ") && !table.contains("VIEWERS") && wide.contains("VIEWERS"), "{table}{wide}");
+    // The same of whoever is logged in to it.
+    alice.shell_in("second").command("shells -o name").run().await.exits(0).prints("1\n");
+    devctl(&alice, "shells second 1 -o name").run().await.exits(2).prints("").says("--output");
+    devctl(&alice, "shells second -o xml").run().await.exits(2).prints("").says("xml");
     let onlooker = devctl(&alice, "shells second 1 --read-only").terminal(24, 100);
     onlooker.shows_row("said:42").await;
     onlooker.kill().await;

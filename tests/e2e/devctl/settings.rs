@@ -5,12 +5,11 @@ use kube::api::PostParams;
 use serde_json::json;
 
 use super::{devctl, devserver, make};
-use crate::harness::{FLAVOR, Input, Product, eventually, has_agents, skip_unless};
+use crate::harness::{FLAVOR, Input, eventually, has_agents, skip_unless, user};
 
 #[tokio::test]
 async fn every_setting_has_its_option() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     devctl(&alice, "list").run().await.exits(0);
     let options = "--shm-size 64Mi --user 1000:100 --sudo=false --env A=b --env-secret T=hub/token:optional --volume \
                    data:/data:ro --home-path /root --ephemeral-home --when-idle nothing --startup-script -";
@@ -69,8 +68,7 @@ async fn every_setting_has_its_option() {
 
 #[tokio::test]
 async fn a_claim_that_was_there_before_is_not_deleted() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     devctl(&alice, "list").run().await.exits(0);
     let claim = json!({"metadata": {"name": "mine"}, "spec": {
         "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}},
@@ -85,9 +83,8 @@ async fn a_claim_that_was_there_before_is_not_deleted() {
 
 #[tokio::test]
 async fn what_is_used_is_told() {
-    let product = Product::shared().await;
     skip_unless!(has_agents(), "pods without the agent measure nothing");
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     make(&alice, "busy", "").await;
     let row = eventually("what it uses", async || {
         let text = devctl(&alice, "top").run().await.exits(0).text();

@@ -1,12 +1,11 @@
 //! What is said rather than done: help, mistakes, and what belongs elsewhere.
 
 use super::devctl;
-use crate::harness::{FLAVOR, Product};
+use crate::harness::{FLAVOR, user};
 
 #[tokio::test]
 async fn help_tells_what_there_is_and_mistakes_are_explained() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     let help = alice.ssh("help").run().await.exits(0).text();
     for text in ["create", "suspend", "users", "Exit status", "3 not found"] {
         assert!(help.contains(text), "{text}: {help}");
@@ -16,6 +15,12 @@ async fn help_tells_what_there_is_and_mistakes_are_explained() {
     devctl(&alice, "list 'open").run().await.exits(2).prints("").says("not closed");
     devctl(&alice, "list | cat").run().await.exits(2).prints("").says("unexpected argument");
     devctl(&alice, "doctor").run().await.exits(2).prints("").says("is for your laptop");
+    let who = devctl(&alice, "whoami").run().await.exits(0).text();
+    assert!(
+        who.contains(alice.name()) && who.lines().any(|line| line.split_whitespace().eq(["DevServer:", "dev"])),
+        "{who}"
+    );
+    devctl(&alice, "whoami -o name").run().await.exits(0).prints(&format!("{}\n", alice.name()));
     let version = devctl(&alice, "version").run().await.exits(0).text();
     assert!(version.starts_with("devctl "), "{version}");
 
@@ -32,8 +37,7 @@ async fn help_tells_what_there_is_and_mistakes_are_explained() {
 
 #[tokio::test]
 async fn a_devservers_own_program_of_that_name_is_run_by_its_path() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.is_running().await;
     let own = "printf '#!/bin/sh\\necho own\\n' >devctl && chmod +x devctl && ./devctl";
     alice.ssh(own).run().await.exits(0).prints("own\n");
@@ -41,8 +45,7 @@ async fn a_devservers_own_program_of_that_name_is_run_by_its_path() {
 
 #[tokio::test]
 async fn flavors_and_the_quota_are_told() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.is_running().await;
     let flavors = devctl(&alice, "flavors").run().await.exits(0).text();
     assert!(flavors.contains("FREE"), "{flavors}");

@@ -1,15 +1,13 @@
 //! Colours are for terminals, and for whoever wants them (https://no-color.org).
 
 use super::{DEVCTL, Desk};
-use crate::harness::Product;
+use crate::harness::user;
 
 #[tokio::test]
 async fn no_color_takes_the_colours_away() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.is_running().await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     // What the bastion writes, and what devctl writes itself.
     for (verb, shown) in [("list", "Running"), ("doctor", "dev is running")] {
         for (variable, coloured) in [("NO_COLOR=", true), ("NO_COLOR=1", false), ("NO_COLOR=0", false)] {

@@ -6,7 +6,7 @@ use bastion::api::DevServer;
 use serde_json::json;
 
 use super::{DEVCTL, Desk};
-use crate::harness::{Product, Terminal, eventually, has_agents, is_installed, skip_unless};
+use crate::harness::{Product, Terminal, eventually, has_agents, is_installed, skip_unless, user};
 
 #[tokio::test]
 async fn shells_complete_names() {
@@ -76,14 +76,12 @@ async fn clear(shell: &mut Terminal) {
 /// Presses Tab at a prompt of each shell that there is.
 #[tokio::test]
 async fn tab_completes_devservers_and_the_files_in_them() {
-    let product = Product::shared().await;
     skip_unless!(has_agents(), "pods without the agent have no sftp");
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.is_running().await;
     alice.add_devserver("second").await;
     alice.ssh("mkdir -p data/deeper; touch 'data/two words' data/other").run().await.exits(0);
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     desk.laptop.write("local-file", "");
     let fish =
         "set -g fish_autosuggestion_enabled 0; function fish_prompt; echo '$ '; end; devctl completion fish | source";
@@ -115,15 +113,13 @@ async fn tab_completes_devservers_and_the_files_in_them() {
 /// Whoever may write in a DevServer may call a file there whatever she likes.
 #[tokio::test]
 async fn no_name_of_a_file_is_run_on_the_laptop() {
-    let product = Product::shared().await;
     skip_unless!(has_agents(), "pods without the agent have no sftp");
     skip_unless!(is_installed("bash"), "there is no bash");
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     let names =
         "mkdir evil; touch 'evil/one$(touch pwned)' \"evil/two'\\$(touch pwned)'x\"; mkdir kind; touch 'kind/a*b'";
     alice.ssh(names).run().await.exits(0);
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     desk.laptop.write("ab", "");
     let setup = "PS1='$ '; eval \"$(devctl completion bash)\"";
     let mut shell = desk.shell(&["bash", "--norc", "--noprofile", "-i"], setup).await;
@@ -142,13 +138,11 @@ async fn no_name_of_a_file_is_run_on_the_laptop() {
 /// Whoever only wants to see what there is wakes nothing, and sees no complaints.
 #[tokio::test]
 async fn nothing_is_woken_for_a_completion() {
-    let product = Product::shared().await;
     skip_unless!(has_agents(), "pods without the agent have no sftp");
     skip_unless!(is_installed("bash"), "there is no bash");
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.is_running().await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     alice.ssh("touch here").run().await.exits(0);
     let completed = eventually("a path", async || {
         let completed = desk.completes(":he").await;
@@ -172,13 +166,11 @@ async fn nothing_is_woken_for_a_completion() {
 /// It was told to nobody what the next command should have said.
 #[tokio::test]
 async fn a_completion_takes_no_news_away() {
-    let product = Product::shared().await;
     skip_unless!(has_agents(), "pods without the agent have no sftp");
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.is_running().await;
     alice.add_devserver_with("train", json!({"startupScript": "#!/bin/sh\ntouch here\nexit 3\n"})).await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     eventually("its script failed", async || {
         let status = alice.has::<DevServer>("train").await.status?;
         status.conditions.iter().any(|one| one.type_ == "StartupScript" && one.status == "False").then_some(())
@@ -190,9 +182,8 @@ async fn a_completion_takes_no_news_away() {
     })
     .await;
     completed.prints("train:here").says_exactly("");
-    let login = format!("{}+train", alice.name());
     eventually("the news", async || {
-        let next = alice.ssh("true").login(&login).run().await;
+        let next = alice.shell_in("train").command("true").run().await;
         next.exits(0).stderr().contains("the startup script failed (exit code 3)").then_some(())
     })
     .await;
@@ -208,8 +199,7 @@ async fn what_others_share_is_completed() {
     alice.add_devserver("own").await;
     alice.ssh(&format!("devctl share dev {}", bob.name())).run().await.exits(0);
     alice.ssh(&format!("devctl share seen {} --read-only", bob.name())).run().await.exits(0);
-    let desk = Desk::new(&bob, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&bob).await;
     let owner = alice.name();
     for (typed, completed) in [
         (format!("dev.{owner}:da"), format!("dev.{owner}:data/")),

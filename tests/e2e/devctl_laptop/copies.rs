@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::{DEVCTL, Desk};
-use crate::harness::{Finished, Flood, Product, has_agents, skip_unless};
+use crate::harness::{Finished, Flood, has_agents, skip_unless, user};
 
 impl Desk {
     /// `devctl cp` where there is no other program.
@@ -23,12 +23,10 @@ fn mode(path: &Path) -> u32 {
 
 #[tokio::test]
 async fn a_file_is_the_same_at_the_other_end() {
-    let product = Product::shared().await;
     skip_unless!(has_agents(), "pods without the agent have no sftp");
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.ssh("seq 2000000 >longer").run().await.exits(0);
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     // No multiple of what is sent at once.
     let mut flood = Flood::bytes(11, 9_000_001);
     let mut bytes = Vec::new();
@@ -61,16 +59,12 @@ async fn a_file_is_the_same_at_the_other_end() {
 
 #[tokio::test]
 async fn folders_go_with_all_that_is_in_them() {
-    let product = Product::shared().await;
     skip_unless!(has_agents(), "pods without the agent have no sftp");
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.is_running().await;
-    alice.add_devserver("second").await;
-    let second = format!("{}+second", alice.name());
     // Else it is told what is waited for.
-    alice.ssh("true").login(&second).run().await.exits(0);
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    alice.has_another_running("second").await;
+    let desk = Desk::of(&alice).await;
     let top = desk.laptop.path("top");
     fs::create_dir_all(top.join("two words/deep")).expect("it is ours");
     for (name, text) in [("empty", ""), ("two words/.hidden *", "x"), ("two words/deep/ä.txt", "a\0b")] {
@@ -88,7 +82,7 @@ async fn folders_go_with_all_that_is_in_them() {
 
     // From one DevServer to another, and by a pattern that only the DevServer understands.
     desk.copies(&["-r", "dev:top/two*", "second:words"]).await.exits(0).says_exactly("");
-    alice.ssh("cat words/deep/*").login(&second).run().await.exits(0).prints("a\0b");
+    alice.shell_in("second").command("cat words/deep/*").run().await.exits(0).prints("a\0b");
     desk.copies(&["-r", "second:words/.", "back"]).await.exits(0).says_exactly("");
     assert!(desk.laptop.holds("back/deep/ä.txt", b"a\0b") && desk.laptop.holds("back/.hidden *", b"x"));
     desk.copies(&["-r", "dev:top", "dev:top/two words"]).await.exits(1).says("copied into itself");
@@ -97,16 +91,14 @@ async fn folders_go_with_all_that_is_in_them() {
 
 #[tokio::test]
 async fn what_cannot_be_copied_is_named_and_the_rest_is_copied() {
-    let product = Product::shared().await;
     skip_unless!(has_agents(), "pods without the agent have no sftp");
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice
         .ssh("mkdir folder; echo it >file; ln -s . folder/loop; echo in >folder/file; mkfifo folder/pipe")
         .run()
         .await
         .exits(0);
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     fs::create_dir(desk.laptop.path("here")).expect("it is ours");
     // Nobody may read it, root neither.
     let denied = "dev:/proc/sys/vm/drop_caches";
@@ -131,12 +123,10 @@ async fn what_cannot_be_copied_is_named_and_the_rest_is_copied() {
 
 #[tokio::test]
 async fn ctrl_c_ends_a_copy() {
-    let product = Product::shared().await;
     skip_unless!(has_agents(), "pods without the agent have no sftp");
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.is_running().await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     // It has no blocks, and goes nowhere; but it takes its time.
     let endless = File::create(desk.laptop.path("endless")).expect("it is ours");
     endless.set_len(1 << 42).expect("files have holes");

@@ -6,14 +6,13 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use super::{DEVCTL, Desk};
-use crate::harness::{Agent, Product, certify, eventually, keygen, public};
+use crate::harness::{Agent, Product, certify, eventually, keygen, public, user};
 
 #[tokio::test]
 async fn a_changed_host_key_is_refused() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     let other = keygen(product.folder(), &format!("{}-other", alice.name()), "ed25519");
     let other = public(&other);
     desk.laptop.write(".ssh/known_hosts", format!("[127.0.0.1]:{} {other}", product.front().port()));
@@ -33,8 +32,7 @@ async fn a_changed_host_key_is_refused() {
 async fn keys_come_from_where_openssh_has_them() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     std::fs::remove_file(desk.laptop.path(".ssh/id_ed25519")).expect("it is there");
     desk.devctl(&["list"]).await.exits(255).says("you have no SSH key").says("ssh-keygen");
 
@@ -57,11 +55,9 @@ async fn keys_come_from_where_openssh_has_them() {
 
 #[tokio::test]
 async fn a_key_with_a_passphrase_needs_a_terminal_or_an_agent() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.is_running().await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     let file = desk.laptop.path(".ssh/id_ed25519");
     let locked =
         desk.laptop.run("ssh-keygen", &["-q", "-p", "-N", "secret", "-f", file.to_str().expect("plain")]).await;
@@ -92,8 +88,7 @@ async fn a_key_that_may_have_no_terminal_leaves_ctrl_c_to_this_one() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     alice.is_running().await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     let keys = json!({"spec": {"publicKeys": [format!("no-pty {}", public(alice.key()).trim())]}});
     let users: Api<DevServerUser> = Api::all(product.client());
     users.patch(alice.name(), &PatchParams::default(), &Patch::Merge(keys)).await.expect("she is there");

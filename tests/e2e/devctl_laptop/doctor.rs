@@ -48,8 +48,7 @@ impl Report {
 async fn each_fault_is_told_with_its_cure() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     let agent = Agent::start().await;
     let report = Report::of(&desk, Some(agent.socket())).await;
     report.says("agent", "note", &["holds no key", "ssh-add"]);
@@ -160,13 +159,11 @@ async fn a_devserver_is_looked_at_by_its_name() {
     skip_unless!(has_agents(), "the pods have no agent");
     let alice = product.user("alice").await;
     alice.is_running().await;
-    alice.add_devserver("second").await;
+    alice.has_another_running("second").await;
     let nope = json!({"metadata": {"name": "broken"}, "spec": {"flavor": "no-such-flavor"}});
     let broken: DevServer = serde_json::from_value(nope).expect("it is a DevServer");
     alice.api::<DevServer>().create(&Default::default(), &broken).await.expect("DevServers can be made");
-    alice.ssh("true").login(&format!("{}+second", alice.name())).run().await.exits(0);
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     let report = Report::on(&desk, "second").await;
     report.finished.exits(0);
     report.says("API server", "ok", &[]);
@@ -218,8 +215,7 @@ impl russh::server::Handler for Other {
 async fn what_is_no_bastion_is_called_so() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     let settings = desk.read(".config/devctl/config.toml");
     let listens = async || {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");

@@ -1,15 +1,14 @@
 //! Wrong words, other people's names, broken files, readers who leave, and a bastion that comes back.
 
 use super::{DEVCTL, Desk};
-use crate::harness::Product;
+use crate::harness::{Product, user};
 
 #[tokio::test]
 async fn what_is_wrong_is_said_with_the_next_command() {
     let product = Product::shared().await;
     let (alice, bob) = (product.user("alice").await, product.user("bob").await);
     bob.is_running().await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     let others = format!("dev.{}", bob.name());
     for verb in ["describe", "update", "extend", "snooze", "suspend", "resume", "idle", "why", "logs", "delete"] {
         let options: &[&str] = if verb == "update" { &["--time", "1h"] } else { &[] };
@@ -44,11 +43,9 @@ async fn what_is_wrong_is_said_with_the_next_command() {
 
 #[tokio::test]
 async fn whoever_has_read_enough_is_no_error() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.is_running().await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     for words in ["list", "list --watch", "help", "version", "completion bash", "doctor", "flavors -o json"] {
         let script = format!("{DEVCTL} {words} | head -0");
         desk.laptop.run("sh", &["-c", &script]).await.exits(0).says_exactly("");

@@ -1,5 +1,6 @@
 //! `devctl` on a laptop: a home folder with nothing in it but a key, and the product.
 
+mod cluster;
 mod colours;
 mod completion;
 mod copies;
@@ -18,17 +19,25 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::forwards::{connect, exchange, shouts};
-use crate::harness::{Finished, Laptop, Product, Replica, Terminal, User, eventually, skip_unless, within};
+use crate::harness::{Finished, Laptop, Product, Replica, Terminal, User, eventually, skip_unless, user, within};
 
 const DEVCTL: &str = env!("CARGO_BIN_EXE_devctl");
 
-/// A laptop on which nothing of the bastion is known.
+/// A laptop.
 struct Desk {
     laptop: Laptop,
     bastion: String,
 }
 
 impl Desk {
+    /// A laptop that is logged in to the bastion that tests share.
+    async fn of(user: &User) -> Self {
+        let desk = Self::new(user, user.front());
+        desk.logs_in().await;
+        desk
+    }
+
+    /// One on which nothing of the bastion is known.
     fn new(user: &User, replica: &Replica) -> Self {
         let laptop = Laptop::new(user, replica);
         let desk = Self { laptop, bastion: format!("{}@127.0.0.1:{}", user.name(), replica.port()) };
@@ -120,11 +129,9 @@ async fn a_login_makes_the_bastion_known() {
 
 #[tokio::test]
 async fn the_bastion_answers_verbs() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.is_running().await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     desk.devctl(&["list", "-o", "name"]).await.exits(0).prints("dev\n");
     let list = desk.devctl(&["list", "-o", "json"]).await;
     let list: Value = serde_json::from_str(&list.text()).expect("it is JSON");
@@ -141,11 +148,9 @@ async fn the_bastion_answers_verbs() {
 
 #[tokio::test]
 async fn ssh_finds_devservers_by_their_names_and_forgets_them() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.add_devserver("second").await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     let before = "# mine\nHost elsewhere\n  Port 7";
     desk.laptop.write(".ssh/config", before);
     std::fs::set_permissions(desk.laptop.path(".ssh/config"), std::fs::Permissions::from_mode(0o640)).expect("ours");
@@ -184,11 +189,9 @@ async fn ssh_finds_devservers_by_their_names_and_forgets_them() {
 
 #[tokio::test]
 async fn openssh_takes_over_where_it_is_better() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.add_devserver("second").await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     desk.laptop.write(".ssh/config", desk.openssh());
     desk.devctl(&["ssh", "second", "--", "echo in; exit 3"]).await.exits(3).prints("in\n");
     desk.devctl(&["ssh", "second", "echo", "in"]).await.exits(0).prints("in\n");
@@ -204,10 +207,8 @@ async fn openssh_takes_over_where_it_is_better() {
 
 #[tokio::test]
 async fn a_startup_script_is_a_file_of_the_laptop() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let alice = user("alice").await;
+    let desk = Desk::of(&alice).await;
     let script = "#!/bin/sh\necho \"it's\" $HOME\n\techo done";
     desk.laptop.write("set up.sh", script);
     desk.devctl(&["create", "x", "--startup-script", "set up.sh"]).await.exits(0).says("`x` is made");
@@ -222,11 +223,9 @@ async fn a_startup_script_is_a_file_of_the_laptop() {
 
 #[tokio::test]
 async fn a_forward_makes_a_port_local() {
-    let product = Product::shared().await;
     skip_unless!(crate::harness::has_agents(), "pods without the agent forward nothing");
-    let alice = product.user("alice").await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let alice = user("alice").await;
+    let desk = Desk::of(&alice).await;
     desk.laptop.write(".ssh/config", desk.openssh());
     alice.is_running().await;
     let port = crate::harness::free_port();
@@ -285,45 +284,6 @@ async fn somebody_at_a_terminal_is_asked_and_sees_one() {
     watch.types("\x04").await;
     watch.types("\x03").await;
     watch.exits(130).await;
-}
-
-#[tokio::test]
-async fn an_administrator_asks_the_cluster() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
-    alice.is_running().await;
-    let desk = Desk::new(&alice, product.front());
-    let kubeconfig = product.kubeconfig().to_str().expect("a plain name");
-    let namespace = alice.namespace();
-    let asked = async |words: &[&str]| {
-        desk.devctl(&[&["--kubeconfig", kubeconfig, "--namespace", &namespace], words].concat()).await
-    };
-    asked(&["list", "-o", "name"]).await.exits(0).prints("dev\n");
-    asked(&["describe", "nope"]).await.exits(3).says("nope");
-    for (words, instead) in [
-        (&["exec", "dev", "--", "true"][..], "exec -it dev"),
-        (&["ssh", "dev"], "exec -it dev"),
-        (&["cp", "x", "dev:"], "cp"),
-        (&["forward", "dev", "80"], "port-forward dev"),
-    ] {
-        let kubectl = format!("`kubectl --kubeconfig {kubeconfig} --namespace {namespace} {instead}");
-        asked(words).await.exits(2).says("through the bastion").says(&kubectl);
-    }
-    asked(&["doctor"]).await.exits(2).says("--context");
-    let idle = asked(&["idle", "dev"]).await.exits(0).text();
-    assert!(idle.contains("not known: only `ssh USER@BASTION devctl idle` can ask its pod"), "{idle}");
-    asked(&["top"]).await.exits(0).says("`ssh USER@BASTION devctl top`");
-    for verb in ["idle", "why", "describe"] {
-        asked(&[verb, "dev", "-o", "name"]).await.exits(0).prints("dev\n");
-        let told = asked(&[verb, "dev", "-o", "json"]).await;
-        let told: Value = serde_json::from_str(&told.exits(0).text()).expect("it is JSON");
-        assert_eq!(told["metadata"]["name"], "dev", "{verb}");
-    }
-    for (name, format, printed) in [("one", "name", "one\n"), ("two", "yaml", "apiVersion: devserver.io/v1\n")] {
-        alice.add_devserver(name).await;
-        let told = asked(&["delete", name, "--yes", "-o", format]).await;
-        assert!(told.exits(0).says("is deleted").text().starts_with(printed), "{}", told.text());
-    }
 }
 
 #[test]

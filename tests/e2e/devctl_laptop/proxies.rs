@@ -33,8 +33,7 @@ async fn another_host_is_jumped_over() {
     skip_unless!(has_agents() && !is_real(), "the bastion is not to be reached from the pods");
     let (alice, bob) = (product.user("alice").await, product.user("bob").await);
     bob.is_running().await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     let port = product.front().port();
     desk.laptop.write("bobs", std::fs::read_to_string(bob.key()).expect("it is there"));
     // From bob's pod the bastion is near.

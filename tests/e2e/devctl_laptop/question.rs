@@ -4,15 +4,13 @@ use tokio::io::AsyncWriteExt;
 
 use super::Desk;
 use crate::forwards::{exchange, shouts, socks};
-use crate::harness::{Input, Product, free_port, has_agents, is_installed, skip_unless};
+use crate::harness::{Input, free_port, has_agents, is_installed, skip_unless, user};
 
 #[tokio::test]
 async fn nothing_is_written_before_she_says_yes() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.is_running().await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     let before = "# mine\nHost elsewhere\n  Port 7\n";
     desk.laptop.write(".ssh/config", before);
     let is_untouched = || {
@@ -54,11 +52,9 @@ async fn nothing_is_written_before_she_says_yes() {
 
 #[tokio::test]
 async fn rsync_and_editors_find_devservers_by_their_names() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.is_running().await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     desk.devctl(&["config", "ssh", "enable", "--yes"]).await.exits(0);
     desk.laptop.write(".ssh/config", format!("{}\n{}", desk.read(".ssh/config"), desk.openssh()));
     let has_rsync = is_installed("rsync") && alice.ssh("command -v rsync >/dev/null").run().await.succeeded();

@@ -1,7 +1,7 @@
 //! `devctl ssh` on a laptop without OpenSSH: devctl is the client, and the terminal is its to look after.
 
 use super::{DEVCTL, Desk};
-use crate::harness::{Product, Terminal};
+use crate::harness::{Terminal, user};
 
 /// Runs `devctl` with these words where there is no other program, and tells afterwards how it and the terminal are.
 fn alone(desk: &Desk, words: &str) -> Terminal {
@@ -14,11 +14,9 @@ fn alone(desk: &Desk, words: &str) -> Terminal {
 
 #[tokio::test]
 async fn a_shell_has_size_signals_and_an_exit_status() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.is_running().await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     let mut shell = alone(&desk, "ssh dev");
     shell.types("PS1=; stty size; echo $TERM\r").await;
     shell.shows_row("30 100").await;
@@ -39,11 +37,9 @@ async fn a_shell_has_size_signals_and_an_exit_status() {
 
 #[tokio::test]
 async fn the_terminal_is_as_before_whatever_ends_it() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let alice = user("alice").await;
     alice.is_running().await;
-    let desk = Desk::new(&alice, product.front());
-    desk.logs_in().await;
+    let desk = Desk::of(&alice).await;
     for (signal, status) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
         let mut shell = alone(&desk, "ssh dev -t -- \"echo in; exec sleep 1000\"");
         shell.shows_row("in").await;

@@ -23,7 +23,7 @@ pub(crate) use gateway::Gateway;
 pub(crate) use keys::{Agent, certify, keygen, public, revoke};
 pub(crate) use load_balancer::LoadBalancer;
 pub(crate) use output::{Finished, Session};
-pub(crate) use product::Product;
+pub(crate) use product::{Product, user};
 pub(crate) use replica::Replica;
 pub(crate) use security_key::{Presence, SecurityKey};
 pub(crate) use server::{Server, processes_with_argument};
@@ -42,3 +42,17 @@ macro_rules! skip_unless {
     };
 }
 pub(crate) use skip_unless;
+
+/// The shared product, and new users called something like `names`; none, with a printed reason, where pods have no agent.
+pub(crate) async fn with_agents<const N: usize>(names: [&str; N]) -> Option<(Product, [User; N])> {
+    if !has_agents() {
+        eprintln!("skipped: the pods have no agent");
+        return None;
+    }
+    let product = Product::shared().await;
+    let mut users = Vec::with_capacity(N);
+    for name in names {
+        users.push(product.user(name).await);
+    }
+    Some((product, users.try_into().ok().expect("there is one for each name")))
+}

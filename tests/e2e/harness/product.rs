@@ -33,6 +33,11 @@ fn cluster_in_use() -> Arc<RwLock<()>> {
     Arc::clone(&IN_USE)
 }
 
+/// A new user with a key, called something like `name`, of the product that tests share.
+pub(crate) async fn user(name: &str) -> User {
+    Product::shared().await.user(name).await
+}
+
 impl Product {
     /// The product that tests share; it is started by the first and stopped by the last that holds it.
     pub(crate) async fn shared() -> Self {

@@ -44,6 +44,16 @@ impl User {
         Ssh::new(self.product.front(), &self.name).key(&self.key)
     }
 
+    /// Her login shell in another DevServer of hers.
+    pub(crate) fn shell_in(&self, name: &str) -> Ssh {
+        self.shell().login(&format!("{}+{name}", self.name))
+    }
+
+    /// The bastion that she goes through.
+    pub(crate) fn front(&self) -> &Replica {
+        self.product.front()
+    }
+
     /// Her login shell through another bastion.
     pub(crate) fn shell_at(&self, replica: &Replica) -> Ssh {
         Ssh::new(replica, &self.name).key(&self.key)
@@ -94,6 +104,12 @@ impl User {
         self.add_devserver_with(name, json!({})).await;
     }
 
+    /// Makes a further DevServer that runs.
+    pub(crate) async fn has_another_running(&self, name: &str) {
+        self.add_devserver(name).await;
+        self.shell_in(name).command("true").run().await.exits(0);
+    }
+
     /// Makes a further DevServer with this spec.
     pub(crate) async fn add_devserver_with(&self, name: &str, mut spec: Value) {
         spec["flavor"] = super::cluster::FLAVOR.into();
@@ -128,6 +144,12 @@ impl User {
         let count = format!("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -c '^{argument}$'");
         let finished = self.ssh(&format!("{count}; true")).run().await;
         finished.exits(0).text().trim().parse().expect("grep counts")
+    }
+
+    /// Waits until just so many have it.
+    pub(crate) async fn has_processes(&self, argument: &str, count: usize) {
+        let what = format!("{count} processes with the argument {argument}");
+        eventually(&what, async || (self.counts_processes(argument).await == count).then_some(())).await;
     }
 }
 

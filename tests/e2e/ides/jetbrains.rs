@@ -2,7 +2,7 @@
 
 use super::{SERVER, Talk};
 use crate::forwards::{connect, exchange};
-use crate::harness::{Laptop, Product, eventually, free_port, has_agents, skip_unless};
+use crate::harness::{Laptop, eventually, free_port, with_agents};
 
 /// Stands in for the worker, which answers line by line on stdio.
 const WORKER: &str = "#!/bin/sh\nwhile read -r line; do echo \"answer:$line\"; done\n";
@@ -13,9 +13,7 @@ const WORKER: &str = "#!/bin/sh\nwhile read -r line; do echo \"answer:$line\"; d
 /// port of its link `tcp://127.0.0.1:PORT`.
 #[tokio::test]
 async fn jetbrains_deploys_a_worker_and_an_ide_that_stays() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let laptop = Laptop::new(&alice, product.front());
     laptop.write("worker", WORKER);
     laptop.write("server", SERVER);
@@ -50,7 +48,7 @@ async fn jetbrains_deploys_a_worker_and_an_ide_that_stays() {
     drop(tunnel);
     ide.kill().await;
     worker.kill().await;
-    eventually("the sessions' end", async || (alice.counts_processes("98760.1").await == 0).then_some(())).await;
+    alice.has_processes("98760.1", 0).await;
     let here = free_port();
     let _tunnel = laptop.start("ssh", &["-N", "-L", &format!("127.0.0.1:{here}:127.0.0.1:{there}"), "pod"]);
     assert_eq!(exchange(connect(here).await, b"join again").await, b"JOIN AGAIN");

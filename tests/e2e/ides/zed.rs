@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{Laptop, Product, eventually, has_agents, skip_unless};
+use crate::harness::{Laptop, eventually, with_agents};
 
 /// Stands in for `zed-remote-server proxy`: messages in both directions, each after its length in four bytes.
 const SERVER: &str = "#!/usr/bin/env python3
@@ -19,9 +19,7 @@ while head := sys.stdin.buffer.read(4):
 /// `sftp -b -`; then a proxy that speaks a binary protocol on stdio, and terminals by `-t`.
 #[tokio::test]
 async fn zed_uploads_its_server_and_talks_to_it() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let laptop = Laptop::new(&alice, product.front());
     let control = ["-o", "ControlMaster=no", "-o", "ControlPath=control"];
     let arguments = |more: &[&'static str]| control.iter().copied().chain(more.iter().copied()).collect::<Vec<_>>();

@@ -3,43 +3,30 @@
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::FutureExt;
 use pty_process::OwnedReadPty;
 use rustix::process::{Pid, Signal};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
-use super::screen::{Notice, Screen};
+use super::held_back::whole;
+use super::screen::Screen;
+use super::viewer::Viewer;
 use crate::agent::hang_up;
 use crate::agent::memory;
 use crate::agent::program::exit;
 use crate::agent::program::output::{LastWords, read};
+use crate::agent::program::redraw::MOMENT;
 use crate::agent::request::{Exit, News, Size};
-use crate::carrier::{Message, Sender};
+use crate::carrier::Message;
 
-/// A session that looks at the shell.
-pub(super) struct Viewer {
-    pub(super) number: u64,
-    pub(super) sender: Sender,
-    pub(super) size: Size,
-    /// Over the screen that it is shown first; a shell that has just begun has none to show.
-    pub(super) notice: Option<Notice>,
-    /// Whether it understands what it is told beside the screen.
-    pub(super) told: bool,
-    /// It only looks: it neither holds up the shell nor shapes it, and the shell is left although it looks on.
-    pub(super) read_only: bool,
-    /// It missed something, and is shown the whole screen as soon as it takes it.
-    pub(super) behind: bool,
-    pub(super) listener: memory::Listener,
-    /// Somebody took its place.
-    pub(super) gone: CancellationToken,
-}
+/// How often it is tried to bring up to date who only looks and was too slow.
+const CATCH_UP: Duration = Duration::from_millis(500);
 
 /// The signal that ends a shell that is given up.
 const HUP: u32 = Signal::HUP.as_raw().unsigned_abs();
@@ -58,7 +45,7 @@ impl GivenUp {
 }
 
 pub(super) enum Order {
-    Attach(Viewer),
+    Attach(Box<Viewer>),
     Resize(u64, Size),
     Redraw(u64),
     Leave(u64),
@@ -70,6 +57,14 @@ pub(super) struct Keeper {
     pub(super) source: OwnedReadPty,
     pub(super) terminal: Arc<OwnedFd>,
     pub(super) screen: Screen,
+    /// The terminal's, but for the moments in which a program is made to draw anew.
+    pub(super) size: Size,
+    /// The end of such a moment.
+    pub(super) nudged: Option<Instant>,
+    /// Output that waits for its rest, and until when it does: a screen is painted between sequences only.
+    pub(super) begun: Option<(Vec<u8>, Instant)>,
+    /// Whose terminal answers programs; 0 is nobody's.
+    pub(super) answering: Arc<AtomicU64>,
     pub(super) orders: mpsc::Receiver<Order>,
     /// Since when nobody looks.
     pub(super) detached: Arc<watch::Sender<Option<Instant>>>,
@@ -103,22 +98,20 @@ impl Keeper {
         let mut is_held = true;
         loop {
             let since = *self.detached.borrow();
-            let given_up = async {
-                match since {
-                    Some(since) => sleep_until(since + self.patience).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let given_up = at(since.map(|since| since + self.patience));
+            let (nudged, begun) = (self.nudged, self.begun.as_ref().map(|(_, until)| *until));
+            let behind = viewers.iter().any(|viewer| viewer.behind).then(|| Instant::now() + CATCH_UP);
             tokio::select! {
                 data = read(&mut self.source), if is_held => match data {
-                    Ok(data) if !data.is_empty() => self.show(viewers, data).await,
+                    Ok(data) if !data.is_empty() => self.take(viewers, data).await,
                     _ => is_held = false,
                 },
                 ended = self.child.wait() => {
                     let mut last_words = LastWords::new();
                     while let Some(data) = last_words.next(&mut self.source).await {
-                        self.show(viewers, data).await;
+                        self.take(viewers, data).await;
                     }
+                    self.take_what_is_begun(viewers).await;
                     return ended.ok();
                 }
                 Some(order) = self.orders.recv() => self.obey(viewers, order).await,
@@ -129,24 +122,57 @@ impl Keeper {
                         }
                     }
                 }
+                () = at(nudged) => {
+                    self.nudged = None;
+                    self.tell_size(self.size);
+                }
+                () = at(begun) => self.take_what_is_begun(viewers).await,
+                () = at(behind) => {
+                    for viewer in &mut *viewers {
+                        viewer.catch_up(&self.screen).await;
+                    }
+                }
                 () = given_up => return None,
             }
         }
     }
 
+    /// Shows what the program wrote as far as it is whole.
+    async fn take(&mut self, viewers: &mut Vec<Viewer>, data: Bytes) {
+        let mut data = match self.begun.take() {
+            Some((mut begun, _)) => {
+                begun.extend_from_slice(&data);
+                begun.into()
+            }
+            None => data,
+        };
+        let begun = data.split_off(whole(&data));
+        if !begun.is_empty() {
+            self.begun = Some((begun.into(), Instant::now() + MOMENT));
+        }
+        self.show(viewers, data).await;
+    }
+
+    /// The rest does not come: it is in another encoding, or a program rests in the middle.
+    async fn take_what_is_begun(&mut self, viewers: &mut Vec<Viewer>) {
+        if let Some((begun, _)) = self.begun.take() {
+            self.show(viewers, begun.into()).await;
+        }
+    }
+
     async fn show(&mut self, viewers: &mut Vec<Viewer>, data: Bytes) {
+        if data.is_empty() {
+            return;
+        }
         self.screen.process(&data);
+        let answers = self.screen.take_answers();
+        if !answers.is_empty() && !viewers.iter().any(Viewer::answers) {
+            // A program that does not even read its terminal is not waited for.
+            let _ = rustix::io::write(&self.terminal, &answers);
+        }
         let mut gone = Vec::new();
         for viewer in &mut *viewers {
-            let ended = match viewer.read_only {
-                true => !self.show_onlooker(viewer, &data),
-                false => tokio::select! {
-                    biased;
-                    () = viewer.gone.cancelled() => true,
-                    sent = viewer.sender.data(data.clone()) => sent.is_err(),
-                },
-            };
-            if ended {
+            if !viewer.show(&self.screen, &data).await {
                 gone.push(viewer.number);
             }
         }
@@ -155,46 +181,19 @@ impl Keeper {
         }
     }
 
-    /// Shows it what it takes at once, and later the screen in place of what it missed. Whether it is still there.
-    fn show_onlooker(&mut self, viewer: &mut Viewer, data: &Bytes) -> bool {
-        let shown = if viewer.behind { self.screen.redraw().into() } else { data.clone() };
-        let sent = viewer.sender.data(shown).now_or_never();
-        viewer.behind = sent.is_none();
-        !viewer.gone.is_cancelled() && sent.is_none_or(|sent| sent.is_ok())
-    }
-
     async fn obey(&mut self, viewers: &mut Vec<Viewer>, order: Order) {
+        let (mut new, mut redrawn) = (None, None);
         match order {
-            Order::Attach(mut viewer) => {
-                if let Some(notice) = viewer.notice.take() {
-                    if !viewer.read_only {
-                        self.resize(viewer.size);
-                    }
-                    let painted = viewer.sender.data(self.screen.repaint(&notice).into());
-                    match viewer.read_only {
-                        true => viewer.behind = painted.now_or_never().is_none(),
-                        false => drop(painted.await),
-                    }
-                    if viewer.told && self.screen.is_full_screen() {
-                        let _ = viewer.sender.send(Message::control(&News::Notice(notice.text)));
-                    }
-                }
-                viewers.push(viewer);
+            Order::Attach(viewer) => {
+                new = Some(viewer.number);
+                viewers.push(*viewer);
             }
             Order::Resize(number, size) => {
                 for viewer in viewers.iter_mut().filter(|viewer| viewer.number == number) {
                     viewer.size = size;
                 }
             }
-            Order::Redraw(number) => {
-                for viewer in viewers.iter_mut().filter(|viewer| viewer.number == number) {
-                    let redrawn = viewer.sender.data(self.screen.redraw().into());
-                    match viewer.read_only {
-                        true => viewer.behind = redrawn.now_or_never().is_none(),
-                        false => drop(redrawn.await),
-                    }
-                }
-            }
+            Order::Redraw(number) => redrawn = Some(number),
             Order::Leave(number) => viewers.retain(|viewer| viewer.number != number),
         }
         // All see one screen: the smallest of those who work in it.
@@ -202,10 +201,26 @@ impl Keeper {
         let smallest = workers()
             .map(|viewer| viewer.size)
             .reduce(|one, other| Size { columns: one.columns.min(other.columns), rows: one.rows.min(other.rows) });
-        if let Some(size) = smallest {
-            self.resize(size);
-        }
         let detached = workers().next().is_none();
+        let resized = smallest.is_some_and(|size| self.resize(size));
+        let mut drawn_anew = false;
+        for viewer in &mut *viewers {
+            if new == Some(viewer.number) {
+                drawn_anew |= viewer.notice.is_some();
+                viewer.greet(&self.screen, self.size).await;
+            } else if redrawn == Some(viewer.number) {
+                drawn_anew = true;
+                viewer.redraw(&self.screen).await;
+            } else {
+                viewer.fit(&self.screen, self.size).await;
+            }
+        }
+        // There is more to a full screen than its model knows: the program is made to draw it, unless it does already.
+        if drawn_anew && !resized && self.screen.is_full_screen() {
+            self.nudge();
+        }
+        let answering = viewers.iter().rev().find(|viewer| viewer.answers()).map_or(0, |viewer| viewer.number);
+        self.answering.store(answering, Ordering::Relaxed);
         self.detached.send_if_modified(|since| {
             let changed = since.is_some() != detached;
             if changed {
@@ -215,9 +230,36 @@ impl Keeper {
         });
     }
 
-    fn resize(&mut self, size: Size) {
+    /// Whether it was of another size.
+    fn resize(&mut self, size: Size) -> bool {
+        let changes = size != self.size;
+        if changes {
+            self.size = size;
+            self.nudged = None;
+            self.tell_size(size);
+            self.screen.resize(size);
+        }
+        changes
+    }
+
+    /// Makes the program draw its screen anew, as it does on a terminal that was resized: for a moment it is a row shorter.
+    fn nudge(&mut self) {
+        if let Some(rows) = self.size.rows.checked_sub(1).filter(|rows| *rows > 0) {
+            self.tell_size(Size { rows, ..self.size });
+            self.nudged = Some(Instant::now() + MOMENT);
+        }
+    }
+
+    fn tell_size(&self, size: Size) {
         let size_of_terminal = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
         let _ = tcsetwinsize(&self.terminal, size_of_terminal);
-        self.screen.resize(size);
+    }
+}
+
+/// Waits until then; for ever without a time.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }

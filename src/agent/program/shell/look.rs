@@ -12,17 +12,21 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Shell;
-use super::keeper::{Order, Viewer};
+use super::keeper::Order;
 use super::screen::Notice;
+use super::viewer::Viewer;
 use crate::agent::activity;
 use crate::agent::memory;
+use crate::agent::program::answers::Answers;
 use crate::agent::program::input::signal;
 use crate::agent::program::lead;
 use crate::agent::request::{self, Exit, News, Terminal, X11};
 use crate::carrier::{Carrier, Credit, Message, Receiver, Stream, parse};
 
-/// Undoes what programs do to a terminal: alternate screen, hidden cursor, mouse, pasting, colours.
-const TAKEN_OVER: &str = "\x1b[?1049l\x1b[?25h\x1b[?1000;1002;1003;1006l\x1b[?2004l\x1b[m\r\n\
+/// Undoes what programs do to a terminal: alternate screen, rows that scroll, line drawing, keys, cut lines, the cursor,
+/// mouse and focus, pasting, keyboards of xterm and kitty, colours. What is said goes below all of it.
+const TAKEN_OVER: &str = "\x1b[=0u\x1b[?1049l\x1b[=0u\x1b[>4m\x1b[?6l\x1b[r\x1b(B\x0f\x1b[4l\x1b[?1l\x1b>\x1b[?7h\x1b[?25h\x1b[0 q\
+                          \x1b[?9;1000;1002;1003;1004;1005;1006;1015;1016l\x1b[?2004l\x1b[m\x1b[999;1H\r\n\
                           bastion: another session has taken this shell over\r\n";
 
 /// Sessions that may come back to one shell; the oldest are forgotten.
@@ -131,9 +135,19 @@ impl Shell {
         self.lookers().there.insert(number, looker);
         let (size, sees) = (terminal.size, sender.clone());
         let listener = memory::Listener::new(out_of_memory);
-        let (behind, left) = (false, gone.clone());
-        let viewer = Viewer { number, sender: sees, size, notice, told, read_only, behind, listener, gone: left };
-        if self.orders.send(Order::Attach(viewer)).await.is_ok() {
+        let viewer = Viewer {
+            number,
+            sender: sees,
+            size,
+            notice,
+            told,
+            read_only,
+            behind: false,
+            fitted: None,
+            listener,
+            gone: gone.clone(),
+        };
+        if self.orders.send(Order::Attach(Box::new(viewer))).await.is_ok() {
             tokio::select! {
                 () = self.feed(number, read_only, receiver) => {}
                 () = gone.cancelled() => {}
@@ -174,13 +188,19 @@ impl Shell {
                 let _ = self.sink.lock().await.write_all(&bytes).await;
             }
         };
+        let mut answers = Answers::default();
         let receive = async {
             while let Some((message, credit)) = receiver.receive().await {
                 match message {
                     Message::Data(_) if read_only => {}
                     Message::Data(bytes) => {
-                        activity::typed(bytes.len());
-                        let _ = data.send((bytes, credit));
+                        let typed = answers.take_from(&bytes);
+                        if !typed.is_empty() {
+                            activity::typed(typed.len());
+                        }
+                        // Of two terminals that answer a program, the second one's answer would be text to it.
+                        let answers_for_all = self.answering.load(Ordering::Relaxed) == viewer;
+                        let _ = data.send((if answers_for_all { bytes } else { typed }, credit));
                     }
                     Message::Control(order) => self.obey(viewer, read_only, parse(&order).ok()).await,
                     _ => {}
@@ -205,5 +225,32 @@ impl Shell {
             }
             None => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TAKEN_OVER;
+    use crate::agent::program::shell::beyond::Beyond;
+
+    #[test]
+    fn who_is_sent_away_has_a_terminal_as_before() {
+        let new = || {
+            let (rows, columns) = (24.try_into().unwrap(), 80.try_into().unwrap());
+            vt100::Parser::new_with_callbacks(rows, columns, 0, Beyond::default())
+        };
+        let mut terminal = new();
+        terminal.process(
+            b"\x1b[?1h\x1b=\x1b[?7l\x1b[?1003;1004;1006h\x1b[?2004h\x1b[5 q\x1b[>4;2m\x1b[>1u\x1b[5;10r\x1b[31m",
+        );
+        terminal.process(b"\x1b[?1049h\x1b[>5u\x1b[?25l");
+        terminal.process(TAKEN_OVER.as_bytes());
+        let screen = terminal.screen();
+        assert!(!screen.alternate_screen() && !screen.hide_cursor());
+        assert_eq!(screen.input_mode_formatted(), new().screen().input_mode_formatted());
+        assert_eq!(terminal.callbacks().formatted(false), "");
+        terminal.process(b"\x1b[11;1Hlast\x1b[12;1Hlower\x1b[24;1H\n");
+        let rows: Vec<_> = terminal.screen().rows(0, 80).collect();
+        assert_eq!((rows[9].as_str(), rows[10].as_str()), ("last", "lower"), "all rows scroll");
     }
 }

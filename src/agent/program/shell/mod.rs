@@ -1,9 +1,14 @@
 //! Shells on terminals that outlive the sessions that look at them: the connection may break, the shell does not.
 
+mod beyond;
+mod fitted;
+mod held_back;
 mod keeper;
+mod list;
 mod look;
 mod menu;
 mod screen;
+mod viewer;
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,6 +57,8 @@ struct Shell {
     /// The same of the display.
     display: Option<Arc<Display>>,
     lookers: Arc<Mutex<Lookers>>,
+    /// Whose terminal answers its programs.
+    answering: Arc<AtomicU64>,
 }
 
 impl Shells {
@@ -121,8 +128,8 @@ impl Shells {
         shell.look(look, stream).await;
     }
 
-    fn list(&self) -> Vec<menu::Entry> {
-        self.shells().iter().map(menu::Entry::of).collect()
+    fn list(&self) -> Vec<list::Entry> {
+        self.shells().iter().map(list::Entry::of).collect()
     }
 
     /// The newest shell that nobody looks at, which from now on somebody does, and for how long nobody did.
@@ -149,18 +156,25 @@ impl Shells {
         let detached = Arc::new(watch::Sender::new(None));
         let (orders, received) = mpsc::channel(ORDERS);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let answering = Arc::new(AtomicU64::new(0));
         let keeper = Keeper {
             child,
             group,
             source,
             terminal: fd.clone(),
             screen: Screen::new(terminal.size),
+            size: terminal.size,
+            nudged: None,
+            begun: None,
+            answering: answering.clone(),
             orders: received,
             detached: detached.clone(),
             patience,
         };
         let (began, lookers) = (SystemTime::now(), Arc::default());
-        let shell = Shell { number, began, group, sink, terminal: fd, orders, detached, ssh_agent, display, lookers };
+        let terminal = fd;
+        let shell =
+            Shell { number, began, group, sink, terminal, orders, detached, ssh_agent, display, lookers, answering };
         self.shells().push(shell.clone());
         let shells = self.clone();
         let (counted, told) = (activity::program(), ledger::Entry::new(group, None));
@@ -183,5 +197,5 @@ impl Shells {
 
 /// Of a shell that she is back in.
 fn left(away: Duration) -> String {
-    format!("the shell you left {} ago; for a new one: ssh -o SetEnv=BASTION_PERSIST=0", menu::age(away))
+    format!("the shell you left {} ago; for a new one: ssh -o SetEnv=BASTION_PERSIST=0", list::age(away))
 }

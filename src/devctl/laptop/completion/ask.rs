@@ -36,7 +36,7 @@ pub(super) fn paths(name: &str, begun: &str) -> Option<Vec<String>> {
         let connection = connection::open(&Bastion { login, ..bastion }, Unknown::Refuse).await.ok()?;
         let running = answer(&connection, &["complete", "running"]).await?;
         let name = match name {
-            "" => answer(&connection, &["complete", "default"]).await?.trim().to_owned(),
+            "" => remote::who(&connection).await?.dev_server?,
             name => name.to_owned(),
         };
         if !running.lines().any(|one| one == name) {

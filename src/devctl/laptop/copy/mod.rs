@@ -1,4 +1,4 @@
-//! `devctl cp` where OpenSSH is not installed: files by SFTP, over devctl's own connection.
+//! `devctl cp` where OpenSSH is not installed, or no bastion is asked: files by SFTP, over a connection of devctl's own.
 
 mod end;
 mod pattern;
@@ -15,21 +15,29 @@ use std::rc::Rc;
 
 use russh::Disconnect;
 
-use super::arguments::Copy;
+use super::administrate::{self, Pod};
+use super::arguments::{Cluster, Copy};
 use super::bastion::Bastion;
 use super::connection::{self, Connection};
 use super::failure::{FAILED, Failure, INTERRUPTED, USAGE};
 use super::host_key::Unknown;
 use super::sftp::Sftp;
 use super::{openssh, remote};
+use crate::workspace::Program;
 use end::End;
 use progress::Progress;
 use tree::{Copying, Lost};
 
-pub(super) async fn run(bastion: &Bastion, copy: &Copy) -> Result<u8, Failure> {
+/// By what DevServers are reached.
+pub(super) enum By<'a> {
+    Bastion(&'a Bastion),
+    Cluster(&'a Cluster),
+}
+
+pub(super) async fn run(by: &By<'_>, copy: &Copy) -> Result<u8, Failure> {
     tokio::select! {
         biased;
-        status = all(bastion, copy) => status,
+        status = all(by, copy) => status,
         Ok(()) = tokio::signal::ctrl_c() => Err(Failure::new("interrupted").status(INTERRUPTED)),
     }
 }
@@ -49,7 +57,7 @@ impl Place {
     }
 }
 
-async fn all(bastion: &Bastion, copy: &Copy) -> Result<u8, Failure> {
+async fn all(by: &By<'_>, copy: &Copy) -> Result<u8, Failure> {
     let mut places: Vec<Place> = copy.paths.iter().map(|word| Place::of(word)).collect();
     let Some(target) = places.pop() else { return Ok(USAGE) };
     if target.name.is_none() && places.iter().all(|place| place.name.is_none()) {
@@ -58,20 +66,22 @@ async fn all(bastion: &Bastion, copy: &Copy) -> Result<u8, Failure> {
     }
     // Nothing is begun that cannot be done.
     for name in places.iter().chain([&target]).filter_map(|place| place.name.as_deref()) {
-        login(bastion, name)?;
+        by.login(name)?;
     }
-    let mut ends = Ends { bastion, open: HashMap::new() };
+    let mut ends = Ends { by, open: HashMap::new() };
     let status = copy_all(&mut ends, copy, &places, &target).await;
-    for (connection, _) in ends.open.values() {
-        let _ = connection.handle.disconnect(Disconnect::ByApplication, "", "").await;
+    for (way, sftp) in ends.open.into_values() {
+        drop(sftp);
+        way.leave().await;
     }
     status
 }
 
 async fn copy_all(ends: &mut Ends<'_>, copy: &Copy, places: &[Place], target: &Place) -> Result<u8, Failure> {
+    let by = ends.by;
     let to = ends.end(target).await?;
     let target = home(&to, &target.path);
-    let is_folder = to.is_folder(&target).await.map_err(|_| remote::lost())?;
+    let is_folder = to.is_folder(&target).await.map_err(|_| by.lost())?;
     let mut failed = false;
     for place in places {
         let from = ends.end(place).await?;
@@ -84,14 +94,14 @@ async fn copy_all(ends: &mut Ends<'_>, copy: &Copy, places: &[Place], target: &P
             failed: Cell::new(failed),
         };
         let path = home(&copying.from, &place.path);
-        let meant = pattern::expand(&copying.from, path).await.map_err(|_| remote::lost())?;
+        let meant = pattern::expand(&copying.from, path).await.map_err(|_| by.lost())?;
         if !is_folder && places.len().max(meant.len()) > 1 {
             let message = format!("{} is no folder, and more than one file is to be copied", to.show(&target));
             return Err(Failure::new(message).cure("make it: `mkdir`, or `devctl ssh NAME mkdir`"));
         }
         for path in &meant {
             let into = if is_folder { within(&target, path) } else { target.clone() };
-            copying.copy(path, &into).await.map_err(|Lost| remote::lost())?;
+            copying.copy(path, &into).await.map_err(|Lost| by.lost())?;
         }
         failed = copying.failed.get();
     }
@@ -120,29 +130,78 @@ fn home(end: &End, path: &Path) -> PathBuf {
 
 /// The DevServers that files go to or come from, by their logins.
 struct Ends<'a> {
-    bastion: &'a Bastion,
-    open: HashMap<String, (Connection, Rc<Sftp>)>,
+    by: &'a By<'a>,
+    open: HashMap<String, (Way, Rc<Sftp>)>,
+}
+
+/// What leads to one, for as long as it is kept.
+enum Way {
+    Bastion(Connection),
+    Pod(Pod),
 }
 
 impl Ends<'_> {
     async fn end(&mut self, place: &Place) -> Result<End, Failure> {
         let Some(name) = place.name.clone() else { return Ok(End::Here) };
-        let login = login(self.bastion, &name)?;
+        let login = self.by.login(&name)?;
         if !self.open.contains_key(&login) {
-            let bastion = Bastion { login: login.clone(), ..self.bastion.clone() };
-            let connection = connection::open(&bastion, Unknown::Refuse).await?;
-            let sftp = Rc::new(Sftp::start(&connection, bastion.quiet).await?);
-            self.open.insert(login.clone(), (connection, sftp));
+            let opened = self.by.open(login.clone()).await?;
+            self.open.insert(login.clone(), opened);
         }
         match self.open.get(&login) {
             Some((_, sftp)) => Ok(End::There { name, sftp: sftp.clone() }),
-            None => Err(remote::lost()),
+            None => Err(self.by.lost()),
         }
     }
 }
 
-fn login(bastion: &Bastion, name: &str) -> Result<String, Failure> {
-    openssh::login(bastion, Some(name).filter(|name| !name.is_empty()))
+impl By<'_> {
+    /// Whom to log in as at the bastion; the DevServer's name on a cluster, which has no default one.
+    fn login(&self, name: &str) -> Result<String, Failure> {
+        match self {
+            Self::Bastion(bastion) => openssh::login(bastion, Some(name).filter(|name| !name.is_empty())),
+            Self::Cluster(_) if name.is_empty() => Err(Failure::new("name a DevServer")
+                .cure("NAME:PATH; `devctl list` shows which there are")
+                .status(USAGE)),
+            Self::Cluster(_) => Ok(name.to_owned()),
+        }
+    }
+
+    /// That nothing more goes or comes.
+    fn lost(&self) -> Failure {
+        match self {
+            Self::Bastion(_) => remote::lost(),
+            Self::Cluster(_) => administrate::lost(),
+        }
+    }
+
+    async fn open(&self, login: String) -> Result<(Way, Rc<Sftp>), Failure> {
+        match self {
+            Self::Bastion(bastion) => {
+                let bastion = Bastion { login, ..(*bastion).clone() };
+                let connection = connection::open(&bastion, Unknown::Refuse).await?;
+                let sftp = Sftp::start(&connection, bastion.quiet).await?;
+                Ok((Way::Bastion(connection), Rc::new(sftp)))
+            }
+            Self::Cluster(cluster) => {
+                let pod = Pod::open(cluster, Some(&login)).await?;
+                pod.needs_agent("`kubectl cp` needs none, but `tar` in the image")?;
+                let sftp = Sftp::over(pod.start(Program::Sftp, false).await?).await?;
+                Ok((Way::Pod(pod), Rc::new(sftp)))
+            }
+        }
+    }
+}
+
+impl Way {
+    async fn leave(self) {
+        match self {
+            Self::Bastion(connection) => {
+                let _ = connection.handle.disconnect(Disconnect::ByApplication, "", "").await;
+            }
+            Self::Pod(pod) => pod.leave().await,
+        }
+    }
 }
 
 #[cfg(test)]

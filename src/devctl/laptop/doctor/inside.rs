@@ -36,7 +36,10 @@ struct Life {
 
 impl Inside<'_> {
     pub(super) async fn look(mut self) {
-        clock(self.report, self.connection).await;
+        let who = timeout(PATIENCE, remote::who(self.connection)).await.ok().flatten();
+        if let Some(who) = &who {
+            clock(self.report, who.time);
+        }
         let authority = match Authority::ask(self.connection).await {
             Ok(authority) => {
                 self.report.ok("forwarding", format!("you are {} there", authority.user));
@@ -50,7 +53,7 @@ impl Inside<'_> {
         };
         let default = match &authority {
             Some(authority) => Some(authority.devserver.clone()),
-            None => ask(self.connection, &["complete", "default"]).await.map(|name| name.trim().to_owned()),
+            None => who.and_then(|who| who.dev_server),
         };
         let Some(name) = self.name.map(str::to_owned).or(default) else {
             let detail = "the bastion does not tell which is yours".to_owned();
@@ -215,10 +218,8 @@ fn verdict(places: &Places, certificate: Certificate, host: &str) -> Result<Verd
 const ADMINISTRATOR: &str = "that is between the bastion and its cluster: ask your administrator";
 
 /// Certificates, and times that are told, are worth nothing on a machine with a wrong clock.
-async fn clock(report: &mut Report, connection: &Connection) {
-    let there = ask(connection, &["complete", "clock"]).await;
-    let Some(there) = there.and_then(|text| text.trim().parse::<i64>().ok()) else { return };
-    match skew(jiff::Timestamp::now().as_second() - there) {
+fn clock(report: &mut Report, there: jiff::Timestamp) {
+    match skew(jiff::Timestamp::now().as_second() - there.as_second()) {
         None => report.ok("clock", "is the bastion's".to_owned()),
         Some(skew) => report.note("clock", skew, "set it right (`timedatectl`): certificates are good for a time only"),
     }

@@ -7,18 +7,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use russh::{ChannelMsg, ChannelReadHalf};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::super::remote;
 use super::Wrong;
+use super::way::{Came, Reader};
 use crate::agent::sftp_codes::{fx, fxp};
 use crate::agent::sftp_wire::{Attributes, Fields, Malformed};
 use crate::devctl::error::plain;
 
-/// What RFC 4254 calls stderr.
-const STDERR: u32 = 1;
 /// No server answers with more.
 const MOST: usize = 1 << 20;
 
@@ -116,18 +114,18 @@ pub(super) fn one(reply: Reply) -> Result<PathBuf, Wrong> {
 }
 
 /// Hands each answer to whoever waits for it.
-pub(super) async fn read(mut reader: ChannelReadHalf, said: Option<Said>, waiting: Waiting, ended: CancellationToken) {
+pub(super) async fn read(mut reader: Reader, said: Option<Said>, waiting: Waiting, ended: CancellationToken) {
     let ended = ended.drop_guard();
     let mut buffer = BytesMut::new();
-    while let Some(message) = reader.wait().await {
-        match message {
-            ChannelMsg::Data { data } => {
+    while let Some(came) = reader.next().await {
+        match came {
+            Came::Packets(data) => {
                 buffer.extend_from_slice(&data);
                 if !answer(&mut buffer, &waiting) {
                     break;
                 }
             }
-            ChannelMsg::ExtendedData { data, ext: STDERR } => match &said {
+            Came::Said(data) => match &said {
                 Some(said) if lock(said).len() < MOST_SAID => lock(said).push_str(&String::from_utf8_lossy(&data)),
                 Some(_) => {}
                 None => {
@@ -136,8 +134,6 @@ pub(super) async fn read(mut reader: ChannelReadHalf, said: Option<Said>, waitin
                     }
                 }
             },
-            ChannelMsg::Failure | ChannelMsg::Close => break,
-            _ => {}
         }
     }
     drop(ended); // First: who asks now sees it, or is seen here.

@@ -1,8 +1,9 @@
-//! The client's side of SFTP, version 3 (draft-ietf-secsh-filexfer-02), over a channel of devctl's own connection.
+//! The client's side of SFTP, version 3 (draft-ietf-secsh-filexfer-02), over a way of devctl's own.
 //!
 //! Whoever asks may ask more before the answers come: on a long way that is what makes it fast.
 
 mod answer;
+mod way;
 mod wrong;
 
 use std::cell::Cell;
@@ -10,8 +11,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use russh::ChannelWriteHalf;
-use russh::client::Msg;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -21,13 +20,15 @@ use super::failure::Failure;
 use super::remote;
 use crate::agent::sftp_codes::{VERSION, fxp};
 use crate::agent::sftp_wire::{Attributes, Replies as Packets};
+use crate::workspace::Process;
 pub(super) use answer::{Asked, Reply};
 use answer::{Entry, Said, Waiting, lock, one, read};
+use way::{Reader, Writer};
 pub(super) use wrong::Wrong;
 
 /// An SFTP server that answers.
 pub(super) struct Sftp {
-    writer: ChannelWriteHalf<Msg>,
+    writer: Writer,
     waiting: Waiting,
     next: Cell<u32>,
     /// Nothing will be answered any more.
@@ -42,6 +43,17 @@ impl Sftp {
         let channel = connection.handle.channel_open_session().await?;
         channel.request_subsystem(true, "sftp").await?;
         let (reader, writer) = channel.split();
+        let greeted = Self::greet(Writer::Channel(writer), Reader::Channel(reader), quiet).await;
+        greeted.map_err(|failure| if connection.handle.is_closed() { remote::lost() } else { failure })
+    }
+
+    /// The same over a process in a pod, which is the server.
+    pub(super) async fn over(process: Process) -> Result<Self, Failure> {
+        let Process { stdin, output, .. } = process;
+        Self::greet(Writer::Process(stdin), Reader::Process(output), false).await
+    }
+
+    async fn greet(writer: Writer, reader: Reader, quiet: bool) -> Result<Self, Failure> {
         let (waiting, ended) = (Waiting::default(), CancellationToken::new());
         let said = quiet.then(Said::default);
         let reading = tokio::spawn(read(reader, said.clone(), waiting.clone(), ended.clone()));
@@ -53,9 +65,6 @@ impl Sftp {
         };
         if is_greeted {
             return Ok(sftp);
-        }
-        if connection.handle.is_closed() {
-            return Err(remote::lost());
         }
         let said = said.map(|said| lock(&said).trim().to_owned()).filter(|said| !said.is_empty());
         let message = said.unwrap_or_else(|| "the DevServer takes and gives no files now".to_owned());
@@ -183,10 +192,7 @@ impl Sftp {
         tokio::select! {
             biased;
             () = self.ended.cancelled() => Err(Wrong::Lost),
-            sent = self.writer.data_bytes(packets.0) => match sent {
-                Ok(()) => Ok(Asked::new(asked)),
-                Err(_) => Err(Wrong::Lost),
-            },
+            sent = self.writer.send(packets.0.into()) => sent.map(|()| Asked::new(asked)),
         }
     }
 }

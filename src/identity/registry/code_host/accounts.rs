@@ -1,11 +1,12 @@
 //! The keys of accounts as last heard of, fetched again before they are old.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, interval, timeout};
 use tokio_util::task::AbortOnDropHandle;
@@ -13,6 +14,7 @@ use tracing::{debug, info, warn};
 
 use super::CodeHostsConfig;
 use super::fetch::Host;
+use crate::telemetry::chain;
 
 /// How long a login waits for keys that are not known yet. The fetch goes on after that.
 const WAIT: Duration = Duration::from_secs(2);
@@ -68,7 +70,7 @@ impl Accounts {
 
     /// What is known of `account`'s keys, unless that is too old.
     pub(super) fn keys(&self, account: &str) -> Vec<String> {
-        let (mut state, now) = (self.shared.state(), Instant::now());
+        let (mut state, now) = (self.shared.state.lock(), Instant::now());
         let Some(account) = state.accounts.get_mut(account) else { return Vec::new() };
         account.used = now;
         match account.fetched {
@@ -79,7 +81,7 @@ impl Accounts {
 
     /// Differs once the keys of some account do.
     pub(super) fn version(&self) -> u64 {
-        self.shared.state().changes
+        self.shared.state.lock().changes
     }
 
     /// Asks for `account`'s keys unless that was done just now; whether there is an answer.
@@ -94,17 +96,13 @@ impl Accounts {
 }
 
 impl Known {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Keeps what logins use current for as long as they use it.
     async fn refresh(self: Arc<Self>) {
         let mut ticks = interval((self.refresh / 10).max(Duration::from_millis(1)));
         loop {
             ticks.tick().await;
             let accounts: Vec<String> = {
-                let (mut state, now) = (self.state(), Instant::now());
+                let (mut state, now) = (self.state.lock(), Instant::now());
                 state.accounts.retain(|_, account| now - account.used < self.keep);
                 state.accounts.keys().cloned().collect()
             };
@@ -116,7 +114,7 @@ impl Known {
 
     /// Asks for the account's keys unless the answer is younger than `age` or the host failed just now.
     fn ask(self: &Arc<Self>, name: &str, age: Duration) -> Option<Fetching> {
-        let (mut state, now) = (self.state(), Instant::now());
+        let (mut state, now) = (self.state.lock(), Instant::now());
         let State { accounts, failed, .. } = &mut *state;
         let account = accounts.entry(name.to_owned()).or_insert_with(|| Account {
             keys: Arc::default(),
@@ -142,7 +140,7 @@ impl Known {
     async fn fetch(&self, name: &str) {
         let _slot = self.slots.acquire().await;
         let answer = self.host.keys(name).await;
-        let (mut state, now, host) = (self.state(), Instant::now(), &self.name);
+        let (mut state, now, host) = (self.state.lock(), Instant::now(), &self.name);
         let State { accounts, failed, changes } = &mut *state;
         let Some(account) = accounts.get_mut(name) else { return };
         account.fetching = None;
@@ -164,7 +162,7 @@ impl Known {
                     *failed = Some(now);
                 }
                 let age = account.fetched.map(|fetched| now - fetched);
-                let error = &error as &dyn std::error::Error;
+                let error = chain(&error);
                 warn!(error, host, account = name, ?age, keep = ?self.keep, "failed to read keys; those known hold on");
             }
         }

@@ -21,6 +21,10 @@ use tokio_tungstenite::{
     tungstenite::{handshake::derive_accept_key, protocol::Role},
 };
 
+/// The client is gone, or has been silent for too long.
+#[derive(Debug)]
+struct Lost;
+
 /// The subprotocols, the better first; only v5 can close stdin.
 const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 

@@ -1,6 +1,6 @@
 //! An exec's input, and how much of it containerd takes when nobody reads it.
 
-use super::stream::Lost;
+use super::Lost;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use rustix::{

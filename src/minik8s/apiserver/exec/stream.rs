@@ -1,6 +1,7 @@
 //! The channels of an exec, with the ways of the real thing, its traps included: one loop reads the socket and writes stdin
 //! itself, so what the program does not read holds up resizes, pings and the close; a connection that breaks ends nothing.
 
+use super::Lost;
 use super::stdin::{PipeStdin, Stdin};
 use crate::minik8s::kubelet::{Exec, ExecRequest, ExecStdio, Process};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -12,10 +13,7 @@ use futures::{
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use std::{
-    sync::{Mutex as StdMutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     sync::Mutex,
@@ -44,22 +42,23 @@ const CLOSING: Duration = Duration::from_secs(10);
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// The client is gone, or has been silent for too long.
-#[derive(Debug)]
-pub(super) struct Lost;
-
 pub(super) struct Stream {
     sink: Mutex<SplitSink<Socket, Message>>,
     source: Mutex<SplitStream<Socket>>,
     /// When data last passed, either way; pings do not count.
-    active: StdMutex<Instant>,
+    active: parking_lot::Mutex<Instant>,
     idle: Duration,
 }
 
 impl Stream {
     pub(super) fn new(socket: Socket, idle: Duration) -> Stream {
         let (sink, source) = socket.split();
-        Stream { sink: Mutex::new(sink), source: Mutex::new(source), active: StdMutex::new(Instant::now()), idle }
+        Stream {
+            sink: Mutex::new(sink),
+            source: Mutex::new(source),
+            active: parking_lot::Mutex::new(Instant::now()),
+            idle,
+        }
     }
 
     /// Tells the client that the stream is there, by an empty frame on the first channel it will hear from.
@@ -200,12 +199,12 @@ impl Stream {
     }
 
     fn touch(&self) {
-        *self.active.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.active.lock() = Instant::now();
     }
 
     async fn idle(&self) -> Lost {
         loop {
-            let active = *self.active.lock().unwrap_or_else(PoisonError::into_inner);
+            let active = *self.active.lock();
             let end = active + self.idle;
             if Instant::now() >= end {
                 return Lost;

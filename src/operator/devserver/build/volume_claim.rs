@@ -8,8 +8,8 @@ use kube::api::ObjectMeta;
 
 use super::labels;
 use crate::api::names;
-use crate::operator::devserver::quantity::bytes;
 use crate::operator::devserver::resolve::{HomeVolume, Resolved};
+use crate::operator::quantity::value;
 
 pub(in super::super) struct BuiltClaim {
     /// To apply; `None` if what exists will do.
@@ -57,7 +57,7 @@ fn grow(
     existing: &PersistentVolumeClaim,
     class: Option<&StorageClass>,
 ) -> (Quantity, Option<String>) {
-    let Some((wish_bytes, requested_bytes)) = bytes(wish).zip(bytes(&requested)) else {
+    let Some((wish_bytes, requested_bytes)) = value(wish).zip(value(&requested)) else {
         let note = format!("the home keeps its {}: {:?} is no size", requested.0, wish.0);
         return (requested, Some(note));
     };
@@ -65,7 +65,7 @@ fn grow(
         return (requested, None);
     }
     let capacity = existing.status.as_ref().and_then(|status| status.capacity.as_ref()?.get("storage"));
-    let Some(capacity) = capacity.and_then(bytes) else {
+    let Some(capacity) = capacity.and_then(value) else {
         // Not bound yet: the API server would refuse any change.
         return (requested, None);
     };

@@ -8,13 +8,16 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use crate::api::{self, names};
 use crate::operator::devserver::resolve::{HomeVolume, Resolved};
 
+/// The agent twice, as it is renewed by a second file, even where it was built for debugging; and little more.
+const AGENT_FOLDER_LIMIT: &str = "256Mi";
+
 pub(super) fn volumes(wanted: &Resolved) -> Vec<Volume> {
     let claims = claims(wanted);
     let claims = claims.iter().enumerate().map(|(index, claim)| match claim {
         Some(claim) => claim_volume(index, claim, index > 0 && is_only_read(claim, wanted)),
         None => empty_volume(&volume_name(index)),
     });
-    let agent = wanted.agent.as_ref().map(|_| empty_volume("agent"));
+    let agent = wanted.agent.as_ref().map(|_| agent_volume());
     claims.chain(agent).chain(wanted.shm.clone().map(shm_volume)).collect()
 }
 
@@ -37,6 +40,12 @@ fn mount(volume: &str, path: &str) -> VolumeMount {
 
 fn empty_volume(name: &str) -> Volume {
     Volume { name: name.to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() }
+}
+
+/// Everybody in the pod may write in it, on a disk that belongs to the whole node. Past its limit the kubelet ends the pod.
+fn agent_volume() -> Volume {
+    let limited = EmptyDirVolumeSource { size_limit: Some(Quantity(AGENT_FOLDER_LIMIT.to_owned())), medium: None };
+    Volume { empty_dir: Some(limited), ..empty_volume("agent") }
 }
 
 fn shm_volume(size: Quantity) -> Volume {

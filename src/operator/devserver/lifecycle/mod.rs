@@ -1,12 +1,12 @@
 //! Whether a DevServer is awake or sleeps, until when, and when to look again. Pure: time is passed in.
 
+mod messages;
 mod plan;
-mod words;
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use kube::ResourceExt;
 
@@ -15,8 +15,8 @@ use super::usage::Usage;
 use crate::api::{DevServer, DevServerStatus, IdleAction, Lifecycle, Phase, Suspension, SuspensionReason, TimeSpan};
 use crate::operator::LifecycleConfig;
 
+pub(super) use messages::sleeps;
 pub(super) use plan::warnings_due;
-pub(super) use words::sleeps;
 
 /// What becomes of a DevServer.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,9 +67,11 @@ fn asleep(status: &DevServerStatus, now: Timestamp) -> Life {
         Some(planned) if planned.time.0 <= now => Suspension {
             time: Time(now),
             reason: planned.reason,
-            message: words::now_that_it_sleeps(planned, status.expiration_time.as_ref()),
+            message: messages::now_that_it_sleeps(planned, status.expiration_time.as_ref()),
         },
-        _ => Suspension { time: Time(now), reason: SuspensionReason::Requested, message: words::REQUESTED.to_owned() },
+        _ => {
+            Suspension { time: Time(now), reason: SuspensionReason::Requested, message: messages::REQUESTED.to_owned() }
+        }
     };
     let suspension = Some(suspension);
     Life { state: State::Asleep, start_time: None, expiration_time: None, suspension, look_again: None }
@@ -95,7 +97,7 @@ fn awake(
     let expiry = expiration.map(|end| Plan {
         base: later(end, config.grace),
         reason: SuspensionReason::Expired,
-        message: words::expires(name, end, limit.is_some_and(|limit| end >= later(start, limit))),
+        message: messages::expires(name, end, limit.is_some_and(|limit| end >= later(start, limit))),
         notice: config.grace,
         window: EXPIRY_ANNOUNCED.max(config.grace),
     });
@@ -159,7 +161,7 @@ fn idleness(
     let plan = Plan {
         base: lifecycle.snoozed_until.as_ref().map_or(end, |until| end.max(whole_seconds(until.0))),
         reason: SuspensionReason::Idle,
-        message: words::idle(name, since),
+        message: messages::idle(name, since),
         notice,
         window: notice,
     };

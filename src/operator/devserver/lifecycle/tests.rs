@@ -1,4 +1,4 @@
-use k8s_openapi::jiff::ToSpan;
+use jiff::ToSpan;
 use serde_json::{Value, json};
 
 use super::*;

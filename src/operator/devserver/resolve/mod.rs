@@ -14,8 +14,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 
+use crate::api::conditions::reason;
 use crate::api::{self, DevServer, DevServerFlavor, DevServerSpec, RunAs, Volume, names};
-use crate::operator::devserver::quantity::bytes;
+use crate::operator::quantity::value;
 use crate::operator::{AgentConfig, Config};
 
 /// What a DevServer comes to, with nothing left open.
@@ -146,8 +147,8 @@ impl Invalid {
     /// The condition's reason.
     pub(super) fn reason(&self) -> &'static str {
         match self {
-            Self::NoFlavor { .. } => "FlavorNotFound",
-            Self::FlavorNotAllowed { .. } => "FlavorNotAllowed",
+            Self::NoFlavor { .. } => reason::FLAVOR_NOT_FOUND,
+            Self::FlavorNotAllowed { .. } => reason::FLAVOR_NOT_ALLOWED,
             Self::UnreadableOwner(_) => "OwnerUnreadable",
             Self::Limit(_) => "Limit",
             Self::Name(_)
@@ -238,11 +239,11 @@ pub(super) fn resolve(
 }
 
 fn resolve_shm(wish: Option<Quantity>, resources: &ResourceRequirements) -> Result<Option<Quantity>, Invalid> {
-    let limit = || bytes(resources.limits.as_ref()?.get("memory")?);
+    let limit = || value(resources.limits.as_ref()?.get("memory")?);
     match wish {
         // In whole mebibytes, for who reads the pod.
         None => Ok(limit().map(|limit| Quantity(format!("{}Mi", (limit / 2.0 / MEBIBYTE).ceil())))),
-        Some(size) => match bytes(&size) {
+        Some(size) => match value(&size) {
             None => Err(Invalid::Shm(size.0)),
             Some(0.0) => Ok(None),
             Some(_) => Ok(Some(size)),

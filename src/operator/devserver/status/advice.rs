@@ -1,28 +1,30 @@
 //! What the owner of a DevServer can do about what keeps it from running. It is part of what is told of it, so that logins,
 //! `devctl describe` and `why`, and `kubectl describe` say the same. Pure.
 
+use crate::api::conditions::reason;
+
 /// For DevServer `name`, by the reason of its condition Ready; none where the message itself says it, or nothing is to be done.
 pub(super) fn on(name: &str, reason: &str) -> Option<String> {
     let advice = match reason {
-        "CannotPullImage" => format!(
+        reason::CANNOT_PULL_IMAGE => format!(
             "check its name and tag, and that the cluster may pull it; `devctl update {name} --image IMAGE` takes another"
         ),
-        "CannotReadEnv" => {
+        reason::CANNOT_READ_ENV => {
             format!("it starts as soon as they can be; `devctl update {name} --unset-env NAME` does without one")
         }
-        "ClaimNotFound" => {
+        reason::CLAIM_NOT_FOUND => {
             format!("make it, or do without where it is not the flavor's; `devctl update {name} --remove-volume PATH`")
         }
-        "CommandNotFound" => {
+        reason::COMMAND_NOT_FOUND => {
             format!("take one that keeps running: `devctl update {name} --command WORD…`")
         }
-        "FlavorNotFound" | "FlavorNotAllowed" => {
+        reason::FLAVOR_NOT_FOUND | reason::FLAVOR_NOT_ALLOWED => {
             format!("`devctl update {name} --flavor NAME` takes another of `devctl flavors`")
         }
-        "QuotaExceeded" => {
+        reason::QUOTA_EXCEEDED => {
             "`devctl top` shows your quota; suspend or delete another DevServer, or ask your administrator".to_owned()
         }
-        "Unschedulable" => format!(
+        reason::UNSCHEDULABLE => format!(
             "it starts as soon as there is room; `devctl update {name} --flavor NAME` takes another of `devctl flavors`"
         ),
         _ => return None,
@@ -54,13 +56,13 @@ mod tests {
     #[test]
     fn each_clause_is_as_short_as_a_row() {
         for reason in [
-            "CannotPullImage",
-            "CannotReadEnv",
-            "ClaimNotFound",
-            "CommandNotFound",
-            "FlavorNotFound",
-            "QuotaExceeded",
-            "Unschedulable",
+            reason::CANNOT_PULL_IMAGE,
+            reason::CANNOT_READ_ENV,
+            reason::CLAIM_NOT_FOUND,
+            reason::COMMAND_NOT_FOUND,
+            reason::FLAVOR_NOT_FOUND,
+            reason::QUOTA_EXCEEDED,
+            reason::UNSCHEDULABLE,
         ] {
             let advice = on("dev", reason).unwrap();
             assert!(advice.split("; ").all(|clause| clause.chars().count() <= 68), "{advice}");

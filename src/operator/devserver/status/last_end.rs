@@ -1,12 +1,12 @@
 //! Why a pod, or the container in it, ended without having been asked to. Pure.
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
 
-use super::advice::{NOT_HERS, logs};
-use super::words::{condition, container_end, container_status, node, node_is_silent};
+use super::advice::NOT_HERS;
+use super::container_end::{reason, with_advice};
+use super::pod::{condition, container_status, node, node_is_silent};
 use crate::api::{Activity, DevServerStatus, LastEnd};
 use crate::operator::devserver::step::has_ended;
 
@@ -59,29 +59,11 @@ fn container(pod: &Pod, activity: Option<&Activity>) -> Option<LastEnd> {
     Some(LastEnd { time: end.finished_at.clone()?, reason: reason(end).to_owned(), message })
 }
 
-fn reason(end: &ContainerStateTerminated) -> &'static str {
-    match (end.reason.as_deref(), end.exit_code) {
-        (Some("OOMKilled"), _) => "OutOfMemory",
-        (Some("ContainerStatusUnknown" | "Unknown"), _) => "NodeRestarted",
-        (_, 137 | 143) => "Killed",
-        _ => "CommandEnded",
-    }
-}
-
 /// The most memory that the container was seen to use: what was seen before it began, or after it ended, is another's.
 fn peak<'a>(end: &ContainerStateTerminated, activity: &'a Activity) -> Option<&'a str> {
     let seen = activity.observed_time.as_ref()?.0;
     let lived = end.started_at.as_ref()?.0..=end.finished_at.as_ref()?.0;
     lived.contains(&seen).then_some(activity.peak_memory.as_ref()?.0.as_str())
-}
-
-/// Why the container ended, with what to do about it. `peak` is the most memory that it was seen to use.
-pub(super) fn with_advice(pod: &Pod, end: &ContainerStateTerminated, peak: Option<&str>) -> String {
-    match (container_end(pod, end, peak), reason(end)) {
-        ((why, Some(advice)), _) => format!("{why}; {advice}"),
-        ((why, None), "NodeRestarted") => format!("{why}; {NOT_HERS}"),
-        ((why, None), _) => format!("{why}; {}", logs(&pod.name_any())),
-    }
 }
 
 /// Something in the cluster wanted the pod gone, and says so in a condition.

@@ -1,14 +1,16 @@
 //! What to tell of a DevServer: phase, condition, and a sentence for its owner. Pure but for the clock of the condition.
 
 mod advice;
+mod container_end;
 mod last_end;
+mod pod;
 mod startup;
 mod steps;
-mod words;
+mod verdicts;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 pub(super) use self::last_end::of_gone as end_of_gone;
@@ -21,6 +23,7 @@ use super::refusal::RefusalKind;
 use super::resolve::Invalid;
 use super::step::{Step, has_ended};
 
+use crate::api::conditions::reason;
 use crate::api::{DevServer, DevServerStatus, Phase, conditions, names};
 
 /// A phase, why, and in words.
@@ -51,7 +54,7 @@ pub(super) fn status(
     let known = server.status.as_ref();
     let mut conditions = known.map(|status| status.conditions.clone()).unwrap_or_default();
     let now = Time(Timestamp::now());
-    let failure = startup::tell(&mut conditions, done.pod.as_deref(), notes, generation, &now);
+    let failure = startup::set_condition(&mut conditions, done.pod.as_deref(), notes, generation, &now);
     if phase == Phase::Running {
         message = message.or(failure);
     }
@@ -90,10 +93,10 @@ fn verdict(server: &DevServer, life: &Life, invalid: Option<&Invalid>, done: &Do
     if let (State::Asleep, Some(suspension)) = (life.state, &life.suspension) {
         return Verdict::new(Phase::Suspended, "Suspended", lifecycle::sleeps(suspension));
     }
-    if let Some(pod) = pod.as_deref().filter(|pod| *step == Step::Keep && words::is_ready(pod)) {
+    if let Some(pod) = pod.as_deref().filter(|pod| *step == Step::Keep && pod::is_ready(pod)) {
         let message = invalid.map(|invalid| format!("{invalid}; the pod {} runs as before", pod.name_any()));
         // Whoever changed the spec is to know that it is not what runs.
-        let reason = invalid.map_or(conditions::RUNNING, Invalid::reason);
+        let reason = invalid.map_or(reason::RUNNING, Invalid::reason);
         return Verdict { phase: Phase::Running, reason, message: message.or_else(|| note.clone()) };
     }
     if let Some(invalid) = invalid {
@@ -107,13 +110,13 @@ fn verdict(server: &DevServer, life: &Life, invalid: Option<&Invalid>, done: &Do
         return Verdict::new(phase, refusal.kind.reason(), &refusal.message);
     }
     match (step, pod.as_deref()) {
-        (Step::WaitForVolume, _) => words::volume(claim.as_deref(), notes),
+        (Step::WaitForVolume, _) => verdicts::volume(claim.as_deref(), notes),
         (Step::WaitForTeamsVolume, _) => {
             Verdict { phase: Phase::Pending, reason: "TeamVolumeNotBound", message: note.clone() }
         }
         (Step::Replace, _) => Verdict::new(Phase::Starting, "Restarting", "the spec changed: the pod is made anew"),
-        (Step::WaitUntilGone, Some(pod)) => words::going(pod),
-        (_, Some(pod)) if has_ended(pod) => words::ended(pod),
+        (Step::WaitUntilGone, Some(pod)) => verdicts::going(pod),
+        (_, Some(pod)) if has_ended(pod) => verdicts::ended(pod),
         (Step::Pause(_), _) => Verdict::new(
             Phase::Starting,
             "Pausing",
@@ -126,20 +129,21 @@ fn verdict(server: &DevServer, life: &Life, invalid: Option<&Invalid>, done: &Do
 
 /// A pod that comes to it by itself, unless something keeps it from it.
 fn waiting(pod: &Pod, claim: Option<&PersistentVolumeClaim>, notes: &[Note]) -> Verdict {
-    match words::condition(pod, "PodScheduled") {
-        Some(scheduled) if scheduled.status == "True" => words::container(pod, notes),
+    match pod::condition(pod, "PodScheduled") {
+        Some(scheduled) if scheduled.status == "True" => verdicts::container(pod, notes),
         Some(scheduled) => {
             let said = scheduled.message.as_deref().unwrap_or_default();
             if said.contains("unbound immediate PersistentVolumeClaims") {
-                return words::unbound(pod, claim, notes);
+                return verdicts::unbound(pod, claim, notes);
             }
-            if let Some(missing) = words::missing_claim(said).filter(|name| *name != names::home_claim(&pod.name_any()))
+            if let Some(missing) =
+                verdicts::missing_claim(said).filter(|name| *name != names::home_claim(&pod.name_any()))
             {
-                return words::no_claim(missing);
+                return verdicts::no_claim(missing);
             }
-            Verdict::new(Phase::Pending, "Unschedulable", words::unschedulable(said))
+            Verdict::new(Phase::Pending, reason::UNSCHEDULABLE, verdicts::unschedulable(said))
         }
-        None if pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()) => words::container(pod, notes),
+        None if pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()) => verdicts::container(pod, notes),
         None => Verdict::new(Phase::Pending, "Scheduling", "waiting for a node"),
     }
 }

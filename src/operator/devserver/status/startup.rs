@@ -3,12 +3,12 @@
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::words::container_status;
+use super::pod::container_status;
 use crate::api::{conditions, names};
 use crate::operator::devserver::events::Note;
 
 /// Puts the condition right, of a DevServer whose status has `all` of these; why it failed, if it did.
-pub(super) fn tell(
+pub(super) fn set_condition(
     all: &mut Vec<Condition>,
     pod: Option<&Pod>,
     notes: &[Note],
@@ -20,9 +20,9 @@ pub(super) fn tell(
         |condition: &Condition| started.as_ref().is_some_and(|at| condition.last_transition_time.0 >= at.0);
     all.retain(|condition| condition.type_ != conditions::STARTUP_SCRIPT || is_of_this_container(condition));
     let (pod, started) = (pod?, started?);
-    let known = all.iter().find(|condition| condition.type_ == conditions::STARTUP_SCRIPT);
+    let known = conditions::find(all, conditions::STARTUP_SCRIPT);
     let (holds, reason, message) = match (failure(pod, &started, notes), known) {
-        (Some(said), _) => (false, "Failed", said.trim().to_owned()),
+        (Some(said), _) => (false, conditions::reason::FAILED, said.trim().to_owned()),
         (None, Some(known)) => return (known.status == "False").then(|| known.message.clone()),
         (None, None) if is_over(pod) => (true, "Succeeded", String::new()),
         (None, None) => return None,
@@ -69,7 +69,7 @@ fn started_at(pod: &Pod) -> Option<Time> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use k8s_openapi::jiff::Timestamp;
+    use jiff::Timestamp;
     use serde_json::json;
 
     fn time(second: i64) -> Time {
@@ -101,7 +101,8 @@ mod tests {
     #[test]
     fn a_failure_is_kept_until_the_next_container() {
         let mut all = Vec::new();
-        let mut told = |pod: &Pod, notes: &[Note], now: i64| tell(&mut all, Some(pod), notes, Some(1), &time(now));
+        let mut told =
+            |pod: &Pod, notes: &[Note], now: i64| set_condition(&mut all, Some(pod), notes, Some(1), &time(now));
         assert_eq!(told(&pod(10, false), &[], 10), None);
         let said = Some("the startup script failed (exit code 3)".to_owned());
         assert_eq!(told(&pod(10, false), &[failure(12)], 12), said);
@@ -110,7 +111,7 @@ mod tests {
         assert_eq!(told(&pod(20, false), &[failure(22)], 22), said);
         assert_eq!(told(&pod(30, true), &[failure(22)], 31), None);
         assert_eq!((all.len(), all[0].status.as_str()), (1, "True"));
-        assert_eq!(tell(&mut all, None, &[], None, &time(40)), None);
+        assert_eq!(set_condition(&mut all, None, &[], None, &time(40)), None);
         assert!(all.is_empty());
     }
 
@@ -122,7 +123,7 @@ mod tests {
         assert!(in_doubt(&all, &pod(10, true), &[]));
         assert!(in_doubt(&all, &pod(10, true), &[failure(9)]), "of the container before");
         assert!(!in_doubt(&all, &pod(10, true), &[failure(12)]));
-        tell(&mut all, Some(&pod(10, true)), &[], None, &time(12));
+        set_condition(&mut all, Some(&pod(10, true)), &[], None, &time(12));
         assert!(!in_doubt(&all, &pod(10, true), &[]), "it was told");
         assert!(in_doubt(&all, &pod(20, true), &[]), "the next one's");
     }
@@ -133,7 +134,7 @@ mod tests {
         plain.spec.as_mut().unwrap().containers[0].startup_probe = None;
         let mut all = Vec::new();
         assert!(!is_in_doubt(&all, Some(&plain), &[]));
-        assert_eq!(tell(&mut all, Some(&plain), &[failure(12)], None, &time(12)), None);
+        assert_eq!(set_condition(&mut all, Some(&plain), &[failure(12)], None, &time(12)), None);
         assert!(all.is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::words::{condition, container_status};
+use super::pod::{condition, container_status};
 use crate::api::{DevServerStatus, StartStep, StepName};
 use crate::operator::devserver::events::Note;
 
@@ -51,7 +51,7 @@ mod tests {
     use serde_json::json;
 
     fn time(second: i64) -> Time {
-        Time(k8s_openapi::jiff::Timestamp::from_second(1_800_000_000 + second).unwrap())
+        Time(jiff::Timestamp::from_second(1_800_000_000 + second).unwrap())
     }
 
     fn pod() -> Pod {

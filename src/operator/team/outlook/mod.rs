@@ -32,7 +32,7 @@ impl Step {
 
 /// How far a team's members are.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Standing {
+pub(super) struct TeamState {
     /// Why those who have no volume get none.
     pub(super) problem: Option<Problem>,
     /// Those who have it.
@@ -44,7 +44,7 @@ pub(super) struct Standing {
 pub(super) struct Outlook {
     pub(super) steps: Vec<Step>,
     /// The teams that have a volume, or of which something was told.
-    pub(super) teams: Vec<(DevServerTeam, Standing)>,
+    pub(super) teams: Vec<(DevServerTeam, TeamState)>,
 }
 
 impl Outlook {
@@ -61,7 +61,7 @@ impl Known {
         if !teams.is_whole() || !users.is_whole() || !volumes.is_whole() || !claims.is_whole() {
             return None;
         }
-        let scene = Scene {
+        let observed = Observed {
             users: users.values().map(String::as_str).collect(),
             claims: claims.values().map(|claim| ((claim.namespace.as_str(), claim.name.as_str()), claim)).collect(),
             members: volumes.values().filter_map(Kept::members).map(|volume| (volume.name(), volume)).collect(),
@@ -71,19 +71,19 @@ impl Known {
         let mut wanted = HashSet::new();
         let mut told = Vec::new();
         for team in teams.values().filter(|team| team.metadata.deletion_timestamp.is_none()) {
-            let standing = scene.team(team, &mut wanted, &mut steps);
+            let state = observed.team(team, &mut wanted, &mut steps);
             if team.spec.volume.is_some() || team.status.is_some() {
-                told.push((team.clone(), standing));
+                told.push((team.clone(), state));
             }
         }
-        let is_to_go = |volume: &MembersVolume| !volume.is_going || scene.is_stuck(volume);
-        let unwanted = scene.members.iter().filter(|(name, volume)| is_to_go(volume) && !wanted.contains(*name));
+        let is_to_go = |volume: &MembersVolume| !volume.is_going || observed.is_stuck(volume);
+        let unwanted = observed.members.iter().filter(|(name, volume)| is_to_go(volume) && !wanted.contains(*name));
         steps.extend(unwanted.map(|(_, volume)| Step::Remove((*volume).clone())));
         Some(Outlook { steps, teams: told })
     }
 }
 
-struct Scene<'a> {
+struct Observed<'a> {
     users: HashSet<&'a str>,
     claims: HashMap<(&'a str, &'a str), &'a Claim>,
     members: HashMap<String, &'a MembersVolume>,
@@ -97,10 +97,10 @@ enum Next {
     Do(Step),
 }
 
-impl Scene<'_> {
-    fn team(&self, team: &DevServerTeam, wanted: &mut HashSet<String>, steps: &mut Vec<Step>) -> Standing {
+impl Observed<'_> {
+    fn team(&self, team: &DevServerTeam, wanted: &mut HashSet<String>, steps: &mut Vec<Step>) -> TeamState {
         let name = team.name_any();
-        let Some(volume) = &team.spec.volume else { return Standing::default() };
+        let Some(volume) = &team.spec.volume else { return TeamState::default() };
         let template = self.templates.get(volume.persistent_volume.as_str()).copied();
         let pattern = template::access_mode(&name, volume, template)
             // Without a template there is no access mode.
@@ -109,20 +109,20 @@ impl Scene<'_> {
             Ok(pattern) => (pattern, None),
             Err(problem) => (None, Some(problem)),
         };
-        let mut standing = Standing { problem, ..Standing::default() };
+        let mut state = TeamState { problem, ..TeamState::default() };
         let members: BTreeSet<&str> = team.spec.members.iter().map(String::as_str).collect();
         for user in members.into_iter().filter(|user| names::is_user_name(user) && self.users.contains(user)) {
             wanted.insert(names::team_volume(&name, user));
             match self.member(&name, user, pattern.as_ref()) {
-                Next::Nothing => standing.bound += 1,
-                Next::Wait => standing.waiting.push(user.to_owned()),
+                Next::Nothing => state.bound += 1,
+                Next::Wait => state.waiting.push(user.to_owned()),
                 Next::Do(step) => {
-                    standing.waiting.push(user.to_owned());
+                    state.waiting.push(user.to_owned());
                     steps.push(step);
                 }
             }
         }
-        standing
+        state
     }
 
     /// Whether somebody else deleted it, and not in the foreground: nobody deletes its claim then, and it waits for that.

@@ -101,7 +101,7 @@ impl World {
         }
     }
 
-    fn standing(&self) -> Standing {
+    fn state(&self) -> TeamState {
         self.outlook().teams.remove(0).1
     }
 }
@@ -113,7 +113,7 @@ const MADE: [&str; 4] =
 fn members_who_have_a_namespace_get_the_volume_and_lose_it_when_they_leave() {
     let mut world = World::new();
     assert_eq!(world.settle(), MADE);
-    assert_eq!(world.standing(), Standing { bound: 2, ..Standing::default() });
+    assert_eq!(world.state(), TeamState { bound: 2, ..TeamState::default() });
     world.users.push("dave");
     assert_eq!(world.settle(), ["make team.vision.dave", "claim team.vision.dave"]);
     world.spec().members.retain(|member| member != "alice");
@@ -143,9 +143,9 @@ fn without_its_template_nobody_gets_the_volume_and_nobody_loses_it() {
     let template = world.volumes.remove(0);
     world.users.push("bob");
     assert_eq!(world.settle(), Vec::<String>::new());
-    let standing = world.standing();
-    assert_eq!(standing.problem.unwrap().message, "there is no PersistentVolume data, or it is a user's");
-    assert_eq!((standing.bound, standing.waiting), (1, vec!["bob".to_owned()]));
+    let state = world.state();
+    assert_eq!(state.problem.unwrap().message, "there is no PersistentVolume data, or it is a user's");
+    assert_eq!((state.bound, state.waiting), (1, vec!["bob".to_owned()]));
     world.volumes.push(template);
     assert_eq!(world.settle(), [MADE[1], MADE[3]]);
 }
@@ -156,7 +156,7 @@ fn a_home_is_no_template() {
     let claim = world.volumes[0].spec.as_mut().unwrap().claim_ref.as_mut().unwrap();
     claim.namespace = Some("dev-carol".to_owned());
     assert_eq!(world.settle(), Vec::<String>::new());
-    assert_eq!(world.standing().problem.unwrap().reason, "VolumeNotFound");
+    assert_eq!(world.state().problem.unwrap().reason, "VolumeNotFound");
 }
 
 #[test]
@@ -184,16 +184,16 @@ fn a_claim_that_somebody_deleted_is_made_again_with_its_volume() {
 fn what_is_going_is_waited_for() {
     let mut world = World::new();
     world.settle();
-    let going = Some(Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
+    let going = Some(Time(jiff::Timestamp::UNIX_EPOCH));
     let mut claim_goes = world.clone();
     claim_goes.claims[0].metadata.deletion_timestamp = going.clone();
     assert_eq!(claim_goes.settle(), Vec::<String>::new());
-    assert_eq!(claim_goes.standing().waiting, ["alice"]);
+    assert_eq!(claim_goes.state().waiting, ["alice"]);
     let volume = world.volumes.iter_mut().find(|volume| volume.name_any() == "team.vision.alice").unwrap();
     volume.metadata.deletion_timestamp = going;
     volume.metadata.finalizers = Some(vec!["foregroundDeletion".to_owned()]);
     assert_eq!(world.settle(), Vec::<String>::new());
-    assert_eq!(world.standing().waiting, ["alice"]);
+    assert_eq!(world.state().waiting, ["alice"]);
     world.team = None;
     assert_eq!(world.settle(), ["remove team.vision.bob"], "alice's goes already");
 }
@@ -203,7 +203,7 @@ fn one_that_was_deleted_without_its_claim_is_deleted_with_it() {
     let mut world = World::new();
     world.settle();
     let volume = world.volumes.iter_mut().find(|volume| volume.name_any() == "team.vision.alice").unwrap();
-    volume.metadata.deletion_timestamp = Some(Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
+    volume.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
     volume.metadata.finalizers = Some(vec!["kubernetes.io/pv-protection".to_owned()]);
     let mut leaves = world.clone();
     leaves.spec().members.retain(|member| member != "alice");

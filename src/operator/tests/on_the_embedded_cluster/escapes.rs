@@ -15,6 +15,12 @@ fn is_there<K: Resource>(object: Option<&K>) -> bool {
 }
 
 impl Scene {
+    /// Guests are those who may log in.
+    async fn knows(&self, user: &str) {
+        let user = DevServerUser::new(user, DevServerUserSpec::default());
+        self.users().create(&PostParams::default(), &user).await.unwrap();
+    }
+
     async fn patch(&self, name: &str, change: serde_json::Value) {
         self.hers::<DevServer>().patch(name, &PatchParams::default(), &Patch::Merge(change)).await.unwrap();
     }
@@ -33,6 +39,7 @@ impl Scene {
 #[tokio::test]
 async fn what_was_orphaned_while_no_operator_worked_is_ended() {
     let scene = Scene::start().await;
+    scene.knows("bob").await;
     scene.create("dev", shared()).await;
     scene.phase("dev", Phase::Running).await;
     scene.until(scene.hers::<RoleBinding>(), "dev-guests", is_there).await;
@@ -59,6 +66,7 @@ async fn what_was_orphaned_while_no_operator_worked_is_ended() {
 #[tokio::test]
 async fn a_pod_ends_with_its_devserver_although_something_holds_that() {
     let scene = Scene::start().await;
+    scene.knows("bob").await;
     scene.create("dev", shared()).await;
     scene.phase("dev", Phase::Running).await;
     scene.until(scene.hers::<RoleBinding>(), "dev-guests", is_there).await;
@@ -165,6 +173,7 @@ async fn a_namespace_that_is_not_a_users_is_not_taken_over() {
 #[tokio::test]
 async fn a_binding_that_somebody_made_is_no_way_to_keep_a_devserver_from_being_looked_at() {
     let scene = Scene::start().await;
+    scene.knows("bob").await;
     let theirs = serde_json::from_value(json!({
         "metadata": { "name": "dev-guests" },
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view" },
@@ -174,5 +183,27 @@ async fn a_binding_that_somebody_made_is_no_way_to_keep_a_devserver_from_being_l
     scene.phase("dev", Phase::Running).await;
     let ours = |binding: Option<&RoleBinding>| binding.is_some_and(|binding| binding.role_ref.name == "dev-guests");
     scene.until(scene.hers::<RoleBinding>(), "dev-guests", ours).await;
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn who_may_not_log_in_is_no_guest() {
+    let scene = Scene::start().await;
+    scene.create("dev", shared()).await;
+    scene.phase("dev", Phase::Running).await;
+    assert!(scene.hers::<RoleBinding>().get_opt("dev-guests").await.unwrap().is_none(), "nobody knows him yet");
+    scene.knows("bob").await;
+    let is_his = |binding: Option<&RoleBinding>| {
+        let subjects = binding.and_then(|binding| binding.subjects.as_deref()).unwrap_or_default();
+        matches!(subjects, [only] if only.name == "guest.bob" && only.namespace.as_deref() == Some("dev-alice"))
+    };
+    scene.until(scene.hers::<RoleBinding>(), "dev-guests", is_his).await;
+    scene.change::<DevServerUser>("bob", json!({ "disabled": true })).await;
+    scene.until(scene.hers::<RoleBinding>(), "dev-guests", is_gone).await;
+    scene.until(scene.hers::<Role>(), "dev-guests", is_gone).await;
+    scene.change::<DevServerUser>("bob", json!({ "disabled": false })).await;
+    scene.until(scene.hers::<RoleBinding>(), "dev-guests", is_his).await;
+    scene.users().delete("bob", &DeleteParams::default()).await.unwrap();
+    scene.until(scene.hers::<RoleBinding>(), "dev-guests", is_gone).await;
     scene.stop().await;
 }

@@ -6,6 +6,8 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tracing::warn;
 
+use crate::telemetry::chain;
+
 pub(super) fn recorder(client: Client) -> Recorder {
     Recorder::new(client, Reporter { controller: "bastion-operator".to_owned(), instance: None })
 }
@@ -19,7 +21,7 @@ pub(super) fn event(type_: EventType, reason: &str, action: &str, note: &str) ->
 pub(super) async fn publish(recorder: &Recorder, about: &ObjectReference, event: &Event) {
     if let Err(error) = recorder.publish(event, about).await {
         let (kind, namespace, name) = (&about.kind, &about.namespace, &about.name);
-        warn!(kind, namespace, name, %error, "failed to publish an event");
+        warn!(kind, namespace, name, error = chain(&error), "failed to publish an event");
     }
 }
 
@@ -42,8 +44,8 @@ const MAX_NOTE: usize = 1024;
 mod tests {
     use super::*;
     use crate::api::conditions::{ROLES_BOUND, condition};
+    use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use k8s_openapi::jiff::Timestamp;
 
     #[test]
     fn a_condition_that_stays_false_is_told_once_for_each_spec() {

@@ -27,7 +27,7 @@ pub(super) struct Load {
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Room {
+pub(super) struct Capacity {
     /// How many more fit.
     pub(super) fits: i32,
     /// Nodes with the labels that are asked for.
@@ -79,40 +79,40 @@ pub(super) fn used<'a>(loads: impl Iterator<Item = &'a Load>) -> HashMap<String,
     used
 }
 
-pub(super) fn room<'a>(
+pub(super) fn capacity<'a>(
     flavor: &DevServerFlavorSpec,
     by_default: &Amounts,
     nodes: impl Iterator<Item = &'a Node>,
     used: &HashMap<String, Amounts>,
-) -> Room {
+) -> Capacity {
     let mut wanted = Amounts::requested(&flavor.resources, by_default);
     wanted.0.insert("pods".to_owned(), 1.0);
     let nothing = Amounts::default();
-    let mut room = Room::default();
+    let mut capacity = Capacity::default();
     for node in nodes {
         if !flavor.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value)) {
             continue;
         }
-        room.matching += 1;
+        capacity.matching += 1;
         if !node.is_ready || node.is_cordoned || !tolerates(&flavor.tolerations, &node.taints) {
             continue;
         }
-        room.willing += 1;
+        capacity.willing += 1;
         let used = used.get(&node.name).unwrap_or(&nothing);
         let fits =
             |name: &str, wanted: f64| ((node.allocatable.get(name) - used.get(name)) / wanted + ROUNDING).floor();
         let asked = || wanted.0.iter().filter(|(_, wanted)| **wanted > 0.0);
         let fit = asked().map(|(name, wanted)| fits(name, *wanted)).fold(f64::from(i32::MAX), f64::min);
         // A float becomes the nearest integer there is; a node that has too much on it already has no negative room.
-        room.fits = room.fits.saturating_add(fit.max(0.0) as i32);
+        capacity.fits = capacity.fits.saturating_add(fit.max(0.0) as i32);
         for (name, wanted) in asked().filter(|(name, wanted)| fits(name, **wanted) < 1.0) {
-            let shortage = room.short.entry(name.clone()).or_default();
+            let shortage = capacity.short.entry(name.clone()).or_default();
             shortage.nodes += 1;
             shortage.wanted = *wanted;
             shortage.largest = shortage.largest.max(node.allocatable.get(name));
         }
     }
-    room
+    capacity
 }
 
 /// Tenths of processors do not add up to the last bit.
@@ -169,8 +169,8 @@ mod tests {
         serde_json::from_value(flavor).unwrap()
     }
 
-    fn found(flavor: &DevServerFlavorSpec, nodes: &[Node], loads: &[Load]) -> Room {
-        room(flavor, &Amounts::default(), nodes.iter(), &used(loads.iter()))
+    fn found(flavor: &DevServerFlavorSpec, nodes: &[Node], loads: &[Load]) -> Capacity {
+        capacity(flavor, &Amounts::default(), nodes.iter(), &used(loads.iter()))
     }
 
     #[test]
@@ -187,11 +187,11 @@ mod tests {
 
     #[test]
     fn what_is_short_is_told() {
-        let room = found(&flavor(8, json!({})), &[gpus("a", 8), gpus("b", 4)], &[load("a", 1)]);
+        let capacity = found(&flavor(8, json!({})), &[gpus("a", 8), gpus("b", 4)], &[load("a", 1)]);
         let shortage = Shortage { nodes: 2, wanted: 8.0, largest: 8.0 };
         assert_eq!(
-            room,
-            Room { fits: 0, matching: 2, willing: 2, short: [("nvidia.com/gpu".to_owned(), shortage)].into() }
+            capacity,
+            Capacity { fits: 0, matching: 2, willing: 2, short: [("nvidia.com/gpu".to_owned(), shortage)].into() }
         );
     }
 

@@ -1,4 +1,4 @@
-//! The operator's word on an object.
+//! What one of us has to say in an object's status.
 
 use std::fmt::Debug;
 
@@ -7,11 +7,9 @@ use kube::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::api::names;
-
-/// Writes what the operator has to say of the object's status; what others say there stays. One that was deleted
-/// meanwhile needs none.
-pub(super) async fn write_status<K>(api: &Api<K>, name: &str, status: &impl Serialize) -> kube::Result<()>
+/// Writes what `manager` has to say of the object's status; what others say there stays. One that was deleted meanwhile
+/// needs none.
+pub async fn write_status<K>(api: &Api<K>, manager: &str, name: &str, status: &impl Serialize) -> kube::Result<()>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
@@ -20,7 +18,7 @@ where
         "kind": K::kind(&()),
         "status": status,
     });
-    let params = PatchParams::apply(names::OPERATOR_FIELD_MANAGER).force();
+    let params = PatchParams::apply(manager).force();
     match api.patch_status(name, &params, &Patch::Apply(patch)).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),

@@ -1,25 +1,14 @@
 //! What Kubernetes says of a pod and a volume, in words for someone who does not know Kubernetes.
 
-use k8s_openapi::api::core::v1::{
-    ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, PersistentVolumeClaim, Pod, PodCondition,
-};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStateWaiting, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 
 use super::Verdict;
-use super::last_end::with_advice;
+use super::container_end::{why, with_advice};
+use super::pod::{container_status, image_name, node, node_is_silent, startup_script_runs};
+use crate::api::conditions::reason;
 use crate::api::{Phase, names};
 use crate::operator::devserver::events::Note;
-
-/// Whether sessions can enter.
-pub(super) fn is_ready(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_none()
-        && condition(pod, "Ready").is_none_or(|ready| ready.status == "True")
-        && container_status(pod).is_some_and(|status| status.ready)
-}
-
-pub(super) fn condition<'a>(pod: &'a Pod, type_: &str) -> Option<&'a PodCondition> {
-    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == type_)
-}
 
 /// The home's volume is not there yet.
 pub(super) fn volume(claim: Option<&PersistentVolumeClaim>, notes: &[Note]) -> Verdict {
@@ -67,7 +56,7 @@ pub(super) fn missing_claim(said: &str) -> Option<&str> {
 }
 
 pub(super) fn no_claim(name: &str) -> Verdict {
-    Verdict::new(Phase::Pending, "ClaimNotFound", format!("there is no claim {name} in the namespace"))
+    Verdict::new(Phase::Pending, reason::CLAIM_NOT_FOUND, format!("there is no claim {name} in the namespace"))
 }
 
 /// The claims that `spec.volumes` or the flavor mount.
@@ -110,7 +99,7 @@ pub(super) fn ended(pod: &Pod) -> Verdict {
         Some(reason) if said.is_empty() => reason.to_owned(),
         Some(reason) => format!("{reason}: {said}"),
         None => match container_status(pod).and_then(|status| status.state.as_ref()?.terminated.as_ref()) {
-            Some(end) => container_end(pod, end, None).0,
+            Some(end) => why(pod, end, None).0,
             None => "for an unknown reason".to_owned(),
         },
     };
@@ -151,7 +140,7 @@ pub(super) fn container(pod: &Pod, notes: &[Note]) -> Verdict {
         // `secret "x" not found`, `couldn't find key k in Secret dev-alice/x`; it is looked for again and again.
         Some("CreateContainerConfigError") => {
             let said = waiting.message.as_deref().unwrap_or_default();
-            starting("CannotReadEnv", format!("the variables of spec.env cannot be read yet: {said}"))
+            starting(reason::CANNOT_READ_ENV, format!("the variables of spec.env cannot be read yet: {said}"))
         }
         Some("CreateContainerError" | "RunContainerError" | "StartError") => {
             cannot_start(pod, waiting.message.as_deref().unwrap_or_default())
@@ -201,7 +190,7 @@ fn image(pod: &Pod, waiting: &ContainerStateWaiting, notes: &[Note]) -> Verdict 
             .iter()
             .any(|hopeless| cause.to_lowercase().contains(hopeless));
     let phase = if needs_someone { Phase::Failed } else { Phase::Starting };
-    Verdict::new(phase, "CannotPullImage", format!("cannot pull image {}: {cause}", image_name(pod)))
+    Verdict::new(phase, reason::CANNOT_PULL_IMAGE, format!("cannot pull image {}: {cause}", image_name(pod)))
 }
 
 fn restarting(pod: &Pod, end: &ContainerStateTerminated) -> Verdict {
@@ -221,64 +210,8 @@ fn cannot_start(pod: &Pod, said: &str) -> Verdict {
     match program().filter(|_| is_missing) {
         Some(program) => {
             let message = format!("image {} has no program {program}", image_name(pod));
-            Verdict::new(Phase::Failed, "CommandNotFound", message)
+            Verdict::new(Phase::Failed, reason::COMMAND_NOT_FOUND, message)
         }
         None => Verdict::new(Phase::Starting, "CannotStart", format!("cannot start the container: {said}")),
     }
-}
-
-/// Why a container ended, and what its owner can do. `peak` is the most memory that it was seen to use.
-pub(super) fn container_end(
-    pod: &Pod,
-    end: &ContainerStateTerminated,
-    peak: Option<&str>,
-) -> (String, Option<&'static str>) {
-    match (end.reason.as_deref(), end.exit_code) {
-        (Some("OOMKilled"), _) => {
-            let limit = memory_limit(pod).map(|limit| format!("limit {limit}"));
-            let peak = peak.map(|peak| format!("at most {peak} was seen in use"));
-            let known: Vec<_> = [limit, peak].into_iter().flatten().collect();
-            let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join("; ")) };
-            (format!("it ran out of memory{known}"), Some("choose a larger flavor"))
-        }
-        // What a kubelet says of a container that it finds gone.
-        (Some("Unknown" | "ContainerStatusUnknown"), _) => (format!("node {} was restarted", node(pod)), None),
-        (_, 0) => ("its command ended by itself".to_owned(), Some("the DevServer's command has to keep running")),
-        (_, 137) => ("it was killed (exit code 137)".to_owned(), None),
-        (_, code) => (format!("its command ended with exit code {code}"), None),
-    }
-}
-
-/// The container waits for its startup probe, which only one with a script has.
-fn startup_script_runs(pod: &Pod) -> bool {
-    let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
-    containers.iter().any(|container| container.name == names::CONTAINER && container.startup_probe.is_some())
-        && container_status(pod).is_some_and(|status| status.started != Some(true))
-}
-
-/// The kubelet last said that all is well, and the control plane has not heard from it since.
-pub(super) fn node_is_silent(pod: &Pod) -> bool {
-    let lost = pod.status.as_ref().and_then(|status| status.reason.as_deref()) == Some("NodeLost");
-    let not_ready = condition(pod, "Ready").is_some_and(|ready| ready.status != "True");
-    lost || (not_ready && container_status(pod).is_some_and(|status| status.ready))
-}
-
-pub(super) fn container_status(pod: &Pod) -> Option<&ContainerStatus> {
-    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    statuses.iter().find(|status| status.name == names::CONTAINER)
-}
-
-fn image_name(pod: &Pod) -> &str {
-    let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
-    let container = containers.iter().find(|container| container.name == names::CONTAINER);
-    container.and_then(|container| container.image.as_deref()).unwrap_or("?")
-}
-
-fn memory_limit(pod: &Pod) -> Option<&str> {
-    let container = pod.spec.as_ref()?.containers.iter().find(|container| container.name == names::CONTAINER)?;
-    Some(&container.resources.as_ref()?.limits.as_ref()?.get("memory")?.0)
-}
-
-pub(super) fn node(pod: &Pod) -> &str {
-    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("?")
 }

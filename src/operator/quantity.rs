@@ -1,9 +1,9 @@
-//! Sizes as Kubernetes writes them.
+//! Amounts as Kubernetes writes them.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-/// A size in bytes, as Kubernetes writes sizes: digits, perhaps with a fraction, and a suffix.
-pub(in crate::operator) fn bytes(quantity: &Quantity) -> Option<f64> {
+/// An amount in its unit: bytes, CPUs, GPUs. Kubernetes writes digits, perhaps with a fraction, and a suffix.
+pub(super) fn value(quantity: &Quantity) -> Option<f64> {
     let text = quantity.0.as_str();
     let suffix_at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(suffix_at);
@@ -33,14 +33,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_read_as_kubernetes_writes_them() {
+    fn amounts_are_read_as_kubernetes_writes_them() {
         for (text, expected) in
-            [("1Ki", 1024.0), ("1.5Gi", 1_610_612_736.0), ("2k", 2000.0), ("1e3", 1000.0), ("7", 7.0)]
+            [("1Ki", 1024.0), ("1.5Gi", 1_610_612_736.0), ("2k", 2000.0), ("1e3", 1000.0), ("7", 7.0), ("100m", 0.1)]
         {
-            assert_eq!(bytes(&Quantity(text.to_owned())), Some(expected), "{text}");
+            assert_eq!(value(&Quantity(text.to_owned())), Some(expected), "{text}");
         }
         for text in ["", "Gi", "1Xi", "-1"] {
-            assert_eq!(bytes(&Quantity(text.to_owned())), None, "{text}");
+            assert_eq!(value(&Quantity(text.to_owned())), None, "{text}");
         }
     }
 }

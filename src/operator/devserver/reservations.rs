@@ -2,28 +2,28 @@
 //! moment each would else be looked at as if it were alone.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::resolve::{Invalid, Resolved};
 use super::{Context, limits};
 use crate::api::{DevServer, DevServerUser};
 
 #[derive(Default)]
-pub(super) struct Places(Mutex<HashSet<ObjectRef<DevServer>>>);
+pub(super) struct Reservations(Mutex<HashSet<ObjectRef<DevServer>>>);
 
-impl Places {
+impl Reservations {
     /// To look at who has a place and give one away, with nobody in between.
-    pub(super) fn look(&self) -> Taken<'_> {
-        Taken(self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn look(&self) -> Reserved<'_> {
+        Reserved(self.0.lock())
     }
 }
 
-pub(super) struct Taken<'a>(MutexGuard<'a, HashSet<ObjectRef<DevServer>>>);
+pub(super) struct Reserved<'a>(MutexGuard<'a, HashSet<ObjectRef<DevServer>>>);
 
-impl Taken<'_> {
+impl Reserved<'_> {
     pub(super) fn has(&self, key: &ObjectRef<DevServer>) -> bool {
         self.0.contains(key)
     }
@@ -69,17 +69,17 @@ impl Context {
         owner: Option<&DevServerUser>,
     ) -> Result<Resolved, Invalid> {
         let (key, namespace) = (ObjectRef::from_obj(server), server.namespace().unwrap_or_default());
-        let mut taken = self.places.look();
+        let mut reserved = self.reservations.look();
         let wanted = resolved.and_then(|wanted| {
             if owner.is_none() && self.stores.is_owner_unreadable(&namespace) {
                 return Err(Invalid::UnreadableOwner(wanted.user));
             }
-            let servers = || self.stores.siblings(&namespace, &taken);
+            let servers = || self.stores.siblings(&namespace, &reserved);
             limits::check(server, &wanted, owner, self.config.max_devservers, servers).map(|()| wanted)
         });
         let is_asleep = server.spec.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.suspended);
         let is_to_have_a_pod = wanted.is_ok() && !is_asleep && server.metadata.deletion_timestamp.is_none();
-        if taken.set(&key, is_to_have_a_pod) {
+        if reserved.set(&key, is_to_have_a_pod) {
             self.look_at_all_in(&namespace);
         }
         wanted

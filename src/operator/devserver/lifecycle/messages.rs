@@ -1,7 +1,7 @@
 //! Why a DevServer sleeps or will, in words for its owner. They do not change while the reason does not.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 
 use crate::api::{Suspension, SuspensionReason};
 

@@ -2,21 +2,22 @@
 //! script failed; that its sleep is announced, begun and over. Each when it comes about, not each time somebody looks.
 
 use dashmap::DashMap;
-use k8s_openapi::jiff::Timestamp;
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::events::{Event, EventType};
 use kube::runtime::reflector::ObjectRef;
 
 use super::lifecycle;
+use crate::api::conditions::reason;
 use crate::api::{DevServer, DevServerStatus, Phase, SuspensionReason, conditions};
-use crate::operator::tell::event;
+use crate::operator::publish::event;
 
 /// What was told of each, with its uid: another one of that name has not been told of yet. A watch may bring the next change
 /// before the status that was written of the last one.
 #[derive(Default)]
-pub(super) struct Telling(DashMap<ObjectRef<DevServer>, (String, Word)>);
+pub(super) struct Announced(DashMap<ObjectRef<DevServer>, (String, Word)>);
 
-impl Telling {
+impl Announced {
     /// What is news in `status`, which `server` now has; from now on it is not.
     pub(super) fn news(&self, server: &DevServer, status: &DevServerStatus, now: Timestamp) -> Vec<Event> {
         let (key, uid) = (ObjectRef::from_obj(server), server.uid().unwrap_or_default());
@@ -52,7 +53,7 @@ struct Word {
 
 impl Word {
     fn of(status: &DevServerStatus, now: Timestamp) -> Self {
-        let find = |type_: &str| status.conditions.iter().find(|condition| condition.type_ == type_);
+        let find = |type_: &str| conditions::find(&status.conditions, type_);
         let planned = status.suspension.as_ref().filter(|_| status.phase != Phase::Suspended);
         let script = find(conditions::STARTUP_SCRIPT).filter(|script| script.status == "False");
         Self {
@@ -75,8 +76,9 @@ impl Word {
 
     /// Whether it is not what its spec asks for, and somebody has to do something.
     fn is_refused(&self) -> bool {
-        let waits_for_somebody = matches!(self.reason.as_str(), "QuotaExceeded" | "ClaimNotFound" | "CannotReadEnv");
-        let runs_as_before = self.is_running() && self.reason != conditions::RUNNING;
+        let waits_for_somebody =
+            matches!(self.reason.as_str(), reason::QUOTA_EXCEEDED | reason::CLAIM_NOT_FOUND | reason::CANNOT_READ_ENV);
+        let runs_as_before = self.is_running() && self.reason != reason::RUNNING;
         self.phase == Phase::Failed || runs_as_before || waits_for_somebody
     }
 }
@@ -84,7 +86,7 @@ impl Word {
 fn news(before: Option<&Word>, now: &Word, status: &DevServerStatus) -> Vec<Event> {
     let is_new = |what: fn(&Word) -> Option<Timestamp>| what(now).is_some() && before.and_then(what) < what(now);
     let end = status.last_end.as_ref().filter(|_| is_new(|word| word.ended));
-    let script = status.conditions.iter().find(|condition| condition.type_ == conditions::STARTUP_SCRIPT);
+    let script = conditions::find(&status.conditions, conditions::STARTUP_SCRIPT);
     let script = script.filter(|_| is_new(|word| word.script_failed));
     let end = end.map(|end| {
         let reason = if end.reason.is_empty() { "Ended" } else { &end.reason };
@@ -129,8 +131,8 @@ mod tests {
     use super::*;
     use crate::api::{DevServerSpec, LastEnd, Suspension};
     use crate::operator::devserver::resolve::tests::server;
+    use jiff::SignedDuration;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use k8s_openapi::jiff::SignedDuration;
 
     use Phase::{Failed, Pending, Running, Starting, Suspended, Terminating};
     use SuspensionReason::{Expired, Idle, Requested};
@@ -159,7 +161,7 @@ mod tests {
 
     fn planned(phase: Phase, reason: SuspensionReason) -> DevServerStatus {
         let suspension = Suspension { time: Time(at(30)), reason, message: "because".to_owned() };
-        DevServerStatus { suspension: Some(suspension), ..status(phase, conditions::RUNNING) }
+        DevServerStatus { suspension: Some(suspension), ..status(phase, reason::RUNNING) }
     }
 
     fn ended(minute: i64, status: DevServerStatus) -> DevServerStatus {
@@ -168,7 +170,7 @@ mod tests {
     }
 
     fn script_failed(minute: i64) -> DevServerStatus {
-        let mut status = status(Running, conditions::RUNNING);
+        let mut status = status(Running, reason::RUNNING);
         let type_ = conditions::STARTUP_SCRIPT;
         status.conditions.push(conditions::condition(type_, false, "Failed", "exit code 3", None, Time(at(minute))));
         status
@@ -185,20 +187,20 @@ mod tests {
     /// The reasons of what is told when a DevServer that is as `old` becomes as `new`, whoever told of the former.
     fn told(old: Option<&DevServerStatus>, new: &DevServerStatus) -> Vec<String> {
         let mut server = server(DevServerSpec::default());
-        let telling = Telling::default();
+        let announced = Announced::default();
         if let Some(old) = old {
-            telling.news(&server, old, at(0));
+            announced.news(&server, old, at(0));
         }
-        let told = reasons(telling.news(&server, new, at(0)));
-        assert!(telling.news(&server, new, at(0)).is_empty(), "the status is not seen yet, and all was told");
+        let told = reasons(announced.news(&server, new, at(0)));
+        assert!(announced.news(&server, new, at(0)).is_empty(), "the status is not seen yet, and all was told");
         server.status = old.cloned();
-        assert_eq!(told, reasons(Telling::default().news(&server, new, at(0))), "by another operator");
+        assert_eq!(told, reasons(Announced::default().news(&server, new, at(0))), "by another operator");
         told
     }
 
     #[test]
     fn each_turn_of_a_sleep_is_told_once() {
-        let plain = |phase| status(phase, conditions::RUNNING);
+        let plain = |phase| status(phase, reason::RUNNING);
         let cases = [
             (plain(Running), plain(Running), vec![]),
             (plain(Running), planned(Running, Idle), vec!["SuspensionPlanned"]),
@@ -219,11 +221,11 @@ mod tests {
 
     #[test]
     fn a_suspension_is_announced_again_as_it_comes_near() {
-        let (server, telling) = (server(DevServerSpec::default()), Telling::default());
+        let (server, announced) = (server(DevServerSpec::default()), Announced::default());
         let planned = planned(Running, Idle);
         let mut told = Vec::new();
         for minute in 0..30 {
-            let events = telling.news(&server, &planned, at(minute));
+            let events = announced.news(&server, &planned, at(minute));
             told.extend(events.iter().filter(|event| event.reason == "SuspensionPlanned").map(|_| minute));
         }
         assert_eq!(told, [0, 15, 25]);
@@ -231,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_it_comes_to_is_told_when_it_does() {
-        let runs = || status(Running, conditions::RUNNING);
+        let runs = || status(Running, reason::RUNNING);
         let cases = [
             (None, status(Pending, "CreatingPod"), vec![]),
             (None, runs(), vec!["Ready"]),
@@ -260,17 +262,17 @@ mod tests {
     #[test]
     fn faults_are_warnings_with_their_words() {
         let server = server(DevServerSpec::default());
-        let events = Telling::default().news(&server, &ended(1, status(Failed, "Limit")), at(0));
+        let events = Announced::default().news(&server, &ended(1, status(Failed, "Limit")), at(0));
         let told: Vec<_> = events.iter().map(|event| (event.type_, event.note.as_deref().unwrap())).collect();
         assert_eq!(told, [(EventType::Warning, "it ended: no room"), (EventType::Warning, "why")]);
     }
 
     #[test]
     fn another_one_of_that_name_is_told_of_anew() {
-        let (mut server, telling) = (server(DevServerSpec::default()), Telling::default());
-        let runs = status(Running, conditions::RUNNING);
-        assert_eq!(telling.news(&server, &runs, at(0)).len(), 1);
+        let (mut server, announced) = (server(DevServerSpec::default()), Announced::default());
+        let runs = status(Running, reason::RUNNING);
+        assert_eq!(announced.news(&server, &runs, at(0)).len(), 1);
         server.metadata.uid = Some("uid-2".to_owned());
-        assert_eq!(telling.news(&server, &runs, at(0)).len(), 1);
+        assert_eq!(announced.news(&server, &runs, at(0)).len(), 1);
     }
 }

@@ -1,0 +1,159 @@
+//! A DevServer's pod that is entered with a kubeconfig's rights, as `kubectl exec` enters it.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::super::arguments::Cluster;
+use super::super::failure::{Failure, INTERRUPTED, USAGE};
+use super::super::remote::{VARIABLES, terminated};
+use super::super::terminal;
+use super::{There, attach, attended};
+use crate::api::names;
+use crate::devctl::error::plain;
+use crate::devctl::{self, Exit};
+use crate::workspace::{
+    Address, Command, Direct, Error, Process, Program, Target, Terminal, TerminalSize, WITHOUT_AGENT,
+};
+
+/// For what is left to be cleaned up in a pod: programs are given five seconds.
+const CLEANUP: Duration = Duration::from_secs(10);
+
+pub(in super::super) struct Pod {
+    direct: Direct,
+    name: String,
+    namespace: String,
+}
+
+impl Pod {
+    /// Enters the pod of `mydev`, or of `mydev.alice`, whatever the namespace. A DevServer that is suspended is resumed, and what
+    /// it waits for is told.
+    pub(in super::super) async fn open(cluster: &Cluster, name: Option<&str>) -> Result<Self, Failure> {
+        let Some(name) = name.filter(|name| !name.is_empty()) else {
+            return Err(Failure::new("name a DevServer").cure("`devctl list` shows which there are").status(USAGE));
+        };
+        let mut there = There::of(cluster).await?;
+        let name = match Target::named(name) {
+            Target::Shared { owner, name } => {
+                there.namespace = names::namespace(&owner);
+                name
+            }
+            _ => name.to_owned(),
+        };
+        let There { client, namespace } = there.clone();
+        // What is typed is for the program.
+        let (_, nothing) = mpsc::channel(1);
+        let runs = attended(there, nothing, async |caller| devctl::running(caller, &name).await).await?;
+        let server = match runs {
+            Some(Ok(server)) => server,
+            Some(Err(error)) if error.exit == Exit::Interrupted => {
+                return Err(Failure::new(error.text).status(INTERRUPTED));
+            }
+            Some(Err(error)) => return Err(Failure::new(error.text).no_connection()),
+            None => return Err(Failure::new("nobody reads what is said").no_connection()),
+        };
+        let entered = tokio::select! {
+            entered = Direct::enter(client, &server, &namespace) => entered,
+            Ok(()) = tokio::signal::ctrl_c() => return Err(Failure::new("interrupted").status(INTERRUPTED)),
+        };
+        let direct = entered.map_err(|error| explain(&error, &name, &namespace))?;
+        Ok(Self { direct, name, namespace })
+    }
+
+    /// Runs `program`, joined to this process, until it has ended or somebody ends this process: then the terminal is left as it
+    /// was found, and the program not left behind.
+    pub(super) async fn run(self, program: Program, terminal: bool) -> Result<u8, Failure> {
+        let joined = async { attach::join(self.start(program, terminal).await?, terminal, &self).await };
+        let status = tokio::select! {
+            status = joined => status,
+            status = terminated() => Ok(status),
+        };
+        self.leave().await;
+        status
+    }
+
+    pub(in super::super) async fn start(&self, program: Program, terminal: bool) -> Result<Process, Failure> {
+        let environment = VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+        let command = Command {
+            program,
+            terminal: terminal.then(|| Terminal {
+                term: std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned()),
+                size: size(),
+                modes: Vec::new(),
+            }),
+            environment: environment.collect(),
+            ssh_agent: false,
+            x11: None,
+            // A shell that lasted would be what its owner's next login finds.
+            detached: None,
+        };
+        self.direct.start(&command).await.map_err(|error| self.explain(&error))
+    }
+
+    /// Fails where there is no agent, and says what to do instead.
+    pub(in super::super) fn needs_agent(&self, instead: &str) -> Result<(), Failure> {
+        match self.direct.has_agent() {
+            true => Ok(()),
+            false => Err(Failure::new(WITHOUT_AGENT).cure(instead).no_connection()),
+        }
+    }
+
+    /// Connects to one of its ports.
+    pub(super) async fn connect(&self, port: u16) -> Result<crate::carrier::Stream, Error> {
+        self.direct.connect(&Address::Tcp { host: "localhost".to_owned(), port }).await
+    }
+
+    /// Why nothing more can be done in it, once that is so.
+    pub(super) async fn ended(&self) -> Failure {
+        self.direct.ended().await;
+        lost()
+    }
+
+    pub(super) fn explain(&self, error: &Error) -> Failure {
+        explain(error, &self.name, &self.namespace)
+    }
+
+    /// Nothing that was begun here is left behind.
+    pub(in super::super) async fn leave(self) {
+        let _ = timeout(CLEANUP, self.direct.leave()).await;
+    }
+}
+
+pub(in super::super) fn lost() -> Failure {
+    Failure::new("the connection to the pod was lost")
+        .cure("run it again; `devctl why NAME` looks at a DevServer")
+        .no_connection()
+}
+
+/// The terminal's size now.
+pub(super) fn size() -> TerminalSize {
+    let (columns, rows) = terminal::size();
+    let most = |cells: u32| u16::try_from(cells).unwrap_or(u16::MAX);
+    TerminalSize { columns: most(columns), rows: most(rows) }
+}
+
+/// What a cluster says to somebody who may not enter pods, if that is what it said.
+pub(super) fn refusal(error: &Error, namespace: &str) -> Option<String> {
+    match error {
+        Error::Refused { code: 401 | 403, message } => {
+            Some(format!("the cluster does not let you exec into pods of {namespace}: {}", plain(message)))
+        }
+        _ => None,
+    }
+}
+
+fn explain(error: &Error, name: &str, namespace: &str) -> Failure {
+    let failure = match refusal(error, namespace) {
+        Some(refusal) => Failure::new(refusal).cure(format!(
+            "`kubectl auth can-i create pods/exec --namespace {namespace}` tells whether you may: `get` and `create` are \
+             needed;\nwithout --context, --kubeconfig and --namespace the bastion is asked, as you"
+        )),
+        None if matches!(error, Error::Lost(_) | Error::Carrier(_)) => return lost(),
+        None if matches!(error, Error::NotRunning { .. }) => {
+            Failure::new(format!("`{name}` does not run any more")).cure(format!("`devctl why {name}` tells why"))
+        }
+        None => Failure::new(plain(&error.user_message())).cure(format!("`devctl why {name}` looks at the DevServer")),
+    };
+    failure.no_connection()
+}
