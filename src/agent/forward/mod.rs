@@ -134,8 +134,9 @@ async fn down(mut receiver: Receiver, mut sink: impl AsyncWrite + Unpin, deaf: &
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::io::Write;
-    use std::net::Shutdown;
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use std::task::{Context, Poll};
 
     use bytes::Bytes;
     use futures::StreamExt;
@@ -180,6 +181,24 @@ mod tests {
         assert_eq!(read.len(), 500_000);
     }
 
+    /// Takes nothing, and tells that it should have.
+    struct Deaf(Arc<Notify>);
+
+    impl AsyncWrite for Deaf {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            self.0.notify_one();
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
     /// Its last words were thrown away with what it did not read.
     #[tokio::test]
     async fn a_program_that_reads_no_more_is_heard_out() {
@@ -188,14 +207,11 @@ mod tests {
         let test = async {
             let mut client = bastion.open(Bytes::from_static(b"x"));
             let (_, stream) = incoming.recv().await.unwrap();
-            let (socket, program) = UnixStream::pair().unwrap();
-            let mut program = program.into_std().unwrap();
-            program.shutdown(Shutdown::Read).unwrap();
-            tokio::spawn(Socket::Unix(socket).copy(stream));
+            let ((mut program, source), asked) = (duplex(100), Arc::<Notify>::default());
+            tokio::spawn(copy(source, Deaf(asked.clone()), stream));
             client.sender.data(Bytes::from_static(b"unread")).await.unwrap();
-            // By then it was tried to write.
-            bastion.settled().await;
-            program.write_all(b"last words").unwrap();
+            asked.notified().await;
+            program.write_all(b"last words").await.unwrap();
             let (message, _) = client.receiver.receive().await.expect("it is heard");
             assert!(matches!(message, Message::Data(data) if data == "last words"));
             drop(program);
