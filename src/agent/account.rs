@@ -24,7 +24,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 impl Account {
     /// The account that this process runs under.
     pub(super) fn own() -> Self {
-        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let passwd = passwd();
         let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self::find(rustix::process::getuid().as_raw(), &passwd, &environment, &|path| path.exists())
     }
@@ -68,6 +68,18 @@ impl Account {
         variables.insert("PATH".to_owned(), folders.join(":"));
         variables
     }
+}
+
+/// The home of a user of the pod's.
+pub(super) fn home_of(user: &str) -> Option<PathBuf> {
+    let passwd = passwd();
+    let entry = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    entry.filter(|fields| fields.len() >= 7 && fields[0] == user).map(|fields| fields[5].into()).next()
+}
+
+/// As text, whatever some names are written in.
+fn passwd() -> String {
+    String::from_utf8_lossy(&fs::read("/etc/passwd").unwrap_or_default()).into_owned()
 }
 
 /// Where programs begin: the home, if it is there and may be entered.

@@ -45,6 +45,7 @@ pub(crate) mod seeds {
                 x11: None,
                 detached,
                 out_of_memory: true,
+                ended: true,
                 session: Some("0f".into()),
             })
         };

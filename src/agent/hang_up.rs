@@ -47,11 +47,26 @@ pub(super) async fn terminal(mut child: Child, group: Pid, terminal: impl AsFd) 
     groups(&all, || drop(child.try_wait())).await;
 }
 
-/// Ends all who are in these groups. `bury` buries the dead among them, which else stay in them.
+/// Ends all who are in these groups, but for those that nohup(1) keeps from that. `bury` buries the dead among them, which
+/// else stay in them.
 pub(super) async fn groups(groups: &[Pid], mut bury: impl FnMut()) {
     for signals in ROUNDS {
-        for (&group, &signal) in groups.iter().flat_map(|group| signals.iter().map(move |signal| (group, signal))) {
-            let _ = kill_process_group(group, signal);
+        let (mut some_kept, mut some_doomed) = (false, false);
+        for &group in groups {
+            let (kept, doomed): (Vec<_>, Vec<_>) = members(group).into_iter().partition(|(_, name)| is_kept(name));
+            for &signal in signals {
+                if kept.is_empty() {
+                    let _ = kill_process_group(group, signal);
+                }
+                for &(process, _) in doomed.iter().filter(|_| !kept.is_empty()) {
+                    let _ = kill_process(process, signal);
+                }
+            }
+            some_kept |= !kept.is_empty();
+            some_doomed |= !doomed.is_empty();
+        }
+        if some_kept && !some_doomed {
+            return;
         }
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
@@ -87,15 +102,32 @@ pub(super) async fn holders(group: Pid, pipes: &Pipes, mut bury: impl FnMut()) {
 }
 
 fn held(group: Pid, pipes: &Pipes) -> Vec<Pid> {
+    let members = members(group).into_iter();
+    members.filter(|(_, name)| pipes.are_held_by(name) && !asked_for_none(name)).map(|(process, _)| process).collect()
+}
+
+/// Who is in this group, with its name in `/proc`.
+fn members(group: Pid) -> Vec<(Pid, String)> {
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-    // What ignores them because the agent does has not asked for it.
-    let all_ignore = ignores_hang_ups("self");
     let names = processes.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    names
-        .filter_map(|name| Some((Pid::from_raw(name.parse().ok()?)?, name)))
-        .filter(|(_, name)| is_in(group, name) && pipes.are_held_by(name) && (all_ignore || !ignores_hang_ups(name)))
-        .map(|(process, _)| process)
-        .collect()
+    let processes = names.filter_map(|name| Some((Pid::from_raw(name.parse().ok()?)?, name)));
+    processes.filter(|(_, name)| is_in(group, name)).collect()
+}
+
+/// Whether it is as nohup(1) begins a program on a terminal: it ignores hang-ups, and has let go of the terminal.
+fn is_kept(process: &str) -> bool {
+    asked_for_none(process) && !holds_terminal(process)
+}
+
+/// Whether it ignores hang-ups of its own accord, and not because the agent does.
+fn asked_for_none(process: &str) -> bool {
+    ignores_hang_ups(process) && !ignores_hang_ups("self")
+}
+
+fn holds_terminal(process: &str) -> bool {
+    let Ok(files) = fs::read_dir(format!("/proc/{process}/fd")) else { return false };
+    let mut targets = files.flatten().filter_map(|file| fs::read_link(file.path()).ok());
+    targets.any(|target| target.starts_with("/dev/pts"))
 }
 
 /// proc_pid_stat(5): after the name in parentheses come the state, the parent and the group.
@@ -139,6 +171,25 @@ mod tests {
         }
         holders(group, &pipes, || drop(child.try_wait())).await;
         assert_eq!(running(group), ["98100.1", "98100.2"]);
+        kill_process_group(group, Signal::KILL).unwrap();
+    }
+
+    /// Its work was lost with the window, although nohup(1) was there for just that.
+    #[tokio::test]
+    async fn a_job_under_nohup_outlives_its_terminal_and_what_only_ignores_hang_ups_does_not() {
+        let (pty, pts) = pty_process::open().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let script = "trap '' HUP; sleep 98101.1 & nohup sleep 98101.2 & wait";
+        let command = pty_process::Command::new("sh").args(["-c", script]).current_dir(folder.path());
+        let child = command.spawn(pts).unwrap();
+        let group = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+        let became =
+            || ["98101.1", "98101.2"] == *running(group) && members(group).iter().any(|(_, name)| is_kept(name));
+        while !became() {
+            sleep(LOOK_AGAIN).await;
+        }
+        terminal(child, group, pty).await;
+        assert_eq!(running(group), ["98101.2"]);
         kill_process_group(group, Signal::KILL).unwrap();
     }
 

@@ -120,8 +120,11 @@ mod tests {
     /// It ran on, as its terminal's hang-up was all that it was told.
     #[tokio::test]
     async fn what_ignores_its_terminals_hang_up_is_told_more_firmly() {
-        let (mut left, group, _) = program("trap '' HUP; echo; exec sleep 98602");
-        tokio::io::AsyncReadExt::read_u8(left.stdout.as_mut().unwrap()).await.unwrap();
+        let (mut pty, pts) = pty_process::open().unwrap();
+        let command = pty_process::Command::new("sh").args(["-c", "trap '' HUP; echo; exec sleep 98602"]);
+        let mut left = command.kill_on_drop(true).spawn(pts).unwrap();
+        let group = Pid::from_raw(left.id().unwrap().try_into().unwrap()).unwrap();
+        tokio::io::AsyncReadExt::read_u8(&mut pty).await.unwrap();
         let told = format!("+ 0 {}\n", group.as_raw_pid());
         let ended = async { tokio::join!(keep(told.as_bytes()), left.wait()).1 };
         let status = tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap().unwrap();

@@ -3,6 +3,7 @@
 
 mod account;
 mod activity;
+mod close;
 mod connect;
 mod forward;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -13,11 +14,13 @@ mod install;
 mod ledger;
 mod listing;
 mod memory;
+mod open_files;
 mod piece;
 mod pipe;
 mod place;
 mod program;
 pub mod request;
+mod said;
 mod scp;
 mod server;
 mod sftp;

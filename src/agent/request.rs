@@ -89,6 +89,9 @@ pub struct ProgramRequest {
     /// Whether the session understands [`News::OutOfMemory`].
     #[serde(default)]
     pub out_of_memory: bool,
+    /// Whether it understands [`News::Ended`].
+    #[serde(default)]
+    pub ended: bool,
     /// What a session is called that can come back to a shell that lasts. It understands [`News::Notice`].
     #[serde(default)]
     pub session: Option<String>,
@@ -217,6 +220,8 @@ pub enum News {
     Activity(Activity),
     /// And how it was in the last hour. The last.
     History(History),
+    /// How the program ended, while others still hold its output open. Then [`News::Exited`] is their end.
+    Ended(Exit),
     /// In words for the user. The last.
     NotStarted(String),
     /// How the program ended. The last.

@@ -20,7 +20,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use super::account::Account;
 use super::pipe::{widen, write_all};
 use super::request::{ENDING, News, Request};
-use super::{activity, forward, memory, program, socket};
+use super::{activity, forward, memory, open_files, program, socket};
 use crate::carrier::{self, Carrier, Incoming, Link, Message, Side, Stream};
 
 /// How long programs wait for the next link after theirs broke, unless the bastion says how long it tries.
@@ -40,12 +40,11 @@ const PIPE: usize = 512 * 1024;
 
 /// Serves until it is told to end.
 pub async fn serve() -> io::Result<()> {
+    open_files::take_room();
     let listener = socket::listen(&socket::path()?)?;
-    let server = Server::new(Account::own());
+    let server = Server::new(Account::own);
     let mut ended = signal(SignalKind::terminate())?;
-    let account = server.account.clone();
-    let _watching =
-        AbortOnDropHandle::new(tokio::spawn(async move { tokio::join!(activity::watch(&account), memory::watch()) }));
+    let _watching = AbortOnDropHandle::new(tokio::spawn(async { tokio::join!(activity::watch(), memory::watch()) }));
     let told = async {
         ended.recv().await;
         server.wind_up(MOMENT).await;
@@ -65,7 +64,8 @@ pub async fn serve() -> io::Result<()> {
 
 #[derive(Clone)]
 struct Server {
-    account: Arc<Account>,
+    /// Looked up for each program, as by sshd: a startup script may change it, and so may its user.
+    account: fn() -> Account,
     carriers: Arc<Mutex<HashMap<String, Known>>>,
     shells: program::Shells,
     tasks: TaskTracker,
@@ -82,9 +82,9 @@ struct Known {
 }
 
 impl Server {
-    fn new(account: Account) -> Self {
+    fn new(account: fn() -> Account) -> Self {
         Self {
-            account: account.into(),
+            account,
             carriers: Arc::default(),
             shells: Default::default(),
             tasks: TaskTracker::new(),
@@ -187,7 +187,7 @@ impl Server {
         match request {
             Ok(Request::Program(request)) => {
                 activity::session();
-                program::run(request, &self.shells, &self.account, carrier, stream).await;
+                program::run(request, &self.shells, &(self.account)(), carrier, stream).await;
             }
             Ok(Request::Shells(request)) => {
                 activity::session();
@@ -246,6 +246,8 @@ fn pipes(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::super::request::{Exit, Program, ProgramRequest};
     use super::*;
     use crate::carrier::linked::while_linked;
@@ -254,7 +256,11 @@ mod tests {
     const COMMAND: &str = "read line; test \"$line\" = go";
 
     fn asks(carrier: &Carrier, line: &str) -> Stream {
-        carrier.open(json(&Request::Program(ProgramRequest {
+        carrier.open(json(&Request::Program(command(line))))
+    }
+
+    fn command(line: &str) -> ProgramRequest {
+        ProgramRequest {
             program: Program::Command(line.to_owned()),
             terminal: None,
             environment: Vec::new(),
@@ -262,8 +268,9 @@ mod tests {
             x11: None,
             detached: None,
             out_of_memory: false,
+            ended: true,
             session: None,
-        })))
+        }
     }
 
     async fn news(stream: &mut Stream) -> News {
@@ -276,7 +283,7 @@ mod tests {
     }
 
     async fn with_program(test: impl AsyncFnOnce(&Server, &Carrier, Stream)) {
-        let server = Server::new(Account { name: "root".into(), home: "/".into(), shell: Some("/bin/sh".into()) });
+        let server = Server::new(|| Account { name: "root".into(), home: "/".into(), shell: Some("/bin/sh".into()) });
         let (carrier, _) = Carrier::new(Side::Bastion, "one".into());
         let test = async {
             let mut program = asks(&carrier, COMMAND);
@@ -304,6 +311,47 @@ mod tests {
                 is_told.await.unwrap();
             };
             tokio::join!(ends, goes_on);
+        })
+        .await;
+    }
+
+    /// The shell that a startup script had chosen was nobody's: the account was read before it ran.
+    #[tokio::test]
+    async fn a_program_gets_the_account_as_it_is_when_it_begins() {
+        static CHANGED: AtomicBool = AtomicBool::new(false);
+        let server = Server::new(|| {
+            let name = if CHANGED.load(Ordering::Relaxed) { "later" } else { "first" };
+            Account { name: name.into(), home: "/".into(), shell: Some("/bin/sh".into()) }
+        });
+        let (carrier, _) = Carrier::new(Side::Bastion, "one".into());
+        let test = async {
+            for name in ["first", "later"] {
+                let mut program = asks(&carrier, &format!("test $USER = {name}"));
+                assert_eq!(news(&mut program).await, News::Started);
+                assert_eq!(news(&mut program).await, News::Exited(Exit::Code(0)));
+                CHANGED.store(true, Ordering::Relaxed);
+            }
+        };
+        while_linked(&carrier, |accepted| server.carrier(accepted), test).await;
+    }
+
+    /// Whoever waits for it alone waited for what the program had left behind.
+    #[tokio::test]
+    async fn how_a_program_ended_is_told_before_others_let_go_of_its_output_to_whoever_understands_it() {
+        with_program(async |_, carrier, _program| {
+            const LEAVES: &str = "exec 3<&0; (read line <&3; echo $line) & exit 3";
+            for ended in [true, false] {
+                let request = ProgramRequest { ended, ..command(LEAVES) };
+                let mut program = carrier.open(json(&Request::Program(request)));
+                assert_eq!(news(&mut program).await, News::Started);
+                if ended {
+                    assert_eq!(news(&mut program).await, News::Ended(Exit::Code(3)));
+                }
+                program.sender.data(Bytes::from_static(b"go\n")).await.unwrap();
+                let (message, _) = program.receiver.receive().await.expect("what was left behind speaks");
+                assert!(matches!(message, Message::Data(data) if data == "go\n"));
+                assert_eq!(news(&mut program).await, News::Exited(Exit::Code(3)));
+            }
         })
         .await;
     }

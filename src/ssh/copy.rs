@@ -128,6 +128,9 @@ pub(super) async fn process(
                 writer.stderr(data).await?;
             }
             Some(Output::Eof) => writer.eof().await,
+            // As with sshd, whoever waits for it alone need not wait for what it left behind.
+            Some(Output::Ended(Exit::Code(status))) => writer.exit_status(status).await,
+            Some(Output::Ended(Exit::Signal { .. })) => {}
             Some(Output::Interrupted) => {
                 let text = "the connection to your pod is interrupted; what runs there goes on, and so will this";
                 writer.say(text).await?;

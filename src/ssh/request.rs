@@ -14,6 +14,8 @@ use crate::workspace::{Command, Program, Terminal, TerminalSize, X11};
 const DUMB: &str = "dumb";
 /// The one subsystem there is.
 pub(super) const SFTP: &str = "sftp";
+/// What stands for it where a command is forced (sshd_config(5), `ForceCommand`), and scripts know it by.
+const INTERNAL_SFTP: &str = "internal-sftp";
 
 /// What a session was granted that runs nothing yet. As with sshd, only for these something may be asked that a program
 /// begins with, and of these only one program (RFC 4254 §6.5).
@@ -94,10 +96,20 @@ fn force(asked: Program, permissions: &Permissions, environment: &mut Vec<(Strin
     let asked = match asked {
         Program::Shell | Program::Shells(_) => None,
         Program::Command(asked) => Some(String::from_utf8_lossy(&asked).into_owned()),
-        Program::Sftp => Some(SFTP.to_owned()),
+        Program::Sftp => Some(INTERNAL_SFTP.to_owned()),
     };
     environment.extend(asked.map(|asked| ("SSH_ORIGINAL_COMMAND".to_owned(), asked)));
-    Program::Command(forced.clone().into_bytes())
+    match forced == INTERNAL_SFTP {
+        true => Program::Sftp,
+        false => Program::Command(forced.clone().into_bytes()),
+    }
+}
+
+/// Why what is forced cannot be run, as it would be here without what its options keep from whoever is forced to it.
+pub(super) fn refusal(permissions: &Permissions) -> Option<&'static str> {
+    let options = permissions.forced_command.as_ref()?.strip_prefix(INTERNAL_SFTP)?;
+    let why = "the command that is forced for this key is internal-sftp with options, and this server has none";
+    options.starts_with([' ', '\t']).then_some(why)
 }
 
 /// A name for `TERM` that no terminfo lookup can be led astray with.

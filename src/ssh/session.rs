@@ -131,7 +131,7 @@ impl Session {
                 let copy::Totals { exit, lost: _, bytes_in, bytes_out } = totals;
                 // RFC 4254 §6.10: how it ended precedes the close, or OpenSSH reports 255.
                 match exit {
-                    Exit::Code(status) => drop(writer.half.exit_status(status).await),
+                    Exit::Code(status) => writer.exit_status(status).await,
                     Exit::Signal { number, core_dumped } => {
                         let (id, name, words) = (writer.half.id(), signal::name(number), signal::words(number));
                         let language = "en".to_owned();
@@ -212,6 +212,10 @@ impl Session {
 
     /// Starts the program, showing what it waits for.
     async fn start(&self, command: &Command, writer: &Writer) -> Result<Process, NotStarted> {
+        if let Some(why) = request::refusal(self.logged_in.identity.permissions()) {
+            writer.say(why).await?;
+            return Err(NotStarted::Told(FAILURE));
+        }
         let columns = command.terminal.as_ref().map(|terminal| terminal.size.columns);
         let (said, messages) = watch::channel(String::new());
         let start = async {

@@ -46,11 +46,13 @@ pub(super) struct Writer {
     pub(super) end: End,
     /// Nothing more may follow.
     over: AtomicBool,
+    /// The client knows how the program ended.
+    told: AtomicBool,
 }
 
 impl Writer {
     pub(super) fn new(half: ChannelWriteHalf<Msg>, events: Arc<Events>, end: End) -> Self {
-        Self { half, events, end, over: AtomicBool::new(false) }
+        Self { half, events, end, over: AtomicBool::new(false), told: AtomicBool::new(false) }
     }
 
     /// Tells the client that no output follows; once. What the bastion itself would say then is not said: OpenSSH's client
@@ -58,6 +60,13 @@ impl Writer {
     pub(super) async fn eof(&self) {
         if !self.over.swap(true, Ordering::Relaxed) {
             let _ = self.until_closed(self.half.eof()).await;
+        }
+    }
+
+    /// Tells how the program ended; once.
+    pub(super) async fn exit_status(&self, status: u32) {
+        if !self.told.swap(true, Ordering::Relaxed) {
+            let _ = self.until_closed(self.half.exit_status(status)).await;
         }
     }
 

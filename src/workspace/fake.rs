@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, watch};
 use super::{Command, Exit, Output, Process, Program};
 
 /// Its programs echo stdin to stdout, but for the commands `exit N`, `stderr TEXT`, `hush` (closes stdout and stderr,
-/// and ends after stdin), `deaf` (hears no signals), `stall` (never reads), `double`
+/// and ends after stdin), `leave N` (ends with status N, but leaves somebody who reads stdin to its end), `deaf` (hears no signals), `stall` (never reads), `double`
 /// (writes twice what it reads) and `size` (prints the terminal's size at each change). Any signal
 /// ends them as SIGTERM, but for SIGQUIT, which leaves a core file.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,6 +57,12 @@ async fn run(
             let _ = output.send(Output::Eof).await;
             while input.recv().await.is_some() {}
             let _ = output.send(Output::Stderr(Bytes::from_static(b"never"))).await;
+        }
+        "leave" => {
+            let status = rest.parse().unwrap_or(2);
+            let _ = output.send(Output::Ended(Exit::Code(status))).await;
+            while input.recv().await.is_some() {}
+            return status;
         }
         "stall" => output.closed().await,
         "size" => {

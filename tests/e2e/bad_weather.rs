@@ -8,9 +8,12 @@ use bastion::api::DevServer;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
+use tokio::io::AsyncReadExt;
 
+use crate::forwards::connect;
 use crate::harness::{
-    Input, Laptop, Master, Product, eventually, eventually_within, is_real, skip_unless, until_refused, with_agents,
+    Input, LIMIT, Laptop, Master, Product, eventually, eventually_within, free_port, is_real, skip_unless,
+    until_refused, with_agents, within,
 };
 
 /// Echoes what is typed.
@@ -39,6 +42,44 @@ async fn an_agent_without_files_refuses_sessions_and_goes_on_with_those_it_has()
     }
     eventually("room again", async || (alice.ssh_at(&replica, "echo in").run().await.text() == "in\n").then_some(()))
         .await;
+}
+
+/// Greets whoever connects, and keeps all of them.
+const GREET: &str = r#"exec python3 -u -c "
+import socket, sys
+s = socket.socket(); s.bind(('127.0.0.1', int(sys.argv[1]))); s.listen(1024); print('listens')
+held = []
+while True: held.append(s.accept()[0]); held[-1].sendall(b'!')
+" "#;
+
+/// A browser's connections took all the files that the agent may have, and nobody could log in any more.
+#[tokio::test]
+async fn connections_leave_files_to_sessions() {
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
+    let replica = product.serve(&[]).await;
+    alice.is_known_at(&replica).await;
+    let lower = "python3 -c \"import resource; resource.prlimit($PPID, resource.RLIMIT_NOFILE, (256, 256))\"";
+    alice.ssh_at(&replica, lower).run().await.exits(0);
+    let [here, there] = [free_port(), free_port()];
+    let greets = alice.ssh_at(&replica, &format!("{GREET}{there}")).input(Input::Held).start();
+    greets.prints("listens\n").await;
+    let leads = format!("{here}:127.0.0.1:{there}");
+    let forward = alice.shell_at(&replica).argument("-N").argument("-L").argument(&leads).start();
+    let mut held = Vec::new();
+    loop {
+        assert!(held.len() < 256, "there is room for ever more");
+        let mut socket = connect(here).await;
+        let mut greeting = [0];
+        // A refused one is reset, or only closed.
+        match within(LIMIT, "a greeting, or none", socket.read(&mut greeting)).await {
+            Ok(1) => held.push(socket),
+            _ => break,
+        }
+    }
+    assert!(held.len() > 100, "{} connections", held.len());
+    alice.ssh_at(&replica, "echo in").run().await.exits(0).prints("in\n");
+    forward.kill().await;
+    greets.kill().await;
 }
 
 /// Takes the agent's place. To those that link it is, in turn, the agent until a file `lie` is there and then no more,

@@ -70,6 +70,8 @@ async fn a_key_is_let_in_as_its_options_say() {
     forced.command("echo in").run().await.exits(0).prints("forced, echo in\n");
     let forced = line.with("command=\"echo ${SSH_ORIGINAL_COMMAND-a shell}\",no-pty");
     forced.run().await.exits(0).prints("a shell\n");
+    let sftp = line.with("restrict,command=\"internal-sftp\"").argument("-s").command("sftp");
+    sftp.run().await.exits(0).prints("");
     for options in ["restrict", "no-pty"] {
         let refused = line.with(options).argument("-tt").command("echo in").run().await;
         refused.exits(255).prints("").says("PTY allocation request failed");

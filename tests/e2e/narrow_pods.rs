@@ -68,11 +68,11 @@ async fn a_pod_that_can_be_written_nowhere_serves_what_writes_nothing() {
     words.input(Input::Bytes(b"by -W".into())).run().await.exits(0).prints("BY -W");
     let listens = alice.ssh_at(&replica, "echo in").option("ExitOnForwardFailure=yes").argument("-R");
     listens.argument("0:localhost:1").run().await.exits(0).prints("in\n");
-    // There is no place for its socket: as with sshd, the program goes without.
+    // The agent's own folder is the last place for its socket.
     let agent = Agent::start().await;
     agent.add(alice.key());
     let forwarding = Ssh::new(&replica, alice.name()).agent(agent.socket()).argument("-A");
-    forwarding.command("echo \"[$SSH_AUTH_SOCK]\"").run().await.exits(0).prints("[]\n");
+    forwarding.command("test -S \"$SSH_AUTH_SOCK\" && echo there").run().await.exits(0).prints("there\n");
 
     let laptop = Laptop::new(&alice, &replica);
     laptop.write("file", vec![7; 1000]);
@@ -82,6 +82,24 @@ async fn a_pod_that_can_be_written_nowhere_serves_what_writes_nothing() {
     laptop.run("scp", &["-q", "pod:/etc/hostname", "here"]).await.exits(0);
     his.echoes("after").await;
     his.finish().await.exits(0);
+    confined.kill().await;
+}
+
+/// It stayed with the few that runtimes give, one process for all.
+#[tokio::test]
+async fn an_agent_takes_the_files_that_it_may_have_and_programs_get_what_was_given() {
+    skip_unless!(can_confine(), NOT_HERE);
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let confined = confined(&alice, "ulimit -Sn 512").await;
+    let replica = product.serve(&[]).await;
+    alice.is_known_at(&replica).await;
+    // It has them once it is spoken to.
+    let tell = "read go; for process in self $PPID; do grep \"open files\" /proc/$process/limits; done";
+    let told = alice.ssh_at(&replica, tell).input(Input::Bytes(b"go\n".into())).run().await.exits(0).text();
+    let numbers = told.lines().map(|line| line.split_whitespace().skip(3).take(2).map(|n| n.parse::<u64>().unwrap()));
+    let [program, agent] = numbers.map(Iterator::collect).collect::<Vec<Vec<_>>>().try_into().expect("two lines");
+    assert_eq!((program[0], agent[0]), (512, agent[1].min(65_536)), "{told}");
     confined.kill().await;
 }
 

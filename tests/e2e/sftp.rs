@@ -70,6 +70,7 @@ impl Talk {
             .arg("sftp")
             .current_dir(folder)
             .env("HOME", folder)
+            .env("USER", "dev")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -150,7 +151,10 @@ fn paths_are_expanded_by_whoever_knows_the_home() {
     for (path, expanded) in paths {
         assert_eq!(talk.name(extended("expand-path@openssh.com").string(path)), expanded, "{path}");
     }
-    for whose in ["", "somebody"] {
+    let (kind, refused) = talk.ask(EXTENDED, extended("expand-path@openssh.com").string("~nobody-here/there"));
+    assert!(kind == STATUS && String::from_utf8_lossy(&refused).contains("no such user: nobody-here"));
+    assert_eq!(talk.name(extended("home-directory").string("root")), "/root");
+    for whose in ["", "dev", "somebody"] {
         assert_eq!(talk.name(extended("home-directory").string(whose)), home, "{whose:?}");
     }
 }

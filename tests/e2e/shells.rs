@@ -78,6 +78,20 @@ async fn a_server_that_dies_does_not_take_shells_with_it() {
     second.exits(0).await;
 }
 
+/// It counted as looked at for ever, and whoever tried to look at it hung.
+#[tokio::test]
+async fn a_shell_whose_program_let_go_of_the_terminal_is_left_and_ends() {
+    let Some((product, [alice])) = with_agents(["alice"]).await else { return };
+    let replica = product.serve(&["ssh.detached_shell_timeout=2s"]).await;
+    alice.is_known_at(&replica).await;
+    let seconds = "98440.4";
+    let mut terminal = alice.shell_at(&replica).terminal(24, 80);
+    terminal.types(&format!("exec sleep {seconds} </dev/null >/dev/null 2>&1\r")).await;
+    eventually("its process", async || (alice.counts_processes(seconds).await == 1).then_some(())).await;
+    terminal.kill().await;
+    eventually("no process left", async || (alice.counts_processes(seconds).await == 0).then_some(())).await;
+}
+
 #[tokio::test]
 async fn a_shell_that_nobody_comes_back_to_ends() {
     let Some((product, [alice])) = with_agents(["alice"]).await else { return };

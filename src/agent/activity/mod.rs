@@ -87,7 +87,7 @@ fn with_memory(activity: Activity) -> Activity {
 }
 
 /// Looks around for ever.
-pub(super) async fn watch(account: &Account) {
+pub(super) async fn watch() {
     let mut ticks = interval(tick());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut tick, mut of_helpers, mut gpus) = (0_u32, 0, gpu::Reader::default());
@@ -102,7 +102,7 @@ pub(super) async fn watch(account: &Account) {
             let before = processes::buried();
             let gpu = gpus.read().await;
             of_helpers += processes::buried().saturating_sub(before);
-            let kernels = kernels::read(&account.home).await;
+            let kernels = kernels::read(&Account::own().home).await;
             measured().take_far(gpu, kernels, Instant::now());
         }
         tick = tick.wrapping_add(1);

@@ -11,6 +11,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Socket, resolve};
+use crate::agent::open_files;
+use crate::agent::place;
 use crate::agent::request::{Accepted, Address, Listen, News, Origin};
 use crate::carrier::{Carrier, Message, Stream, json};
 
@@ -44,10 +46,14 @@ pub(in crate::agent) async fn listen(request: Listen, carrier: &Carrier, stream:
 pub(super) struct PrivateFolder(PathBuf);
 
 impl PrivateFolder {
+    /// Among temporary files; in a container that is read-only there may be room beside the agent alone.
     pub(super) fn new() -> io::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("ssh-{:016x}", rand::random::<u64>()));
-        fs::DirBuilder::new().mode(0o700).create(&folder)?;
-        Ok(Self(folder))
+        let name = format!("ssh-{:016x}", rand::random::<u64>());
+        let make = |place: PathBuf| {
+            let folder = place.join(&name);
+            fs::DirBuilder::new().mode(0o700).create(&folder).map(|()| Self(folder))
+        };
+        make(std::env::temp_dir()).or_else(|why| make(place::folder().ok_or(why)?))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -99,6 +105,8 @@ pub(super) async fn accept(listener: Listener, lead: impl Fn() -> Option<(u64, C
             }
         };
         match accepted {
+            // Closed at once: who is in goes on, and others can come in.
+            Ok(_) if open_files::room().is_err() => {}
             Ok((socket, origin)) => {
                 let Some((listener, carrier)) = lead() else { continue };
                 let stream = carrier.open(json(&Accepted { listener, origin }));

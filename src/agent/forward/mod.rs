@@ -13,10 +13,11 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::request::{Address, News};
-use super::{activity, piece};
+use super::{activity, open_files, piece};
 use crate::carrier::{Message, Receiver, Sender, Stream};
 
 /// What an address that does not answer may take.
@@ -25,6 +26,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 /// Connects to `address` and copies until both sides have ended.
 pub(super) async fn connect(address: Address, stream: Stream) {
     let connected = async {
+        open_files::room()?;
         match &address {
             Address::Tcp { host, port } => connect_tcp(host, *port).await.map(Socket::Tcp),
             Address::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
@@ -86,8 +88,14 @@ impl Socket {
 async fn copy(source: impl AsyncRead + Unpin, sink: impl AsyncWrite + Unpin, stream: Stream) {
     let Stream { sender, receiver } = stream;
     let _counted = activity::forward();
-    // An error either way, a reset say, ends both; the end of one direction does not.
-    let _ = tokio::try_join!(up(source, &sender), down(receiver, sink));
+    // As with sshd: who reads no more is still heard out, and who has ended may still read; then both are over.
+    let deaf = Notify::new();
+    let up = async {
+        up(source, &sender).await?;
+        deaf.notified().await;
+        Err::<(), _>(io::ErrorKind::BrokenPipe.into())
+    };
+    let _ = tokio::try_join!(up, down(receiver, sink, &deaf));
 }
 
 async fn up(mut source: impl AsyncRead + Unpin, sender: &Sender) -> io::Result<()> {
@@ -103,15 +111,21 @@ async fn up(mut source: impl AsyncRead + Unpin, sender: &Sender) -> io::Result<(
     }
 }
 
-async fn down(mut receiver: Receiver, mut sink: impl AsyncWrite + Unpin) -> io::Result<()> {
+/// What the sink does not take is thrown away, and `deaf` told.
+async fn down(mut receiver: Receiver, mut sink: impl AsyncWrite + Unpin, deaf: &Notify) -> io::Result<()> {
+    let mut takes = true;
     while let Some((message, _credit)) = receiver.receive().await {
-        match message {
-            Message::Data(data) => {
+        let taken = match message {
+            Message::Data(data) if takes => {
                 activity::forwarded(data.len());
-                sink.write_all(&data).await?;
+                sink.write_all(&data).await
             }
-            Message::Eof => sink.shutdown().await?,
-            _ => {}
+            Message::Eof if takes => sink.shutdown().await,
+            _ => Ok(()),
+        };
+        if taken.is_err() {
+            takes = false;
+            deaf.notify_one();
         }
     }
     Err(io::ErrorKind::ConnectionAborted.into()) // Nobody listens any more, whatever the source still has.
@@ -120,6 +134,9 @@ async fn down(mut receiver: Receiver, mut sink: impl AsyncWrite + Unpin) -> io::
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use std::task::{Context, Poll};
 
     use bytes::Bytes;
     use futures::StreamExt;
@@ -127,6 +144,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, duplex};
 
     use super::*;
+    use crate::carrier::linked::while_linked;
     use crate::carrier::{Carrier, Keepalive, Link, Side, accept};
 
     /// What the client had sent before was thrown away with the first answer that nobody would read.
@@ -161,5 +179,44 @@ mod tests {
         let mut read = Vec::new();
         timeout(PATIENCE, program.read_to_end(&mut read)).await.unwrap().unwrap();
         assert_eq!(read.len(), 500_000);
+    }
+
+    /// Takes nothing, and tells that it should have.
+    struct Deaf(Arc<Notify>);
+
+    impl AsyncWrite for Deaf {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            self.0.notify_one();
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Its last words were thrown away with what it did not read.
+    #[tokio::test]
+    async fn a_program_that_reads_no_more_is_heard_out() {
+        let (bastion, _) = Carrier::new(Side::Bastion, "one".into());
+        let (agent, mut incoming) = Carrier::new(Side::Agent, "one".into());
+        let test = async {
+            let mut client = bastion.open(Bytes::from_static(b"x"));
+            let (_, stream) = incoming.recv().await.unwrap();
+            let ((mut program, source), asked) = (duplex(100), Arc::<Notify>::default());
+            tokio::spawn(copy(source, Deaf(asked.clone()), stream));
+            client.sender.data(Bytes::from_static(b"unread")).await.unwrap();
+            asked.notified().await;
+            program.write_all(b"last words").await.unwrap();
+            let (message, _) = client.receiver.receive().await.expect("it is heard");
+            assert!(matches!(message, Message::Data(data) if data == "last words"));
+            drop(program);
+            while client.receiver.receive().await.is_some() {}
+        };
+        while_linked(&bastion, |_| agent.clone(), test).await;
     }
 }

@@ -64,7 +64,7 @@ pub(super) async fn run(
     let redraw = Notify::new();
     let mut input = Box::pin(input::feed(receiver, stdin, &held, group, &redraw));
     let mut redrawn = Box::pin(redraw::serve(&redraw, &held));
-    let mut copied = Box::pin(output::copy(output, &mut child, &sender));
+    let mut copied = Box::pin(output::copy(output, &mut child, &sender, request.ended));
     let status = loop {
         tokio::select! {
             status = &mut copied => break status,

@@ -2,15 +2,18 @@
 
 use std::pin::pin;
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
 use tokio::io::AsyncRead;
 use tokio::process::Child;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use super::super::request::News;
 use super::super::{activity, piece};
+use super::exit;
 use super::start::Output;
 use crate::carrier::{Ended, Message, Sender};
 
@@ -47,14 +50,31 @@ impl LastWords {
     }
 }
 
-/// Copies until the program has ended and nothing of its output is left; none if the stream ends before.
-pub(super) async fn copy(output: Output, child: &mut Child, sender: &Sender) -> Option<ExitStatus> {
+/// Copies until the program has ended and nothing of its output is left; none if the stream ends before. `early`: how it
+/// ended is told before, if somebody else holds its output.
+pub(super) async fn copy(output: Output, child: &mut Child, sender: &Sender, early: bool) -> Option<ExitStatus> {
     match output {
         // As with sshd, a background process that holds stdout open holds the session too.
         Output::Pipes(mut stdout, mut stderr) => {
-            let copied = tokio::try_join!(pump(&mut stdout, sender, false), pump(&mut stderr, sender, true));
-            copied.ok()?;
-            end(child, sender).await
+            let pieces = Pieces::default();
+            let (out, err) = (pump(&mut stdout, sender, false, &pieces), pump(&mut stderr, sender, true, &pieces));
+            let mut copied = pin!(async { tokio::try_join!(out, err) });
+            let left = async {
+                let ended = child.wait().await;
+                pieces.cease().await;
+                ended
+            };
+            let ended = tokio::select! {
+                biased;
+                copied = &mut copied => {
+                    copied.ok()?;
+                    return end(child, sender).await;
+                }
+                ended = left, if early => ended.ok()?,
+            };
+            sender.send(Message::control(&News::Ended(exit(ended)))).ok()?;
+            copied.await.ok()?;
+            Some(ended)
         }
         Output::Terminal(mut terminal) => {
             let status = loop {
@@ -86,13 +106,44 @@ async fn end(child: &mut Child, sender: &Sender) -> Option<ExitStatus> {
     child.wait().await.ok()
 }
 
-async fn pump(source: &mut (impl AsyncRead + Unpin), sender: &Sender, stderr: bool) -> Result<(), Ended> {
+/// What was read of a program's output, and what of it was sent.
+#[derive(Default)]
+struct Pieces {
+    read: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Pieces {
+    /// Returns once all is sent and nothing more comes for a while.
+    async fn cease(&self) {
+        loop {
+            let read = self.read.load(Ordering::Relaxed);
+            sleep(SOON).await;
+            if self.read.load(Ordering::Relaxed) == read && self.sent.load(Ordering::Relaxed) == read {
+                return;
+            }
+        }
+    }
+}
+
+async fn pump(
+    source: &mut (impl AsyncRead + Unpin),
+    sender: &Sender,
+    stderr: bool,
+    pieces: &Pieces,
+) -> Result<(), Ended> {
     loop {
         let data = match read(source).await {
             Ok(data) if !data.is_empty() => data,
             _ => return Ok(()),
         };
-        if stderr { sender.stderr(data).await? } else { sender.data(data).await? }
+        pieces.read.fetch_add(1, Ordering::Relaxed);
+        if stderr {
+            sender.stderr(data).await?
+        } else {
+            sender.data(data).await?
+        }
+        pieces.sent.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout};
 
 use super::super::account::{self, Account};
 use super::super::hang_up::Pipes;
+use super::super::open_files;
 use super::super::pipe::widen;
 use super::super::request::{Program, ProgramRequest, Terminal};
 use super::super::scp;
@@ -130,6 +131,7 @@ fn on_pipes(request: &ProgramRequest, account: &Account, invocation: &Invocation
         widen(pipe, PIPE);
     }
     let group = group(&child)?;
+    open_files::give_back(group);
     let held = Held::Pipes(Pipes::of([&stdin, &stdout, &stderr]));
     let stdin = Stdin::Pipe(Box::new(stdin));
     Ok(Started { child, group, stdin, output: Output::Pipes(stdout, stderr), held })
@@ -159,6 +161,7 @@ fn on_terminal(
         .spawn(pts)
         .map_err(io::Error::other)?;
     let group = group(&child)?;
+    open_files::give_back(group);
     let held = Held::Terminal(pty.as_fd().try_clone_to_owned()?);
     let (reader, writer) = pty.into_split();
     Ok(Started { child, group, stdin: Stdin::Terminal(writer), output: Output::Terminal(reader), held })

@@ -13,6 +13,7 @@ use std::io::{BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use super::close::close;
 use wire::{Failure, Peer};
 
 /// What the program is called when it is this.
@@ -78,7 +79,7 @@ pub fn scp(arguments: &[OsString], input: impl Read, output: impl Write) -> u8 {
     };
     let mut peer = Peer::new(BufReader::with_capacity(PIECE, input), output);
     let served = match (receive, &paths[..]) {
-        (true, [target]) => sink::receive(&mut peer, target, options),
+        (true, [target]) => sink::receive(&mut peer, target, options, close),
         (true, _) => Err(Failure::told("ambiguous target")),
         (false, paths) => source::send(&mut peer, paths, options),
     };

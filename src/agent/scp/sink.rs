@@ -6,6 +6,8 @@ use std::io::{self, BufRead, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::super::close::Close;
+use super::super::said::said;
 use super::wire::{Failure, Peer, Record, Times};
 use super::{Options, PIECE};
 
@@ -14,12 +16,13 @@ pub(super) fn receive<R: BufRead, W: Write>(
     peer: &mut Peer<R, W>,
     target: &Path,
     options: Options,
+    close: Close,
 ) -> Result<(), Failure> {
     if options.folder {
         is_folder(target).map_err(|why| Failure::Told(about(target, &why)))?;
     }
     peer.agree()?;
-    let mut sink = Sink { target, options, folders: Vec::new(), times: None };
+    let mut sink = Sink { target, options, close, folders: Vec::new(), times: None };
     while let Some(record) = peer.record()? {
         match record {
             Record::Times(times) => {
@@ -37,6 +40,7 @@ pub(super) fn receive<R: BufRead, W: Write>(
 struct Sink<'a> {
     target: &'a Path,
     options: Options,
+    close: Close,
     /// Those that were begun, the innermost last.
     folders: Vec<Folder>,
     /// Of what comes next.
@@ -74,7 +78,7 @@ impl Sink<'_> {
             Some(times) if intact => file.set_times(times.into()),
             _ => Ok(()),
         });
-        match finished {
+        match finished.and_then(|()| (self.close)(file)) {
             Ok(()) => peer.agree(),
             Err(why) => peer.warn(&about(&path, &why)),
         }
@@ -167,7 +171,7 @@ fn permissions(path: &Path) -> u32 {
 }
 
 pub(super) fn about(path: &Path, why: &io::Error) -> String {
-    format!("{}: {why}", path.display())
+    format!("{}: {}", path.display(), said(why))
 }
 
 #[cfg(test)]
@@ -210,18 +214,27 @@ mod tests {
         let folder = folder();
         fs::create_dir(folder.path().join("taken")).unwrap();
         let (said, status) = answers(folder.path(), "-t", b"C0644 1 taken\nC0644 2 next\nab\0");
-        assert!(
-            said.starts_with("\0\x01scp: ") && said.ends_with("taken: Is a directory (os error 21)\n\0\0"),
-            "{said:?}"
-        );
+        assert!(said.starts_with("\0\x01scp: ") && said.ends_with("taken: Is a directory\n\0\0"), "{said:?}");
         assert_eq!((fs::read(folder.path().join("next")).unwrap(), status), (b"ab".to_vec(), 1));
     }
 
     #[test]
     fn a_full_disk_is_told_once_all_has_come() {
         let (said, status) = answers(Path::new("/dev/full"), "-t", b"C0644 3 f\nabc\0C0644 0 g\n\0");
-        assert_eq!(said, "\0\0\x01scp: /dev/full: No space left on device (os error 28)\n\0\0");
+        assert_eq!(said, "\0\0\x01scp: /dev/full: No space left on device\n\0\0");
         assert_eq!(status, 1);
+    }
+
+    /// It was told as copied.
+    #[test]
+    fn what_only_the_close_tells_not_to_be_written_is_told() {
+        let folder = folder();
+        let mut said = Vec::new();
+        let mut peer = Peer::new(&b"C0644 1 f\nx\0C0644 1 g\ny\0"[..], &mut said);
+        receive(&mut peer, folder.path(), Options::default(), |_| Err(io::Error::other("no room"))).unwrap();
+        assert_eq!(peer.finish(Ok(())), 1);
+        let told = |name: &str| format!("\x01scp: {}: no room\n", folder.path().join(name).display());
+        assert_eq!(String::from_utf8(said).unwrap(), format!("\0\0{}\0{}", told("f"), told("g")));
     }
 
     #[test]

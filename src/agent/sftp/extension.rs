@@ -1,8 +1,10 @@
 //! OpenSSH's extensions (OpenSSH PROTOCOL §4) and those of draft-ietf-secsh-filexfer-extensions-00.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use super::super::account;
 use super::codes::{VERSION, fxp};
 use super::handles;
 use super::wire::{Fields, Replies};
@@ -53,27 +55,39 @@ pub(super) fn serve(server: &mut Server, fields: &mut Fields<'_>) -> Result<Repl
             let (packet, data) = (MAX_PACKET as u64, MAX_DATA as u64);
             Ok(Reply::Numbers(vec![packet, data, data, handles::max()]))
         }
-        b"expand-path@openssh.com" => Ok(one_name(&files::real_path(&expand(&fields.path()?))?)),
+        b"expand-path@openssh.com" => Ok(one_name(&files::real_path(&expand(&fields.path()?)?)?)),
         b"copy-data" => {
             let (from, offset, length) = (fields.string()?, fields.u64()?, fields.u64()?);
             let (to, at) = (fields.string()?, fields.u64()?);
             done(files::copy(server.file(from)?, offset, length, server.file(to)?, at))
         }
         b"home-directory" => {
-            fields.string()?; // Whose: there is one user here.
-            Ok(one_name(&home()))
+            let whose = String::from_utf8_lossy(fields.string()?);
+            // What a client logged in as is no user of the pod's.
+            Ok(one_name(&account::home_of(&whose).filter(|_| !is_own(&whose)).unwrap_or_else(home)))
         }
         _ => Err(Refusal::Unsupported),
     }
 }
 
-/// `~` and `~/…`.
-fn expand(path: &Path) -> PathBuf {
-    match path.strip_prefix("~") {
-        Ok(rest) if rest.as_os_str().is_empty() => home(),
-        Ok(rest) => home().join(rest),
-        Err(_) => path.to_owned(),
-    }
+/// `~`, `~user`, and what is below.
+fn expand(path: &Path) -> io::Result<PathBuf> {
+    let mut parts = path.components();
+    let first = parts.next().map(|part| part.as_os_str().to_string_lossy());
+    let Some(whose) = first.as_ref().and_then(|first| first.strip_prefix('~')) else { return Ok(path.to_owned()) };
+    let home = match whose.is_empty() || is_own(whose) {
+        true => Some(home()),
+        false => account::home_of(whose),
+    };
+    let home = home.ok_or_else(|| io::Error::other(format!("no such user: {whose}")))?;
+    Ok(match parts.as_path() {
+        rest if rest.as_os_str().is_empty() => home,
+        rest => home.join(rest),
+    })
+}
+
+fn is_own(name: &str) -> bool {
+    std::env::var("USER").is_ok_and(|own| own == name)
 }
 
 fn home() -> PathBuf {

@@ -54,37 +54,37 @@ pub(super) fn attributes(metadata: &Metadata) -> Attributes {
 /// `follow`: what a symbolic link points to, else the link itself.
 pub(super) fn set(path: &Path, attributes: &Attributes, follow: bool) -> io::Result<()> {
     let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
-    if let (Some(size), true) = (attributes.size, follow) {
-        File::options().write(true).open(path)?.set_len(size)?;
-    }
-    if let Some((uid, gid)) = attributes.owner {
-        chownat(CWD, path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), flags)?;
-    }
-    if let Some(mode) = attributes.permissions
-        && (follow || !fs::symlink_metadata(path)?.is_symlink())
-    {
-        chmod(path, Mode::from_raw_mode(mode & 0o7777))?;
-    }
-    if let Some(times) = attributes.times {
-        utimensat(CWD, path, &timestamps(times), flags)?;
-    }
-    Ok(())
+    all([
+        attributes.size.map(|size| if follow { truncate(path, size) } else { Err(Errno::INVAL.into()) }),
+        attributes
+            .owner
+            .map(|(uid, gid)| Ok(chownat(CWD, path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), flags)?)),
+        attributes.permissions.map(|mode| match follow || !fs::symlink_metadata(path)?.is_symlink() {
+            true => Ok(chmod(path, Mode::from_raw_mode(mode & 0o7777))?),
+            false => Err(Errno::OPNOTSUPP.into()), // No system has modes of links.
+        }),
+        attributes.times.map(|times| Ok(utimensat(CWD, path, &timestamps(times), flags)?)),
+    ])
+}
+
+/// As truncate(2), which opens nothing: a pipe would wait for a reader.
+fn truncate(path: &Path, size: u64) -> io::Result<()> {
+    Ok(nix::unistd::truncate(path, i64::try_from(size).map_err(|_| Errno::INVAL)?)?)
+}
+
+/// The first error. What else was asked is done all the same, as by OpenSSH's server: whoever may not give a file away
+/// still sets its mode.
+fn all(done: [Option<io::Result<()>>; 4]) -> io::Result<()> {
+    done.into_iter().flatten().fold(Ok(()), io::Result::and)
 }
 
 pub(super) fn set_open(file: &File, attributes: &Attributes) -> io::Result<()> {
-    if let Some(size) = attributes.size {
-        file.set_len(size)?;
-    }
-    if let Some((uid, gid)) = attributes.owner {
-        fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-    }
-    if let Some(mode) = attributes.permissions {
-        fchmod(file, Mode::from_raw_mode(mode & 0o7777))?;
-    }
-    if let Some(times) = attributes.times {
-        futimens(file, &timestamps(times))?;
-    }
-    Ok(())
+    all([
+        attributes.size.map(|size| file.set_len(size)),
+        attributes.owner.map(|(uid, gid)| Ok(fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?)),
+        attributes.permissions.map(|mode| Ok(fchmod(file, Mode::from_raw_mode(mode & 0o7777))?)),
+        attributes.times.map(|times| Ok(futimens(file, &timestamps(times))?)),
+    ])
 }
 
 fn timestamps((accessed, changed): (u32, u32)) -> Timestamps {
@@ -95,14 +95,31 @@ fn timestamps((accessed, changed): (u32, u32)) -> Timestamps {
 /// Never over something that exists; file systems that cannot promise that get a link and an unlink.
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Err(Errno::INVAL | Errno::NOSYS) if fs::symlink_metadata(from)?.is_file() => {
-            fs::hard_link(from, to)?;
-            fs::remove_file(from)
-        }
-        Err(Errno::INVAL | Errno::NOSYS) if fs::symlink_metadata(to).is_err() => fs::rename(from, to),
-        Err(Errno::INVAL | Errno::NOSYS) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(Errno::INVAL | Errno::NOSYS) => rename_unpromised(from, to, |from, to| fs::hard_link(from, to)),
         renamed => Ok(renamed?),
     }
+}
+
+/// As OpenSSH's server: where there are no links either, with a look before.
+fn rename_unpromised(from: &Path, to: &Path, link: impl Fn(&Path, &Path) -> io::Result<()>) -> io::Result<()> {
+    if fs::symlink_metadata(from)?.is_file() {
+        match link(from, to) {
+            Ok(()) => return fs::remove_file(from).inspect_err(|_| drop(fs::remove_file(to))),
+            Err(why) if has_no_links(&why) => {}
+            Err(why) => return Err(why),
+        }
+    }
+    match fs::symlink_metadata(to) {
+        Ok(_) => Err(Errno::EXIST.into()),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
+        Err(why) => Err(why),
+    }
+}
+
+/// Whether it says that links cannot be had there, or no more of them, and not that this one may not be made.
+fn has_no_links(why: &io::Error) -> bool {
+    let why = why.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(why, Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::XDEV | Errno::MLINK))
 }
 
 /// The absolute path without links; the last part need not exist.
@@ -156,6 +173,42 @@ fn fields(found: &StatVfs) -> [u64; 11] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It waited for somebody to read the pipe, and with it all of the session.
+    #[test]
+    fn a_pipe_has_no_size_and_all_else_is_set_that_can_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let [pipe, link] = ["pipe", "link"].map(|name| folder.path().join(name));
+        rustix::fs::mknodat(CWD, &pipe, rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+        std::os::unix::fs::symlink("pipe", &link).unwrap();
+        let asked = Attributes { size: Some(0), permissions: Some(0o640), times: Some((7, 9)), owner: None };
+        let code = |result: io::Result<()>| result.unwrap_err().raw_os_error().map(Errno::from_raw_os_error);
+        assert_eq!(code(set(&pipe, &asked, true)), Some(Errno::INVAL));
+        let changed = fs::metadata(&pipe).unwrap();
+        assert_eq!((changed.mode() & 0o7777, changed.atime(), changed.mtime()), (0o640, 7, 9));
+        let of_link = Attributes { permissions: Some(0o600), ..Attributes::default() };
+        assert_eq!(code(set(&link, &of_link, false)), Some(Errno::OPNOTSUPP));
+        assert_eq!(code(set(&link, &Attributes { size: Some(0), ..Attributes::default() }, false)), Some(Errno::INVAL));
+        assert_eq!(fs::metadata(&pipe).unwrap().mode() & 0o7777, 0o640);
+    }
+
+    /// Whoever uploads under another name first, as many clients do, failed at the last step.
+    #[test]
+    fn files_are_renamed_where_there_are_no_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
+        let no_links = |_: &Path, _: &Path| Err(Errno::PERM.into());
+        fs::write(&one, "data").unwrap();
+        rename_unpromised(&one, &two, no_links).unwrap();
+        assert_eq!(fs::read(&two).unwrap(), b"data");
+        fs::write(&one, "other").unwrap();
+        let is_there = rename_unpromised(&one, &two, no_links).unwrap_err();
+        assert_eq!(is_there.kind(), io::ErrorKind::AlreadyExists);
+        let is_full = rename_unpromised(&one, &folder.path().join("new"), |_, _| Err(Errno::NOSPC.into()));
+        assert_eq!(is_full.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        rename_unpromised(&one, &two, |from, to| fs::hard_link(from, to)).unwrap_err();
+        assert_eq!((fs::read(&one).unwrap(), fs::read(&two).unwrap()), (b"other".to_vec(), b"data".to_vec()));
+    }
 
     /// It read what it had just written, until the disk was full.
     #[test]

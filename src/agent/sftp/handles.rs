@@ -1,25 +1,32 @@
 //! What a client has open.
 
 use std::collections::HashMap;
-use std::fs::{File, ReadDir};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::iter::Peekable;
 use std::path::PathBuf;
 
-/// More at once are refused.
-const MAX: usize = 1024;
+use super::super::open_files;
+
+/// Files that are open besides.
+const OTHERS: u64 = 16;
+
+/// The names in a folder.
+pub(super) type Entries = Box<dyn Iterator<Item = io::Result<OsString>>>;
 
 pub(super) enum Handle {
     File(File),
-    /// Entries that were not told of yet; `.` and `..` come first.
+    /// With the names that were not told of yet.
     Folder {
         path: PathBuf,
-        dots: Vec<&'static str>,
-        entries: ReadDir,
+        entries: Peekable<Entries>,
     },
 }
 
-/// The largest number of open handles.
-pub(super) const fn max() -> u64 {
-    MAX as u64
+/// More at once are refused.
+pub(super) fn max() -> u64 {
+    open_files::limit().saturating_sub(OTHERS)
 }
 
 #[derive(Default)]
@@ -31,7 +38,7 @@ pub(super) struct Handles {
 impl Handles {
     /// None if there are too many.
     pub(super) fn insert(&mut self, handle: Handle) -> Option<[u8; 4]> {
-        if self.open.len() >= MAX {
+        if self.open.len() as u64 >= max() {
             return None;
         }
         while self.open.contains_key(&self.next) {

@@ -16,10 +16,10 @@ impl Names {
     }
 
     /// Like `-rw-r--r--    1 dev      dev          1024 Jan  2 15:04 name`.
-    pub(super) fn line(&self, name: &str, metadata: &Metadata) -> String {
+    pub(super) fn line(&self, name: &[u8], metadata: &Metadata) -> Vec<u8> {
         let called = |names: &HashMap<u32, String>, id: u32| names.get(&id).cloned().unwrap_or_else(|| id.to_string());
-        format!(
-            "{} {:>4} {:<8} {:<8} {:>8} {} {name}",
+        let mut line = format!(
+            "{} {:>4} {:<8} {:<8} {:>8} {} ",
             mode(metadata.mode()),
             metadata.nlink(),
             called(&self.users, metadata.uid()),
@@ -27,6 +27,9 @@ impl Names {
             metadata.size(),
             time(metadata.mtime()),
         )
+        .into_bytes();
+        line.extend_from_slice(name);
+        line
     }
 }
 

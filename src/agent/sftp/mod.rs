@@ -11,14 +11,19 @@ mod long_name;
 mod reply;
 pub(crate) mod wire;
 
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 
+use rustix::io::Errno;
+
+use super::close::{Close, close};
+use super::open_files;
 use codes::fxp;
-use handles::{Handle, Handles};
+use handles::{Entries, Handle, Handles};
 use long_name::Names;
 use reply::{Name, Refusal, Reply};
 use wire::{Fields, Replies};
@@ -33,8 +38,13 @@ const ENTRIES: usize = 100;
 const ENOUGH: usize = 256 * 1024;
 
 /// Serves until the client closes stdin. Relative paths begin in the folder it is started in.
-pub fn serve(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
-    let mut server = Server { handles: Handles::default(), names: Names::load(), replies: Replies::default() };
+pub fn serve(input: impl Read, output: impl Write) -> io::Result<()> {
+    open_files::take_room();
+    serve_with(close, input, output)
+}
+
+fn serve_with(close: Close, mut input: impl Read, mut output: impl Write) -> io::Result<()> {
+    let mut server = Server { handles: Handles::default(), names: Names::load(), replies: Replies::default(), close };
     let mut buffer = vec![0; MAX_PACKET + 4];
     let mut filled = 0;
     loop {
@@ -75,6 +85,7 @@ struct Server {
     handles: Handles,
     names: Names,
     replies: Replies,
+    close: Close,
 }
 
 impl Server {
@@ -98,7 +109,10 @@ impl Server {
                 let (path, flags, attributes) = (fields.path()?, fields.u32()?, fields.attributes()?);
                 self.keep(Handle::File(files::open(&path, flags, &attributes)?))
             }
-            fxp::CLOSE => self.handles.remove(fields.string()?).map(|_| Reply::Done).ok_or(Refusal::Handle),
+            fxp::CLOSE => match self.handles.remove(fields.string()?).ok_or(io::Error::from(Errno::BADF))? {
+                Handle::File(file) => done((self.close)(file)),
+                Handle::Folder { .. } => Ok(Reply::Done),
+            },
             fxp::READ => {
                 let (handle, offset, size) = (fields.string()?, fields.u64()?, fields.u32()?);
                 read(self.file(handle)?, offset, size)
@@ -119,8 +133,10 @@ impl Server {
             }
             fxp::OPENDIR => {
                 let path = fields.path()?;
-                let entries = fs::read_dir(&path)?;
-                self.keep(Handle::Folder { path, dots: vec!["..", "."], entries })
+                let names = fs::read_dir(&path)?.map(|entry| entry.map(|entry| entry.file_name()));
+                let entries: Entries =
+                    Box::new([".", ".."].map(|dot| Ok(OsString::from(dot))).into_iter().chain(names));
+                self.keep(Handle::Folder { path, entries: entries.peekable() })
             }
             fxp::READDIR => self.read_folder(fields.string()?),
             fxp::REMOVE => done(fs::remove_file(fields.path()?)),
@@ -164,21 +180,18 @@ impl Server {
     }
 
     fn read_folder(&mut self, handle: &[u8]) -> Result<Reply, Refusal> {
-        let Some(Handle::Folder { path, dots, entries }) = self.handles.get(handle) else {
+        let Some(Handle::Folder { path, entries }) = self.handles.get(handle) else {
             return Err(Refusal::Handle);
         };
         let mut names = Vec::new();
-        while names.len() < ENTRIES {
-            let name = match dots.pop() {
-                Some(dot) => dot.into(),
-                None => match entries.next() {
-                    Some(entry) => entry?.file_name(),
-                    None => break,
-                },
-            };
+        // An error is told once those are that came before it.
+        while names.len() < ENTRIES
+            && let Some(name) = entries.next_if(|name| name.is_ok() || names.is_empty())
+        {
+            let name = name?;
             // One that is gone by now is not told of.
             let Ok(metadata) = fs::symlink_metadata(path.join(&name)) else { continue };
-            let long = self.names.line(&name.to_string_lossy(), &metadata);
+            let long = self.names.line(name.as_bytes(), &metadata);
             names.push(Name { name: name.as_bytes().to_vec(), long, attributes: files::attributes(&metadata) });
         }
         if names.is_empty() { Err(Refusal::Eof) } else { Ok(Reply::Names(names)) }
@@ -215,11 +228,7 @@ fn done(result: io::Result<()>) -> Result<Reply, Refusal> {
 
 fn one_name(path: &Path) -> Reply {
     let name = path.as_os_str().as_bytes().to_vec();
-    Reply::Names(vec![Name {
-        long: path.to_string_lossy().into_owned(),
-        name,
-        attributes: wire::Attributes::default(),
-    }])
+    Reply::Names(vec![Name { long: name.clone(), name, attributes: wire::Attributes::default() }])
 }
 
 #[cfg(test)]
@@ -263,6 +272,39 @@ mod tests {
         assert_eq!(exchange(&whole)[4..13], [101, 0, 0, 0, 7, 0, 0, 0, 2]);
     }
 
+    /// It was told as copied, and whoever deleted the original had lost it.
+    #[test]
+    fn what_only_the_close_tells_not_to_be_written_is_told() {
+        let open = request(fxp::OPEN, |packet| {
+            packet.u32(1);
+            packet.string(b"/dev/null");
+            packet.u32(codes::fxf::WRITE);
+            packet.u32(0);
+        });
+        let close = request(fxp::CLOSE, |packet| {
+            packet.u32(2);
+            packet.string(&[0; 4]);
+        });
+        let mut output = Vec::new();
+        serve_with(|_| Err(rustix::io::Errno::NOSPC.into()), &[open, close].concat()[..], &mut output).unwrap();
+        let handle = 4 + packet(&output).unwrap().unwrap().len();
+        assert_eq!(output[handle + 4..][..9], [101, 0, 0, 0, 2, 0, 0, 0, 4]);
+    }
+
+    /// Up to 99 names were lost with it, of which the client never heard.
+    #[test]
+    fn names_that_come_before_an_error_are_told() {
+        let mut server =
+            Server { handles: Handles::default(), names: Names::load(), replies: Replies::default(), close };
+        let entries: Entries = Box::new([Ok("etc".into()), Err(Errno::IO.into()), Ok("usr".into())].into_iter());
+        let handle = server.handles.insert(Handle::Folder { path: "/".into(), entries: entries.peekable() }).unwrap();
+        let mut told = || server.read_folder(&handle);
+        assert!(matches!(told(), Ok(Reply::Names(names)) if names.len() == 1 && names[0].name == b"etc"));
+        assert!(matches!(told(), Err(Refusal::Io(_))));
+        assert!(matches!(told(), Ok(Reply::Names(names)) if names.len() == 1));
+        assert!(matches!(told(), Err(Refusal::Eof)));
+    }
+
     #[test]
     fn garbage_ends_the_session_with_an_error() {
         for garbage in [&[0; 8][..], &[255; 64], &[0, 0, 0, 1, 3]] {
@@ -272,7 +314,7 @@ mod tests {
 
     #[test]
     fn unknown_handles_and_requests_are_answered() {
-        for (kind, code) in [(fxp::CLOSE, 4), (fxp::READ, 5), (fxp::READDIR, 4), (77, 8)] {
+        for (kind, code) in [(fxp::CLOSE, 2), (fxp::READ, 5), (fxp::READDIR, 4), (77, 8)] {
             let reply = exchange(&request(kind, |packet| {
                 packet.u32(1);
                 packet.string(b"none");

@@ -2,6 +2,9 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
+use super::super::said::said;
 use super::codes::{fx, fxp};
 use super::wire::{self, Malformed, Replies};
 
@@ -17,7 +20,7 @@ pub(super) enum Reply {
 
 pub(super) struct Name {
     pub(super) name: Vec<u8>,
-    pub(super) long: String,
+    pub(super) long: Vec<u8>,
     pub(super) attributes: wire::Attributes,
 }
 
@@ -44,7 +47,7 @@ impl Reply {
                 packet.u32(names.len() as u32);
                 for Name { name, long, attributes } in names {
                     packet.string(&name);
-                    packet.string(long.as_bytes());
+                    packet.string(&long);
                     packet.attributes(&attributes);
                 }
             }
@@ -75,14 +78,19 @@ impl Refusal {
             Self::Unsupported => status(packet, fx::OP_UNSUPPORTED, "Operation unsupported"),
             Self::Handle => status(packet, fx::FAILURE, "No such handle"),
             Self::TooManyHandles => status(packet, fx::FAILURE, "Too many open files"),
-            Self::Io(error) => match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-                    status(packet, fx::NO_SUCH_FILE, "No such file or directory");
-                }
-                io::ErrorKind::PermissionDenied => status(packet, fx::PERMISSION_DENIED, "Permission denied"),
-                _ => status(packet, fx::FAILURE, &error.to_string()),
-            },
+            Self::Io(error) => status(packet, code(error), &said(error)),
         }
+    }
+}
+
+/// As OpenSSH's server has them.
+fn code(error: &io::Error) -> u32 {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::NOENT | Errno::NOTDIR | Errno::BADF | Errno::LOOP) => fx::NO_SUCH_FILE,
+        Some(Errno::PERM | Errno::ACCESS | Errno::FAULT) => fx::PERMISSION_DENIED,
+        Some(Errno::NAMETOOLONG | Errno::INVAL) => fx::BAD_MESSAGE,
+        Some(Errno::NOSYS) => fx::OP_UNSUPPORTED,
+        _ => fx::FAILURE,
     }
 }
 

@@ -75,6 +75,30 @@ async fn who_writes_no_more_runs_on_and_nothing_follows_the_end_of_its_output() 
     assert_eq!(seen, ["all", "eof", "0"]);
 }
 
+/// paramiko's users wait for it alone, and waited for whatever server the program had left in the background.
+#[tokio::test]
+async fn how_a_program_ended_is_told_once_although_others_hold_its_output() {
+    let server = TestServer::start(config()).await;
+    let alice = server.log_in("alice").await;
+    let mut channel = exec(&alice, "leave 7").await;
+    let mut seen = Vec::new();
+    let read = async {
+        while let Some(message) = channel.wait().await {
+            match message {
+                ChannelMsg::ExitStatus { exit_status } => {
+                    seen.push(exit_status.to_string());
+                    channel.eof().await.unwrap();
+                }
+                ChannelMsg::Eof => seen.push("eof".to_owned()),
+                ChannelMsg::Close => seen.push("close".to_owned()),
+                _ => {}
+            }
+        }
+    };
+    timeout(PATIENCE, read).await.expect("the channel ends");
+    assert_eq!(seen, ["7", "eof", "close"]);
+}
+
 /// A client in it may have nobody else to tell it: OpenSSH's `ssh -W` waits for the close.
 #[tokio::test]
 async fn a_channel_ends_with_the_connection_that_jumps_through_it() {

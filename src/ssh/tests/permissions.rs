@@ -16,6 +16,23 @@ async fn a_forced_command_runs_whatever_is_asked_for() {
     assert_eq!(ended(shell).await.2, Some(9));
 }
 
+/// A shell looked for a program of that name. Options restrict what may be done: without them it is not run.
+#[tokio::test]
+async fn a_forced_internal_sftp_is_the_servers_own_and_has_no_options() {
+    let forced = async |command: &str| {
+        let permissions = Permissions { forced_command: Some(command.into()), ..Permissions::ALL };
+        let alice = TestServer::permitting(config(), permissions).await.log_in("alice").await;
+        let channel = exec(&alice, "exit 9").await;
+        channel.eof().await.unwrap();
+        ended(channel).await
+    };
+    assert_eq!(forced("internal-sftp").await, (vec![], String::new(), Some(0)));
+    for command in ["internal-sftp -R", "internal-sftp\t-d /drop"] {
+        let (_, told, status) = forced(command).await;
+        assert!(told.contains("internal-sftp with options") && status == Some(255), "{told}");
+    }
+}
+
 #[tokio::test]
 async fn a_forced_command_is_not_its_clients_to_signal() {
     let permissions = Permissions { forced_command: Some("cat".into()), ..Permissions::ALL };

@@ -35,6 +35,7 @@ pub(super) fn request(
         x11,
         detached,
         out_of_memory,
+        ended: true,
         session,
     })
 }
@@ -55,6 +56,7 @@ pub(super) async fn begun(receiver: &mut Receiver) -> Result<(), Error> {
             News::Started => Ok(()),
             News::NotStarted(why) => Err(Error::NotStarted(why)),
             News::Exited(_)
+            | News::Ended(_)
             | News::OutOfMemory(_)
             | News::Notice(_)
             | News::Listening(_)

@@ -178,6 +178,10 @@ async fn downward(mut receiver: Receiver, mut outages: Outages, words: &Words, o
                         let _ = output.send(Output::Notice(text)).await;
                         continue;
                     }
+                    Ok(News::Ended(exit)) => {
+                        let _ = output.send(Output::Ended(exit)).await;
+                        continue;
+                    }
                     Ok(News::Exited(exit)) => Output::Exit(exit),
                     _ => Output::Failed(Error::Protocol("news of a program that cannot be")),
                 };

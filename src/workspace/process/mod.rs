@@ -67,6 +67,8 @@ pub enum Output {
     Stderr(Bytes),
     /// It has closed its stdout and stderr, and runs on.
     Eof,
+    /// How it ended, while others hold its stdout and stderr open. [`Output::Exit`] follows once they let go.
+    Ended(Exit),
     /// For a while nothing comes or goes; the program runs on.
     Interrupted,
     /// It goes on where it was.

@@ -53,6 +53,11 @@ assert stdout.read() == data
 assert stderr.read() == b'not  out\n'
 assert stdout.channel.recv_exit_status() == 3
 
+stdin, stdout, _ = client.exec_command('exec 3<&0; (cat <&3) & exit 4')
+assert stdout.channel.recv_exit_status() == 4
+stdin.write(b'left behind'); stdin.channel.shutdown_write()
+assert stdout.read() == b'left behind'
+
 shell = client.invoke_shell()
 shell.send(b'echo said:$((40+2)); exit 5\n')
 said = b''

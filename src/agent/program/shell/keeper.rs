@@ -94,16 +94,17 @@ impl Keeper {
     /// How it ended; none if nobody came back in time.
     async fn serve(&mut self, viewers: &mut Vec<Viewer>) -> Option<ExitStatus> {
         let mut announced = memory::announcements();
+        // Whoever lets go of the terminal, as a daemon in the shell's place does, may run on: it is left and given up as others.
+        let mut is_held = true;
         loop {
             let since = *self.detached.borrow();
             let given_up = at(since.map(|since| since + self.patience));
             let (nudged, begun) = (self.nudged, self.begun.as_ref().map(|(_, until)| *until));
             let behind = viewers.iter().any(|viewer| viewer.behind).then(|| Instant::now() + CATCH_UP);
             tokio::select! {
-                data = read(&mut self.source) => match data {
+                data = read(&mut self.source), if is_held => match data {
                     Ok(data) if !data.is_empty() => self.take(viewers, data).await,
-                    // Nobody holds the terminal open any more.
-                    _ => return self.child.wait().await.ok(),
+                    _ => is_held = false,
                 },
                 ended = self.child.wait() => {
                     let mut last_words = LastWords::new();

@@ -191,6 +191,23 @@ mod tests {
         terminal
     }
 
+    /// It was kept whole, and its room for the pod's life: a log that was cut in a hyperlink cost what came after it.
+    #[test]
+    fn a_sequence_that_never_ends_takes_no_memory() {
+        let resident = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let size = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+            size.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap()
+        };
+        let mut screen = Screen::new(SIZE);
+        let text = vec![b'x'; 1 << 20];
+        screen.process(b"\x1b]0;");
+        let before = resident();
+        (0..192).for_each(|_| screen.process(&text));
+        let taken = resident().saturating_sub(before);
+        assert!(taken < 96 << 10, "{taken} kB");
+    }
+
     #[test]
     fn another_terminal_shows_the_same() {
         let mut screen = Screen::new(SIZE);

@@ -44,7 +44,7 @@ async fn show(mut output: mpsc::Receiver<Output>, terminal: bool, pod: &Pod) -> 
             Output::Exit(Exit::Signal { number, .. }) => return Ok(u8::try_from(128 + number).unwrap_or(u8::MAX)),
             Output::Failed(error) => return Err(pod.explain(&error)),
             // There is but one link, whose end is the program's.
-            Output::Eof | Output::Interrupted | Output::Resumed | Output::Away => Ok(()),
+            Output::Eof | Output::Ended(_) | Output::Interrupted | Output::Resumed | Output::Away => Ok(()),
         };
         if let Err(error) = done {
             return written(&error);
