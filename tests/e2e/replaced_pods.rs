@@ -86,7 +86,7 @@ async fn a_container_that_starts_again_ends_what_ran_in_it_with_a_sentence() {
     let mut terminal = alice.shell().terminal(24, 100);
     terminal.types("echo said:$((40+2))\r").await;
     terminal.shows_row("said:42").await;
-    let mut hers = alice.ssh("sleep 98730 & cat").input(Input::Held).start();
+    let mut hers = alice.ssh("sleep 98730 & cat; wait").input(Input::Held).start();
     hers.echoes("before").await;
     let (here, _shouting) = shouts_here().await;
     let there = free_port();
