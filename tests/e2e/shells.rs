@@ -93,6 +93,24 @@ async fn a_shell_whose_program_let_go_of_the_terminal_is_left_and_ends() {
 }
 
 #[tokio::test]
+async fn nobody_is_led_back_to_a_shell_whose_program_let_go_of_the_terminal() {
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
+    let seconds = "98440.5";
+    let mut terminal = alice.shell().terminal(24, 80);
+    terminal.types(&format!("exec sleep {seconds} </dev/null >/dev/null 2>&1\r")).await;
+    alice.has_processes(seconds, 1).await;
+    terminal.kill().await;
+    let is_left = async || alice.ssh("shells").run().await.text().contains("Detached").then_some(());
+    eventually("it is left", is_left).await;
+    let mut next = alice.shell().terminal(24, 80);
+    next.types("echo new$((1))\r").await;
+    next.shows_row("new1").await;
+    next.types(&format!("pkill -f 'sleep {seconds}'; exit\r")).await;
+    next.ends().await;
+    alice.has_processes(seconds, 0).await;
+}
+
+#[tokio::test]
 async fn a_shell_that_nobody_comes_back_to_ends() {
     let Some((product, [alice])) = with_agents(["alice"]).await else { return };
     let replica = product.serve(&["ssh.detached_shell_timeout=2s"]).await;

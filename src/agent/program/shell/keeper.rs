@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -65,6 +65,8 @@ pub(super) struct Keeper {
     pub(super) begun: Option<(Vec<u8>, Instant)>,
     /// Whose terminal answers programs; 0 is nobody's.
     pub(super) answering: Arc<AtomicU64>,
+    /// Nobody holds the terminal open.
+    pub(super) let_go: Arc<AtomicBool>,
     pub(super) orders: mpsc::Receiver<Order>,
     /// Since when nobody looks.
     pub(super) detached: Arc<watch::Sender<Option<Instant>>>,
@@ -95,16 +97,15 @@ impl Keeper {
     async fn serve(&mut self, viewers: &mut Vec<Viewer>) -> Option<ExitStatus> {
         let mut announced = memory::announcements();
         // Whoever lets go of the terminal, as a daemon in the shell's place does, may run on: it is left and given up as others.
-        let mut is_held = true;
         loop {
             let since = *self.detached.borrow();
             let given_up = at(since.map(|since| since + self.patience));
             let (nudged, begun) = (self.nudged, self.begun.as_ref().map(|(_, until)| *until));
             let behind = viewers.iter().any(|viewer| viewer.behind).then(|| Instant::now() + CATCH_UP);
             tokio::select! {
-                data = read(&mut self.source), if is_held => match data {
+                data = read(&mut self.source), if !self.let_go.load(Ordering::Relaxed) => match data {
                     Ok(data) if !data.is_empty() => self.take(viewers, data).await,
-                    _ => is_held = false,
+                    _ => self.let_go.store(true, Ordering::Relaxed),
                 },
                 ended = self.child.wait() => {
                     let mut last_words = LastWords::new();

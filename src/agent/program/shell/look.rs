@@ -69,8 +69,11 @@ struct Looker {
 }
 
 impl Shell {
-    /// For how long nobody has looked at it, which ends now; none if somebody does.
+    /// For how long nobody has looked at it, which ends now; none if somebody does, or there is nothing to see any more.
     pub(super) fn claim(&self) -> Option<Duration> {
+        if self.let_go.load(Ordering::Relaxed) {
+            return None;
+        }
         let mut since = None;
         self.detached.send_if_modified(|detached| {
             since = detached.take();

@@ -11,7 +11,7 @@ mod screen;
 mod viewer;
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -59,6 +59,8 @@ struct Shell {
     lookers: Arc<Mutex<Lookers>>,
     /// Whose terminal answers its programs.
     answering: Arc<AtomicU64>,
+    /// No program has its terminal any more, though what was the shell runs on.
+    let_go: Arc<AtomicBool>,
 }
 
 impl Shells {
@@ -157,6 +159,7 @@ impl Shells {
         let (orders, received) = mpsc::channel(ORDERS);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let answering = Arc::new(AtomicU64::new(0));
+        let let_go = Arc::<AtomicBool>::default();
         let keeper = Keeper {
             child,
             group,
@@ -167,14 +170,27 @@ impl Shells {
             nudged: None,
             begun: None,
             answering: answering.clone(),
+            let_go: let_go.clone(),
             orders: received,
             detached: detached.clone(),
             patience,
         };
         let (began, lookers) = (SystemTime::now(), Arc::default());
         let terminal = fd;
-        let shell =
-            Shell { number, began, group, sink, terminal, orders, detached, ssh_agent, display, lookers, answering };
+        let shell = Shell {
+            number,
+            began,
+            group,
+            sink,
+            terminal,
+            orders,
+            detached,
+            ssh_agent,
+            display,
+            lookers,
+            answering,
+            let_go,
+        };
         self.shells().push(shell.clone());
         let shells = self.clone();
         let (counted, told) = (activity::program(), ledger::Entry::new(group, None));

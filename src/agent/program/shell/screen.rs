@@ -199,13 +199,16 @@ mod tests {
             let size = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
             size.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap()
         };
-        let mut screen = Screen::new(SIZE);
         let text = vec![b'x'; 1 << 20];
-        screen.process(b"\x1b]0;");
-        let before = resident();
-        (0..192).for_each(|_| screen.process(&text));
-        let taken = resident().saturating_sub(before);
-        assert!(taken < 96 << 10, "{taken} kB");
+        let taken = || {
+            let mut screen = Screen::new(SIZE);
+            screen.process(b"\x1b]0;");
+            let before = resident();
+            (0..192).for_each(|_| screen.process(&text));
+            resident().saturating_sub(before)
+        };
+        // Other tests of this process may take some meanwhile, but not time and again.
+        assert!((0..5).any(|_| taken() < 96 << 10));
     }
 
     #[test]
