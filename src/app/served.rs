@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use russh::keys::PublicKey;
 
@@ -60,8 +61,8 @@ impl Run for Workspaces {
         Self::listen_again(self, identity, target, address).await
     }
 
-    async fn withdrawn(&self, identity: &Identity, target: &Target) -> String {
-        Self::withdrawn(self, identity, target).await
+    fn withdrawn<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, String> {
+        Box::pin(Self::withdrawn(self, identity, target))
     }
 
     fn devserver(&self, target: &Target) -> String {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::allowance::Allowance;
 use super::standing::Standing;
@@ -29,6 +30,8 @@ pub(super) struct Client {
     pub(super) server: SocketAddr,
     /// The connection that this one is within.
     pub(super) outer: Option<Outer>,
+    /// It had to go before anybody was logged in, for others to get in.
+    pub(super) gave_way: CancellationToken,
 }
 
 /// What one connection may yet have open.

@@ -226,7 +226,10 @@ impl Handler for Connection {
                     reply.accept().await;
                     session.run(channel, command).await;
                 }
-                None => reply.reject(ChannelOpenFailure::ResourceShortage).await,
+                None => {
+                    info!("refused a session: its user or connection has too many channels open");
+                    reply.reject(ChannelOpenFailure::ResourceShortage).await;
+                }
             }
         });
         Ok(())

@@ -49,6 +49,7 @@ impl Jump {
         // It is one more connection of hers, from its beginning: what nobody speaks on costs as much as what is logged in.
         let place = logged_in.allowance.connections.clone().try_acquire_owned();
         let (Some(_slot), Ok(_place)) = (logged_in.slot(), place) else {
+            info!("refused a jump: its user has too many connections or channels open");
             return reply.reject(ChannelOpenFailure::ResourceShortage).await;
         };
         let (context, user) = (logged_in.context.clone(), logged_in.identity.user().to_owned());

@@ -168,8 +168,9 @@ impl Drop for Login {
             debug!("left without trying to log in");
             Offence::NoAuth
         };
-        // Who it is within another is known, and her neighbours behind the same address have nothing to do with it.
-        if self.client.outer.is_none() {
+        // Who it is within another is known, and her neighbours behind the same address have nothing to do with it; and who
+        // had to give way did nothing.
+        if self.client.outer.is_none() && !self.client.gave_way.is_cancelled() {
             self.context.penalties.add(self.client.address.ip(), offence, Instant::now());
         }
     }

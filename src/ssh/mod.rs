@@ -54,6 +54,7 @@ pub use server::Server;
 use std::net::IpAddr;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use russh::keys::PublicKey;
 
@@ -111,8 +112,9 @@ pub trait Run: Send + Sync + 'static {
         address: &Address,
     ) -> Result<Listener, workspace::Error>;
 
-    /// Waits until somebody else's place, which was shared with her, is no longer; why, in a sentence for her.
-    async fn withdrawn(&self, identity: &Identity, target: &Target) -> String;
+    /// Waits until somebody else's place, which is shared with her as this is called, is no longer; why, in a sentence for
+    /// her.
+    fn withdrawn<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, String>;
 
     /// The name of the DevServer that `target` means.
     fn devserver(&self, target: &Target) -> String;

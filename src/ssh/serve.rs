@@ -64,6 +64,7 @@ pub(super) async fn connection(
     let login_done = CancellationToken::new();
     let slots = Slots::new(config.max_sessions, config.max_forwards);
     let standing = Standing::default();
+    let gave_way = client.gave_way.clone();
     let handler =
         Connection::new(context.clone(), throttle.clone(), client, login_done.clone(), slots.clone(), standing.clone());
     let transport = Transport::new(stream, cut.clone(), throttle);
@@ -116,6 +117,7 @@ pub(super) async fn connection(
             }
             () = pushed_out => {
                 info!("too many connections that have not logged in; cut one for a newcomer");
+                gave_way.cancel();
                 cut.cancel();
             }
         }

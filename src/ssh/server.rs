@@ -140,7 +140,7 @@ impl Server {
         metrics().connections.inc();
         metrics().open_connections.inc();
         let server = stream.local_addr().unwrap_or(self.context.config.listen);
-        let client = Client { address, server, outer: None };
+        let client = Client { address, server, outer: None, gave_way: CancellationToken::new() };
         serve::connection(self.context.clone(), self.host_keys.clone(), stream, client, Some(startup), cut).await;
         metrics().open_connections.dec();
     }

@@ -78,6 +78,8 @@ impl Sampler<'_> {
         }
         match timeout(PATIENCE, self.carriers.report_once(workspace)).await {
             Ok(Ok(())) => return true,
+            // The cluster's, and not the pod's: all are looked at again as soon as it is back.
+            Ok(Err(error)) if error.is_outage() => return true,
             Ok(Err(error)) => debug!(error = chain(&error), pod = workspace.pod, "failed to see how a pod is used"),
             Err(_) => debug!(pod = workspace.pod, "a pod does not tell how it is used"),
         }

@@ -19,6 +19,7 @@ impl LoggedIn {
         reply: ChannelOpenHandle,
     ) {
         let Some(_slot) = self.slot() else {
+            info!("refused a forward: its user or connection has too many channels open");
             return reply.reject(ChannelOpenFailure::ResourceShortage).await;
         };
         // From before she is let in there, or one who is turned out meanwhile would stay.

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::super::allowance::Allowances;
+use super::super::config::PenaltiesConfig;
 use super::super::inbox::Inbox;
 use super::super::throttle::{Pace, Throttle};
 use super::{AnyHost, Config, PATIENCE, TestServer, config, ended, exec, new_key};
@@ -104,6 +105,7 @@ async fn who_holds_all_places_with_silence_keeps_no_newcomer_out() {
         max_startups_per_source: 2,
         login_grace_time: 10 * PATIENCE,
         proxy_protocol_from: vec!["127.0.0.0/8".parse().unwrap()],
+        penalties: PenaltiesConfig { no_auth: PATIENCE, ..config().penalties },
         ..config()
     };
     let server = TestServer::start(config).await;
@@ -129,7 +131,11 @@ async fn who_holds_all_places_with_silence_keeps_no_newcomer_out() {
         }
         .boxed()
     });
-    timeout(PATIENCE, select_all(ends)).await.expect("one of them had to go");
+    let ((), gone, _) = timeout(PATIENCE, select_all(ends)).await.expect("one of them had to go");
+    // For no fault of its own.
+    let source = ["10.0.0.1", "10.0.0.2"][gone / 2];
+    let again = client::connect_stream(Arc::default(), from(source).await, AnyHost).await.unwrap();
+    server.prove(again, "alice").await;
 }
 
 #[tokio::test]

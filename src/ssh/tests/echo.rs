@@ -1,8 +1,9 @@
 //! What the server needs of the rest, with tasks for programs.
 
 use async_trait::async_trait;
-use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
 
 use crate::carrier::Stream;
 use crate::identity::Identity;
@@ -68,8 +69,8 @@ impl Run for EchoWorkspaces {
         *target == Target::Named("gpu".to_owned())
     }
 
-    async fn withdrawn(&self, _: &Identity, _: &Target) -> String {
-        std::future::pending().await
+    fn withdrawn<'a>(&'a self, _: &'a Identity, _: &'a Target) -> BoxFuture<'a, String> {
+        std::future::pending().boxed()
     }
 
     fn news(&self, _: &Identity, _: &Target, _: Reader) -> Vec<String> {
