@@ -2,12 +2,13 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Client, Resource};
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,9 @@ use tracing::warn;
 use crate::api::{DevServer, DevServerTeam, DevServerUser, names};
 use crate::telemetry::chain;
 use crate::watch::{self as watches, Unreadable};
+
+/// Longer than between two tries to open a watch, which come ever more slowly, up to half a minute.
+const TRIES: Duration = Duration::from_secs(45);
 
 /// Users, their teams and DevServers as last heard of.
 #[derive(Clone)]
@@ -26,7 +30,7 @@ pub struct Cache {
     changes: watch::Receiver<()>,
     user_changes: watch::Receiver<()>,
     /// Whether each watch runs.
-    healthy: [Arc<AtomicBool>; 3],
+    healthy: [Arc<Health>; 3],
     unreadable: Unreadable,
 }
 
@@ -69,7 +73,7 @@ impl Cache {
 
     /// Whether all watches run.
     pub fn is_current(&self) -> bool {
-        self.healthy.iter().all(|healthy| healthy.load(Ordering::Relaxed))
+        self.healthy.iter().all(|health| health.is_good(Instant::now()))
     }
 
     /// The user whose object is named `name`.
@@ -146,26 +150,52 @@ fn slim(server: &mut DevServer) {
     (spec.env, spec.command, spec.startup_script) = Default::default();
 }
 
+/// How a watch does, from when it is taken to run; none before it brought anything.
+#[derive(Default)]
+struct Health(Mutex<Option<Instant>>);
+
+impl Health {
+    fn heard(&self, now: Instant) {
+        *self.0.lock() = Some(now);
+    }
+
+    /// That it is open again is told by nothing, where nothing changes. While it is not, each try says so.
+    fn broke(&self, now: Instant) {
+        if let Some(runs_from) = &mut *self.0.lock() {
+            *runs_from = now + TRIES;
+        }
+    }
+
+    fn is_good(&self, now: Instant) -> bool {
+        self.0.lock().is_some_and(|runs_from| runs_from <= now)
+    }
+}
+
 /// The store, whether its watch runs, and the watch. What is stored has been through `slim`.
 fn watch_all<K, F>(
     client: &Client,
     changed: F,
     slim: fn(&mut K),
     unreadable: &Unreadable,
-) -> (Store<K>, Arc<AtomicBool>, impl Future<Output = ()> + Send + use<K, F>)
+) -> (Store<K>, Arc<Health>, impl Future<Output = ()> + Send + use<K, F>)
 where
     K: Resource<DynamicType = ()> + Clone + Default + Debug + DeserializeOwned + Send + Sync + 'static,
     F: Fn() + Send + 'static,
 {
     let (store, writer) = reflector::store();
     let events = watches::watch(client, watcher::Config::default(), unreadable).modify(slim).reflect(writer);
-    let healthy = Arc::new(AtomicBool::new(false));
-    let runs = healthy.clone();
+    let healthy = Arc::<Health>::default();
+    let health = healthy.clone();
     let watch = events.for_each(move |event| {
-        runs.store(event.is_ok(), Ordering::Relaxed);
         match event {
-            Ok(_) => changed(),
-            Err(error) => warn!(error = chain(&error), kind = %K::kind(&()), "the watch broke; opening it again"),
+            Ok(_) => {
+                health.heard(Instant::now());
+                changed();
+            }
+            Err(error) => {
+                health.broke(Instant::now());
+                warn!(error = chain(&error), kind = %K::kind(&()), "the watch broke; opening it again");
+            }
         }
         futures::future::ready(())
     });
@@ -178,6 +208,22 @@ mod tests {
 
     use super::*;
     use crate::api::DevServerSpec;
+
+    /// A replica was not ready until somebody changed an object.
+    #[test]
+    fn a_watch_that_is_open_again_runs_though_nothing_changes() {
+        let (health, now) = (Health::default(), Instant::now());
+        health.broke(now);
+        assert!(!health.is_good(now + TRIES), "it has brought nothing yet");
+        health.heard(now);
+        assert!(health.is_good(now));
+        health.broke(now);
+        assert!(!health.is_good(now));
+        assert!(health.is_good(now + TRIES));
+        health.broke(now);
+        health.heard(now);
+        assert!(health.is_good(now));
+    }
 
     #[test]
     fn what_only_the_operator_needs_is_not_kept() {
