@@ -200,6 +200,7 @@ async fn a_program_may_end_its_output_long_before_itself() {
     skip_unless!(has_agents(), "a plain exec cannot tell");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
+    alice.ssh("true").run().await.exits(0); // Else a start that takes long is told of on stderr.
     let command = "echo all; echo said >&2; exec >&- 2>&-; read line; exit 3";
     let mut held = alice.ssh(command).input(Input::Held).start();
     held.ends_stdout().await;
