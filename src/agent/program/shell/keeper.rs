@@ -207,10 +207,10 @@ impl Keeper {
         let mut drawn_anew = false;
         for viewer in &mut *viewers {
             if new == Some(viewer.number) {
-                drawn_anew |= viewer.notice.is_some();
+                drawn_anew |= viewer.notice.is_some() && !viewer.read_only;
                 viewer.greet(&self.screen, self.size).await;
             } else if redrawn == Some(viewer.number) {
-                drawn_anew = true;
+                drawn_anew |= !viewer.read_only;
                 viewer.redraw(&self.screen).await;
             } else {
                 viewer.fit(&self.screen, self.size).await;
