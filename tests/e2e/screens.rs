@@ -1,6 +1,6 @@
 //! The screens of shells that outlive their connections: on terminals that come later, and on several at once.
 
-use crate::harness::{Product, Terminal, User, eventually, has_agents, skip_unless};
+use crate::harness::{Terminal, User, eventually, with_agents};
 use crate::shells::is_back;
 
 /// Fills the screen, and draws nothing but when its terminal is resized.
@@ -30,9 +30,7 @@ async fn ends(mut terminal: Terminal) {
 /// A terminal of the same size as before tells the program nothing by itself, and no model knows all that it drew.
 #[tokio::test]
 async fn a_full_screen_program_draws_its_screen_for_whoever_is_back() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     for (rows, columns) in [(24, 80), (30, 100)] {
         let mut first = alice.shell().terminal(24, 80);
         first.types(DRAWS_ON_RESIZE).await;
@@ -55,9 +53,7 @@ async fn a_full_screen_program_draws_its_screen_for_whoever_is_back() {
 
 #[tokio::test]
 async fn what_was_under_a_full_screen_program_is_there_when_it_ends() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     for (rows, columns) in [(24, 80), (30, 100)] {
         let mut first = alice.shell().terminal(24, 80);
         first.types("seq 3; echo under:$((40+2)); seq 500 | less\r").await;
@@ -83,9 +79,7 @@ async fn what_was_under_a_full_screen_program_is_there_when_it_ends() {
 
 #[tokio::test]
 async fn tmux_fills_the_terminal_that_is_back() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     let mut first = alice.shell().terminal(24, 80);
     first.types(&format!("echo under:$((40+2)); tmux -u -L {} new -s story\r", alice.name())).await;
     first.shows_rows("tmux's status line", |rows| rows[23].starts_with("[story]")).await;
@@ -115,9 +109,7 @@ async fn shell(alice: &User) -> Terminal {
 
 #[tokio::test]
 async fn terminals_of_different_sizes_show_one_screen() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     let mut first = shell(&alice).await;
     let mut larger = alice.ssh("shells 1").terminal(40, 120);
     larger.shows_row("said:42").await;
@@ -161,9 +153,7 @@ async fn terminals_of_different_sizes_show_one_screen() {
 /// The terminals of two people answer what a program asks: it hears one answer.
 #[tokio::test]
 async fn a_program_is_answered_once() {
-    skip_unless!(has_agents(), "the pods have no agent");
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     let mut first = shell(&alice).await;
     let mut second = alice.ssh("shells 1").terminal(24, 80);
     second.shows_row("said:42").await;

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::{DEVCTL, Desk};
-use crate::forwards::{connect, exchange, shouts};
+use super::shell::works_and_exits_with_7;
+use super::{DEVCTL, Desk, brings_back_all_of_it};
+use crate::forwards::shouts;
 use crate::harness::{
     Finished, LIMIT, Product, Terminal, User, eventually, free_port, has_agents, skip_unless, within,
 };
@@ -52,12 +53,18 @@ impl Office {
     }
 }
 
-#[tokio::test]
-async fn an_administrator_asks_the_cluster() {
+/// With alice's DevServer running.
+async fn at_the_office() -> (User, Office) {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     alice.is_running().await;
     let office = Office::of(&product, &alice);
+    (alice, office)
+}
+
+#[tokio::test]
+async fn an_administrator_asks_the_cluster() {
+    let (alice, office) = at_the_office().await;
     let asked = async |words: &[&str]| office.devctl(words).await;
     asked(&["list", "-o", "name"]).await.exits(0).prints("dev\n");
     asked(&["describe", "nope"]).await.exits(3).says("nope");
@@ -84,11 +91,8 @@ async fn an_administrator_asks_the_cluster() {
 
 #[tokio::test]
 async fn pods_tell_an_administrator_how_they_are_used() {
-    let product = Product::shared().await;
     skip_unless!(has_agents(), "the pods have no agent");
-    let alice = product.user("alice").await;
-    alice.is_running().await;
-    let office = Office::of(&product, &alice);
+    let (_alice, office) = at_the_office().await;
     let idle = office.devctl(&["idle", "dev"]).await.exits(0).text();
     assert!(idle.contains("When idle:") && idle.contains("\nkeystrokes "), "{idle}");
     // A pod that is slow to answer is not waited for.
@@ -102,10 +106,7 @@ async fn pods_tell_an_administrator_how_they_are_used() {
 
 #[tokio::test]
 async fn programs_run_with_their_input_output_and_exit_status() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
-    alice.is_running().await;
-    let office = Office::of(&product, &alice);
+    let (alice, office) = at_the_office().await;
     let script = "printf '%s|' \"$@\"; echo beside >&2; exit 7";
     let ended = office.devctl(&["exec", "dev", "--", "sh", "-c", script, "sh", "a  b", "$HOME", "-n"]).await;
     ended.exits(7).prints("a  b|$HOME|-n|").says_exactly("beside\n");
@@ -133,23 +134,9 @@ async fn programs_run_with_their_input_output_and_exit_status() {
 
 #[tokio::test]
 async fn a_terminal_there_is_as_one_here() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
-    alice.is_running().await;
-    let office = Office::of(&product, &alice);
+    let (alice, office) = at_the_office().await;
     let mut shell = office.terminal(&["ssh", "dev"]);
-    shell.types("PS1=; stty size; echo $TERM\r").await;
-    shell.shows_row("30 100").await;
-    shell.shows_row("xterm-256color").await;
-    shell.resize(40, 90);
-    shell.types("clear; until [ \"$(stty size)\" = \"40 90\" ]; do sleep 0.1; done; echo res''ized\r").await;
-    shell.shows_row("resized").await;
-    shell.types("echo be''gun; sleep 1000\r").await;
-    shell.shows_row("begun").await;
-    shell.types("\x03").await;
-    shell.types("echo aga''in\r").await;
-    shell.shows_row("again").await;
-    shell.types("exit 7\r").await;
+    works_and_exits_with_7(&mut shell).await;
     shell.exits(7).await;
     if has_agents() {
         alice.ssh("shells").run().await.exits(0).prints("No shells.\n");
@@ -158,10 +145,7 @@ async fn a_terminal_there_is_as_one_here() {
 
 #[tokio::test]
 async fn what_runs_ends_with_whoever_began_it() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
-    alice.is_running().await;
-    let office = Office::of(&product, &alice);
+    let (alice, office) = at_the_office().await;
     let seconds = "98441.7";
     for signal in ["INT", "TERM"] {
         // One word, as it is counted by.
@@ -179,10 +163,7 @@ async fn what_runs_ends_with_whoever_began_it() {
 
 #[tokio::test]
 async fn one_that_is_suspended_is_resumed() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
-    alice.is_running().await;
-    let office = Office::of(&product, &alice);
+    let (alice, office) = at_the_office().await;
     let suspended = json!({"spec": {"lifecycle": {"suspended": true}}});
     let servers = alice.api::<DevServer>();
     servers.patch("dev", &PatchParams::default(), &Patch::Merge(suspended)).await.expect("it is there");
@@ -197,11 +178,8 @@ async fn one_that_is_suspended_is_resumed() {
 
 #[tokio::test]
 async fn ports_and_files_go_by_the_pods_agent() {
-    let product = Product::shared().await;
     skip_unless!(has_agents(), "pods without the agent forward nothing");
-    let alice = product.user("alice").await;
-    alice.is_running().await;
-    let office = Office::of(&product, &alice);
+    let (alice, office) = at_the_office().await;
     let bytes: Vec<u8> = (0..500_000_u32).flat_map(u32::to_le_bytes).collect();
     office.desk.laptop.write("folder/file", &bytes);
     office.devctl(&["cp", "-r", "folder", "dev:"]).await.exits(0).prints("");
@@ -213,10 +191,7 @@ async fn ports_and_files_go_by_the_pods_agent() {
     let server = shouts(&alice, &there.to_string()).await;
     let mut forward = office.command(&["forward", "dev", &format!("{here}:{there}")]);
     let mut child = forward.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it was built");
-    let text = b"all of it ".repeat(300_000);
-    for _ in 0..2 {
-        assert_eq!(exchange(connect(here).await, &text).await, text.to_ascii_uppercase());
-    }
+    brings_back_all_of_it(here).await;
     child.kill().await.expect("it is our child");
     server.kill().await;
 }
@@ -224,10 +199,7 @@ async fn ports_and_files_go_by_the_pods_agent() {
 /// A cluster that says no to execs, and yes to all else: stands before the one of the tests.
 #[tokio::test]
 async fn a_missing_right_is_named_with_what_to_ask_for() {
-    let product = Product::shared().await;
-    let alice = product.user("alice").await;
-    alice.is_running().await;
-    let office = Office::of(&product, &alice);
+    let (alice, office) = at_the_office().await;
     let server: Value = serde_json::to_value(alice.has::<DevServer>("dev").await).expect("it is an object");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("there are ports");
     let url = format!("http://{}", listener.local_addr().expect("it has one"));

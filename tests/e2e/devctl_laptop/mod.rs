@@ -221,6 +221,14 @@ async fn a_startup_script_is_a_file_of_the_laptop() {
     desk.devctl(&["create", "y", "--startup-script", "nope.sh"]).await.exits(1).says("nope.sh");
 }
 
+/// `port` leads to who shouts back, again and again.
+async fn brings_back_all_of_it(port: u16) {
+    let text = b"all of it ".repeat(300_000);
+    for _ in 0..2 {
+        assert_eq!(exchange(connect(port).await, &text).await, text.to_ascii_uppercase());
+    }
+}
+
 #[tokio::test]
 async fn a_forward_makes_a_port_local() {
     skip_unless!(crate::harness::has_agents(), "pods without the agent forward nothing");
@@ -245,10 +253,7 @@ async fn a_forward_makes_a_port_local() {
     let mut forward = desk.laptop.command(DEVCTL, &["forward", "dev", &format!("{port}:{there}")]);
     let forward = forward.env("PATH", "/nonexistent").stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = forward.spawn().expect("it was built");
-    let text = b"all of it ".repeat(300_000);
-    for _ in 0..2 {
-        assert_eq!(exchange(connect(port).await, &text).await, text.to_ascii_uppercase());
-    }
+    brings_back_all_of_it(port).await;
     child.kill().await.expect("it is our child");
     server.kill().await;
 }

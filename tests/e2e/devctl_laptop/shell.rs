@@ -12,12 +12,8 @@ fn alone(desk: &Desk, words: &str) -> Terminal {
     desk.runs_at_a_terminal("sh", &["-c", &script])
 }
 
-#[tokio::test]
-async fn a_shell_has_size_signals_and_an_exit_status() {
-    let alice = user("alice").await;
-    alice.is_running().await;
-    let desk = Desk::of(&alice).await;
-    let mut shell = alone(&desk, "ssh dev");
+/// It has the size of its terminal, of 30 rows and 100 columns at first, and Ctrl-C.
+pub(super) async fn works_and_exits_with_7(shell: &mut Terminal) {
     shell.types("PS1=; stty size; echo $TERM\r").await;
     shell.shows_row("30 100").await;
     shell.shows_row("xterm-256color").await;
@@ -30,6 +26,15 @@ async fn a_shell_has_size_signals_and_an_exit_status() {
     shell.types("echo aga''in\r").await;
     shell.shows_row("again").await;
     shell.types("exit 7\r").await;
+}
+
+#[tokio::test]
+async fn a_shell_has_size_signals_and_an_exit_status() {
+    let alice = user("alice").await;
+    alice.is_running().await;
+    let desk = Desk::of(&alice).await;
+    let mut shell = alone(&desk, "ssh dev");
+    works_and_exits_with_7(&mut shell).await;
     shell.shows_row("status 7").await;
     shell.shows_row("restored").await;
     shell.exits(0).await;
