@@ -10,6 +10,7 @@ mod guests;
 mod lifecycle;
 mod limits;
 mod memory;
+mod offers;
 mod refusal;
 mod reservations;
 mod resolve;
