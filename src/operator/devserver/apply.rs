@@ -32,6 +32,34 @@ pub(super) struct Done {
     pub(super) look_again: Option<Duration>,
 }
 
+impl Error {
+    /// Whether it is a "no" that a moment does not help.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self.cause(), kube::Error::Api(status) if matches!(status.code, 400..=428))
+    }
+
+    /// In the API server's words, where it said anything.
+    pub(super) fn said(&self) -> String {
+        match self.cause() {
+            kube::Error::Api(status) => status.message.clone(),
+            error => error.to_string(),
+        }
+    }
+
+    fn cause(&self) -> &kube::Error {
+        match self {
+            Self::Claim(cause)
+            | Self::CreatePod(cause)
+            | Self::LookUp(cause)
+            | Self::DeletePod(cause)
+            | Self::Guests(cause)
+            | Self::Events(cause)
+            | Self::Suspend(cause)
+            | Self::Status(cause) => cause,
+        }
+    }
+}
+
 impl Done {
     /// There is nothing to apply, only something to tell.
     pub(super) fn nothing(seen: Seen) -> Self {
