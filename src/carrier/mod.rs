@@ -6,6 +6,7 @@
 //! Knows neither SSH nor Kubernetes.
 
 mod budget;
+mod delivery;
 mod entry;
 mod farewell;
 mod frame;
@@ -17,6 +18,7 @@ mod link;
 pub(crate) mod linked;
 mod pulse;
 mod queue;
+mod relink;
 mod scarcity;
 mod state;
 mod stream;
