@@ -15,7 +15,7 @@ impl State {
         match body {
             Body::Hello(_) => return Err(Error::Protocol("a second hello")),
             Body::Ping => {
-                self.tell_all();
+                self.tells_all = true;
                 self.pong = true;
             }
             Body::Pong => {}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::{Sink, SinkExt, StreamExt};
 use tokio::sync::watch;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -203,6 +204,7 @@ impl Carrier {
                 if let Some(opened) = opened {
                     self.0.hand_over(opened);
                 }
+                consume_budget().await; // A piece holds thousands of frames, and others wait.
             }
             self.0.changed.notify_one();
             self.0.heard.notify_waiters();

@@ -27,11 +27,14 @@ impl State {
 
     /// The other side wants to hear what was taken of each stream; where that is not all yet, once it is.
     pub(super) fn tell_all(&mut self) {
-        let ids: Vec<u32> = self.streams.keys().copied().collect();
-        for id in ids {
-            if let Some(entry) = self.streams.get_mut(&id) {
-                entry.is_asked = entry.unread() > 0;
+        let mut untold = Vec::new();
+        for (&id, entry) in &mut self.streams {
+            entry.is_asked = entry.unread() > 0;
+            if entry.arrived != entry.told {
+                untold.push(id);
             }
+        }
+        for id in untold {
             self.make_ready(id);
         }
     }

@@ -44,6 +44,8 @@ pub(super) struct State {
     /// What is to be written before anything else: that this side lives, and which streams are over. The other side may
     /// ask without ever reading, so what it asks twice is answered once.
     pub(super) pong: bool,
+    /// The other side asked what was taken of each stream.
+    pub(super) tells_all: bool,
     pub(super) gone: BTreeSet<u32>,
     /// The other side is to tell what it took, sooner than it would: somebody waits for that.
     pub(super) asks: bool,
@@ -71,11 +73,12 @@ impl State {
         let next = if side == Side::Bastion { 1 } else { 2 };
         let (streams, ready, gone, farewell) = Default::default();
         let (window, own_window, opened, share) = (OLD_WINDOW, OLD_WINDOW, Some(opened), Arc::new(Share::of(budget)));
-        let (pong, asks, newest, holds, terminals, closed) = (false, false, 0, 0, 0, false);
+        let (pong, tells_all, asks, newest, holds, terminals, closed) = (false, false, false, 0, 0, 0, false);
         Self {
             streams,
             ready,
             pong,
+            tells_all,
             gone,
             asks,
             next,
@@ -189,6 +192,9 @@ impl State {
         }
         for id in std::mem::take(&mut self.gone) {
             Frame { stream: id, body: Body::Acknowledge(GONE) }.encode(buffer);
+        }
+        if std::mem::take(&mut self.tells_all) {
+            self.tell_all();
         }
         while buffer.len() < enough
             && let Some(id) = self.ready.pop_front()

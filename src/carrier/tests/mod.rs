@@ -1,4 +1,5 @@
 mod farewell;
+mod hostile;
 mod memory;
 mod silence;
 
