@@ -74,7 +74,7 @@ impl State {
             if refused == Refused::Full {
                 entry.break_off();
             }
-        } else if floor.is_some_and(|floor| entry.unread() > floor as u64) && !entry.is_terminal {
+        } else if floor.is_some_and(|floor| entry.exceeds(floor)) && !entry.is_terminal {
             entry.discard();
         }
         if entry.is_due(self.own_window) {

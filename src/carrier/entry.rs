@@ -56,6 +56,11 @@ impl Entry {
         self.arrived_bytes - self.arrived.bytes
     }
 
+    /// Whether more waits than `floor` of what came, with or without weight: both take up memory.
+    pub(super) fn exceeds(&self, floor: usize) -> bool {
+        self.unread() > floor as u64 || self.inbound.as_ref().is_some_and(|inbound| inbound.weightless_cost() > floor)
+    }
+
     /// What may be written now.
     pub(super) fn unwritten(&self) -> Option<&Message> {
         self.outgoing.get(self.written).filter(|_| self.written < MAX_WRITTEN)

@@ -57,6 +57,11 @@ impl Inlet {
         self.0.contents().queue = Queue::default();
     }
 
+    /// What those that wait and that no window holds up take up, in bytes.
+    pub(super) fn weightless_cost(&self) -> usize {
+        self.0.contents().queue.weightless_cost()
+    }
+
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn assert_bounded(&self, window: usize) {
         self.0.contents().queue.assert_bounded(window);

@@ -60,6 +60,25 @@ async fn many_streams_have_less_each_both_ways() {
     assert!((LIMIT / 2..=BOUND).contains(&kept), "goes: {kept}");
 }
 
+/// What no window holds up counted against others, and was never given up: a pod had a MiB for each stream.
+#[tokio::test]
+async fn messages_without_weight_are_bounded_over_all_streams_too() {
+    for control in [Message::Control(vec![b'c'; MAX_PAYLOAD].into()), Message::Data(Bytes::new()), Message::Eof] {
+        const LIMIT: usize = 1 << 20;
+        let number = if control.payload().is_empty() { queue::MAX_WEIGHTLESS } else { 3 };
+        let (carrier, _incoming) = Carrier::within(Budget::new(LIMIT), Side::Bastion, "one".into());
+        let streams: Vec<_> = (0..50).map(|_| carrier.open(Bytes::from_static(b"x"))).collect();
+        for at in 0..50 {
+            for _ in 0..number {
+                receive(&carrier, 2 * at + 1, Body::Message(control.clone())).unwrap();
+            }
+        }
+        let kept = carrier.0.state().share.kept();
+        assert!((LIMIT / 2..=LIMIT + MAX_PAYLOAD + 50 * FLOOR).contains(&kept), "{kept}");
+        drop(streams);
+    }
+}
+
 #[tokio::test]
 async fn what_the_other_side_does_not_take_is_bounded_as_well() {
     let (carrier, _incoming) = Carrier::within(Budget::new(LIMIT), Side::Bastion, "one".into());
