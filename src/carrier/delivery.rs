@@ -54,9 +54,14 @@ impl State {
     }
 
     fn deliver(&mut self, id: u32, message: Message) -> Result<(), Error> {
-        let floor = self.share.floor(self.streams.len());
+        let streams = self.streams.len();
         let Some(entry) = self.streams.get_mut(&id) else {
             return self.tell_gone(id);
+        };
+        let floor = if entry.is_terminal {
+            self.share.terminal_floor(streams, self.terminals)
+        } else {
+            self.share.floor(streams)
         };
         let weight = message.weight() as u64;
         entry.arrived.messages += 1;
@@ -74,7 +79,7 @@ impl State {
             if refused == Refused::Full {
                 entry.break_off();
             }
-        } else if floor.is_some_and(|floor| entry.exceeds(floor)) && !entry.is_terminal {
+        } else if floor.is_some_and(|floor| entry.exceeds(floor)) {
             entry.discard();
         }
         if entry.is_due(self.own_window) {

@@ -37,6 +37,8 @@ pub(super) struct Entry {
     pub(super) told: Acknowledgement,
     /// The other side asked before all that came was taken.
     pub(super) is_asked: bool,
+    /// The other side is to be asked, after all that waits to be written.
+    pub(super) asks: bool,
     pub(super) is_ready: bool,
     pub(super) is_terminal: bool,
     pub(super) ended_here: bool,

@@ -43,6 +43,8 @@ impl State {
         for id in ids {
             let Some(entry) = self.streams.get_mut(&id) else { continue };
             (entry.written, entry.is_ready, entry.told) = (0, false, Acknowledgement::default());
+            // What went with the link before was perhaps not heard.
+            entry.asks |= entry.outgoing.weight(usize::MAX) > 0;
             match received.get(&id) {
                 Some(&messages) => entry.acknowledge(Acknowledgement { messages, ..entry.acknowledged })?,
                 // It has never heard of it: Open is still to come.

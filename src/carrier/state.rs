@@ -48,7 +48,7 @@ pub(super) struct State {
     pub(super) tells_all: bool,
     pub(super) gone: BTreeSet<u32>,
     /// The other side is to tell what it took, sooner than it would: somebody waits for that.
-    pub(super) asks: bool,
+    asks: bool,
     next: u32,
     /// The newest stream that the other side opened.
     pub(super) newest: u32,
@@ -126,6 +126,7 @@ impl State {
             arrived_bytes: 0,
             told: Acknowledgement::default(),
             is_asked: false,
+            asks: false,
             is_ready: false,
             is_terminal: false,
             ended_here: false,
@@ -213,6 +214,8 @@ impl State {
             }
             if entry.unwritten().is_some() {
                 self.make_ready(id);
+            } else {
+                self.asks |= std::mem::take(&mut entry.asks);
             }
             self.forget_if_over(id);
         }

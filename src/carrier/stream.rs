@@ -74,7 +74,7 @@ impl Sender {
 
     async fn weighty(&self, mut data: Bytes, message: fn(Bytes) -> Message) -> Result<(), Ended> {
         while !data.is_empty() {
-            let Room { piece, spared } = self.stream.room();
+            let Room { piece, spared, .. } = self.stream.room();
             let piece = data.split_to(data.len().min(piece));
             let wanted = piece.len() + spared;
             let mut permits = self.window.acquire_many(wanted as u32).await.map_err(|_| Ended)?;
@@ -125,9 +125,8 @@ impl Drop for Credit {
 
 impl Handle {
     fn room(&self) -> Room {
-        let mut state = self.shared.state();
-        let room = state.room(self.id);
-        if state.asks {
+        let room = self.shared.state().room(self.id);
+        if room.asks {
             self.shared.changed.notify_one();
         }
         room
