@@ -73,6 +73,13 @@ impl Outlet {
     pub(super) async fn receive(&mut self) -> Option<Message> {
         cooperative(poll_fn(|context| self.0.poll(context))).await
     }
+
+    /// Nobody reads it any more. Returns the weight of what waited.
+    pub(super) fn leave(&self) -> usize {
+        let mut contents = self.0.contents();
+        contents.is_left = true;
+        std::mem::take(&mut contents.queue).weight(usize::MAX)
+    }
 }
 
 impl Inbox {
@@ -113,9 +120,7 @@ impl Drop for Inlet {
 
 impl Drop for Outlet {
     fn drop(&mut self) {
-        let mut contents = self.0.contents();
-        contents.is_left = true;
-        contents.queue = Queue::default();
+        self.leave();
     }
 }
 

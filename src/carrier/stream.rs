@@ -113,6 +113,21 @@ impl Receiver {
     }
 }
 
+impl Drop for Receiver {
+    /// What waits makes room as if it were read: else what the other side still sends, to be thrown away, would lack it.
+    fn drop(&mut self) {
+        let Handle { shared, id } = &*self.stream;
+        let due = {
+            let mut state = shared.state();
+            let left = self.messages.leave();
+            state.taken(*id, left)
+        };
+        if due {
+            shared.changed.notify_one();
+        }
+    }
+}
+
 impl Drop for Credit {
     fn drop(&mut self) {
         let Handle { shared, id } = &*self.stream;

@@ -351,6 +351,22 @@ async fn a_copy_leaves_half_its_window_unused_while_somebody_types() {
     copy.sender.data(half).now_or_never().expect("nobody types any more").unwrap();
 }
 
+/// It was never told that there was room again, and a program that echoes read no more either.
+#[tokio::test]
+async fn a_reader_that_leaves_takes_no_room_with_it() {
+    let mut pair = Pair::new();
+    let _link = pair.link();
+    let Stream { sender: _sender, receiver } = pair.bastion.open(Bytes::from_static(b"x"));
+    let (_, agents) = pair.opened.recv().await.unwrap();
+    agents.sender.data(vec![0; 1 << 20].into()).await.unwrap();
+    while pair.bastion.0.state().streams[&1].unread() < 1 << 20 {
+        tokio::task::yield_now().await;
+    }
+    drop(receiver);
+    let sent = agents.sender.data(vec![0; 4 << 20].into());
+    tokio::time::timeout(Duration::from_secs(60), sent).await.expect("there is no room").unwrap();
+}
+
 /// The agent of a pod that was made before agents told.
 #[tokio::test]
 async fn a_side_that_does_not_say_what_it_takes_gets_what_it_always_got() {
