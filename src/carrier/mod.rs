@@ -24,6 +24,7 @@ mod state;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use budget::Budget;
 pub use frame::{GOOD_DATA, MAX_DATA, MAX_PAYLOAD, Message, json, parse};

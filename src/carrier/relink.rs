@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::Error;
 use super::frame::Acknowledgement;
 use super::state::{MAX_WINDOW, State, window_of};
+use super::turns::Turns;
 
 impl State {
     /// What is to be known of all streams when a link begins.
@@ -34,7 +35,7 @@ impl State {
     /// A link begins: what the other side did not receive is to be written again.
     pub(super) fn relink(&mut self, received: &[(u32, u64)]) -> Result<(), Error> {
         let received: HashMap<u32, u64> = received.iter().copied().collect();
-        self.ready.clear();
+        self.ready = Turns::default();
         self.pong = false;
         self.gone.clear();
         self.unsay_farewell();

@@ -1,6 +1,6 @@
 //! What one end knows of its streams. Pure: no waiting, no input or output.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -14,6 +14,7 @@ use super::frame::{Acknowledgement, Body, Frame, Message};
 use super::inbox::inbox;
 use super::queue::Queue;
 use super::stream::Stream;
+use super::turns::Turns;
 use super::{Opened, Shared, Side};
 
 /// Bytes of data on each stream that a side takes before it must have acknowledged some: also the most that each side keeps
@@ -39,8 +40,7 @@ pub(super) const GONE: Acknowledgement = Acknowledgement { messages: u64::MAX, b
 
 pub(super) struct State {
     pub(super) streams: HashMap<u32, Entry>,
-    /// Streams with something to write, in turn.
-    pub(super) ready: VecDeque<u32>,
+    pub(super) ready: Turns,
     /// What is to be written before anything else: that this side lives, and which streams are over. The other side may
     /// ask without ever reading, so what it asks twice is answered once.
     pub(super) pong: bool,
@@ -182,7 +182,7 @@ impl State {
         if let Some(entry) = self.streams.get_mut(&id)
             && !std::mem::replace(&mut entry.is_ready, true)
         {
-            self.ready.push_back(id);
+            self.ready.push(id, entry.is_terminal);
         }
     }
 
@@ -198,7 +198,7 @@ impl State {
             self.tell_all();
         }
         while buffer.len() < enough
-            && let Some(id) = self.ready.pop_front()
+            && let Some(id) = self.ready.pop()
         {
             let Some(entry) = self.streams.get_mut(&id) else { continue };
             entry.is_ready = false;
