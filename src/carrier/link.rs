@@ -17,7 +17,7 @@ use super::{Carrier, Error, VERSION};
 /// Bytes that are written as one while there is more: few and large writes, for all that lies between takes its time for
 /// each.
 const BATCH: usize = 3 * COPIED_AT_ONCE;
-/// What a side that said nothing yet may need to say hello.
+/// What a side that said nothing yet may need to say hello, or to take one.
 const HELLO: Duration = Duration::from_secs(10);
 
 /// What comes and where to write; pieces are of any size.
@@ -160,7 +160,9 @@ impl Carrier {
         let hello = Hello { version: VERSION, carrier: self.name().to_owned(), grace, silence, window, received };
         let mut buffer = BytesMut::new();
         Frame { stream: 0, body: Body::Hello(hello) }.encode(&mut buffer);
-        sink.send(buffer.freeze()).await.map_err(|error| Error::Broken(error.into()))
+        // Whoever links next waits until this one is done.
+        let said = timeout(HELLO, sink.send(buffer.freeze())).await.map_err(|_| Error::Silent)?;
+        said.map_err(|error| Error::Broken(error.into()))
     }
 
     async fn serve<R, W, E, F>(

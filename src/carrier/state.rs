@@ -35,6 +35,8 @@ pub(super) const MAX_WINDOW: usize = 2 * 1024 * 1024;
 /// of the next link names them all.
 pub(super) const MANY_STREAMS: usize = 6 * 1024;
 pub(super) const MAX_STREAMS: usize = 2 * MANY_STREAMS;
+/// Room for what is written among large messages, in bytes.
+const SMALL: usize = 4 * 1024;
 /// Says of a stream that it is over and forgotten.
 pub(super) const GONE: Acknowledgement = Acknowledgement { messages: u64::MAX, bytes: u64::MAX };
 
@@ -213,6 +215,10 @@ impl State {
             if let Some(message) = entry.unwritten().cloned() {
                 entry.written += 1;
                 entry.asked.store(true, Ordering::Relaxed);
+                if message.weight() > enough / 4 {
+                    // It rarely comes alone, and what grows piece by piece is copied each time.
+                    buffer.reserve((enough + SMALL).saturating_sub(buffer.len()));
+                }
                 Frame { stream: id, body: Body::Message(message) }.encode(buffer);
             }
             if entry.unwritten().is_some() {

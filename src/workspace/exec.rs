@@ -28,7 +28,7 @@ pub(super) const ANSWERED: Duration = Duration::from_secs(20);
 
 const PROTOCOL: &str = "v5.channel.k8s.io";
 /// The channels, by Kubernetes' names for them.
-const STDIN: u8 = 0;
+pub(super) const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
 const ERROR: u8 = 3;
@@ -55,9 +55,15 @@ pub(super) struct ExecRequest<'a> {
     pub tty: bool,
 }
 
-/// Opens the stream. The API server has checked the request when this returns; the program may yet fail to start,
-/// which the status channel tells.
+/// Opens the stream, as [`upgrade`] does.
 pub(super) async fn open(client: &kube::Client, request: &ExecRequest<'_>) -> Result<ExecStream, Error> {
+    let socket = upgrade(client, request).await?;
+    Ok(WebSocketStream::from_raw_socket(socket, Role::Client, Some(web_socket())).await)
+}
+
+/// Opens the socket. The API server has checked the request when this returns; the program may yet fail to start,
+/// which the status channel tells.
+pub(super) async fn upgrade(client: &kube::Client, request: &ExecRequest<'_>) -> Result<TokioIo<Upgraded>, Error> {
     let response = client.send(request.to_http()?).await.map_err(Error::Api)?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refusal(response).await);
@@ -66,14 +72,18 @@ pub(super) async fn open(client: &kube::Client, request: &ExecRequest<'_>) -> Re
         return Err(Error::Protocol("the API server does not speak v5.channel.k8s.io (Kubernetes 1.30 or later does)"));
     }
     let upgraded = hyper::upgrade::on(response).await.map_err(|e| Error::Lost(Box::new(e)))?;
-    // tungstenite's defaults keep 128 KiB of read buffer for each stream. Its write buffer grows only when frames are fed.
-    let config = WebSocketConfig::default()
+    Ok(TokioIo::new(upgraded))
+}
+
+/// How it is read. tungstenite's defaults keep 128 KiB of read buffer for each stream. Its write buffer grows only when
+/// frames are fed.
+pub(super) fn web_socket() -> WebSocketConfig {
+    WebSocketConfig::default()
         .read_buffer_size(34 * 1024) // A whole frame.
         .write_buffer_size(64 * 1024)
         .max_write_buffer_size(256 * 1024)
         .max_frame_size(Some(1024 * 1024))
-        .max_message_size(Some(1024 * 1024));
-    Ok(WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, Some(config)).await)
+        .max_message_size(Some(1024 * 1024))
 }
 
 impl ExecRequest<'_> {

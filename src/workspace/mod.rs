@@ -27,6 +27,7 @@ mod share;
 mod target;
 mod usage;
 mod wake;
+mod wire;
 
 pub use crate::agent::request::{Address, Attach, Exit, Listing, Origin, Shells, Size as TerminalSize, Terminal, X11};
 pub use crate::provisioning::Progress;

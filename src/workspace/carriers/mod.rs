@@ -5,6 +5,7 @@ mod keeper;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use futures::future::join_all;
 use futures::stream::BoxStream;
-use futures::{Sink, SinkExt, StreamExt};
+use futures::{Sink, StreamExt};
 use tokio::sync::{Notify, OnceCell, oneshot, watch};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -23,7 +24,7 @@ use super::agent::Agent;
 use super::exec::{self, ExecRequest, Frame};
 use super::listeners::Listeners;
 use super::notices::Plans;
-use super::{Config, Error, Workspace, activity};
+use super::{Config, Error, Workspace, activity, wire};
 use crate::api::names;
 use crate::cache::Cache;
 use crate::carrier::{Budget, Carrier, Hold, Keepalive, Link, Side};
@@ -137,8 +138,7 @@ pub(super) async fn open_link(
     client: &kube::Client,
     workspace: &Workspace,
     answered: Duration,
-) -> Result<Link<BoxStream<'static, Result<Bytes, Error>>, impl Sink<Bytes, Error = tungstenite::Error> + Unpin>, Error>
-{
+) -> Result<Link<BoxStream<'static, Result<Bytes, Error>>, impl Sink<Bytes, Error = io::Error> + Unpin>, Error> {
     let command = [names::AGENT, "connect"];
     let request = ExecRequest {
         namespace: &workspace.namespace,
@@ -150,9 +150,9 @@ pub(super) async fn open_link(
         stdin: true,
         tty: false,
     };
-    let opened = timeout(answered, exec::open(client, &request)).await;
-    let (sink, source) = opened.unwrap_or_else(|_| Err(Error::Lost("the exec was not answered".into())))?.split();
-    let sink = Box::pin(sink.with(async |bytes: Bytes| Ok::<_, tungstenite::Error>(exec::stdin(&bytes))));
+    let opened = timeout(answered, exec::upgrade(client, &request)).await;
+    let socket = opened.unwrap_or_else(|_| Err(Error::Lost("the exec was not answered".into())))?;
+    let (source, sink) = wire::split(socket).await;
     let source = source.filter_map(|message| std::future::ready(read(message))).boxed();
     Ok(Link { source, sink })
 }
@@ -188,7 +188,7 @@ async fn once_linked<R, W, T>(
 ) -> Result<T, Error>
 where
     R: futures::Stream<Item = Result<Bytes, Error>> + Unpin,
-    W: Sink<Bytes, Error = tungstenite::Error> + Unpin,
+    W: Sink<Bytes, Error = io::Error> + Unpin,
 {
     let linked = Notify::new();
     let work = async {

@@ -1,5 +1,5 @@
-use futures::FutureExt;
 use futures::channel::mpsc;
+use futures::{FutureExt, SinkExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -67,10 +67,7 @@ async fn a_stream_is_opened_only_once_there_is_a_link() {
             assert!(accepted.is_new());
             let _ = agent.accepted(Link { source, sink: to_bastion }, accepted).await;
         };
-        let link = Link {
-            source: from_agent.map(Ok::<_, Error>),
-            sink: to_agent.sink_map_err(|_| tungstenite::Error::ConnectionClosed),
-        };
+        let link = Link { source: from_agent.map(Ok::<_, Error>), sink: to_agent.sink_map_err(io::Error::other) };
         let ask = async {
             let mut stream = carrier.open(Bytes::from_static(b"x"));
             stream.receiver.receive().await.ok_or(Error::NoAgent)
