@@ -116,6 +116,16 @@ pub(super) async fn holders(group: Pid, pipes: &Pipes, mut bury: impl FnMut()) {
     }
 }
 
+/// Sends a signal to those who are in this group for the session's sake. Once its leader is buried, and nobody is left in
+/// it, another session's may have its number.
+pub(super) async fn signal_holders(group: Pid, pipes: &Pipes, signal: Signal) {
+    let mut found = members(group).await;
+    found.retain(|(_, name)| pipes.are_held_by(name));
+    for (process, _) in found {
+        let _ = kill_process(process, signal);
+    }
+}
+
 /// Who of these is still in the group, for the session's sake.
 fn keep_held(found: &mut Vec<(Pid, String)>, group: Pid, pipes: &Pipes) {
     found.retain(|(_, name)| is_in(group, name) && pipes.are_held_by(name) && !asked_for_none(name));
@@ -237,6 +247,25 @@ mod tests {
         }
         assert!(turns > 2, "{turns}");
         drop(children);
+    }
+
+    /// Its number may be another session's by then.
+    #[tokio::test]
+    async fn a_signal_reaches_only_those_who_hold_the_sessions_pipes() {
+        let mut command = Command::new("sleep");
+        command.arg("98103").process_group(0).kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let (mut child, other) = (command.spawn().unwrap(), command.spawn().unwrap());
+        let group = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+        let ends = |child: &Child| {
+            let (stdin, stdout) = (child.stdin.as_ref().unwrap(), child.stdout.as_ref().unwrap());
+            Pipes::of([stdin, stdout, stdout])
+        };
+        signal_holders(group, &ends(&other), Signal::KILL).await;
+        assert!(child.try_wait().unwrap().is_none());
+        let pipes = ends(&child);
+        signal_holders(group, &pipes, Signal::TERM).await;
+        let status = child.wait().await.unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(Signal::TERM.as_raw()));
     }
 
     /// How long those in the group sleep.

@@ -2,6 +2,7 @@
 
 use std::array::from_fn;
 use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Buf, Bytes};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -10,6 +11,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 
 use super::super::activity;
+use super::super::hang_up;
 use super::super::request::Order;
 use super::answers::Answers;
 use super::start::{Held, Stdin};
@@ -19,7 +21,14 @@ use crate::carrier::{Credit, Message, Receiver, parse};
 const GATHERED: usize = 8;
 
 /// Returns when the other side has ended the stream. Orders pass stdin that the program does not read.
-pub(super) async fn feed(mut receiver: Receiver, stdin: Stdin, held: &Held, group: Pid, redraw: &Notify) {
+pub(super) async fn feed(
+    mut receiver: Receiver,
+    stdin: Stdin,
+    held: &Held,
+    group: Pid,
+    is_buried: &AtomicBool,
+    redraw: &Notify,
+) {
     // Bounded by the stream's window: credit is given back as the program reads.
     let (data, waiting) = mpsc::unbounded_channel();
     let mut data = Some(data);
@@ -51,7 +60,7 @@ pub(super) async fn feed(mut receiver: Receiver, stdin: Stdin, held: &Held, grou
                     }
                     Ok(Order::Signal(name)) => {
                         if let Some(signal) = signal(&name) {
-                            let _ = kill_process_group(group, signal);
+                            send(signal, held, group, is_buried.load(Ordering::Relaxed)).await;
                         }
                     }
                     Ok(Order::Redraw) => redraw.notify_one(),
@@ -66,6 +75,15 @@ pub(super) async fn feed(mut receiver: Receiver, stdin: Stdin, held: &Held, grou
     tokio::select! {
         () = &mut receive => {}
         () = &mut write => receive.await,
+    }
+}
+
+/// Sends it to the program's group, which keeps its number until its leader is buried.
+async fn send(signal: Signal, held: &Held, group: Pid, is_buried: bool) {
+    match held {
+        _ if !is_buried => drop(kill_process_group(group, signal)),
+        Held::Pipes(pipes) => hang_up::signal_holders(group, pipes, signal).await,
+        Held::Terminal(_) => {} // Its last words are read, and it is over.
     }
 }
 
