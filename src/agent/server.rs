@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::account::Account;
-use super::pipe::{widen, write_all};
+use super::pipe::{most, widen, write_all};
 use super::request::{ENDING, News, Request};
 use super::{activity, forward, memory, open_files, program, socket};
 use crate::carrier::{self, Carrier, Incoming, Link, Message, Side, Stream};
@@ -240,8 +240,9 @@ fn pipes(
         widen(pipe, PIPE);
     }
     let source = ReaderStream::with_capacity(pipe::Receiver::from_owned_fd(source)?, READ);
-    let sink = sink::unfold(pipe::Sender::from_owned_fd(sink)?, |mut pipe, bytes: Bytes| async move {
-        write_all(&mut pipe, &bytes).await?;
+    let most = most(&sink)?;
+    let sink = sink::unfold(pipe::Sender::from_owned_fd(sink)?, move |mut pipe, bytes: Bytes| async move {
+        write_all(&mut pipe, most, &bytes).await?;
         Ok(pipe)
     });
     Ok((source, sink))
