@@ -1,6 +1,7 @@
 //! One carrier to each pod that has an agent: opened at the first login, linked anew when its exec breaks, kept for a
 //! while after the last session.
 
+mod cell;
 mod keeper;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ use dashmap::DashMap;
 use futures::future::join_all;
 use futures::stream::BoxStream;
 use futures::{Sink, StreamExt};
-use tokio::sync::{Notify, OnceCell, oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::debug;
@@ -28,6 +29,7 @@ use super::{Config, Error, Workspace, activity, wire};
 use crate::api::names;
 use crate::cache::Cache;
 use crate::carrier::{Budget, Carrier, Hold, Keepalive, Link, Side};
+use cell::Cell;
 use keeper::Keeper;
 pub(super) use keeper::why_ended;
 
@@ -45,14 +47,14 @@ pub(super) struct Carriers {
     of_pods: Arc<OfPods>,
 }
 
-type OfPods = DashMap<Workspace, Arc<OnceCell<Agent>>>;
+type OfPods = DashMap<Workspace, Arc<Cell>>;
 
 /// A login's look at the carrier of a pod. Where none could be opened, or she left meanwhile, the last who looked leaves no
 /// trace of it.
 struct Visit<'a> {
     workspace: &'a Workspace,
     of_pods: &'a OfPods,
-    cell: Arc<OnceCell<Agent>>,
+    cell: Arc<Cell>,
 }
 
 /// An agent whose carrier stays for as long as this does, and then for as long as there are streams.
@@ -79,7 +81,7 @@ impl Carriers {
                 hold = Some(first);
                 Ok::<_, Error>(agent)
             };
-            let agent = visit.cell.get_or_try_init(open).await?.clone();
+            let agent = visit.cell.get_or_open(open).await?.clone();
             if let Some(hold) = hold.or_else(|| agent.carrier.hold()) {
                 return Ok(Held { agent, _hold: hold });
             }
