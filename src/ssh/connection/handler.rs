@@ -42,7 +42,7 @@ impl Handler for Connection {
         if self.login.is_exhausted() {
             return Err(russh::Error::Disconnect);
         }
-        Ok(self.login.welcome(user_name, offer.public_key).await)
+        Ok(self.login.welcome(user_name, offer.public_key, offer.algorithm).await)
     }
 
     async fn auth_publickey(&mut self, user_name: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
