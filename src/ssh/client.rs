@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::allowance::Allowance;
+use super::closing::Closing;
 use super::standing::Standing;
 use crate::workspace::Target;
 
@@ -39,6 +40,7 @@ pub(super) struct Client {
 pub(super) struct Slots {
     pub(super) sessions: Arc<Semaphore>,
     pub(super) forwards: Arc<Semaphore>,
+    pub(super) closing: Arc<Closing>,
     max_sessions: u32,
     max_forwards: u32,
 }
@@ -63,6 +65,7 @@ impl Slots {
         Self {
             sessions: permits(max_sessions),
             forwards: permits(max_forwards),
+            closing: Arc::default(),
             max_sessions: max_sessions as u32,
             max_forwards: max_forwards as u32,
         }

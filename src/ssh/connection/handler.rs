@@ -87,12 +87,12 @@ impl Handler for Connection {
         let session = Session { logged_in, client: replies.handle(), address, server };
         self.spawn(async move {
             match slot {
-                Some(_slot) => {
+                Some(slot) => {
                     reply.accept().await;
-                    session.run(channel, command).await;
+                    session.run(channel, command, slot).await;
                 }
                 None => {
-                    info!("refused a session: its user or connection has too many channels open");
+                    info!("refused a session: its user or connection has or had too many channels open");
                     reply.reject(ChannelOpenFailure::ResourceShortage).await;
                 }
             }
