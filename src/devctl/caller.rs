@@ -138,6 +138,14 @@ impl Caller {
         }
     }
 
+    /// The same before something is lost for good: where there is nobody to ask, nobody's silence is a yes.
+    pub(super) async fn confirm_loss(&mut self, question: &str, assumed: bool) -> Result<(), Error> {
+        if !assumed && !self.is_on_terminal() {
+            return Err(Error::usage(format!("{question} There is no terminal to ask on: `--yes` says so")));
+        }
+        self.confirm(question, assumed).await
+    }
+
     /// The name that `given` is, or the one that is meant where none is given.
     pub(super) fn name(&self, given: Option<String>) -> Result<String, Error> {
         given

@@ -27,7 +27,7 @@ pub struct Args {
     /// Back to the default, such as `--reset image`; may be given again
     #[arg(long, value_name = "SETTING")]
     reset: Vec<Setting>,
-    /// Do not ask
+    /// Do not ask; needed where an ephemeral home is lost and there is no terminal to ask on
     #[arg(long, short)]
     yes: bool,
     /// Wait until it runs again, and show what it waits for
@@ -85,8 +85,13 @@ impl Args {
         let runs = matches!(phase(&server), Phase::Running | Phase::Starting);
         let restarts = runs && restarts(&server.spec, &new);
         if restarts {
-            let home = Kept::of(&server).without_pod("its");
-            caller.confirm(&format!("That restarts `{name}`: what runs in it ends, and {home}. Go on?"), yes).await?;
+            let home = Kept::of(&server);
+            let what = home.without_pod("its");
+            let question = format!("That restarts `{name}`: what runs in it ends, and {what}. Go on?");
+            match home {
+                Kept::Nowhere => caller.confirm_loss(&question, yes).await?,
+                Kept::Own(_) | Kept::Existing(_) => caller.confirm(&question, yes).await?,
+            }
         }
         let before = server.status.clone();
         let server = revise(&caller.api(), server, changes.into()).await?;

@@ -49,7 +49,11 @@ async fn a_devserver_is_made_looked_at_and_deleted() {
     alice.has::<PersistentVolumeClaim>("train-home").await;
     devctl(&alice, "describe train").run().await.exits(3).says("no DevServer `train`").says("devctl create train");
     devctl(&alice, "delete train").run().await.exits(3);
-    devctl(&alice, "delete train --with-home").run().await.exits(0).says("its home train-home are deleted");
+    // Without a terminal nobody said yes.
+    devctl(&alice, "delete train --with-home").run().await.exits(2).says("all that is in the home").says("`--yes`");
+    alice.has::<PersistentVolumeClaim>("train-home").await;
+    let deleted = devctl(&alice, "delete train --with-home --yes").run().await;
+    deleted.exits(0).says("its home train-home are deleted");
     eventually("the home is gone", async || {
         let claims = alice.api::<PersistentVolumeClaim>();
         claims.get_opt("train-home").await.expect("the API server answers").is_none().then_some(())

@@ -127,7 +127,8 @@ async fn add(caller: &mut Caller, name: &str, keys: Vec<String>, logins: Vec<Str
 
 async fn remove(caller: &mut Caller, name: &str, yes: bool) -> Result<(), Error> {
     find(caller, name).await?;
-    caller.confirm(&format!("Remove user `{name}`? The namespace, DevServers and homes are kept."), yes).await?;
+    let question = format!("Remove user `{name}` with her keys? The namespace, DevServers and homes are kept.");
+    caller.confirm_loss(&question, yes).await?;
     api(caller).delete(name, &DeleteParams::default()).await.map_err(Error::of_api)?;
     let namespace = names::namespace(name);
     caller
