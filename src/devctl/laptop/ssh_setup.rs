@@ -71,12 +71,12 @@ pub(super) fn disable(places: &Places) -> Result<u8, Failure> {
     let config = places.ssh().join("config");
     let made = places::read(&places.ssh_config())?.is_some_and(|text| text.contains(MADE));
     let line = include_line(places)?;
-    if let Some(text) = places::read(&config)?
+    if let Some(text) = places::read_bytes(&config)?
         && let Some(rest) = without(&text, &line)
     {
         match rest.is_empty() && made {
             true => places::remove(&config)?,
-            false => places::replace(&config, rest.as_bytes())?,
+            false => places::replace(&config, &rest)?,
         }
     }
     places::remove(&places.ssh_config())?;
@@ -105,7 +105,7 @@ pub(super) fn show(places: &Places) -> Result<u8, Failure> {
 /// Whether OpenSSH reads devctl's file.
 pub(super) fn is_enabled(places: &Places) -> Result<bool, Failure> {
     let line = include_line(places)?;
-    Ok(places::read(&places.ssh().join("config"))?.is_some_and(|text| without(&text, &line).is_some()))
+    Ok(places::read_bytes(&places.ssh().join("config"))?.is_some_and(|text| without(&text, &line).is_some()))
 }
 
 /// What is missing of devctl's files.
@@ -154,18 +154,18 @@ fn quoted(path: &Path) -> Result<String, Failure> {
 /// Puts the line at the top of the file, unless it is somewhere in it.
 fn include(config: &Path, places: &Places) -> Result<(), Failure> {
     let line = include_line(places)?;
-    let text = places::read(config)?.unwrap_or_default();
+    let text = places::read_bytes(config)?.unwrap_or_default();
     match without(&text, &line) {
         Some(_) => Ok(()),
-        None => places::replace(config, format!("{line}{text}").as_bytes()),
+        None => places::replace(config, &[line.as_bytes(), &text].concat()),
     }
 }
 
 /// The text without that line; none if it has no such line.
-fn without(text: &str, line: &str) -> Option<String> {
-    let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1));
-    let at = starts.into_iter().find(|at| text[*at..].starts_with(line))?;
-    Some([&text[..at], &text[at + line.len()..]].concat())
+fn without(text: &[u8], line: &str) -> Option<Vec<u8>> {
+    let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+    let at = lines.iter().position(|one| *one == line.as_bytes())?;
+    Some([&lines[..at], &lines[at + 1..]].concat().concat())
 }
 
 #[cfg(test)]
@@ -177,17 +177,18 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let places = Places::new(home.path().into(), home.path().join(".config"));
         let config = places.ssh().join("config");
-        for before in ["", "Host x\n", "Host x\n  Port 7", "\n# ä\n\tHost *\r\n"] {
-            places::replace(&config, before.as_bytes()).unwrap();
+        let befores = ["", "Host x\n", "Host x\n  Port 7", "\n# ä\n\tHost *\r\n"].map(str::as_bytes);
+        for before in befores.into_iter().chain([&b"# caf\xe9\nHost b\xe9b\n"[..]]) {
+            places::replace(&config, before).unwrap();
             assert!(!is_enabled(&places).unwrap());
             for _ in 0..2 {
                 include(&config, &places).unwrap();
-                let text = std::fs::read_to_string(&config).unwrap();
-                assert_eq!(text, format!("{}{before}", include_line(&places).unwrap()));
+                let text = std::fs::read(&config).unwrap();
+                assert_eq!(text, [include_line(&places).unwrap().as_bytes(), before].concat());
                 assert!(is_enabled(&places).unwrap());
             }
             disable(&places).unwrap();
-            assert_eq!(std::fs::read_to_string(&config).unwrap(), before);
+            assert_eq!(std::fs::read(&config).unwrap(), before);
         }
     }
 
