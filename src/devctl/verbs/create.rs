@@ -59,18 +59,23 @@ impl Args {
             }
             Err(error) => return Err(Error::of_api(error)),
         };
-        if let Some(text) = output::object(self.output.format, &server)? {
-            caller.print(&text).await;
-        } else {
+        if self.output.format.is_table() {
             caller.say(&format!("`{name}` is made.")).await;
         }
-        if self.wait {
-            let generation = server.metadata.generation.unwrap_or_default();
-            wait::until_running(caller, &name, generation, self.waiting.limit()).await?;
-            caller.say(&format!("`{name}` runs; `devctl ssh {name}` enters it.")).await;
-        } else if self.output.format.is_table() {
-            caller.say(&format!("It starts; `devctl ssh {name}` waits for it and enters it.")).await;
+        if !self.wait {
+            output::changed(caller, self.output.format, &server).await?;
+            if self.output.format.is_table() {
+                caller.say(&format!("It starts; `devctl ssh {name}` waits for it and enters it.")).await;
+            }
+            return Ok(());
         }
+        let generation = server.metadata.generation.unwrap_or_default();
+        let runs = wait::until_running(caller, &name, generation, self.waiting.limit()).await;
+        // As it is now.
+        let server = caller.devserver(&name).await.unwrap_or(server);
+        output::changed(caller, self.output.format, &server).await?;
+        runs?;
+        caller.say(&format!("`{name}` runs; `devctl ssh {name}` enters it.")).await;
         Ok(())
     }
 

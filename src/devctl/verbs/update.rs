@@ -95,20 +95,31 @@ impl Args {
         }
         let before = server.status.clone();
         let server = revise(&caller.api(), server, changes.into()).await?;
-        output::changed(caller, output.format, &server).await?;
+        if !wait {
+            output::changed(caller, output.format, &server).await?;
+        }
         let generation = server.metadata.generation.unwrap_or_default();
-        if runs {
-            let observed = wait::until_observed(caller, &name, generation, OPERATOR).await;
-            taken(&name, observed.and_then(|server| server.status).as_ref(), before.as_ref())?;
-        }
-        let then = if restarts { "; it restarts" } else { "" };
-        caller.say(&format!("`{name}` is changed{then}.")).await;
+        let settled = async {
+            if runs {
+                let observed = wait::until_observed(caller, &name, generation, OPERATOR).await;
+                taken(&name, observed.and_then(|server| server.status).as_ref(), before.as_ref())?;
+            }
+            let then = if restarts { "; it restarts" } else { "" };
+            caller.say(&format!("`{name}` is changed{then}.")).await;
+            if wait {
+                let status = wait::until_running(caller, &name, generation, waiting.limit()).await?;
+                taken(&name, Some(&status), before.as_ref())?;
+                caller.say(&format!("`{name}` runs; `devctl ssh {name}` enters it.")).await;
+            }
+            Ok::<_, Error>(())
+        };
+        let done = settled.await;
         if wait {
-            let status = wait::until_running(caller, &name, generation, waiting.limit()).await?;
-            taken(&name, Some(&status), before.as_ref())?;
-            caller.say(&format!("`{name}` runs; `devctl ssh {name}` enters it.")).await;
+            // As it is now.
+            let server = caller.devserver(&name).await.unwrap_or(server);
+            output::changed(caller, output.format, &server).await?;
         }
-        Ok(())
+        done
     }
 }
 

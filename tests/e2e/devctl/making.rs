@@ -12,7 +12,11 @@ async fn a_devserver_is_made_looked_at_and_deleted() {
     let alice = user("alice").await;
     devctl(&alice, "list").run().await.exits(0).prints("").says("You have no DevServers");
 
-    make(&alice, "train", "--env GREETING='hello there' --idle-after 2h --time 8h").await;
+    let options = "--env GREETING='hello there' --idle-after 2h --time 8h";
+    let made = devctl(&alice, &format!("create train --flavor {FLAVOR} --wait -o json {options}")).run().await;
+    made.exits(0).says("`train` runs");
+    let made: Value = serde_json::from_str(&made.text()).expect("it is JSON");
+    assert_eq!(made["status"]["phase"], "Running", "as it is once it was waited for");
     let spec = devserver(&alice, "train").await.spec;
     assert_eq!(spec.flavor.as_deref(), Some(FLAVOR));
     let lifecycle = spec.lifecycle.expect("a time was given");
