@@ -5,9 +5,9 @@ use kube::api::PostParams;
 
 use super::spec::Settings;
 use super::{flavors, home, resume};
-use crate::api::{DevServer, DevServerSpec, TimeSpan, names};
+use crate::api::{DevServer, DevServerSpec, names};
 use crate::devctl::output::{self, OutputArgs};
-use crate::devctl::{Caller, Error, wait};
+use crate::devctl::{Caller, Error, time, wait};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -99,7 +99,10 @@ impl Args {
             let Some(time) = answer(caller, "For how long, such as 4h [as long as the flavor allows]: ").await? else {
                 break;
             };
-            self.settings.time = Some(TimeSpan(time)).filter(|time| time.get().is_some());
+            match time::parse(&time) {
+                Ok(time) => self.settings.time = Some(time),
+                Err(why) => caller.say(&why).await,
+            }
         }
         Ok(name)
     }

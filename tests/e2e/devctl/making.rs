@@ -111,6 +111,8 @@ async fn a_terminal_is_asked_for_what_was_not_said() {
     terminal.shows("Image [the default]:").await;
     terminal.types("\r").await;
     terminal.shows("For how long").await;
+    terminal.types("0h\r").await;
+    terminal.shows("a time is written like").await;
     terminal.types("6h\r").await;
     terminal.shows("`asked` runs").await;
     terminal.exits(0).await;
