@@ -46,7 +46,7 @@ pub(super) fn forward(bastion: &Bastion, forward: &Forward) -> Result<Option<u8>
     command.args(options(bastion, "-p")).args(["-N", "-o", "ExitOnForwardFailure=yes", "-o", "ControlPath=none"]);
     for ports in &forward.ports {
         command.arg("-L").arg(format!("127.0.0.1:{}:localhost:{}", ports.local, ports.remote));
-        eprintln!("{}", forwards(ports, &forward.name));
+        eprintln!("{}", asks(ports, &forward.name));
     }
     command.arg(format!("{login}@{}", bastion.destination.host));
     Err(become_it(command))
@@ -55,6 +55,11 @@ pub(super) fn forward(bastion: &Bastion, forward: &Forward) -> Result<Option<u8>
 /// What it is told by that it forwards.
 pub(super) fn forwards(Ports { local, remote }: &Ports, name: &str) -> String {
     format!("devctl: forwards 127.0.0.1:{local} to port {remote} of {name}; Ctrl-C ends it")
+}
+
+/// The same before ssh is there, which alone can tell whether it does.
+fn asks(Ports { local, remote }: &Ports, name: &str) -> String {
+    format!("devctl: asks ssh to forward 127.0.0.1:{local} to port {remote} of {name}; Ctrl-C ends it")
 }
 
 /// Whom to log in as to land in that DevServer.
