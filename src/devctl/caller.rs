@@ -42,6 +42,11 @@ pub trait Beyond: Send + Sync {
     /// The DevServers of others that she may work in, in no order.
     fn shared(&self) -> Vec<Shared>;
 
+    /// Where the cluster is, for whoever asks it by herself: there is nobody between to look at what is wrong with it.
+    fn server(&self) -> Option<&str> {
+        None
+    }
+
     /// The line that vouches for DevServers by these patterns of hosts (sshd(8)); none where nobody does.
     fn known_hosts_line(&self, patterns: &str) -> Option<String>;
 }
