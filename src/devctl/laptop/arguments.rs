@@ -40,7 +40,9 @@ pub(super) fn in_front(words: Vec<OsString>) -> Vec<OsString> {
         if ["--context", "--kubeconfig", "--namespace", "-n"].contains(&text.as_str()) {
             front.push(word);
             front.extend(words.next());
-        } else if ["--context=", "--kubeconfig=", "--namespace="].iter().any(|option| text.starts_with(option)) {
+        } else if text.strip_prefix("-n").is_some_and(|value| !value.is_empty())
+            || ["--context=", "--kubeconfig=", "--namespace="].iter().any(|option| text.starts_with(option))
+        {
             front.push(word);
         } else {
             rest.push(word);
@@ -262,6 +264,7 @@ mod tests {
             assert_eq!(moved(line), line);
         }
         assert_eq!(moved("devctl exec -n a x --context b -- sh -n c"), "devctl -n a --context b exec x -- sh -n c");
+        assert_eq!(moved("devctl list -ndev-bob -w"), "devctl -ndev-bob list -w");
         assert_eq!(moved("devctl ssh -t --kubeconfig=a x sh"), "devctl --kubeconfig=a ssh -t x -- sh");
     }
 

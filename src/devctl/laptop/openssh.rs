@@ -72,7 +72,9 @@ pub(super) fn login(bastion: &Bastion, name: Option<&str>) -> Result<String, Fai
             Ok(format!("{user}+{name}"))
         }
         Some(name) => {
-            Err(Failure::new(format!("no DevServer can be called `{name}`")).cure("`devctl list` tells yours"))
+            let failure = Failure::new(format!("no DevServer can be called `{name}`"));
+            // As ssh ends where it cannot get in, so that nobody takes it for the end of a program there.
+            Err(failure.cure("`devctl list` tells yours").no_connection())
         }
     }
 }
@@ -152,7 +154,7 @@ mod tests {
         assert_eq!(place("plain").unwrap(), "plain");
         assert_eq!(place("lab.bob:x").unwrap(), "alice+lab.bob@bastion:x");
         for wrong in ["No:x", "a.b.c:x", "-oProxyCommand=x:y"] {
-            assert!(place(wrong).is_err(), "{wrong}");
+            assert_eq!(place(wrong).unwrap_err().exit_status(), super::super::failure::NO_CONNECTION, "{wrong}");
         }
         assert_eq!(login(&self::bastion("alice+gpu@bastion"), Some("cpu")).unwrap(), "alice+cpu");
         assert_eq!(options(&bastion, "-P"), ["-P", "2222"]);

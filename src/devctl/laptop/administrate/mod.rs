@@ -179,7 +179,7 @@ fn columns() -> Option<u16> {
 }
 
 fn colour(columns: Option<u16>) -> bool {
-    columns.is_some() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    columns.is_some() && terminal::shows_colour()
 }
 
 async fn show(mut pieces: mpsc::Receiver<Piece>) -> io::Result<()> {
