@@ -12,11 +12,11 @@ use crate::api::Phase;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     Table,
-    /// A table with further columns
+    /// A table with further columns, where there are any
     Wide,
-    /// The API's objects
+    /// For programs: the API's objects, or what a verb of its own tells
     Json,
-    /// The API's objects
+    /// The same
     Yaml,
     /// Names alone, one a line
     Name,
