@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use russh::server::Handle;
 use russh::{Disconnect, MethodKind, MethodSet, SshId, cipher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
@@ -71,58 +72,17 @@ pub(super) async fn connection(
     let connection = async {
         let (stream, ciphers) = greeting::exchange(transport, &config.ciphers).await?;
         let protocol = protocol(config, host_keys, ciphers);
-        let running = russh::server::run_stream(Arc::new(protocol), stream, handler).await?;
+        let mut running = russh::server::run_stream(Arc::new(protocol), stream, handler).await?;
         let handle = running.handle();
-        let leave = async {
-            // A drain ends connections that run nothing, now or later.
-            context.drain.begun().await;
-            let _nothing_new = slots.all_free(LAST_WORDS).await;
-            let bye = handle.disconnect(Disconnect::ByApplication, "the server goes down".into(), "en".into());
-            let _ = timeout(LAST_WORDS, bye).await;
-            sleep(LAST_WORDS).await;
-            cut.cancel();
-            std::future::pending::<()>().await;
-        };
-        let turn_out = async {
-            let why = standing.ended().await;
-            info!(why, "ending a connection: whoever logged in may not any more");
-            // Sessions say why, and end.
-            let _ = timeout(LAST_WORDS, slots.no_session()).await;
-            sleep(LAST_WORDS).await;
-            let bye = handle.disconnect(Disconnect::ByApplication, why.to_owned(), "en".into());
-            let _ = timeout(LAST_WORDS, bye).await;
-            sleep(LAST_WORDS).await;
-            cut.cancel();
-            std::future::pending::<()>().await;
-        };
         tokio::select! {
-            ended = running => ended,
-            () = leave => Ok(()),
-            () = turn_out => Ok(()),
+            ended = &mut running => return ended,
+            () = leave(&context, &slots, &handle) => {}
+            () = turn_out(&standing, &slots, &handle) => {}
         }
+        cut.cancel();
+        running.await
     };
-    let deadline = async {
-        let pushed_out = async {
-            match &startup {
-                Some(startup) => startup.lost().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = login_done.cancelled() => {}
-            () = sleep(config.login_grace_time) => {
-                debug!("no login within login_grace_time; cutting the connection");
-                cut.cancel();
-            }
-            () = pushed_out => {
-                info!("too many connections that have not logged in; cut one for a newcomer");
-                gave_way.cancel();
-                cut.cancel();
-            }
-        }
-        drop(startup);
-    };
+    let deadline = deadline(startup, config.login_grace_time, &login_done, &gave_way, &cut);
     tokio::pin!(connection, deadline);
     let ended = tokio::select! {
         ended = &mut connection => ended,
@@ -136,5 +96,57 @@ pub(super) async fn connection(
             info!(?kind, theirs, "refused a client that shares no algorithm with us");
         }
         Err(error) => debug!(error = chain(&error), "connection ended"),
+    }
+}
+
+/// A drain ends connections that run nothing, now or later. Returns when the last words were said.
+async fn leave(context: &Context, slots: &Slots, client: &Handle) {
+    context.drain.begun().await;
+    let _nothing_new = slots.all_free(LAST_WORDS).await;
+    say_goodbye(client, "the server goes down").await;
+}
+
+/// Who may not be here any more is told so. Returns when the last words were said.
+async fn turn_out(standing: &Standing, slots: &Slots, client: &Handle) {
+    let why = standing.ended().await;
+    info!(why, "ending a connection: whoever logged in may not any more");
+    // Sessions say why, and end.
+    let _ = timeout(LAST_WORDS, slots.no_session()).await;
+    sleep(LAST_WORDS).await;
+    say_goodbye(client, why).await;
+}
+
+async fn say_goodbye(client: &Handle, why: &str) {
+    let bye = client.disconnect(Disconnect::ByApplication, why.to_owned(), "en".into());
+    let _ = timeout(LAST_WORDS, bye).await;
+    sleep(LAST_WORDS).await;
+}
+
+/// Cuts the connection if nobody logs in, in time or before a newcomer needs the place.
+async fn deadline(
+    startup: Option<Startup>,
+    login_grace_time: Duration,
+    login_done: &CancellationToken,
+    gave_way: &CancellationToken,
+    cut: &CancellationToken,
+) {
+    let pushed_out = async {
+        match &startup {
+            Some(startup) => startup.lost().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = login_done.cancelled() => {}
+        () = sleep(login_grace_time) => {
+            debug!("no login within login_grace_time; cutting the connection");
+            cut.cancel();
+        }
+        () = pushed_out => {
+            info!("too many connections that have not logged in; cut one for a newcomer");
+            gave_way.cancel();
+            cut.cancel();
+        }
     }
 }

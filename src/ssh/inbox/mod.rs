@@ -3,7 +3,8 @@
 //! russh awaits a bounded queue inside its session loop, so a channel that is not drained at once freezes all others
 //! of its connection. Putting into an inbox therefore never waits for the program.
 
-use std::collections::VecDeque;
+mod waiting;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -11,59 +12,36 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::warn;
 
 use super::room::InMemory;
 use super::throttle::Throttle;
+use waiting::{PIECE, Spool, Waiting};
 
 /// Bytes that one channel keeps in memory, while there is room for them among those of all connections.
 const MEMORY: usize = 1024 * 1024;
 /// Bytes that it keeps there although there is none: keystrokes are not to wait for the disk.
 const ALWAYS: usize = 4 * 1024;
-/// The most that is joined in memory, in bytes.
-const PIECE: usize = 32 * 1024;
-/// What is at least as long is kept as it came, in bytes. What is shorter costs more memory than it has bytes, and is
-/// joined to what came before.
-const LONG: usize = 4 * 1024;
 /// The most that it reads from the file, in bytes: each read is a trip to another thread.
 const SPOOL_PIECE: usize = 256 * 1024;
 
 /// A byte queue with one writer and one reader.
 pub(super) struct Inbox {
-    state: Mutex<State>,
+    waiting: Mutex<Waiting>,
     changed: Notify,
     throttle: Arc<Throttle>,
     directory: PathBuf,
     disk_failed: AtomicBool,
 }
 
-/// What waits, in the order of its fields.
-#[derive(Default)]
-struct State {
-    front: VecDeque<Bytes>,
-    spool: Option<Spool>,
-    back: VecDeque<Bytes>,
-    tail: BytesMut,
-    /// Bytes in `front`, `back` and `tail`.
-    held: usize,
-    eof: bool,
-}
-
-/// Bytes from `start` to `end` of the file wait.
-struct Spool {
-    file: Arc<File>,
-    start: u64,
-    end: u64,
-}
-
 impl Inbox {
     /// `directory` is where the file goes once memory does not do.
     pub(super) fn new(throttle: Arc<Throttle>, directory: PathBuf) -> Self {
         Self {
-            state: Mutex::default(),
+            waiting: Mutex::default(),
             changed: Notify::new(),
             throttle,
             directory,
@@ -85,15 +63,15 @@ impl Inbox {
 
     async fn keep(&self, data: Bytes) -> io::Result<()> {
         let (spool, data, way) = {
-            let mut state = self.state.lock();
+            let mut waiting = self.waiting.lock();
             // What little is left in the file does not send the rest there too, or it would never come to an end.
-            let fits = state.held == 0 || state.held + data.len() <= MEMORY;
-            if fits && state.spooled() <= SPOOL_PIECE as u64 && self.finds_room(state.held, data.len()) {
-                state.push(data);
+            let fits = waiting.held == 0 || waiting.held + data.len() <= MEMORY;
+            if fits && waiting.spooled() <= SPOOL_PIECE as u64 && self.finds_room(waiting.held, data.len()) {
+                waiting.push(data);
                 return Ok(());
             }
             self.throttle.memory().occupy(data.len() as u64);
-            let (spool, data) = state.begin_spooling(data);
+            let (spool, data) = waiting.begin_spooling(data);
             let size = data.len() as u64;
             (spool, data, OnTheWay { throttle: &self.throttle, size, disk: 0, arrived: false })
         };
@@ -132,8 +110,8 @@ impl Inbox {
             Ok((file, end))
         });
         let (file, end) = written.await?;
-        let mut state = self.state.lock();
-        let spool = state.spool.get_or_insert(Spool { file, start: end, end });
+        let mut waiting = self.waiting.lock();
+        let spool = waiting.spool.get_or_insert(Spool { file, start: end, end });
         spool.end = end + size;
         way.arrived = true;
         Ok(())
@@ -158,7 +136,7 @@ impl Inbox {
 
     /// No more will come.
     pub(super) fn put_eof(&self) {
-        self.state.lock().eof = true;
+        self.waiting.lock().eof = true;
         self.changed.notify_one();
     }
 
@@ -168,20 +146,16 @@ impl Inbox {
     pub(super) async fn take(&self) -> io::Result<Option<Bytes>> {
         loop {
             let spool = {
-                let mut state = self.state.lock();
-                if state.front.is_empty() && state.spooled() == 0 {
-                    state.end_tail();
-                    state.front = std::mem::take(&mut state.back);
-                }
-                if let Some(data) = state.take_front() {
-                    drop(state);
+                let mut waiting = self.waiting.lock();
+                if let Some(data) = waiting.take_front() {
+                    drop(waiting);
                     self.throttle.memory().give(data.len() as u64);
                     self.throttle.remove(data.len());
                     return Ok(Some(data));
                 }
-                match &state.spool {
+                match &waiting.spool {
                     Some(spool) if spool.start < spool.end => Some((spool.file.clone(), spool.start, spool.end)),
-                    _ if state.eof => return Ok(None),
+                    _ if waiting.eof => return Ok(None),
                     _ => None,
                 }
             };
@@ -204,11 +178,11 @@ impl Inbox {
             .await?;
         let data = Bytes::from_owner(read);
         let size = data.len();
-        let mut state = self.state.lock();
-        if let Some(spool) = &mut state.spool {
+        let mut waiting = self.waiting.lock();
+        if let Some(spool) = &mut waiting.spool {
             spool.start += size as u64;
         }
-        drop(state);
+        drop(waiting);
         self.throttle.disk().give(size as u64);
         self.throttle.remove(size);
         Ok(data)
@@ -234,74 +208,13 @@ impl Drop for OnTheWay<'_> {
     }
 }
 
-impl State {
-    fn push(&mut self, data: Bytes) {
-        self.held += data.len();
-        if data.len() >= LONG || self.tail.len() + data.len() > PIECE {
-            self.end_tail();
-        }
-        match data.len() >= LONG {
-            true => self.back.push_back(data),
-            false => self.tail.extend_from_slice(&data),
-        }
-    }
-
-    /// What comes is not joined to what came so far.
-    fn end_tail(&mut self) {
-        if !self.tail.is_empty() {
-            self.back.push_back(std::mem::take(&mut self.tail).freeze());
-        }
-    }
-
-    /// Bytes that wait in the file.
-    fn spooled(&self) -> u64 {
-        self.spool.as_ref().map_or(0, |spool| spool.end - spool.start)
-    }
-
-    /// Whither `data` goes, and what has to go there before it.
-    fn begin_spooling(&mut self, data: Bytes) -> (Option<(Arc<File>, u64)>, Bytes) {
-        let waits = self.spooled() > 0;
-        let spool = self.spool.as_mut().map(|spool| {
-            if !waits {
-                (spool.start, spool.end) = (0, 0); // Nobody reads it now: its space serves again.
-            }
-            (spool.file.clone(), spool.end)
-        });
-        self.end_tail();
-        if !waits {
-            self.front.append(&mut self.back);
-            return (spool, data);
-        }
-        let mut joined = BytesMut::new();
-        for data in self.back.drain(..) {
-            self.held -= data.len();
-            joined.extend_from_slice(&data);
-        }
-        joined.extend_from_slice(&data);
-        (spool, joined.freeze())
-    }
-
-    fn take_front(&mut self) -> Option<Bytes> {
-        let mut first = self.front.pop_front()?;
-        if self.front.front().is_some_and(|second| first.len() + second.len() <= PIECE) {
-            let mut joined = BytesMut::from(first);
-            while let Some(next) = self.front.pop_front_if(|next| joined.len() + next.len() <= PIECE) {
-                joined.extend_from_slice(&next);
-            }
-            first = joined.freeze();
-        }
-        self.held -= first.len();
-        Some(first)
-    }
-}
-
 impl Drop for Inbox {
     fn drop(&mut self) {
-        let state = self.state.lock();
-        let spooled = state.spooled();
+        let waiting = self.waiting.lock();
+        let spooled = waiting.spooled();
         self.throttle.disk().give(spooled);
-        self.throttle.memory().give(state.held as u64);
-        self.throttle.remove(state.held + spooled as usize);
+        self.throttle.memory().give(waiting.held as u64);
+        self.throttle.remove(waiting.held + spooled as usize);
     }
 }
 
@@ -311,6 +224,7 @@ mod tests {
 
     use super::super::room::{Room, Rooms};
     use super::super::throttle::Pace;
+    use super::waiting::LONG;
     use super::*;
 
     fn inbox(limit: u64) -> (Inbox, Arc<Throttle>) {
@@ -361,13 +275,13 @@ mod tests {
         for n in 0..3 * PIECE {
             inbox.put(Bytes::copy_from_slice(&[n as u8])).await.unwrap();
         }
-        assert!(inbox.state.lock().back.len() <= 3);
+        assert!(inbox.waiting.lock().back.len() <= 3);
         inbox.put(Bytes::from(vec![7; LONG])).await.unwrap();
         let mut received = 0;
         while received < 3 * PIECE + LONG {
             received += inbox.take().await.unwrap().unwrap().len();
         }
-        assert_eq!((received, inbox.state.lock().held), (3 * PIECE + LONG, 0));
+        assert_eq!((received, inbox.waiting.lock().held), (3 * PIECE + LONG, 0));
     }
 
     #[tokio::test]

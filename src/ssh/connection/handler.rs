@@ -1,166 +1,31 @@
-//! One SSH connection: hands each channel to a task of its own.
+//! What the client asks on one connection.
 //!
 //! russh calls these inside its session loop: they reply and spawn, and never wait for the network. Only a login may wait
 //! a moment for keys: nothing else happens on its connection yet.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use futures::FutureExt;
 use russh::keys::Certificate;
-use russh::server::{
-    Auth, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffer, Session as Replies, VerifiedPublicKey,
-};
+use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session as Replies, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument, Span, info};
+use tracing::info;
 
-use super::allowance::Allowance;
-use super::client::{Client, Slots};
-use super::context::Context;
-use super::destination::Destination;
-use super::forward::{self, Asked, Listeners};
-use super::jump::Jump;
-use super::logged_in::LoggedIn;
-use super::login::{Login, Proven};
-use super::request::{Request, SFTP, terminal_size};
-use super::session::Session;
-use super::standing::Standing;
-use super::throttle::Throttle;
-use crate::identity::{Credential, Permissions};
+use super::Connection;
+use crate::identity::Credential;
+use crate::ssh::client::Client;
+use crate::ssh::destination::Destination;
+use crate::ssh::forward::{self, Asked};
+use crate::ssh::jump::Jump;
+use crate::ssh::logged_in::LoggedIn;
+use crate::ssh::request::{Request, SFTP, terminal_size};
+use crate::ssh::session::Session;
 use crate::telemetry::{LoginResult, metrics};
 use crate::workspace::{Address, Program, Target};
 
 /// The longest name of a host, and longer than the path of any socket, in bytes. A client may send a thousand times as
 /// many, which would be kept for as long as what it names.
 const MAX_NAME: usize = 255;
-
-/// russh's view of one connection.
-pub(super) struct Connection {
-    context: Arc<Context>,
-    throttle: Arc<Throttle>,
-    client: Client,
-    login: Login,
-    /// Cancelled once somebody is logged in.
-    login_done: CancellationToken,
-    slots: Slots,
-    /// What whoever logged in may have in all, and this connection's place in it.
-    allowance: Option<Arc<Allowance>>,
-    place: Option<OwnedSemaphorePermit>,
-    listeners: Listeners,
-    /// Those of session channels that run nothing yet.
-    requests: HashMap<ChannelId, Request>,
-    standing: Standing,
-    /// Ends the standing.
-    watching: Option<AbortOnDropHandle<()>>,
-    span: Span,
-}
-
-impl Connection {
-    pub(super) fn new(
-        context: Arc<Context>,
-        throttle: Arc<Throttle>,
-        client: Client,
-        login_done: CancellationToken,
-        slots: Slots,
-        standing: Standing,
-    ) -> Self {
-        Self {
-            login: Login::new(context.clone(), client.clone()),
-            context,
-            throttle,
-            client,
-            login_done,
-            slots,
-            allowance: None,
-            place: None,
-            listeners: Listeners::default(),
-            requests: HashMap::new(),
-            standing,
-            watching: None,
-            span: Span::current(),
-        }
-    }
-
-    /// What whoever logged in may do.
-    fn permissions(&self) -> Option<&Permissions> {
-        self.login.succeeded().map(|(identity, _)| identity.permissions())
-    }
-
-    /// Whoever logged in, while she may stay.
-    fn logged_in(&self) -> Option<LoggedIn> {
-        let (identity, target) = self.login.succeeded().filter(|_| self.standing.holds()).cloned()?;
-        let (context, throttle, slots) = (self.context.clone(), self.throttle.clone(), self.slots.clone());
-        let (allowance, standing) = (self.allowance.clone()?, self.standing.clone());
-        Some(LoggedIn { context, throttle, identity, target, slots, allowance, standing })
-    }
-
-    /// Counts the connection among those of whoever logged in; why not, if she has too many. One within another has been
-    /// counted when it began.
-    fn take_place(&mut self) -> Result<(), String> {
-        let Some((identity, _)) = self.login.succeeded() else { return Ok(()) };
-        let allowance = self.context.allowances.of(identity.user());
-        self.throttle.belong(allowance.rooms.clone());
-        if self.client.outer.is_none() {
-            let Ok(place) = allowance.connections.clone().try_acquire_owned() else {
-                info!(user = identity.user(), "ended a connection: this user has max_connections_per_user of them");
-                let most = self.context.config.max_connections_per_user;
-                return Err(format!("too many connections: you have {most} open already"));
-            };
-            self.place = Some(place);
-        }
-        self.allowance = Some(allowance);
-        Ok(())
-    }
-
-    /// Whoever logged in stays for as long as she would be let in, to where she went.
-    fn watch(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
-        let (identity, target) = self.login.succeeded()?.clone();
-        let Proven { login, credential } = self.login.proven()?.clone();
-        let (context, standing) = (self.context.clone(), self.standing.clone());
-        let (from, outer) = (self.client.address.ip(), self.client.outer.clone());
-        Some(async move {
-            let without = async {
-                match outer {
-                    Some(outer) => outer.standing.ended().await.to_owned(),
-                    None => std::future::pending().await,
-                }
-            };
-            let why = tokio::select! {
-                why = context.authenticate.lapse(&login, &credential, from, &identity) => why,
-                why = context.run.withdrawn(&identity, &target) => why,
-                why = without => why,
-            };
-            standing.end(why);
-        })
-    }
-
-    /// Serves a channel in a task of its own.
-    fn spawn(&self, serve: impl Future<Output = ()> + Send + 'static) {
-        self.context.tasks.spawn(serve.instrument(self.span.clone()));
-    }
-
-    /// Has the pod listen for the client, if she may; the port, if it does.
-    async fn listen(&mut self, address: Address, client: Handle) -> Option<u16> {
-        let logged_in = self.logged_in().filter(|logged_in| logged_in.admits(Asked::Listen(&address)))?;
-        self.listeners.begin(logged_in, address, client).await
-    }
-
-    fn begin(&mut self, channel: ChannelId, program: Program, replies: &mut Replies) -> Result<(), russh::Error> {
-        let request = self.requests.remove(&channel);
-        let begun = request.zip(self.permissions()).map(|(request, permissions)| request.begin(program, permissions));
-        Self::answer(channel, begun.is_some(), replies)
-    }
-
-    fn answer(channel: ChannelId, granted: bool, replies: &mut Replies) -> Result<(), russh::Error> {
-        match granted {
-            true => replies.channel_success(channel),
-            false => replies.channel_failure(channel),
-        }
-    }
-}
 
 impl Handler for Connection {
     type Error = russh::Error;
@@ -245,10 +110,10 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         _: &mut Replies,
     ) -> Result<(), Self::Error> {
-        let (Some(logged_in), Ok(port)) = (self.logged_in(), u16::try_from(port)) else { return Ok(()) };
-        if host.len() > MAX_NAME || !logged_in.admits(Asked::Connect(&Address::Tcp { host: host.to_owned(), port })) {
+        let (Some(address), Ok(port)) = (tcp(host, port), u16::try_from(port)) else { return Ok(()) };
+        let Some(logged_in) = self.logged_in().filter(|logged_in| logged_in.admits(Asked::Connect(&address))) else {
             return Ok(());
-        }
+        };
         let LoggedIn { context, identity, target, .. } = &logged_in;
         let is_hers = |target: &Target| context.run.has(identity, target);
         match Destination::of(host, port, identity.user(), target, is_hers) {
@@ -271,10 +136,7 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         _: &mut Replies,
     ) -> Result<(), Self::Error> {
-        if path.len() > MAX_NAME {
-            return Ok(());
-        }
-        let address = Address::Unix(path.to_owned());
+        let Some(address) = unix(path) else { return Ok(()) };
         if let Some(logged_in) = self.logged_in().filter(|logged_in| logged_in.admits(Asked::Connect(&address))) {
             let target = logged_in.target.clone();
             self.spawn(async move { logged_in.connect(&target, &address, channel, reply).await });
@@ -283,8 +145,7 @@ impl Handler for Connection {
     }
 
     async fn tcpip_forward(&mut self, host: &str, port: &mut u32, replies: &mut Replies) -> Result<bool, Self::Error> {
-        let Some(asked) = u16::try_from(*port).ok().filter(|_| host.len() <= MAX_NAME) else { return Ok(false) };
-        let address = Address::Tcp { host: host.to_owned(), port: asked };
+        let Some(address) = tcp(host, *port) else { return Ok(false) };
         let listening = self.listen(address, replies.handle()).await;
         if let Some(bound) = listening {
             *port = bound.into();
@@ -293,16 +154,16 @@ impl Handler for Connection {
     }
 
     async fn cancel_tcpip_forward(&mut self, host: &str, port: u32, _: &mut Replies) -> Result<bool, Self::Error> {
-        let Ok(port) = u16::try_from(port) else { return Ok(false) };
-        Ok(self.listeners.end(&Address::Tcp { host: host.to_owned(), port }))
+        Ok(tcp(host, port).is_some_and(|address| self.listeners.end(&address)))
     }
 
     async fn streamlocal_forward(&mut self, path: &str, replies: &mut Replies) -> Result<bool, Self::Error> {
-        Ok(path.len() <= MAX_NAME && self.listen(Address::Unix(path.to_owned()), replies.handle()).await.is_some())
+        let Some(address) = unix(path) else { return Ok(false) };
+        Ok(self.listen(address, replies.handle()).await.is_some())
     }
 
     async fn cancel_streamlocal_forward(&mut self, path: &str, _: &mut Replies) -> Result<bool, Self::Error> {
-        Ok(self.listeners.end(&Address::Unix(path.to_owned())))
+        Ok(unix(path).is_some_and(|address| self.listeners.end(&address)))
     }
 
     async fn channel_close(&mut self, channel: ChannelId, _: &mut Replies) -> Result<(), Self::Error> {
@@ -406,4 +267,14 @@ impl Handler for Connection {
         });
         Self::answer(channel, granted, replies)
     }
+}
+
+/// A port is 16 bits wide, whatever the wire has room for.
+fn tcp(host: &str, port: u32) -> Option<Address> {
+    let port = u16::try_from(port).ok().filter(|_| host.len() <= MAX_NAME)?;
+    Some(Address::Tcp { host: host.to_owned(), port })
+}
+
+fn unix(path: &str) -> Option<Address> {
+    (path.len() <= MAX_NAME).then(|| Address::Unix(path.to_owned()))
 }

@@ -1,0 +1,150 @@
+//! One SSH connection: who logged in, and what runs on it.
+
+mod handler;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use russh::ChannelId;
+use russh::server::{Handle, Session as Replies};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, Span, info};
+
+use super::allowance::Allowance;
+use super::client::{Client, Slots};
+use super::context::Context;
+use super::forward::{Asked, Listeners};
+use super::logged_in::LoggedIn;
+use super::login::{Login, Proven};
+use super::request::Request;
+use super::standing::Standing;
+use super::throttle::Throttle;
+use crate::identity::Permissions;
+use crate::workspace::{Address, Program};
+
+/// russh's view of one connection.
+pub(super) struct Connection {
+    context: Arc<Context>,
+    throttle: Arc<Throttle>,
+    client: Client,
+    login: Login,
+    /// Cancelled once somebody is logged in.
+    login_done: CancellationToken,
+    slots: Slots,
+    /// What whoever logged in may have in all, and this connection's place in it.
+    allowance: Option<Arc<Allowance>>,
+    place: Option<OwnedSemaphorePermit>,
+    listeners: Listeners,
+    /// Those of session channels that run nothing yet.
+    requests: HashMap<ChannelId, Request>,
+    standing: Standing,
+    /// Ends the standing.
+    watching: Option<AbortOnDropHandle<()>>,
+    span: Span,
+}
+
+impl Connection {
+    pub(super) fn new(
+        context: Arc<Context>,
+        throttle: Arc<Throttle>,
+        client: Client,
+        login_done: CancellationToken,
+        slots: Slots,
+        standing: Standing,
+    ) -> Self {
+        Self {
+            login: Login::new(context.clone(), client.clone()),
+            context,
+            throttle,
+            client,
+            login_done,
+            slots,
+            allowance: None,
+            place: None,
+            listeners: Listeners::default(),
+            requests: HashMap::new(),
+            standing,
+            watching: None,
+            span: Span::current(),
+        }
+    }
+
+    /// What whoever logged in may do.
+    fn permissions(&self) -> Option<&Permissions> {
+        self.login.succeeded().map(|(identity, _)| identity.permissions())
+    }
+
+    /// Whoever logged in, while she may stay.
+    fn logged_in(&self) -> Option<LoggedIn> {
+        let (identity, target) = self.login.succeeded().filter(|_| self.standing.holds()).cloned()?;
+        let (context, throttle, slots) = (self.context.clone(), self.throttle.clone(), self.slots.clone());
+        let (allowance, standing) = (self.allowance.clone()?, self.standing.clone());
+        Some(LoggedIn { context, throttle, identity, target, slots, allowance, standing })
+    }
+
+    /// Counts the connection among those of whoever logged in; why not, if she has too many. One within another has been
+    /// counted when it began.
+    fn take_place(&mut self) -> Result<(), String> {
+        let Some((identity, _)) = self.login.succeeded() else { return Ok(()) };
+        let allowance = self.context.allowances.of(identity.user());
+        self.throttle.belong(allowance.rooms.clone());
+        if self.client.outer.is_none() {
+            let Ok(place) = allowance.connections.clone().try_acquire_owned() else {
+                info!(user = identity.user(), "ended a connection: this user has max_connections_per_user of them");
+                let most = self.context.config.max_connections_per_user;
+                return Err(format!("too many connections: you have {most} open already"));
+            };
+            self.place = Some(place);
+        }
+        self.allowance = Some(allowance);
+        Ok(())
+    }
+
+    /// Whoever logged in stays for as long as she would be let in, to where she went.
+    fn watch(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let (identity, target) = self.login.succeeded()?.clone();
+        let Proven { login, credential } = self.login.proven()?.clone();
+        let (context, standing) = (self.context.clone(), self.standing.clone());
+        let (from, outer) = (self.client.address.ip(), self.client.outer.clone());
+        Some(async move {
+            let without = async {
+                match outer {
+                    Some(outer) => outer.standing.ended().await.to_owned(),
+                    None => std::future::pending().await,
+                }
+            };
+            let why = tokio::select! {
+                why = context.authenticate.lapse(&login, &credential, from, &identity) => why,
+                why = context.run.withdrawn(&identity, &target) => why,
+                why = without => why,
+            };
+            standing.end(why);
+        })
+    }
+
+    /// Serves a channel in a task of its own.
+    fn spawn(&self, serve: impl Future<Output = ()> + Send + 'static) {
+        self.context.tasks.spawn(serve.instrument(self.span.clone()));
+    }
+
+    /// Has the pod listen for the client, if she may; the port, if it does.
+    async fn listen(&mut self, address: Address, client: Handle) -> Option<u16> {
+        let logged_in = self.logged_in().filter(|logged_in| logged_in.admits(Asked::Listen(&address)))?;
+        self.listeners.begin(logged_in, address, client).await
+    }
+
+    fn begin(&mut self, channel: ChannelId, program: Program, replies: &mut Replies) -> Result<(), russh::Error> {
+        let request = self.requests.remove(&channel);
+        let begun = request.zip(self.permissions()).map(|(request, permissions)| request.begin(program, permissions));
+        Self::answer(channel, begun.is_some(), replies)
+    }
+
+    fn answer(channel: ChannelId, granted: bool, replies: &mut Replies) -> Result<(), russh::Error> {
+        match granted {
+            true => replies.channel_success(channel),
+            false => replies.channel_failure(channel),
+        }
+    }
+}
