@@ -124,7 +124,13 @@ async fn refusal(response: http::Response<Body>) -> Error {
         Ok(body) => serde_json::from_slice(&body.to_bytes()).unwrap_or_default(),
         Err(_) => Status::default(),
     };
-    Error::Refused { code: code.as_u16(), message: status.message.unwrap_or_else(|| code.to_string()) }
+    match status.message {
+        Some(message) => Error::Refused { code: code.as_u16(), message },
+        // The API server says with a `Status` that there is no such pod. Without one it is what a kubelet says that has just
+        // started and has not heard of its pods yet.
+        None if code == StatusCode::NOT_FOUND => Error::Lost("the node does not know the pod yet".into()),
+        None => Error::Refused { code: code.as_u16(), message: code.to_string() },
+    }
 }
 
 /// What the other side sent.
@@ -229,6 +235,18 @@ mod tests {
         assert_eq!(exit_code(&status(failed)).unwrap(), 137);
         let unstarted = json!({"status": "Failure", "reason": "InternalError", "message": "no such file"});
         assert!(matches!(exit_code(&status(unstarted)), Err(Error::NotStarted(m)) if m == "no such file"));
+    }
+
+    #[tokio::test]
+    async fn only_the_api_server_knows_that_a_pod_is_gone() {
+        let answered = async |body: String| {
+            refusal(http::Response::builder().status(404).body(Body::from(body.into_bytes())).unwrap()).await
+        };
+        let gone =
+            answered(json!({"kind": "Status", "code": 404, "message": "pods \"dev\" not found"}).to_string()).await;
+        assert!(gone.pod_is_gone() && !gone.is_outage(), "{gone}");
+        let just_started = answered("pod does not exist".to_owned()).await;
+        assert!(!just_started.pod_is_gone() && just_started.is_outage(), "{just_started}");
     }
 
     #[test]
