@@ -162,8 +162,8 @@ pub struct Home {
     #[schemars(length(max = 512), regex(pattern = r"^(/[^/:]+)+$"))]
     #[x_kube(validation = Rule::new("!self.split('/').exists(part, part == '.' || part == '..')")
         .message("the path of a home has no . or .. in it"))]
-    #[x_kube(validation = Rule::new("!self.matches('^/(proc|sys|dev)(/|$)')")
-        .message("/proc, /sys and /dev are the system's"))]
+    #[x_kube(validation = Rule::new("!self.matches('^/(proc|sys|dev|[.]bastion)(/|$)')")
+        .message("/proc, /sys, /dev and /.bastion are the system's"))]
     pub mount_path: Option<String>,
 }
 

@@ -100,7 +100,7 @@ pub enum Schedulable {
     No,
     /// No node has room, but the cluster adds nodes when pods wait for them.
     Autoscaled,
-    /// The nodes are not known yet.
+    /// The nodes are not known yet, or cannot be seen. The reason tells.
     #[default]
     Unknown,
 }

@@ -83,7 +83,11 @@ impl Children {
     }
 }
 
+/// What a DevServer has is none of its owner's namespace's: its guests' rights come and go with its spec.
 fn child<K: Resource>(object: &K) -> Option<(String, Child)> {
+    if object.labels().contains_key(names::DEVSERVER_LABEL) {
+        return None;
+    }
     let user = object.labels().get(names::USER_LABEL)?.clone();
     Some((key(object), Child { user, version: version(object.meta()) }))
 }

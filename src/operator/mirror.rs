@@ -1,6 +1,7 @@
 //! What is kept of the objects that a watch brings: far less than the objects.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
@@ -10,11 +11,19 @@ pub(super) struct Mirror<V> {
     /// What a list has brought so far; it takes the place of `live` when it is whole.
     listed: HashMap<String, V>,
     is_whole: bool,
+    /// Since when its watch fails, and when it last did.
+    failing: Option<(Instant, Instant)>,
 }
+
+/// A watch that did not fail for so long runs: its tries come ever more slowly, up to half a minute. It says nothing by
+/// itself until something changes.
+const TRIES: Duration = Duration::from_secs(45);
+/// A watch that fails for so long tells nothing any more.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 impl<V> Default for Mirror<V> {
     fn default() -> Self {
-        Self { live: HashMap::new(), listed: HashMap::new(), is_whole: false }
+        Self { live: HashMap::new(), listed: HashMap::new(), is_whole: false, failing: None }
     }
 }
 
@@ -28,9 +37,29 @@ impl<V> Mirror<V> {
         self.live.values()
     }
 
+    /// Its watch failed; whether that is news.
+    pub(super) fn failed(&mut self, now: Instant) -> bool {
+        let known = self.failing.filter(|(_, last)| now.saturating_duration_since(*last) < TRIES);
+        self.failing = Some((known.map_or(now, |(since, _)| since), now));
+        known.is_none()
+    }
+
+    /// Whether it failed and has not brought anything since.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.is_some()
+    }
+
+    /// Whether what is known may have long been otherwise.
+    pub(super) fn is_blind(&self, now: Instant) -> bool {
+        self.failing.is_some_and(|(since, last)| {
+            now.saturating_duration_since(last) < TRIES && now.saturating_duration_since(since) >= PATIENCE
+        })
+    }
+
     /// Takes an event in, keeping of its object what `keep` makes of it; whether what is known may have changed.
     pub(super) fn take<K: Resource>(&mut self, event: Event<K>, keep: &impl Fn(K) -> Option<V>) -> bool {
         match event {
+            // That a list begins, not that it can be had.
             Event::Init => {
                 self.listed.clear();
                 return false;
@@ -46,6 +75,7 @@ impl<V> Mirror<V> {
             Event::Apply(object) => put(&mut self.live, object, keep),
             Event::Delete(object) => drop(self.live.remove(&key(&object))),
         }
+        self.failing = None;
         true
     }
 }
@@ -71,6 +101,20 @@ mod tests {
         let mut pod = Pod::default();
         pod.metadata.name = Some(name.to_owned());
         pod
+    }
+
+    #[test]
+    fn a_watch_that_fails_for_long_tells_nothing_any_more() {
+        let mut mirror: Mirror<()> = Mirror::default();
+        let start = Instant::now();
+        let at = |second| start + Duration::from_secs(second);
+        assert!(mirror.failed(at(0)) && !mirror.failed(at(30)) && !mirror.is_blind(at(59)));
+        mirror.take(Event::<Pod>::Init, &|_| None);
+        assert!(mirror.is_blind(at(60)) && !mirror.is_blind(at(75)), "it has not failed again");
+        assert!(mirror.failed(at(80)) && !mirror.is_blind(at(124)), "that is another failure");
+        assert!(!mirror.failed(at(124)) && !mirror.failed(at(141)) && mirror.is_blind(at(141)));
+        mirror.take(Event::<Pod>::InitDone, &|_| None);
+        assert!(!mirror.is_blind(at(142)) && !mirror.is_failing());
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! What is kept of several kinds of objects, each by a watch of its own, for one who looks at all of it when it changes.
 
+use std::time::Instant;
+
 use futures::{Stream, StreamExt};
 use kube::Resource;
 use kube::runtime::watcher::{self, Event};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::mirror::Mirror;
 use crate::telemetry::chain;
@@ -41,7 +43,14 @@ impl<S> Watched<S> {
                         self.changed.notify_one();
                     }
                 }
-                Err(error) => debug!(error = chain(&error), "failed to watch {what}"),
+                Err(error) => {
+                    if mirror(&mut self.known()).failed(Instant::now()) {
+                        warn!(error = chain(&error), "failed to watch {what}; trying again");
+                    } else {
+                        debug!(error = chain(&error), "failed to watch {what}");
+                    }
+                    self.changed.notify_one();
+                }
             }
         }
     }

@@ -61,7 +61,8 @@ impl Reports {
             let every = self.pace.every;
             let waited = if first { every.min(FIRST) } else { every };
             first = false;
-            let pace = Pace { every: wait(waited, &mut plan).await, ..self.pace };
+            let every = wait(waited, &mut plan).await;
+            let pace = Pace { every, ..self.pace.facing(&plan.borrow()) };
             let activity = match agent::activity(&carrier).await {
                 Ok(activity) => activity,
                 Err(error) => {
@@ -100,6 +101,12 @@ impl Reports {
 }
 
 impl Pace {
+    /// Nobody is suspended by what was told long ago, so that nothing has changed is told too while it is planned.
+    fn facing(self, plan: &Plan) -> Self {
+        let silence = if is_for_idleness(plan) { self.silence.min(SOON_SILENCE) } else { self.silence };
+        Self { silence, ..self }
+    }
+
     /// Whether `activity` is worth telling after `told`, which may be another replica's.
     fn is_news(&self, told: &Activity, activity: &Activity, now: Timestamp) -> bool {
         let age = told.observed_time.as_ref().map(|time| now.duration_since(time.0));
@@ -114,8 +121,7 @@ impl Pace {
 async fn wait(every: Duration, plan: &mut watch::Receiver<Plan>) -> Duration {
     let began = Instant::now();
     loop {
-        let idle = plan.borrow_and_update().as_ref().is_some_and(|plan| plan.reason == SuspensionReason::Idle);
-        let length = if idle { every.min(SOON) } else { every };
+        let length = if is_for_idleness(&plan.borrow_and_update()) { every.min(SOON) } else { every };
         let end = began + length;
         match timeout_at(end, plan.changed()).await {
             Ok(Ok(())) => {}
@@ -129,8 +135,13 @@ async fn wait(every: Duration, plan: &mut watch::Receiver<Plan>) -> Duration {
     }
 }
 
-/// How long a sign of use may take to be told where it matters.
+fn is_for_idleness(plan: &Plan) -> bool {
+    plan.as_ref().is_some_and(|plan| plan.reason == SuspensionReason::Idle)
+}
+
+/// How long a sign of use may take to be told where it matters, and that there is none.
 const SOON: Duration = Duration::from_secs(5);
+const SOON_SILENCE: Duration = Duration::from_secs(30);
 
 pub(super) fn as_times(activity: &request::Activity, now: Timestamp) -> Activity {
     let request::Activity {
@@ -197,6 +208,7 @@ mod tests {
 
     use super::*;
     use crate::agent::request::News;
+    use crate::api::Suspension;
     use crate::carrier::linked::while_linked;
     use crate::carrier::{Message, Side};
 
@@ -277,6 +289,11 @@ mod tests {
         assert!(!news(30, 5) && news(60, 5), "typed");
         assert!(!news(60, 1_060) && !news(239, 1_239) && news(240, 1_240), "nothing new");
         assert!(news(-70, 1_000), "told by somebody whose clock is ahead");
+
+        let plan = |reason| Some(Suspension { time: Time(then), reason, message: String::new() });
+        let silence = |plan: &Plan| pace.facing(plan).silence;
+        assert_eq!(silence(&plan(SuspensionReason::Idle)), Duration::from_secs(30));
+        assert_eq!((silence(&plan(SuspensionReason::Expired)), silence(&None)), (pace.silence, pace.silence));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tracing::debug;
 use super::Workspace;
 use super::carriers::Carriers;
 use super::rounds::Rounds;
-use crate::api::{DevServer, IdleAction, Phase, conditions, names};
+use crate::api::{DevServer, IdleAction, Phase, SuspensionReason, conditions, names};
 use crate::cache::Cache;
 use crate::telemetry::chain;
 
@@ -28,6 +28,8 @@ pub(super) struct Sampler<'a> {
 const PATIENCE: Duration = Duration::from_secs(10);
 /// So many times as often as a pod is looked at, those that are due are looked for; and within as long a replica begins.
 const SHARE: u32 = 10;
+/// And no more seldom than that.
+const SLACK: Duration = Duration::from_secs(30);
 
 impl Sampler<'_> {
     /// For ever. `running` tells the workspace of a user's DevServer, if it runs.
@@ -35,7 +37,7 @@ impl Sampler<'_> {
         if self.every.is_zero() {
             return;
         }
-        let slack = self.every / SHARE;
+        let slack = (self.every / SHARE).min(SLACK);
         let rounds = Rounds::new(self.every);
         let mut looks = FuturesUnordered::new();
         let mut ticks = interval(slack);
@@ -91,6 +93,9 @@ impl Sampler<'_> {
     }
 }
 
+/// How old what is known may be of one that is about to be suspended for being idle: what it has begun since counts.
+const SOON: SignedDuration = SignedDuration::from_secs(25);
+
 /// Whether nobody has looked at it for so long, and anybody cares.
 fn is_due(server: &DevServer, every: SignedDuration, now: Timestamp) -> bool {
     let Some(status) = &server.status else { return false };
@@ -99,6 +104,8 @@ fn is_due(server: &DevServer, every: SignedDuration, now: Timestamp) -> bool {
     let observed = status.activity.as_ref().and_then(|activity| activity.observed_time.as_ref());
     let ready = conditions::find(&status.conditions, conditions::READY);
     let began = ready.map(|ready| &ready.last_transition_time);
+    let is_announced = status.suspension.as_ref().is_some_and(|plan| plan.reason == SuspensionReason::Idle);
+    let every = if is_announced { every.min(SOON) } else { every };
     let last = [observed, began].into_iter().flatten().map(|time| time.0).max();
     status.phase == Phase::Running
         && status.agent
@@ -118,7 +125,7 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
     use super::*;
-    use crate::api::{Activity, DevServerSpec, DevServerStatus, Idle, Lifecycle};
+    use crate::api::{Activity, DevServerSpec, DevServerStatus, Idle, Lifecycle, Suspension};
 
     const EVERY: SignedDuration = SignedDuration::from_mins(5);
 
@@ -165,6 +172,19 @@ mod tests {
         assert!(is_due(&server(Some(300)), EVERY, now()) && is_due(&server(None), EVERY, now()));
         assert!(!is_due(&server(Some(299)), EVERY, now()));
         assert!(!due(|_, status| status.conditions[0].last_transition_time = ago(10)), "it has just begun");
+    }
+
+    #[test]
+    fn one_that_is_about_to_be_suspended_for_being_idle_is_looked_at_soon() {
+        let announced = |reason, observed| {
+            due(|_, status| {
+                let (time, message) = (ago(-300), String::new());
+                status.suspension = Some(Suspension { time, reason, message });
+                status.activity = Some(Activity { observed_time: Some(ago(observed)), ..Activity::default() });
+            })
+        };
+        assert!(announced(SuspensionReason::Idle, 25) && !announced(SuspensionReason::Idle, 24));
+        assert!(announced(SuspensionReason::Expired, 300) && !announced(SuspensionReason::Expired, 299));
     }
 
     #[test]

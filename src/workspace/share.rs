@@ -119,6 +119,7 @@ impl Workspaces {
         let named = shared.filter_map(|server| {
             let owner =
                 names::user_of(server.metadata.namespace.as_deref()?).filter(|owner| *owner != identity.user())?;
+            access(&self.cache, identity.user(), owner, server.metadata.name.as_deref()?)?;
             let phase = server.status.as_ref().map(|status| status.phase).unwrap_or_default();
             Some((format!("{}.{owner}", server.metadata.name.as_deref()?), phase))
         });
@@ -157,6 +158,8 @@ impl Workspaces {
 }
 
 fn access(cache: &Cache, user: &str, owner: &str, name: &str) -> Option<Access> {
+    // Who may not come in herself shares nothing.
+    cache.user(owner).filter(|owner| !owner.spec.disabled)?;
     granted(&*cache.devserver(owner, name)?, user)
 }
 

@@ -13,12 +13,12 @@ use tracing::info;
 use super::Context;
 use super::build::{BuiltClaim, build_claim, build_pod, is_same_template};
 use super::fetch::Seen;
+use super::memory::Asked;
 use super::refusal::{self, Refusal, RefusalKind};
 use super::resolve::{HomeVolume, Resolved};
 use super::step::{Situation, Step, Volume, belongs_to, next_step, volume};
 use super::team;
 use crate::api::{DevServer, DevServerStatus, Phase, names, write_status};
-use crate::operator::backoff::doubled;
 
 /// What reconciling came to: the status tells about it.
 pub(super) struct Done {
@@ -32,21 +32,43 @@ pub(super) struct Done {
     pub(super) look_again: Option<Duration>,
 }
 
+impl Error {
+    /// Whether it is a "no" that a moment does not help.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self.cause(), kube::Error::Api(status) if matches!(status.code, 400..=428))
+    }
+
+    /// In the API server's words, where it said anything.
+    pub(super) fn said(&self) -> String {
+        match self.cause() {
+            kube::Error::Api(status) => status.message.clone(),
+            error => error.to_string(),
+        }
+    }
+
+    fn cause(&self) -> &kube::Error {
+        match self {
+            Self::Claim(cause)
+            | Self::CreatePod(cause)
+            | Self::LookUp(cause)
+            | Self::DeletePod(cause)
+            | Self::Guests(cause)
+            | Self::Events(cause)
+            | Self::Suspend(cause)
+            | Self::Status(cause) => cause,
+        }
+    }
+}
+
 impl Done {
     /// There is nothing to apply, only something to tell.
     pub(super) fn nothing(seen: Seen) -> Self {
         Self { pod: seen.pod, claim: seen.claim, step: Step::Keep, refusal: None, note: None, look_again: None }
     }
 
-    /// For the `times`th time in a row.
-    fn refused(mut self, refusal: Refusal, times: u32) -> Self {
-        self.look_again = Some(match refusal.kind {
-            RefusalKind::TooEarly => Duration::from_secs(1),
-            // When a pod of hers goes, it is tried at once.
-            RefusalKind::Quota => doubled(Duration::from_secs(1), Duration::from_secs(30), times),
-            RefusalKind::NameTaken => Duration::from_secs(5),
-            RefusalKind::Rejected => Duration::from_secs(60),
-        });
+    /// It is asked for again after `pause`.
+    fn refused(mut self, refusal: Refusal, pause: Duration) -> Self {
+        self.look_again = Some(pause);
         self.refusal = Some(refusal);
         self
     }
@@ -86,11 +108,18 @@ pub(super) async fn apply(
     let BuiltClaim { claim, note } = build_claim(wanted, done.claim.as_deref(), class.as_deref());
     done.note = note;
     if let Some(claim) = claim {
-        match apply_claim(&context.client, &claim).await? {
+        let asked = Asked::of(&claim);
+        if let Some((refusal, rest)) = context.memories.still_refused(key, asked) {
+            return Ok(done.refused(refusal, rest));
+        }
+        match apply_claim(&context.client, &claim, context.memories.waits_for_it(key)).await? {
             Ok(applied) => done.claim = Some(Arc::new(applied)),
             // A home that cannot be changed is no reason against a pod; one that cannot be made is.
             Err(refusal) if done.claim.is_some() => done.note = Some(refusal.message),
-            Err(refusal) => return Ok(done.refused(refusal, context.memories.refused(key))),
+            Err(refusal) => {
+                let pause = context.memories.refused(key, asked, &refusal);
+                return Ok(done.refused(refusal, pause));
+            }
         }
     }
     done.note = done.note.or(lacking);
@@ -128,22 +157,32 @@ pub(super) async fn apply(
                 }
             }
         }
-        Step::Create => match create_pod(&context.client, &template, &wanted.owner.uid).await? {
-            Created::Made(pod) => {
-                context.memories.made(key);
-                done.pod = Some(Arc::new(*pod));
+        Step::Create => {
+            let asked = Asked::of(&template);
+            if let Some((refusal, rest)) = context.memories.still_refused(key, asked) {
+                return Ok(done.refused(refusal, rest));
             }
-            Created::Exists => {}
-            Created::Unlabelled(pod) => {
-                if pod.metadata.deletion_timestamp.is_none() {
-                    delete_pod(context, &pod, Step::Replace).await?;
-                    context.memories.replaced(key);
+            let waits = context.memories.waits_for_it(key);
+            match create_pod(&context.client, &template, &wanted.owner.uid, waits).await? {
+                Created::Made(pod) => {
+                    context.memories.made(key);
+                    done.pod = Some(Arc::new(*pod));
                 }
-                done.look_again = Some(UNSEEN);
+                Created::Exists => {}
+                Created::Unlabelled(pod) => {
+                    if pod.metadata.deletion_timestamp.is_none() {
+                        delete_pod(context, &pod, Step::Replace).await?;
+                        context.memories.replaced(key);
+                    }
+                    done.look_again = Some(UNSEEN);
+                }
+                Created::Gone => done.look_again = Some(UNSEEN),
+                Created::Refused(refusal) => {
+                    let pause = context.memories.refused(key, asked, &refusal);
+                    return Ok(done.refused(refusal, pause));
+                }
             }
-            Created::Gone => done.look_again = Some(UNSEEN),
-            Created::Refused(refusal) => return Ok(done.refused(refusal, context.memories.refused(key))),
-        },
+        }
     }
     Ok(done)
 }
@@ -184,11 +223,14 @@ fn volume_and_patience(
 async fn apply_claim(
     client: &Client,
     claim: &PersistentVolumeClaim,
+    waits: bool,
 ) -> Result<Result<PersistentVolumeClaim, Refusal>, Error> {
     let claims: Api<PersistentVolumeClaim> = namespaced(client, claim);
     let params = PatchParams::apply(names::OPERATOR_FIELD_MANAGER).force();
     let (name, patch) = (claim.name_any(), Patch::Apply(claim));
-    patiently("home", || claims.patch(&name, &params, &patch)).await.map_err(|error| Error::Claim(Box::new(error)))
+    patiently("home", waits, || claims.patch(&name, &params, &patch))
+        .await
+        .map_err(|error| Error::Claim(Box::new(error)))
 }
 
 enum Created {
@@ -203,10 +245,10 @@ enum Created {
 }
 
 /// Create, not apply: the name is the lock that keeps two pods from ever sharing a home.
-async fn create_pod(client: &Client, pod: &Pod, owner_uid: &str) -> Result<Created, Error> {
+async fn create_pod(client: &Client, pod: &Pod, owner_uid: &str, waits: bool) -> Result<Created, Error> {
     let pods: Api<Pod> = namespaced(client, pod);
     let params = PostParams { field_manager: Some(names::OPERATOR_FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    match patiently("pod", || pods.create(&params, pod)).await {
+    match patiently("pod", waits, || pods.create(&params, pod)).await {
         Ok(Ok(pod)) => {
             info!(namespace = pod.namespace(), pod = pod.name_any(), "pod made");
             Ok(Created::Made(Box::new(pod)))
@@ -273,9 +315,9 @@ pub(super) async fn apply_status(client: &Client, server: &DevServer, status: &D
     written.map_err(|error| Error::Status(Box::new(error)))
 }
 
-/// Asks again for a while when it was only too early: a quota is unknown until its controller has counted, some
+/// If it is waited for, asks again for a while when it was only too early: a quota is unknown until its controller has counted, some
 /// tens of milliseconds after it was made, and a first login waits for this.
-async fn patiently<T, F>(what: &str, mut ask: impl FnMut() -> F) -> Result<Result<T, Refusal>, kube::Error>
+async fn patiently<T, F>(what: &str, waits: bool, mut ask: impl FnMut() -> F) -> Result<Result<T, Refusal>, kube::Error>
 where
     F: Future<Output = kube::Result<T>>,
 {
@@ -289,7 +331,7 @@ where
             },
             Err(error) => return Err(error),
         };
-        if refusal.kind != RefusalKind::TooEarly || pause > Duration::from_millis(500) {
+        if !waits || refusal.kind != RefusalKind::TooEarly || pause > Duration::from_millis(500) {
             return Ok(Err(refusal));
         }
         sleep(pause).await;

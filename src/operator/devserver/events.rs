@@ -71,7 +71,9 @@ impl EventWatches {
     /// Begins to watch, unless it does already: at once, or when it takes longer than most.
     pub(super) fn follow(&self, key: &ObjectRef<DevServer>, at_once: bool) {
         let namespace = namespace_of(key);
-        self.heard.entry(namespace.to_owned()).or_default().followed.insert(key.name.clone());
+        // Held until there is a watch: who follows the last of the others no more must not take it away meanwhile.
+        let mut of_namespace = self.heard.entry(namespace.to_owned()).or_default();
+        of_namespace.followed.insert(key.name.clone());
         if self.watches.get(namespace).is_some_and(|watch| watch.at_once || !at_once) {
             return;
         }
@@ -108,14 +110,14 @@ impl EventWatches {
 
     /// The last that is followed takes the watch with it.
     fn retain_in(&self, namespace: &str, keep: impl Fn(&String) -> bool) {
-        let Some(mut heard) = self.heard.get_mut(namespace) else { return };
-        heard.followed.retain(keep);
-        let is_over = heard.followed.is_empty();
-        drop(heard);
-        if is_over {
-            self.watches.remove(namespace);
-            self.heard.remove(namespace);
-        }
+        self.heard.remove_if_mut(namespace, |_, heard| {
+            heard.followed.retain(&keep);
+            let is_over = heard.followed.is_empty();
+            if is_over {
+                self.watches.remove(namespace);
+            }
+            is_over
+        });
     }
 }
 

@@ -121,9 +121,8 @@ impl Stores {
     }
 
     pub(super) fn devservers_in(&self, namespace: &str) -> Vec<Arc<DevServer>> {
-        let mut all = self.devservers.state();
-        all.retain(|server| server.metadata.namespace.as_deref() == Some(namespace));
-        all
+        // Not all of them cloned: each look at one server asks for its owner's, and there are thousands.
+        self.devservers.state_filter(|server| server.metadata.namespace.as_deref() == Some(namespace))
     }
 
     pub(super) fn storage_class(&self, claim: &PersistentVolumeClaim) -> Option<Arc<StorageClass>> {

@@ -35,6 +35,8 @@ pub(super) fn change(
     let owner = names::user_of(&namespace);
     // With one that goes nothing is shared any more, however long something holds it.
     let owner = owner.filter(|_| server.metadata.deletion_timestamp.is_none());
+    // Nor by somebody who may not come in herself.
+    let owner = owner.filter(|owner| may_log_in(owner));
     // Nor where a guest could act as the owner: what her spec says now may not have replaced the pod yet, or never does.
     let has_token = pod.and_then(|pod| pod.spec.as_ref()?.automount_service_account_token).unwrap_or_default();
     let owner = owner.filter(|_| !has_token && !server.spec.automount_service_account_token);
@@ -259,6 +261,8 @@ mod tests {
         let names: Vec<String> = objects.1.subjects.unwrap().into_iter().map(|subject| subject.name).collect();
         assert_eq!(names, ["guest.carol"]);
         assert_eq!(change(&both(), None, Some(&role), Some(&binding), |_| false), Change::Withdraw);
+        let disabled_owner = change(&both(), None, Some(&role), Some(&binding), |user| user != "alice");
+        assert_eq!(disabled_owner, Change::Withdraw, "who may not come in herself shares nothing");
         assert_eq!(change(&both(), None, None, None, |_| false), Change::Nothing);
     }
 

@@ -1,10 +1,13 @@
 //! What the operator remembers of a DevServer between two looks at it. All of it may be lost: it only paces things.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use kube::runtime::reflector::ObjectRef;
+use serde::Serialize;
 
+use super::refusal::{Refusal, RefusalKind};
 use crate::api::DevServer;
 use crate::operator::Config;
 use crate::operator::backoff::doubled;
@@ -12,7 +15,7 @@ use crate::operator::backoff::doubled;
 #[derive(Default)]
 pub(super) struct Memories(DashMap<ObjectRef<DevServer>, Memory>);
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Memory {
     /// When the volume was first found unbound.
     waiting_since: Option<Instant>,
@@ -21,21 +24,50 @@ struct Memory {
     in_a_row: u32,
     /// How often in a row the cluster would have no pod or home of it.
     refusals: u32,
+    /// The last time.
+    refused: Option<Refused>,
+}
+
+#[derive(Clone)]
+struct Refused {
+    asked: Asked,
+    refusal: Refusal,
+    /// It is not asked for again before then, whoever looks: a refusal is told in the status, whose change is looked at too.
+    until: Instant,
+}
+
+/// What was asked for, in short.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Asked(u64);
+
+impl Asked {
+    pub(super) fn of(object: &impl Serialize) -> Self {
+        let mut hasher = DefaultHasher::new();
+        serde_json::to_vec(object).expect("our own objects have string keys and nothing that fails").hash(&mut hasher);
+        Self(hasher.finish())
+    }
 }
 
 impl Memories {
-    /// Something was refused again; how often it was before.
-    pub(super) fn refused(&self, key: &ObjectRef<DevServer>) -> u32 {
-        let mut memory = self.0.entry(key.clone()).or_default();
-        let before = memory.refusals;
-        memory.refusals = before.saturating_add(1);
-        before
+    /// Something was refused again; after how long it may be asked for anew.
+    pub(super) fn refused(&self, key: &ObjectRef<DevServer>, asked: Asked, refusal: &Refusal) -> Duration {
+        self.0.entry(key.clone()).or_default().refused(asked, refusal, Instant::now())
+    }
+
+    /// Why `asked` need not be asked for yet, and for how long.
+    pub(super) fn still_refused(&self, key: &ObjectRef<DevServer>, asked: Asked) -> Option<(Refusal, Duration)> {
+        self.0.get(key)?.still_refused(asked, Instant::now())
+    }
+
+    /// Whether nothing was refused so far: somebody may wait for it to be made at once.
+    pub(super) fn waits_for_it(&self, key: &ObjectRef<DevServer>) -> bool {
+        self.0.get(key).is_none_or(|memory| memory.refusals == 0)
     }
 
     /// There may be room by now.
     pub(super) fn may_be_had(&self, key: &ObjectRef<DevServer>) {
         if let Some(mut memory) = self.0.get_mut(key) {
-            memory.refusals = 0;
+            (memory.refusals, memory.refused) = (0, None);
         }
     }
 
@@ -55,7 +87,7 @@ impl Memories {
     pub(super) fn made(&self, key: &ObjectRef<DevServer>) {
         let mut memory = self.0.entry(key.clone()).or_default();
         memory.waiting_since = None;
-        memory.refusals = 0;
+        (memory.refusals, memory.refused) = (0, None);
         memory.pod_made(Instant::now());
     }
 
@@ -74,6 +106,24 @@ impl Memories {
 }
 
 impl Memory {
+    fn refused(&mut self, asked: Asked, refusal: &Refusal, now: Instant) -> Duration {
+        let slower = |most| doubled(Duration::from_secs(1), most, self.refusals);
+        let pause = match refusal.kind {
+            // When a pod of hers goes, it is tried at once.
+            RefusalKind::TooEarly | RefusalKind::Quota => slower(Duration::from_secs(30)),
+            RefusalKind::NameTaken => Duration::from_secs(5),
+            RefusalKind::Rejected => Duration::from_secs(60),
+        };
+        self.refusals = self.refusals.saturating_add(1);
+        self.refused = Some(Refused { asked, refusal: refusal.clone(), until: now + pause });
+        pause
+    }
+
+    fn still_refused(&self, asked: Asked, now: Instant) -> Option<(Refusal, Duration)> {
+        let refused = self.refused.as_ref().filter(|refused| refused.asked == asked && now < refused.until)?;
+        Some((refused.refusal.clone(), refused.until - now))
+    }
+
     fn pause(&self, now: Instant, config: &Config) -> Duration {
         let Some(made) = self.made else { return Duration::ZERO };
         let age = now.saturating_duration_since(made);
@@ -99,18 +149,52 @@ mod tests {
     use super::*;
     use crate::operator::tests::config;
 
+    fn no(kind: RefusalKind) -> Refusal {
+        Refusal { kind, message: "no".to_owned() }
+    }
+
+    #[test]
+    fn what_is_refused_is_asked_for_more_and_more_seldom() {
+        let now = Instant::now();
+        let pauses = |kind| {
+            let mut memory = Memory::default();
+            [(); 7].map(|()| memory.refused(Asked(1), &no(kind), now).as_secs())
+        };
+        assert_eq!(pauses(RefusalKind::TooEarly), [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(pauses(RefusalKind::Quota), [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!((pauses(RefusalKind::NameTaken), pauses(RefusalKind::Rejected)), ([5; 7], [60; 7]));
+    }
+
+    #[test]
+    fn nobody_asks_for_it_again_before_its_time_unless_it_is_another() {
+        let now = Instant::now();
+        let mut memory = Memory::default();
+        memory.refused(Asked(1), &no(RefusalKind::Rejected), now);
+        let rest = |asked, second| {
+            memory.still_refused(Asked(asked), now + Duration::from_secs(second)).map(|(_, rest)| rest.as_secs())
+        };
+        assert_eq!((rest(1, 0), rest(1, 59), rest(1, 60)), (Some(60), Some(1), None));
+        assert_eq!(rest(2, 0), None, "the spec or the flavor changed");
+        let (memories, key) = (Memories::default(), ObjectRef::<DevServer>::new("a").within("dev-alice"));
+        assert!(memories.waits_for_it(&key));
+        memories.refused(&key, Asked(1), &no(RefusalKind::Quota));
+        assert!(memories.still_refused(&key, Asked(1)).is_some() && !memories.waits_for_it(&key));
+        memories.may_be_had(&key);
+        assert!(memories.still_refused(&key, Asked(1)).is_none() && memories.waits_for_it(&key));
+    }
+
     #[test]
     fn refusals_are_counted_until_there_may_be_room_and_those_that_are_gone_are_forgotten() {
         let memories = Memories::default();
         let key = |name: &str| ObjectRef::<DevServer>::new(name).within("dev-alice");
-        let refused = |name: &str| memories.refused(&key(name));
-        assert_eq!([refused("a"), refused("a"), refused("b"), refused("a")], [0, 1, 0, 2]);
+        let refused = |name: &str| memories.refused(&key(name), Asked(1), &no(RefusalKind::Quota)).as_secs();
+        assert_eq!([refused("a"), refused("a"), refused("b"), refused("a")], [1, 2, 1, 4]);
         memories.may_be_had(&key("a"));
-        assert_eq!(refused("a"), 0);
+        assert_eq!(refused("a"), 1);
         memories.made(&key("a"));
-        assert_eq!(refused("a"), 0);
+        assert_eq!(refused("a"), 1);
         memories.retain(|kept| *kept == key("a"));
-        assert_eq!((refused("a"), refused("b")), (1, 0));
+        assert_eq!((refused("a"), refused("b")), (2, 1));
     }
 
     #[test]

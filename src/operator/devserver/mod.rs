@@ -10,6 +10,7 @@ mod guests;
 mod lifecycle;
 mod limits;
 mod memory;
+mod offers;
 mod refusal;
 mod reservations;
 mod resolve;
@@ -129,12 +130,18 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     let limit = time_limit(&server, seen.pod.as_deref(), &seen.flavors, owner.as_deref());
     let mut server = server;
     let mut life = decide(&server, limit, &context);
+    let mut unsuspended = None;
     if life.state == State::Due && !is_going {
-        match suspend::mark(&context, &server).await? {
-            Some(marked) => server = Arc::new(marked),
-            None => return Ok(Action::requeue(Duration::from_secs(1))),
+        match suspend::mark(&context, &server).await {
+            Ok(Some(marked)) => {
+                server = Arc::new(marked);
+                life = decide(&server, limit, &context);
+            }
+            Ok(None) => return Ok(Action::requeue(Duration::from_secs(1))),
+            // Refused by an admission policy, say. It runs on, and that is told.
+            Err(error) if error.is_refusal() => unsuspended = Some(error),
+            Err(error) => return Err(error),
         }
-        life = decide(&server, limit, &context);
     }
     let mut done = match &wanted {
         // Who deletes it ends it, whatever holds the object: without this the garbage collector would leave the pod.
@@ -143,6 +150,9 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
         Ok(wanted) => apply::apply(&context, &key, wanted, seen).await?,
         Err(_) => apply::keep(&context, &server, seen).await?,
     };
+    if let Some(error) = &unsuspended {
+        done.note = Some(format!("its time is over, and it cannot be suspended: {}", error.said()));
+    }
     if let Err(error) = &shared {
         done.note.get_or_insert_with(|| format!("it cannot be shared yet: {}", guests::why(error)));
     }
@@ -164,6 +174,7 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     }
     // Last, and as often as it takes.
     shared.map_err(|error| Error::Guests(Box::new(error)))?;
+    unsuspended.map_or(Ok(()), Err)?;
     context.backoff.forget(&key);
     let look_again = done.look_again.into_iter().chain(life.look_again).min();
     Ok(look_again.map_or_else(Action::await_change, Action::requeue))

@@ -11,6 +11,8 @@ pub(super) enum Usage {
     Busy(&'static str),
     /// Nothing since then.
     IdleSince(Timestamp),
+    /// Nothing since then as of a look that was a while ago: enough to announce by, not to act upon.
+    WasIdleSince(Timestamp),
     /// Why, in words for its owner.
     Unknown(String),
 }
@@ -18,6 +20,9 @@ pub(super) enum Usage {
 /// Servers that nobody is in are looked at every five minutes (`workspace.sample_interval`); after three misses it is
 /// not known any more.
 const STALE: SignedDuration = SignedDuration::from_mins(15);
+/// So long after a look nothing else has begun, as far as anybody is put to sleep by that. One that is announced is looked
+/// at about every half minute.
+const FRESH: SignedDuration = SignedDuration::from_secs(90);
 /// Two machines' clocks.
 const SKEW: SignedDuration = SignedDuration::from_mins(1);
 
@@ -48,7 +53,9 @@ pub(super) fn usage(status: &DevServerStatus, now: Timestamp) -> Usage {
         None => Usage::Unknown("its agent is older than this and measures sessions only; restart it".to_owned()),
         Some(GpuUse::Unknown) => Usage::Unknown("it has a GPU whose use nothing in its image tells".to_owned()),
         Some(GpuUse::None | GpuUse::Known) => {
-            Usage::IdleSince(activity.last_sign().map_or(began, |(_, seen)| seen.max(began)))
+            let since = activity.last_sign().map_or(began, |(_, seen)| seen.max(began));
+            let is_fresh = now.duration_since(observed) <= FRESH;
+            if is_fresh { Usage::IdleSince(since) } else { Usage::WasIdleSince(since) }
         }
     }
 }
@@ -132,6 +139,13 @@ mod tests {
     fn a_job_that_nobody_watches_is_busy_between_two_looks() {
         let sampled = Activity { observed_time: time(-299), last_cpu_time: time(-310), ..quiet() };
         assert_eq!(judged(sampled), Usage::Busy("CPU"));
+    }
+
+    #[test]
+    fn a_look_tells_nothing_of_what_begins_after_it() {
+        let seen = |second| judged(Activity { observed_time: time(second), ..quiet() });
+        assert_eq!((seen(-90), seen(30)), (Usage::IdleSince(at(-7_200)), Usage::IdleSince(at(-7_200))));
+        assert_eq!((seen(-91), seen(-900)), (Usage::WasIdleSince(at(-7_200)), Usage::WasIdleSince(at(-7_200))));
     }
 
     #[test]

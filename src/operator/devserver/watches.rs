@@ -2,6 +2,7 @@
 //! them to look at.
 
 use std::collections::HashSet;
+use std::future::ready;
 use std::sync::Arc;
 
 use futures::channel::mpsc::{UnboundedReceiver, unbounded};
@@ -14,6 +15,7 @@ use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
 
 use super::fetch::Stores;
+use super::offers::Offers;
 use super::{Context, strays, team};
 use crate::api::{DevServer, DevServerFlavor, DevServerTeam, DevServerUser, names};
 use crate::operator::team::Members;
@@ -52,7 +54,11 @@ pub(super) struct Triggers {
 pub(super) fn watch(client: &Client, unreadable: &Unreadable) -> (Stores, Changes) {
     let (relisted, relists) = unbounded();
     let (devservers, devserver_changes) = reflect_ours(client, unreadable, relisted.clone());
-    let (flavors, flavor_changes) = reflect_ours(client, unreadable, relisted.clone());
+    let offers = Arc::new(Offers::default());
+    let (flavors, flavor_changes) = reflect_listed(client, unreadable, relisted.clone(), {
+        let offers = offers.clone();
+        move |flavor: &DevServerFlavor| offers.listed(flavor)
+    });
     // Its own of users and teams: who can be read again must be in the store before her limits are gone by.
     let unreadable_owners = Unreadable::silent();
     let (users, user_changes) = reflect_ours(client, &unreadable_owners, relisted.clone());
@@ -84,7 +90,7 @@ pub(super) fn watch(client: &Client, unreadable: &Unreadable) -> (Stores, Change
     };
     let changes = Changes {
         devservers: devserver_changes.boxed(),
-        flavors: flavor_changes.boxed(),
+        flavors: flavor_changes.filter(move |change| ready(offers.is_another(change))).boxed(),
         users: user_changes.boxed(),
         members: team_changes.map(move |change| members.affected(&change)).boxed(),
         classes: class_changes.boxed(),
@@ -151,11 +157,9 @@ fn of_flavor(context: &Context, _: Change<DevServerFlavor>) -> Vec<ObjectRef<Dev
 fn of_user(context: &Context, change: Change<DevServerUser>) -> Vec<ObjectRef<DevServer>> {
     let name = change.into_object().name_any();
     let own = names::namespace(&name);
-    let mut servers = context.stores.devservers.state();
-    servers.retain(|server| {
+    keys(&context.stores.devservers.state_filter(|server| {
         server.metadata.namespace.as_ref() == Some(&own) || server.spec.share.iter().any(|share| share.user == name)
-    });
-    keys(&servers)
+    }))
 }
 
 fn of_members(context: &Context, members: Vec<String>) -> Vec<ObjectRef<DevServer>> {
@@ -163,9 +167,9 @@ fn of_members(context: &Context, members: Vec<String>) -> Vec<ObjectRef<DevServe
         return Vec::new();
     }
     let namespaces: HashSet<String> = members.iter().map(|user| names::namespace(user)).collect();
-    let mut servers = context.stores.devservers.state();
-    servers.retain(|server| server.namespace().is_some_and(|name| namespaces.contains(&name)));
-    keys(&servers)
+    let is_theirs =
+        |server: &DevServer| server.metadata.namespace.as_ref().is_some_and(|name| namespaces.contains(name));
+    keys(&context.stores.devservers.state_filter(is_theirs))
 }
 
 /// The claim has no owner reference, or it would go with the DevServer.

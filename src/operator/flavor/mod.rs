@@ -9,7 +9,7 @@ mod status;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -22,6 +22,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, ResourceExt};
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
@@ -35,6 +36,8 @@ use crate::watch::{self, Unreadable};
 
 /// Between two looks at everything: in a busy cluster pods come and go all the time.
 const PAUSE: Duration = Duration::from_secs(2);
+/// While a watch fails.
+const TROUBLE_LOOK: Duration = Duration::from_secs(30);
 /// As the log has it.
 const WHAT: &str = "what flavors run on";
 const NODE_POOLS: &str = "nodepools.karpenter.sh";
@@ -123,8 +126,10 @@ impl Watched<Known> {
     async fn publish(&self, client: Client, by_default: Amounts) {
         let flavors: Api<DevServerFlavor> = Api::all(client);
         loop {
-            self.changed.notified().await;
-            let changed = self.known().changed_statuses(&by_default, &Time(Timestamp::now()));
+            let again = if self.known().is_in_trouble() { TROUBLE_LOOK } else { Duration::MAX };
+            // Nothing is lost when the time is over: what is notified meanwhile is seen by that look, or by the next.
+            let _ = timeout(again, self.changed.notified()).await;
+            let changed = self.known().changed_statuses(&by_default, &Time(Timestamp::now()), Instant::now());
             for (flavor, status) in changed {
                 let written = write_status(&flavors, names::OPERATOR_FIELD_MANAGER, &flavor.name_any(), &status).await;
                 if let Err(error) = written {

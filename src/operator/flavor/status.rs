@@ -1,6 +1,6 @@
 //! What to tell of a flavor. Pure.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 
 use super::capacity::{Capacity, Shortage};
@@ -13,33 +13,55 @@ pub(super) struct Observed<'a> {
     pub(super) pools: &'a [&'a NodePool],
     /// Whether something that cannot be seen adds nodes.
     pub(super) adds_nodes: bool,
-    /// The flavor of DevServers that name none.
+    /// The flavor of DevServers that name none, but for those whose owner has one of her own.
     pub(super) default: Option<&'a str>,
+}
+
+/// What is told of `flavor` while nobody can see what it runs on.
+pub(super) fn unseen(flavor: &DevServerFlavor, default: Option<&str>, now: &Time) -> DevServerFlavorStatus {
+    DevServerFlavorStatus {
+        schedulable: Schedulable::Unknown,
+        reason: Some("NodesNotSeen".to_owned()),
+        message: Some("the operator cannot see the cluster's nodes or pods; its log tells why".to_owned()),
+        free: None,
+        devices: flavor.devices(),
+        observed_generation: flavor.metadata.generation,
+        conditions: conditions_of(flavor, default, now),
+    }
 }
 
 pub(super) fn status(flavor: &DevServerFlavor, observed: &Observed<'_>, now: &Time) -> DevServerFlavorStatus {
     let (schedulable, reason, message) = verdict(flavor, observed);
-    let generation = flavor.metadata.generation;
-    let mut all = flavor.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
-    all.retain(|condition| condition.type_ != conditions::DEFAULT || flavor.spec.default);
-    if let Some(default) = observed.default.filter(|_| flavor.spec.default) {
-        let is_first = default == flavor.name_any();
-        let (reason, message) = match is_first {
-            true => ("FirstByName", "DevServers that name no flavor get this one".to_owned()),
-            false => ("AnotherComesFirst", format!("{default} is the default too, and the first by name is taken")),
-        };
-        let condition = conditions::condition(conditions::DEFAULT, is_first, reason, &message, generation, now.clone());
-        conditions::set(&mut all, condition);
-    }
     DevServerFlavorStatus {
         schedulable,
         reason: Some(reason.to_owned()),
         message: Some(message),
         free: Some(observed.capacity.fits),
         devices: flavor.devices(),
-        observed_generation: generation,
-        conditions: all,
+        observed_generation: flavor.metadata.generation,
+        conditions: conditions_of(flavor, observed.default, now),
     }
+}
+
+/// `default`: the first by name of those default flavors that everybody may use. One that comes before it is for some alone.
+fn conditions_of(flavor: &DevServerFlavor, default: Option<&str>, now: &Time) -> Vec<Condition> {
+    let mut all = flavor.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+    all.retain(|condition| condition.type_ != conditions::DEFAULT || flavor.spec.default);
+    if !flavor.spec.default {
+        return all;
+    }
+    let earlier = default.filter(|default| *default < flavor.name_any().as_str());
+    let (reason, message) = match earlier {
+        Some(default) => ("AnotherComesFirst", format!("{default} is the default too, and the first by name is taken")),
+        None if flavor.spec.allowed_users.is_empty() => {
+            ("FirstByName", "DevServers that name no flavor get this one".to_owned())
+        }
+        None => ("FirstOfTheirs", "DevServers of its allowedUsers that name no flavor get this one".to_owned()),
+    };
+    let (is_taken, generation) = (earlier.is_none(), flavor.metadata.generation);
+    let condition = conditions::condition(conditions::DEFAULT, is_taken, reason, &message, generation, now.clone());
+    conditions::set(&mut all, condition);
+    all
 }
 
 fn verdict(flavor: &DevServerFlavor, observed: &Observed<'_>) -> (Schedulable, &'static str, String) {

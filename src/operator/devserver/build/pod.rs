@@ -5,7 +5,8 @@ use std::iter;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
-    Container, EnvVar, Pod, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile, SecurityContext,
+    Container, ContainerStatus, EnvVar, Pod, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
+    SecurityContext,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
@@ -163,9 +164,11 @@ pub(in super::super) fn has_agent(pod: &Pod) -> bool {
     containers.is_some_and(|all| all.iter().any(|container| container.name == INSTALL_AGENT))
 }
 
+/// Also while its startup script runs: until that has ended its container counts as not started.
 fn has_started(pod: &Pod) -> bool {
     let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-    containers.is_some_and(|all| all.iter().any(|one| one.started == Some(true)))
+    let runs = |one: &ContainerStatus| one.state.as_ref().is_some_and(|state| state.running.is_some());
+    containers.is_some_and(|all| all.iter().any(|one| one.started == Some(true) || runs(one)))
 }
 
 fn annotation<'a>(pod: &'a Pod, key: &str) -> Option<&'a String> {
@@ -328,6 +331,11 @@ pub(super) mod tests {
         let mut wider = before.clone();
         wider.annotations_mut().insert(TEMPLATE_HASH.to_owned(), "what the administrator made of it".to_owned());
         assert!(!is_replaced_by(&started(before.clone()), &wider), "someone may work in it");
+        let mut in_its_script = started(before.clone());
+        let container = &mut in_its_script.status.as_mut().unwrap().container_statuses.as_mut().unwrap()[0];
+        container.started = Some(false);
+        container.state = serde_json::from_value(serde_json::json!({ "running": {} })).unwrap();
+        assert!(!is_replaced_by(&in_its_script, &wider), "its startup script runs");
         assert!(is_replaced_by(&before, &wider), "it never ran: it waits for what was just put right");
     }
 

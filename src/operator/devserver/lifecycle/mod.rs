@@ -99,6 +99,7 @@ fn awake(
         reason: SuspensionReason::Expired,
         message: messages::expires(name, end, limit.is_some_and(|limit| end >= later(start, limit))),
         notice: config.grace,
+        is_certain: true,
         window: EXPIRY_ANNOUNCED.max(config.grace),
     });
     let (idleness, mut look_again) = idleness(name, lifecycle, start, usage, config);
@@ -106,6 +107,7 @@ fn awake(
     let mut planned: Option<Suspension> = None;
     for plan in [expiry, idleness].into_iter().flatten() {
         let at = plan.at(announced, now);
+        let at = if plan.is_certain { at } else { at.max(later(now, UNCERTAIN_LOOK)) };
         let shown_from = earlier(at, plan.window);
         let next = if now < shown_from { shown_from } else { next_warning(at, now) };
         look_again = least(look_again, Some(until(next, now)));
@@ -154,7 +156,7 @@ fn idleness(
         // Time alone may end it: not everything that is used says when it no longer is.
         Usage::Busy(_) => return (None, Some(after.min(BUSY_LOOK))),
         Usage::Unknown(_) => return (None, Some(UNKNOWN_LOOK)),
-        Usage::IdleSince(since) => whole_seconds(*since).max(start),
+        Usage::IdleSince(since) | Usage::WasIdleSince(since) => whole_seconds(*since).max(start),
     };
     let end = later(since, after);
     let notice = config.warn_before_idle.min(after / 2);
@@ -163,6 +165,7 @@ fn idleness(
         reason: SuspensionReason::Idle,
         message: messages::idle(name, since),
         notice,
+        is_certain: matches!(usage, Usage::IdleSince(_)),
         window: notice,
     };
     (Some(plan), None)
@@ -198,6 +201,9 @@ const EXPIRY_ANNOUNCED: Duration = Duration::from_mins(30);
 /// How soon to look again at one that is used, or of which it cannot be told.
 const BUSY_LOOK: Duration = Duration::from_mins(1);
 const UNKNOWN_LOOK: Duration = Duration::from_mins(5);
+/// By how much is put off what was to be done now and rests on what was seen too long ago. Who looks writes what is seen,
+/// and that is another reason to look again.
+const UNCERTAIN_LOOK: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,8 @@ pub(super) struct Plan {
     pub(super) message: String,
     /// The least between the warning and the deed.
     pub(super) notice: Duration,
+    /// Whether it may be done by what is known now.
+    pub(super) is_certain: bool,
     /// How long before it is announced.
     pub(super) window: Duration,
 }

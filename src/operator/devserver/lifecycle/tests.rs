@@ -186,6 +186,31 @@ fn one_that_nobody_uses_is_announced_and_suspended() {
     assert_eq!(sleep.reason, SuspensionReason::Idle);
 }
 
+/// Training that began after the last look is no idleness.
+#[test]
+fn nobody_is_suspended_by_what_was_seen_long_ago() {
+    let mut dev = Scene::new(json!({}));
+    dev.look(0, &unknown());
+    is_planned(&dev.look(65, &Usage::WasIdleSince(t(10))), 70, SuspensionReason::Idle);
+    for minute in [70, 71, 75] {
+        let life = dev.look(minute, &Usage::WasIdleSince(t(10)));
+        let planned = life.suspension.unwrap();
+        assert_eq!((life.state, planned.reason), (State::Awake, SuspensionReason::Idle));
+        assert_eq!((planned.time.0, life.look_again), (later(t(minute), UNCERTAIN_LOOK), Some(UNCERTAIN_LOOK)));
+    }
+    assert_eq!(dev.look(76, &busy()).suspension, None, "it works");
+
+    is_planned(&dev.look(140, &Usage::WasIdleSince(t(76))), 145, SuspensionReason::Idle);
+    dev.look(145, &Usage::WasIdleSince(t(76)));
+    let life = dev.look(146, &Usage::IdleSince(t(76)));
+    assert_eq!((life.state, life.suspension.unwrap().reason), (State::Asleep, SuspensionReason::Idle), "seen again");
+
+    let mut dev = Scene::new(json!({ "timeToLive": "4h", "idle": { "action": "None" } }));
+    dev.look(0, &busy());
+    dev.look(230, &Usage::WasIdleSince(t(0)));
+    assert_eq!(dev.look(242, &Usage::WasIdleSince(t(0))).state, State::Asleep, "its time is over all the same");
+}
+
 #[test]
 fn what_is_used_or_unknown_or_snoozed_is_not_suspended_for_being_idle() {
     for usage in [busy(), unknown()] {
@@ -256,7 +281,7 @@ fn live(random: &mut Random, seed: u64) {
     let mut announced: Option<(i64, Suspension)> = None;
     for step in 0..60 {
         let case = format!("seed {seed}, step {step}, minute {now}");
-        match random.below(12) {
+        match random.below(14) {
             0 => usage = busy(),
             1 => usage = unknown(),
             2 | 3 => usage = Usage::IdleSince(t(now - minutes(random, 200))),
@@ -266,6 +291,7 @@ fn live(random: &mut Random, seed: u64) {
             7 => dev.set(|lifecycle| lifecycle.suspended = false),
             8 => dev.allowed = Some(Duration::from_mins(10 + random.below(900))),
             9 => dev.allowed = None,
+            10 => usage = Usage::WasIdleSince(t(now - minutes(random, 200))),
             _ => {}
         }
         let asked = dev.server.spec.lifecycle.clone().unwrap().suspended;

@@ -91,7 +91,13 @@ fn verdict(server: &DevServer, life: &Life, invalid: Option<&Invalid>, done: &Do
         return Verdict::new(Phase::Terminating, "Deleting", "the pod stops; the home is kept");
     }
     if let (State::Asleep, Some(suspension)) = (life.state, &life.suspension) {
-        return Verdict::new(Phase::Suspended, "Suspended", lifecycle::sleeps(suspension));
+        let sleeps = lifecycle::sleeps(suspension);
+        // It may still hold its GPU and its home.
+        let message = match pod.as_deref() {
+            Some(pod) => format!("{sleeps}; {}", verdicts::stopping(pod)),
+            None => sleeps,
+        };
+        return Verdict::new(Phase::Suspended, "Suspended", message);
     }
     if let Some(pod) = pod.as_deref().filter(|pod| *step == Step::Keep && pod::is_ready(pod)) {
         let message = invalid.map(|invalid| format!("{invalid}; the pod {} runs as before", pod.name_any()));

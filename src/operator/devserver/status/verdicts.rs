@@ -88,6 +88,14 @@ pub(super) fn going(pod: &Pod) -> Verdict {
     Verdict::new(Phase::Starting, "Restarting", "waiting for the old pod to stop")
 }
 
+/// What becomes of the pod of a DevServer that is to have none.
+pub(super) fn stopping(pod: &Pod) -> String {
+    match node_is_silent(pod) {
+        true => format!("node {} does not answer, so nobody knows whether its pod still runs", node(pod)),
+        false => "its pod is still stopping".to_owned(),
+    }
+}
+
 /// The pod is over and will be made again.
 pub(super) fn ended(pod: &Pod) -> Verdict {
     let status = pod.status.clone().unwrap_or_default();
