@@ -8,11 +8,14 @@ use rustix::fs::fstat;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 use rustix::termios::tcgetpgrp;
 use tokio::process::Child;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 /// What a program that was hung up may do before it is told more firmly.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Processes that are looked at before others have their turn.
+const AT_ONCE: usize = 32;
 const ROUNDS: [&[Signal]; 3] = [&[Signal::HUP, Signal::CONT], &[Signal::TERM], &[Signal::KILL]];
 
 /// The pipes that a session without a terminal gave its program, as `/proc/PID/fd` has them.
@@ -53,7 +56,8 @@ pub(super) async fn groups(groups: &[Pid], mut bury: impl FnMut()) {
     for signals in ROUNDS {
         let (mut some_kept, mut some_doomed) = (false, false);
         for &group in groups {
-            let (kept, doomed): (Vec<_>, Vec<_>) = members(group).into_iter().partition(|(_, name)| is_kept(name));
+            let (kept, doomed): (Vec<_>, Vec<_>) =
+                members(group).await.into_iter().partition(|(_, name)| is_kept(name));
             for &signal in signals {
                 if kept.is_empty() {
                     let _ = kill_process_group(group, signal);
@@ -83,17 +87,28 @@ pub(super) async fn groups(groups: &[Pid], mut bury: impl FnMut()) {
 /// who ignores hang-ups, as nohup(1) arranges: sshd ends neither. `bury` buries the dead of the group, which else stay in it.
 pub(super) async fn holders(group: Pid, pipes: &Pipes, mut bury: impl FnMut()) {
     for signals in ROUNDS {
-        for (process, &signal) in
-            held(group, pipes).into_iter().flat_map(|process| signals.iter().map(move |signal| (process, signal)))
-        {
-            let _ = kill_process(process, signal);
+        let mut found = members(group).await;
+        keep_held(&mut found, group, pipes);
+        for &(process, _) in &found {
+            for &signal in signals {
+                let _ = kill_process(process, signal);
+            }
         }
         let deadline = Instant::now() + PATIENCE;
         let mut pause = LOOK_AGAIN;
         while Instant::now() < deadline {
             bury();
-            if test_kill_process_group(group).is_err() || held(group, pipes).is_empty() {
+            if test_kill_process_group(group).is_err() {
                 return;
+            }
+            keep_held(&mut found, group, pipes);
+            // Whom they have started since is looked for only once they are gone.
+            if found.is_empty() {
+                found = members(group).await;
+                keep_held(&mut found, group, pipes);
+                if found.is_empty() {
+                    return;
+                }
             }
             sleep(pause).await;
             pause *= 2;
@@ -101,17 +116,35 @@ pub(super) async fn holders(group: Pid, pipes: &Pipes, mut bury: impl FnMut()) {
     }
 }
 
-fn held(group: Pid, pipes: &Pipes) -> Vec<Pid> {
-    let members = members(group).into_iter();
-    members.filter(|(_, name)| pipes.are_held_by(name) && !asked_for_none(name)).map(|(process, _)| process).collect()
+/// Sends a signal to those who are in this group for the session's sake. Once its leader is buried, and nobody is left in
+/// it, another session's may have its number.
+pub(super) async fn signal_holders(group: Pid, pipes: &Pipes, signal: Signal) {
+    let mut found = members(group).await;
+    found.retain(|(_, name)| pipes.are_held_by(name));
+    for (process, _) in found {
+        let _ = kill_process(process, signal);
+    }
+}
+
+/// Who of these is still in the group, for the session's sake.
+fn keep_held(found: &mut Vec<(Pid, String)>, group: Pid, pipes: &Pipes) {
+    found.retain(|(_, name)| is_in(group, name) && pipes.are_held_by(name) && !asked_for_none(name));
 }
 
 /// Who is in this group, with its name in `/proc`.
-fn members(group: Pid) -> Vec<(Pid, String)> {
+async fn members(group: Pid) -> Vec<(Pid, String)> {
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-    let names = processes.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let processes = names.filter_map(|name| Some((Pid::from_raw(name.parse().ok()?)?, name)));
-    processes.filter(|(_, name)| is_in(group, name)).collect()
+    let mut found = Vec::new();
+    for (at, entry) in processes.flatten().enumerate() {
+        // A pod may have thousands, and somebody types meanwhile.
+        if at % AT_ONCE == AT_ONCE - 1 {
+            yield_now().await;
+        }
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let process = name.parse().ok().and_then(Pid::from_raw);
+        found.extend(process.filter(|_| is_in(group, &name)).map(|process| (process, name)));
+    }
+    found
 }
 
 /// Whether it is as nohup(1) begins a program on a terminal: it ignores hang-ups, and has let go of the terminal.
@@ -148,6 +181,7 @@ fn ignores_hang_ups(process: &str) -> bool {
 mod tests {
     use std::process::Stdio;
 
+    use rustix::process::getpid;
     use tokio::process::Command;
 
     use super::*;
@@ -183,14 +217,55 @@ mod tests {
         let command = pty_process::Command::new("sh").args(["-c", script]).current_dir(folder.path());
         let child = command.spawn(pts).unwrap();
         let group = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
-        let became =
-            || ["98101.1", "98101.2"] == *running(group) && members(group).iter().any(|(_, name)| is_kept(name));
-        while !became() {
+        let became = async || {
+            ["98101.1", "98101.2"] == *running(group) && members(group).await.iter().any(|(_, name)| is_kept(name))
+        };
+        while !became().await {
             sleep(LOOK_AGAIN).await;
         }
         terminal(child, group, pty).await;
         assert_eq!(running(group), ["98101.2"]);
         kill_process_group(group, Signal::KILL).unwrap();
+    }
+
+    /// Whoever typed in the pod stood still for as long as it took to look at all that runs there.
+    #[tokio::test]
+    async fn others_have_their_turn_while_processes_are_looked_at() {
+        let children: Vec<_> =
+            (0..2 * AT_ONCE).map(|_| Command::new("sleep").arg("98102").kill_on_drop(true).spawn().unwrap()).collect();
+        let mut turns = 0;
+        let others = async {
+            while turns < 1000 {
+                turns += 1;
+                yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = others => {}
+            found = members(getpid()) => drop(found),
+        }
+        assert!(turns > 2, "{turns}");
+        drop(children);
+    }
+
+    /// Its number may be another session's by then.
+    #[tokio::test]
+    async fn a_signal_reaches_only_those_who_hold_the_sessions_pipes() {
+        let mut command = Command::new("sleep");
+        command.arg("98103").process_group(0).kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let (mut child, other) = (command.spawn().unwrap(), command.spawn().unwrap());
+        let group = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+        let ends = |child: &Child| {
+            let (stdin, stdout) = (child.stdin.as_ref().unwrap(), child.stdout.as_ref().unwrap());
+            Pipes::of([stdin, stdout, stdout])
+        };
+        signal_holders(group, &ends(&other), Signal::KILL).await;
+        assert!(child.try_wait().unwrap().is_none());
+        let pipes = ends(&child);
+        signal_holders(group, &pipes, Signal::TERM).await;
+        let status = child.wait().await.unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(Signal::TERM.as_raw()));
     }
 
     /// How long those in the group sleep.

@@ -25,7 +25,7 @@ const STOPS: [i32; 6] = [TERM, INT, Signal::QUIT.as_raw(), Signal::USR1.as_raw()
 const WORDS: [i32; 2] = [Signal::HUP.as_raw(), Signal::USR2.as_raw()];
 const TERM: i32 = Signal::TERM.as_raw();
 const INT: i32 = Signal::INT.as_raw();
-/// systemd's.
+/// systemd's. Any other command is told TERM for it, as no number beyond the named ones can be sent from here.
 const RTMIN_3: i32 = 37;
 
 /// Runs until the pod is to end; returns its exit code. Without a command the pod lasts until it is told to end.
@@ -63,6 +63,8 @@ struct FirstProcess<'a> {
     server: Option<Child>,
     /// When a server is started for one that died.
     start_again: Instant,
+    /// A signal came with which images are stopped, and the command may end for it.
+    stopped: bool,
     ending: bool,
 }
 
@@ -71,7 +73,8 @@ impl<'a> FirstProcess<'a> {
         let server = Some(start_server()?);
         let startup = Startup::begin();
         let start_again = Instant::now();
-        let mut first = Self { command, main: None, code: 0, startup, server, start_again, ending: false };
+        let mut first =
+            Self { command, main: None, code: 0, startup, server, start_again, stopped: false, ending: false };
         // What the owner wants to run may need what her script prepares.
         if first.startup.is_none() {
             first.start_main()?;
@@ -110,14 +113,20 @@ impl<'a> FirstProcess<'a> {
             let _ = kill_process(pid(main)?, Signal::from_named_raw(signal).unwrap_or(Signal::TERM));
         }
         // What the others mean is the command's affair.
-        self.ending |= matches!(signal, TERM | INT) || (self.main.is_none() && STOPS.contains(&signal));
-        if self.ending {
-            if let Some(server) = &self.server {
-                let _ = kill_process(pid(server)?, Signal::TERM);
-            }
-            if let Some(script) = &self.startup {
-                let _ = kill_process_group(pid(&script.child)?, Signal::TERM);
-            }
+        self.stopped |= STOPS.contains(&signal);
+        if self.ending || matches!(signal, TERM | INT) || (self.main.is_none() && self.stopped) {
+            self.end()?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.ending = true;
+        if let Some(server) = &self.server {
+            let _ = kill_process(pid(server)?, Signal::TERM);
+        }
+        if let Some(script) = &self.startup {
+            let _ = kill_process_group(pid(&script.child)?, Signal::TERM);
         }
         Ok(())
     }
@@ -131,7 +140,11 @@ impl<'a> FirstProcess<'a> {
                 let signalled = status.terminating_signal().map(|signal| 128 + signal);
                 self.code = status.exit_status().or(signalled).unwrap_or(255);
                 if !self.ending {
-                    return Ok(Some(self.code));
+                    if !self.stopped {
+                        return Ok(Some(self.code));
+                    }
+                    // Sessions hear of it as they do where the signal means nothing else.
+                    self.end()?;
                 }
             }
             if let Some(script) = self.startup.take_if(|script| is_dead(&mut script.child)) {

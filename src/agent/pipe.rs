@@ -12,6 +12,8 @@ use tokio::time::sleep;
 
 /// Of what is written, one may be filled in part only: as the first, and as the last.
 const UNFILLED: usize = 2 * 4096;
+/// What is no longer is written without a look: somebody may wait for it, and one page more fills no pipe by itself.
+const SHORT: usize = 4096;
 /// Until a reader that reads is looked for again.
 const REST: Duration = Duration::from_millis(1);
 
@@ -20,10 +22,17 @@ pub(super) fn widen(pipe: impl AsFd, bytes: usize) {
     let _ = fcntl_setpipe_size(pipe, bytes);
 }
 
-/// Writes all of `bytes`, and leaves room in the pipe as long as somebody reads: a full one wakes its writer for each
-/// little that is taken, and containerd takes 4 KiB at a time.
-pub(super) async fn write_all(pipe: &mut pipe::Sender, mut bytes: &[u8]) -> io::Result<()> {
-    let most = fcntl_getpipe_size(&*pipe)?.saturating_sub(UNFILLED);
+/// How much may wait in a pipe of this size.
+pub(super) fn most(pipe: impl AsFd) -> io::Result<usize> {
+    Ok(fcntl_getpipe_size(pipe)?.saturating_sub(UNFILLED))
+}
+
+/// Writes all of `bytes`, and leaves room in the pipe, of which `most` is to be filled, as long as somebody reads: a
+/// full one wakes its writer for each little that is taken, and containerd takes 4 KiB at a time.
+pub(super) async fn write_all(pipe: &mut pipe::Sender, most: usize, mut bytes: &[u8]) -> io::Result<()> {
+    if bytes.len() <= SHORT {
+        return pipe.write_all(bytes).await;
+    }
     let mut before = None;
     while !bytes.is_empty() {
         let waiting = ioctl_fionread(&*pipe)? as usize;
@@ -55,8 +64,9 @@ mod tests {
             let sent: Vec<u8> = (0..700_001).map(|at| (at % 251) as u8).collect();
             let all = sent.clone();
             let writing = tokio::spawn(async move {
+                let most = most(&sender).unwrap();
                 for batch in all.chunks(98_304) {
-                    write_all(&mut sender, batch).await.unwrap();
+                    write_all(&mut sender, most, batch).await.unwrap();
                 }
             });
             let (mut came, mut piece) = (Vec::new(), vec![0; reads]);
@@ -75,7 +85,8 @@ mod tests {
         let holds = fcntl_getpipe_size(&sender).unwrap();
         let mut piece = vec![0; holds];
         let mut fullest = 0;
-        let writing = tokio::spawn(async move { write_all(&mut sender, &vec![0; 4 * holds]).await });
+        let most = most(&sender).unwrap();
+        let writing = tokio::spawn(async move { write_all(&mut sender, most, &vec![0; 4 * holds]).await });
         while !writing.is_finished() {
             fullest = fullest.max(ioctl_fionread(&receiver).unwrap() as usize);
             let _ = receiver.try_read(&mut piece[..8192]);

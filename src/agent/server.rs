@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::account::Account;
-use super::pipe::{widen, write_all};
+use super::pipe::{most, widen, write_all};
 use super::request::{ENDING, News, Request};
 use super::{activity, forward, memory, open_files, program, socket};
 use crate::carrier::{self, Carrier, Incoming, Link, Message, Side, Stream};
@@ -31,6 +31,8 @@ const MAX_GRACE: Duration = Duration::from_hours(24);
 const MOMENT: Duration = Duration::from_secs(1);
 /// What answers that are still owed are given then, and as much again a bastion to hear that nothing else is answered.
 const LEAVE: Duration = Duration::from_millis(500);
+/// What it may take until somebody who has connected hands over a link's pipes.
+const HANDED_OVER: Duration = Duration::from_secs(10);
 /// After a failure to accept.
 const PAUSE: Duration = Duration::from_millis(100);
 /// What is read from a link at once, in bytes.
@@ -137,7 +139,8 @@ impl Server {
 
     async fn try_link(&self, socket: &UnixStream) -> Result<(), carrier::Error> {
         let broken = |error: io::Error| carrier::Error::Broken(error.into());
-        let files = socket.async_io(Interest::READABLE, || socket::receive_files(socket)).await.map_err(broken)?;
+        let files = socket.async_io(Interest::READABLE, || socket::receive_files(socket));
+        let files = timeout(HANDED_OVER, files).await.map_err(|_| carrier::Error::Silent)?.map_err(broken)?;
         let (mut source, sink) = pipes(files).map_err(broken)?;
         let accepted = carrier::accept(&mut source).await?;
         let carrier = self.carrier(&accepted);
@@ -237,8 +240,9 @@ fn pipes(
         widen(pipe, PIPE);
     }
     let source = ReaderStream::with_capacity(pipe::Receiver::from_owned_fd(source)?, READ);
-    let sink = sink::unfold(pipe::Sender::from_owned_fd(sink)?, |mut pipe, bytes: Bytes| async move {
-        write_all(&mut pipe, &bytes).await?;
+    let most = most(&sink)?;
+    let sink = sink::unfold(pipe::Sender::from_owned_fd(sink)?, move |mut pipe, bytes: Bytes| async move {
+        write_all(&mut pipe, most, &bytes).await?;
         Ok(pipe)
     });
     Ok((source, sink))

@@ -12,6 +12,9 @@ pub(super) const FLOOR: usize = MAX_DATA;
 /// The same where one carrier has so many streams that all these would be too much.
 pub(super) const LOWEST_FLOOR: usize = 2 * 1024;
 
+/// What a terminal may have, of which there are few: as much is under way to it.
+pub(super) const TERMINAL_FLOOR: usize = 4 * FLOOR;
+
 /// Bounds the bytes that wait, for their readers or for the other side. A stream's window bounds what one of them may
 /// have; of streams there are many.
 #[derive(Debug)]
@@ -64,6 +67,12 @@ impl Share {
     /// Whether what is kept should hold nothing but itself: what was read with it counts for nobody.
     pub(super) fn is_scarce(&self) -> bool {
         self.budget.kept.load(Ordering::Relaxed) > self.budget.limit / 2
+    }
+
+    /// What a terminal may have; no more than other streams if there are so many terminals that it would be too much.
+    pub(super) fn terminal_floor(&self, streams: usize, terminals: usize) -> Option<usize> {
+        let are_few = terminals.saturating_mul(TERMINAL_FLOOR) <= self.budget.limit / PARTS;
+        self.floor(streams).map(|floor| if are_few { TERMINAL_FLOOR } else { floor })
     }
 
     /// What each of this carrier's streams may have, of which there are so many; none unless the carrier has to do with

@@ -37,6 +37,8 @@ pub(super) struct Entry {
     pub(super) told: Acknowledgement,
     /// The other side asked before all that came was taken.
     pub(super) is_asked: bool,
+    /// The other side is to be asked, after all that waits to be written.
+    pub(super) asks: bool,
     pub(super) is_ready: bool,
     pub(super) is_terminal: bool,
     pub(super) ended_here: bool,
@@ -54,6 +56,11 @@ impl Entry {
     /// Bytes of data that came and were not taken.
     pub(super) fn unread(&self) -> u64 {
         self.arrived_bytes - self.arrived.bytes
+    }
+
+    /// Whether more waits than `floor` of what came, with or without weight: both take up memory.
+    pub(super) fn exceeds(&self, floor: usize) -> bool {
+        self.unread() > floor as u64 || self.inbound.as_ref().is_some_and(|inbound| inbound.weightless_cost() > floor)
     }
 
     /// What may be written now.

@@ -57,6 +57,11 @@ impl Inlet {
         self.0.contents().queue = Queue::default();
     }
 
+    /// What those that wait and that no window holds up take up, in bytes.
+    pub(super) fn weightless_cost(&self) -> usize {
+        self.0.contents().queue.weightless_cost()
+    }
+
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn assert_bounded(&self, window: usize) {
         self.0.contents().queue.assert_bounded(window);
@@ -67,6 +72,13 @@ impl Outlet {
     /// The next message; none after the last. Cancel safe.
     pub(super) async fn receive(&mut self) -> Option<Message> {
         cooperative(poll_fn(|context| self.0.poll(context))).await
+    }
+
+    /// Nobody reads it any more. Returns the weight of what waited.
+    pub(super) fn leave(&self) -> usize {
+        let mut contents = self.0.contents();
+        contents.is_left = true;
+        std::mem::take(&mut contents.queue).weight(usize::MAX)
     }
 }
 
@@ -108,9 +120,7 @@ impl Drop for Inlet {
 
 impl Drop for Outlet {
     fn drop(&mut self) {
-        let mut contents = self.0.contents();
-        contents.is_left = true;
-        contents.queue = Queue::default();
+        self.leave();
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::{Sink, SinkExt, StreamExt};
 use tokio::sync::watch;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +17,7 @@ use super::{Carrier, Error, VERSION};
 /// Bytes that are written as one while there is more: few and large writes, for all that lies between takes its time for
 /// each.
 const BATCH: usize = 3 * COPIED_AT_ONCE;
-/// What a side that said nothing yet may need to say hello.
+/// What a side that said nothing yet may need to say hello, or to take one.
 const HELLO: Duration = Duration::from_secs(10);
 
 /// What comes and where to write; pieces are of any size.
@@ -159,7 +160,9 @@ impl Carrier {
         let hello = Hello { version: VERSION, carrier: self.name().to_owned(), grace, silence, window, received };
         let mut buffer = BytesMut::new();
         Frame { stream: 0, body: Body::Hello(hello) }.encode(&mut buffer);
-        sink.send(buffer.freeze()).await.map_err(|error| Error::Broken(error.into()))
+        // Whoever links next waits until this one is done.
+        let said = timeout(HELLO, sink.send(buffer.freeze())).await.map_err(|_| Error::Silent)?;
+        said.map_err(|error| Error::Broken(error.into()))
     }
 
     async fn serve<R, W, E, F>(
@@ -203,6 +206,7 @@ impl Carrier {
                 if let Some(opened) = opened {
                     self.0.hand_over(opened);
                 }
+                consume_budget().await; // A piece holds thousands of frames, and others wait.
             }
             self.0.changed.notify_one();
             self.0.heard.notify_waiters();

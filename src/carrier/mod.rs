@@ -6,6 +6,7 @@
 //! Knows neither SSH nor Kubernetes.
 
 mod budget;
+mod delivery;
 mod entry;
 mod farewell;
 mod frame;
@@ -17,11 +18,13 @@ mod link;
 pub(crate) mod linked;
 mod pulse;
 mod queue;
+mod relink;
 mod scarcity;
 mod state;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use budget::Budget;
 pub use frame::{GOOD_DATA, MAX_DATA, MAX_PAYLOAD, Message, json, parse};
@@ -123,7 +126,12 @@ impl Carrier {
     /// Opens a stream that asks `request` of the other side. Works without a link: it is asked once there is one. A
     /// request longer than [`MAX_PAYLOAD`] is not asked: its stream is over.
     pub fn open(&self, request: Bytes) -> Stream {
-        let stream = self.0.state().open(&self.0, request);
+        let mut state = self.0.state();
+        let (stream, closed) = (state.open(&self.0, request), state.closed);
+        drop(state);
+        if closed {
+            self.close();
+        }
         self.0.changed.notify_one();
         stream
     }

@@ -27,8 +27,8 @@ pub(super) struct Queue {
     messages: VecDeque<Message>,
     weightless: usize,
     weightless_bytes: usize,
-    /// Bytes in all payloads, which `share` counts.
-    bytes: usize,
+    /// What all take up, which `share` counts.
+    cost: usize,
     share: Arc<Share>,
 }
 
@@ -45,12 +45,12 @@ impl Queue {
 
     /// Adds a message behind all others. The first `settled` stay as they are.
     pub(super) fn push(&mut self, mut message: Message, settled: usize) -> Result<(), Full> {
-        let size = message.payload().len();
+        let (size, cost) = (message.payload().len(), cost(&message));
         let waits = self.messages.len() > settled && size <= SMALL;
         let is_own = waits || size <= TINY || self.share.is_scarce();
         if message.weight() > 0 {
             if waits && self.join(&message, settled) {
-                self.count(size);
+                self.count(cost);
                 return Ok(());
             }
         } else if message != Message::End {
@@ -65,13 +65,13 @@ impl Queue {
             *payload = Bytes::copy_from_slice(payload);
         }
         self.messages.push_back(message);
-        self.count(size);
+        self.count(cost);
         Ok(())
     }
 
-    fn count(&mut self, size: usize) {
-        self.bytes += size;
-        self.share.keep(size);
+    fn count(&mut self, cost: usize) {
+        self.cost += cost;
+        self.share.keep(cost);
     }
 
     /// Adds data to the last that waits on its lane. False if there is none, or no room in it.
@@ -111,13 +111,18 @@ impl Queue {
     }
 
     fn left(&mut self, message: &Message) {
-        let size = message.payload().len();
-        self.bytes -= size;
-        self.share.give(size);
-        if message.weight() == 0 && *message != Message::End {
+        let cost = cost(message);
+        self.cost -= cost;
+        self.share.give(cost);
+        if is_weightless(message) {
             self.weightless -= 1;
-            self.weightless_bytes -= size;
+            self.weightless_bytes -= message.payload().len();
         }
+    }
+
+    /// What the messages without weight take up.
+    pub(super) fn weightless_cost(&self) -> usize {
+        self.weightless_bytes + self.weightless * size_of::<Message>()
     }
 
     fn trim(&mut self) {
@@ -146,7 +151,7 @@ impl Queue {
     /// Of all; no more than `window`.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn assert_bounded(&self, window: usize) -> usize {
-        let weightless = self.messages.iter().filter(|message| message.weight() == 0 && **message != Message::End);
+        let weightless = self.messages.iter().filter(|message| is_weightless(message));
         let bytes: Vec<usize> = weightless.map(|message| message.payload().len()).collect();
         assert_eq!((bytes.len(), bytes.iter().sum::<usize>()), (self.weightless, self.weightless_bytes));
         assert!(self.weightless <= MAX_WEIGHTLESS && self.weightless_bytes <= MAX_WEIGHTLESS_BYTES);
@@ -154,15 +159,25 @@ impl Queue {
         assert!(self.len() <= 5 * (MAX_WEIGHTLESS + 1) + LONG + 4 * window / SMALL, "{}", self.len());
         let weight = self.weight(usize::MAX);
         assert!(weight <= window, "{weight}");
-        assert_eq!(self.bytes, self.messages.iter().map(|message| message.payload().len()).sum::<usize>());
+        assert_eq!(self.cost, self.messages.iter().map(cost).sum::<usize>());
         weight
     }
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        self.share.give(self.bytes);
+        self.share.give(self.cost);
     }
+}
+
+/// No window holds them up. The end is the last.
+fn is_weightless(message: &Message) -> bool {
+    message.weight() == 0 && *message != Message::End
+}
+
+/// Data is joined where it waits; of what is not, each takes up a place.
+fn cost(message: &Message) -> usize {
+    message.payload().len() + if is_weightless(message) { size_of::<Message>() } else { 0 }
 }
 
 /// In memory of its own.

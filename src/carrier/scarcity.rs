@@ -1,6 +1,8 @@
 //! How much streams send at once, and how they go on while memory is scarce: by little at a time, of which the other side is
 //! asked to tell sooner than it would.
 
+use super::Side;
+use super::budget::TERMINAL_FLOOR;
 use super::frame::MAX_DATA;
 use super::state::State;
 
@@ -10,28 +12,43 @@ pub(super) struct Room {
     pub(super) piece: usize,
     /// The part of the window that stays unused.
     pub(super) spared: usize,
+    /// The other side is asked to tell what it took.
+    pub(super) asks: bool,
 }
 
 impl State {
     /// What is under way of one stream delays all others, and half a window keeps the other side busy on all but the longest
-    /// ways.
+    /// ways. To a terminal goes no more at once than the other side keeps of it while its memory is scarce: what is typed
+    /// meanwhile is shown the sooner. As that is less than what the other side tells of by itself, it is asked.
     pub(super) fn room(&mut self, id: u32) -> Room {
-        if let Some(floor) = self.share.floor(self.streams.len()) {
-            self.asks = true;
-            return Room { piece: floor, spared: self.window.saturating_sub(floor) };
+        let floor = self.share.floor(self.streams.len());
+        let Some(entry) = self.streams.get_mut(&id) else { return Room { piece: MAX_DATA, spared: 0, asks: false } };
+        let (piece, spared) = match floor {
+            Some(floor) => (floor, self.window.saturating_sub(floor)),
+            None if entry.is_terminal && self.side == Side::Agent => {
+                (MAX_DATA, self.window.saturating_sub(TERMINAL_FLOOR))
+            }
+            None if self.terminals > 0 && !entry.is_terminal => (MAX_DATA, self.window / 2),
+            None => (MAX_DATA, 0),
+        };
+        let asks = spared > self.window / 2 && entry.window.available_permits() < spared + piece;
+        if asks {
+            entry.asks = true;
+            self.make_ready(id);
         }
-        let is_terminal = self.streams.get(&id).is_none_or(|entry| entry.is_terminal);
-        let spared = if self.terminals > 0 && !is_terminal { self.window / 2 } else { 0 };
-        Room { piece: MAX_DATA, spared }
+        Room { piece, spared, asks }
     }
 
     /// The other side wants to hear what was taken of each stream; where that is not all yet, once it is.
     pub(super) fn tell_all(&mut self) {
-        let ids: Vec<u32> = self.streams.keys().copied().collect();
-        for id in ids {
-            if let Some(entry) = self.streams.get_mut(&id) {
-                entry.is_asked = entry.unread() > 0;
+        let mut untold = Vec::new();
+        for (&id, entry) in &mut self.streams {
+            entry.is_asked = entry.unread() > 0;
+            if entry.arrived != entry.told {
+                untold.push(id);
             }
+        }
+        for id in untold {
             self.make_ready(id);
         }
     }

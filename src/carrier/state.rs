@@ -1,6 +1,6 @@
 //! What one end knows of its streams. Pure: no waiting, no input or output.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,10 +11,11 @@ use super::budget::{Budget, Share};
 use super::entry::Entry;
 use super::farewell::Farewell;
 use super::frame::{Acknowledgement, Body, Frame, Message};
-use super::inbox::{Refused, inbox};
+use super::inbox::inbox;
 use super::queue::Queue;
 use super::stream::Stream;
-use super::{Error, Opened, Shared, Side};
+use super::turns::Turns;
+use super::{Opened, Shared, Side};
 
 /// Bytes of data on each stream that a side takes before it must have acknowledged some: also the most that each side keeps
 /// of it in memory. What is under way to the bastion is waited for by the echoes of keystrokes; the way to the pod holds so
@@ -33,23 +34,26 @@ pub(super) const MAX_WINDOW: usize = 2 * 1024 * 1024;
 /// Streams at which no further one is opened. As many again are taken from the other side, which counts for itself; the hello
 /// of the next link names them all.
 pub(super) const MANY_STREAMS: usize = 6 * 1024;
-const MAX_STREAMS: usize = 2 * MANY_STREAMS;
+pub(super) const MAX_STREAMS: usize = 2 * MANY_STREAMS;
+/// Room for what is written among large messages, in bytes.
+const SMALL: usize = 4 * 1024;
 /// Says of a stream that it is over and forgotten.
 pub(super) const GONE: Acknowledgement = Acknowledgement { messages: u64::MAX, bytes: u64::MAX };
 
 pub(super) struct State {
     pub(super) streams: HashMap<u32, Entry>,
-    /// Streams with something to write, in turn.
-    ready: VecDeque<u32>,
+    pub(super) ready: Turns,
     /// What is to be written before anything else: that this side lives, and which streams are over. The other side may
     /// ask without ever reading, so what it asks twice is answered once.
-    pong: bool,
-    gone: BTreeSet<u32>,
+    pub(super) pong: bool,
+    /// The other side asked what was taken of each stream.
+    pub(super) tells_all: bool,
+    pub(super) gone: BTreeSet<u32>,
     /// The other side is to tell what it took, sooner than it would: somebody waits for that.
-    pub(super) asks: bool,
-    next: u32,
+    asks: bool,
+    pub(super) next: u32,
     /// The newest stream that the other side opened.
-    newest: u32,
+    pub(super) newest: u32,
     /// Those who are about to open a stream.
     holds: usize,
     /// Streams that somebody types on.
@@ -58,12 +62,12 @@ pub(super) struct State {
     pub(super) closed: bool,
     /// Towards who serves what the other side opens, until it is closed.
     pub(super) opened: Option<mpsc::UnboundedSender<Opened>>,
-    side: Side,
+    pub(super) side: Side,
     pub(super) share: Arc<Share>,
     /// The window of the other side.
     pub(super) window: usize,
     /// That of this side, as far as the other knows it.
-    own_window: usize,
+    pub(super) own_window: usize,
 }
 
 impl State {
@@ -71,11 +75,12 @@ impl State {
         let next = if side == Side::Bastion { 1 } else { 2 };
         let (streams, ready, gone, farewell) = Default::default();
         let (window, own_window, opened, share) = (OLD_WINDOW, OLD_WINDOW, Some(opened), Arc::new(Share::of(budget)));
-        let (pong, asks, newest, holds, terminals, closed) = (false, false, 0, 0, 0, false);
+        let (pong, tells_all, asks, newest, holds, terminals, closed) = (false, false, false, 0, 0, 0, false);
         Self {
             streams,
             ready,
             pong,
+            tells_all,
             gone,
             asks,
             next,
@@ -94,7 +99,10 @@ impl State {
 
     pub(super) fn open(&mut self, shared: &Arc<Shared>, request: Bytes) -> Stream {
         let id = self.next;
-        self.next += 2;
+        match id.checked_add(2) {
+            Some(next) => self.next = next,
+            None => self.close(), // Another carrier has numbers.
+        }
         let stream = self.insert(shared, id, 0, MANY_STREAMS);
         if !self.send(id, Message::Open(request)) {
             self.forget(id);
@@ -103,7 +111,7 @@ impl State {
     }
 
     /// The stream is over at once if there are `enough` of them.
-    fn insert(&mut self, shared: &Arc<Shared>, id: u32, arrived: u64, enough: usize) -> Stream {
+    pub(super) fn insert(&mut self, shared: &Arc<Shared>, id: u32, arrived: u64, enough: usize) -> Stream {
         let (inbound, messages) = inbox(self.share.clone());
         let (window, asked) = (Arc::new(Semaphore::new(self.window)), Arc::default());
         let stream = Stream::new(shared.clone(), id, window.clone(), messages, Arc::clone(&asked));
@@ -123,6 +131,7 @@ impl State {
             arrived_bytes: 0,
             told: Acknowledgement::default(),
             is_asked: false,
+            asks: false,
             is_ready: false,
             is_terminal: false,
             ended_here: false,
@@ -178,133 +187,8 @@ impl State {
         if let Some(entry) = self.streams.get_mut(&id)
             && !std::mem::replace(&mut entry.is_ready, true)
         {
-            self.ready.push_back(id);
+            self.ready.push(id, entry.is_terminal);
         }
-    }
-
-    /// What is to be known of all streams when a link begins.
-    pub(super) fn received(&mut self) -> Vec<(u32, u64)> {
-        let mut received: Vec<_> = self.streams.iter().map(|(&id, entry)| (id, entry.arrived.messages)).collect();
-        received.sort_unstable();
-        received
-    }
-
-    pub(super) fn own_window(&self) -> u64 {
-        window_of(self.side) as u64
-    }
-
-    /// The other side tells its window, always the same; then it also knows that of this one.
-    pub(super) fn agree(&mut self, window: Option<u64>) {
-        let Some(window) = window else { return };
-        self.own_window = window_of(self.side);
-        let window = usize::try_from(window).unwrap_or(MAX_WINDOW).min(MAX_WINDOW);
-        let wider = window.saturating_sub(self.window);
-        self.window += wider;
-        for entry in self.streams.values() {
-            entry.window.add_permits(wider);
-        }
-    }
-
-    /// A link begins: what the other side did not receive is to be written again.
-    pub(super) fn relink(&mut self, received: &[(u32, u64)]) -> Result<(), Error> {
-        let received: HashMap<u32, u64> = received.iter().copied().collect();
-        self.ready.clear();
-        self.pong = false;
-        self.gone.clear();
-        self.unsay_farewell();
-        let mut ids: Vec<u32> = self.streams.keys().copied().collect();
-        ids.sort_unstable();
-        for id in ids {
-            let Some(entry) = self.streams.get_mut(&id) else { continue };
-            (entry.written, entry.is_ready, entry.told) = (0, false, Acknowledgement::default());
-            match received.get(&id) {
-                Some(&messages) => entry.acknowledge(Acknowledgement { messages, ..entry.acknowledged })?,
-                // It has never heard of it: Open is still to come.
-                None if entry.is_unheard_of() => {
-                    entry.asked.store(false, Ordering::Relaxed);
-                }
-                None => {
-                    self.forget(id);
-                    continue;
-                }
-            }
-            self.make_ready(id);
-        }
-        Ok(())
-    }
-
-    /// Takes a frame that came; returns the stream that it opens.
-    pub(super) fn receive(&mut self, shared: &Arc<Shared>, frame: Frame) -> Result<Option<Opened>, Error> {
-        let Frame { stream: id, body } = frame;
-        match body {
-            Body::Hello(_) => return Err(Error::Protocol("a second hello")),
-            Body::Ping => {
-                self.tell_all();
-                self.pong = true;
-            }
-            Body::Pong => {}
-            Body::Acknowledge(told) if told == GONE && id == 0 => return Err(self.hear_farewell()),
-            Body::Acknowledge(told) => {
-                if told == GONE {
-                    self.forget(id);
-                } else if let Some(entry) = self.streams.get_mut(&id) {
-                    entry.acknowledge(told)?;
-                    if entry.unwritten().is_some() {
-                        self.make_ready(id);
-                    }
-                    self.forget_if_over(id);
-                }
-            }
-            Body::Message(Message::Open(request)) => {
-                if !self.is_theirs(id) || id == 0 {
-                    return Err(Error::Protocol("a stream with a number of ours"));
-                }
-                if self.takes_nothing_in() {
-                    return Ok(None);
-                }
-                if id <= self.newest {
-                    self.tell_gone(id)?; // A repetition: the stream has come and gone.
-                    return Ok(None);
-                }
-                if self.streams.len() >= MAX_STREAMS {
-                    return Err(Error::Protocol("too many streams"));
-                }
-                self.newest = id;
-                return Ok(Some((request, self.insert(shared, id, 1, MAX_STREAMS))));
-            }
-            Body::Message(message) => self.deliver(id, message)?,
-        }
-        Ok(None)
-    }
-
-    fn deliver(&mut self, id: u32, message: Message) -> Result<(), Error> {
-        let floor = self.share.floor(self.streams.len());
-        let Some(entry) = self.streams.get_mut(&id) else {
-            return self.tell_gone(id);
-        };
-        let weight = message.weight() as u64;
-        entry.arrived.messages += 1;
-        entry.arrived_bytes += weight;
-        if entry.unread() > window_of(self.side) as u64 {
-            return Err(Error::Protocol("more data than the window allows"));
-        }
-        if message == Message::End {
-            entry.ended_there = true;
-            entry.inbound = None;
-            entry.window.close();
-        } else if let Err(refused) = entry.inbound.as_ref().map_or(Err(Refused::Left), |inbound| inbound.push(message))
-        {
-            entry.arrived.bytes += weight; // Nobody reads it.
-            if refused == Refused::Full {
-                entry.break_off();
-            }
-        } else if floor.is_some_and(|floor| entry.unread() > floor as u64) && !entry.is_terminal {
-            entry.discard();
-        }
-        if entry.is_due(self.own_window) {
-            self.make_ready(id);
-        }
-        Ok(())
     }
 
     /// Moves what is to be written into `buffer`, until it holds `enough` bytes.
@@ -315,8 +199,11 @@ impl State {
         for id in std::mem::take(&mut self.gone) {
             Frame { stream: id, body: Body::Acknowledge(GONE) }.encode(buffer);
         }
+        if std::mem::take(&mut self.tells_all) {
+            self.tell_all();
+        }
         while buffer.len() < enough
-            && let Some(id) = self.ready.pop_front()
+            && let Some(id) = self.ready.pop()
         {
             let Some(entry) = self.streams.get_mut(&id) else { continue };
             entry.is_ready = false;
@@ -328,10 +215,16 @@ impl State {
             if let Some(message) = entry.unwritten().cloned() {
                 entry.written += 1;
                 entry.asked.store(true, Ordering::Relaxed);
+                if message.weight() > enough / 4 {
+                    // It rarely comes alone, and what grows piece by piece is copied each time.
+                    buffer.reserve((enough + SMALL).saturating_sub(buffer.len()));
+                }
                 Frame { stream: id, body: Body::Message(message) }.encode(buffer);
             }
             if entry.unwritten().is_some() {
                 self.make_ready(id);
+            } else {
+                self.asks |= std::mem::take(&mut entry.asks);
             }
             self.forget_if_over(id);
         }
@@ -346,15 +239,7 @@ impl State {
         id % 2 != self.next % 2
     }
 
-    fn tell_gone(&mut self, id: u32) -> Result<(), Error> {
-        self.gone.insert(id);
-        match self.gone.len() {
-            ..=MAX_STREAMS => Ok(()),
-            _ => Err(Error::Protocol("messages of too many streams that are over")),
-        }
-    }
-
-    fn forget_if_over(&mut self, id: u32) {
+    pub(super) fn forget_if_over(&mut self, id: u32) {
         let over = self.streams.get(&id).is_some_and(|entry| {
             entry.ended_here && entry.ended_there && entry.outgoing.is_empty() && entry.told == entry.arrived
         });

@@ -74,7 +74,7 @@ impl Sender {
 
     async fn weighty(&self, mut data: Bytes, message: fn(Bytes) -> Message) -> Result<(), Ended> {
         while !data.is_empty() {
-            let Room { piece, spared } = self.stream.room();
+            let Room { piece, spared, .. } = self.stream.room();
             let piece = data.split_to(data.len().min(piece));
             let wanted = piece.len() + spared;
             let mut permits = self.window.acquire_many(wanted as u32).await.map_err(|_| Ended)?;
@@ -113,6 +113,21 @@ impl Receiver {
     }
 }
 
+impl Drop for Receiver {
+    /// What waits makes room as if it were read: else what the other side still sends, to be thrown away, would lack it.
+    fn drop(&mut self) {
+        let Handle { shared, id } = &*self.stream;
+        let due = {
+            let mut state = shared.state();
+            let left = self.messages.leave();
+            state.taken(*id, left)
+        };
+        if due {
+            shared.changed.notify_one();
+        }
+    }
+}
+
 impl Drop for Credit {
     fn drop(&mut self) {
         let Handle { shared, id } = &*self.stream;
@@ -125,9 +140,8 @@ impl Drop for Credit {
 
 impl Handle {
     fn room(&self) -> Room {
-        let mut state = self.shared.state();
-        let room = state.room(self.id);
-        if state.asks {
+        let room = self.shared.state().room(self.id);
+        if room.asks {
             self.shared.changed.notify_one();
         }
         room

@@ -42,6 +42,11 @@ pub trait Beyond: Send + Sync {
     /// The DevServers of others that she may work in, in no order.
     fn shared(&self) -> Vec<Shared>;
 
+    /// Where the cluster is, for whoever asks it by herself: there is nobody between to look at what is wrong with it.
+    fn server(&self) -> Option<&str> {
+        None
+    }
+
     /// The line that vouches for DevServers by these patterns of hosts (sshd(8)); none where nobody does.
     fn known_hosts_line(&self, patterns: &str) -> Option<String>;
 }
@@ -136,6 +141,14 @@ impl Caller {
             Some(answer) if ["y", "yes"].contains(&answer.to_lowercase().as_str()) => Ok(()),
             _ => Err(Error::failed("nothing was changed")),
         }
+    }
+
+    /// The same before something is lost for good: where there is nobody to ask, nobody's silence is a yes.
+    pub(super) async fn confirm_loss(&mut self, question: &str, assumed: bool) -> Result<(), Error> {
+        if !assumed && !self.is_on_terminal() {
+            return Err(Error::usage(format!("{question} There is no terminal to ask on: `--yes` says so")));
+        }
+        self.confirm(question, assumed).await
     }
 
     /// The name that `given` is, or the one that is meant where none is given.

@@ -138,11 +138,13 @@ fn gone<K: Resource>(mut object: K, now: Timestamp) -> K {
 /// Rows that come one after another under one header.
 #[derive(Default)]
 pub(super) struct Rows {
+    /// Of the columns with all that there was so far.
     widths: Vec<usize>,
 }
 
 impl Rows {
-    /// Prints what changed. What comes later may be longer than what there was: a column is at least as wide as `least`.
+    /// Prints what changed. What comes later may be longer than what there was: a column is at least as wide as `least`, where
+    /// there is room, and gets wider for what is longer still.
     pub(super) async fn print<K>(
         &mut self,
         caller: &Caller,
@@ -161,14 +163,18 @@ impl Rows {
             return Ok(());
         }
         let begins = self.widths.is_empty();
-        if begins {
-            self.widths = table.widths(caller.columns());
-            if caller.columns().is_none() {
-                self.widths.iter_mut().zip(least).for_each(|(width, least)| *width = (*width).max(*least));
-            }
-        }
-        caller.print(&table.render_rows(&self.widths, begins, caller.streams.colour)).await;
+        let widths = self.widths_for(&table, least, caller.columns());
+        caller.print(&table.render_rows(&widths, begins, caller.streams.colour)).await;
         Ok(())
+    }
+
+    fn widths_for(&mut self, table: &Table, least: &[usize], columns: Option<u16>) -> Vec<usize> {
+        let now = table.widths();
+        self.widths.resize(now.len(), 0);
+        for (at, width) in self.widths.iter_mut().enumerate() {
+            *width = (*width).max(now[at]).max(least.get(at).copied().unwrap_or_default());
+        }
+        output::narrowed(self.widths.clone(), columns)
     }
 }
 
@@ -199,6 +205,24 @@ mod tests {
     fn list(objects: &[(&str, &str)]) -> Vec<Event<ConfigMap>> {
         let objects = objects.iter().map(|(name, version)| Event::InitApply(object(name, version)));
         std::iter::once(Event::Init).chain(objects).chain([Event::InitDone]).collect()
+    }
+
+    #[test]
+    fn what_comes_later_is_whole_where_there_is_room() {
+        let row = |cells: &[&str]| {
+            let mut table = Table::new(&["NAME", "IMAGE", "STATUS"]);
+            if !cells.is_empty() {
+                table.row(cells.iter().map(|cell| (*cell).into()).collect());
+            }
+            table
+        };
+        let mut rows = Rows::default();
+        let least = [6, 5, 9];
+        assert_eq!(rows.widths_for(&row(&[]), &least, Some(40)), [6, 5, 9]);
+        assert_eq!(rows.widths_for(&row(&["train-large", "a:1", "Suspended"]), &least, Some(40)), [11, 5, 9]);
+        let long = row(&["train-large", "registry.example.org/image", "Starting"]);
+        assert_eq!(rows.widths_for(&long, &least, Some(40)), [11, 14, 9]);
+        assert_eq!(rows.widths_for(&long, &least, None), [11, 26, 9]);
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::fmt;
 pub(super) use crate::plain::plain;
 use kube::core::Status;
 
+use crate::telemetry::chain;
+
 /// The exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -31,6 +33,8 @@ impl Exit {
 pub struct Error {
     pub exit: Exit,
     pub text: String,
+    /// What came of asking the cluster, where it did not even answer; not for those who cannot do anything about it.
+    cause: Option<String>,
 }
 
 impl fmt::Display for Error {
@@ -41,7 +45,7 @@ impl fmt::Display for Error {
 
 impl Error {
     pub(super) fn new(exit: Exit, text: impl Into<String>) -> Self {
-        Self { exit, text: text.into() }
+        Self { exit, text: text.into(), cause: None }
     }
 
     pub(super) fn failed(text: impl Into<String>) -> Self {
@@ -69,7 +73,18 @@ impl Error {
     pub(super) fn of_api(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => Self::of_status(&status),
-            _ => Self::failed("the cluster does not answer; try again in a minute"),
+            error => Self {
+                cause: Some(plain(&chain(&error))),
+                ..Self::failed("the cluster does not answer; try again in a minute")
+            },
+        }
+    }
+
+    /// For whoever asks the cluster by herself, at `server`: there is nobody else to look at the cause.
+    pub(super) fn seen_from(self, server: Option<&str>) -> Self {
+        match (&self.cause, server) {
+            (Some(cause), Some(server)) => Self { text: format!("failed to ask {}: {cause}", plain(server)), ..self },
+            _ => self,
         }
     }
 
@@ -84,6 +99,13 @@ impl Error {
                 Self::new(Exit::Refused, format!("that is more than your quota allows: {}", quota(&message)))
             }
             403 => Self::new(Exit::Refused, refusal(&message)),
+            401 => Self::failed(format!(
+                "the cluster does not know who asks ({message}): the credentials may be over; `kubectl auth whoami` tells \
+                 whom a kubeconfig stands for"
+            )),
+            404 if is_of_no_object(status) => Self::failed(format!(
+                "the cluster knows nothing of the kind ({message}); `kubectl apply -k k8s/crds` makes DevServers known"
+            )),
             404 => Self::not_found(format!("{message}; `devctl list` shows what there is")),
             409 if status.reason == "AlreadyExists" => {
                 Self::failed(format!("{message}; `devctl list` shows what there is"))
@@ -96,6 +118,11 @@ impl Error {
             code => Self::failed(format!("{message} ({code})")),
         }
     }
+}
+
+/// Whether it is not an object that is missing, but its whole kind.
+fn is_of_no_object(status: &Status) -> bool {
+    status.details.as_ref().is_none_or(|details| details.name.is_empty() && details.kind.is_empty())
 }
 
 /// What the rules of the API have against an object, field by field, each with the option that sets it.
@@ -203,6 +230,28 @@ mod tests {
             error.text,
             "--home-size: a size is a positive quantity such as 10Gi; --env: it is the session's own"
         );
+    }
+
+    #[test]
+    fn whoever_asks_by_herself_is_told_the_cause() {
+        let refused = || std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "connection refused");
+        let error = || Error::of_api(kube::Error::Service(Box::new(refused())));
+        assert!(error().text.contains("try again in a minute") && !error().text.contains("refused"));
+        let seen = error().seen_from(Some("https://cluster:6443")).text;
+        assert!(seen.contains("https://cluster:6443") && seen.contains("connection refused"), "{seen}");
+        assert_eq!(Error::failed("x").seen_from(Some("https://cluster")).text, "x");
+    }
+
+    #[test]
+    fn a_kind_that_is_missing_is_no_object_that_is() {
+        let none = of(json!({"status": "Failure", "code": 404, "message": "404 page not found", "reason": ""}));
+        assert!(none.exit == Exit::Failed && none.text.contains("k8s/crds"), "{none}");
+        let one = of(json!({"status": "Failure", "code": 404, "reason": "NotFound", "message": "pods \"x\" not found",
+            "details": {"name": "x", "kind": "pods"}}));
+        assert_eq!(one.exit, Exit::NotFound);
+        let stranger =
+            of(json!({"status": "Failure", "code": 401, "reason": "Unauthorized", "message": "Unauthorized"}));
+        assert!(stranger.exit == Exit::Failed && stranger.text.contains("kubectl auth whoami"), "{stranger}");
     }
 
     #[test]

@@ -140,6 +140,7 @@ pub async fn run(verb: Verb, caller: &mut Caller) -> Exit {
     match verb.run(caller).await {
         Ok(()) => Exit::Done,
         Err(error) => {
+            let error = error.seen_from(caller.beyond.server());
             if !error.text.is_empty() {
                 caller.say(&error.to_string()).await;
             }

@@ -12,11 +12,11 @@ use crate::api::Phase;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     Table,
-    /// A table with further columns
+    /// A table with further columns, where there are any
     Wide,
-    /// The API's objects
+    /// For programs: the API's objects, or what a verb of its own tells
     Json,
-    /// The API's objects
+    /// The same
     Yaml,
     /// Names alone, one a line
     Name,
@@ -197,22 +197,15 @@ impl Table {
 
     /// The text. On a terminal the widest columns give way, so that no line wraps.
     pub(super) fn render(&self, columns: Option<u16>, colour: bool) -> String {
-        self.render_rows(&self.widths(columns), true, colour)
+        self.render_rows(&narrowed(self.widths(), columns), true, colour)
     }
 
-    /// How wide its columns are.
-    pub(super) fn widths(&self, columns: Option<u16>) -> Vec<usize> {
+    /// How wide its columns are where there is room for all that is in them.
+    pub(super) fn widths(&self) -> Vec<usize> {
         let mut widths: Vec<usize> = self.header.iter().map(|title| title.len()).collect();
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.text.chars().count());
-            }
-        }
-        let room = columns.map_or(usize::MAX, usize::from);
-        while widths.iter().sum::<usize>() + GAP * (widths.len() - 1) > room {
-            match widths.iter_mut().max() {
-                Some(widest) if *widest > NARROWEST => *widest -= 1,
-                _ => break,
             }
         }
         widths
@@ -241,6 +234,20 @@ impl Table {
         }
         text
     }
+}
+
+/// As wide as a terminal has room for. The first column, the name that is typed next, is always whole; where lines would
+/// wrap all the same, so is all else.
+pub(super) fn narrowed(widths: Vec<usize>, columns: Option<u16>) -> Vec<usize> {
+    let room = columns.map_or(usize::MAX, usize::from);
+    let mut narrow = widths.clone();
+    while narrow.iter().sum::<usize>() + GAP * narrow.len().saturating_sub(1) > room {
+        match narrow.iter_mut().skip(1).max() {
+            Some(widest) if *widest > NARROWEST => *widest -= 1,
+            _ => return widths,
+        }
+    }
+    narrow
 }
 
 impl Colour {
@@ -284,6 +291,13 @@ mod tests {
         let text = table().render(Some(40), false);
         assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
         assert!(text.contains("registry.") && text.contains('…'), "{text}");
+    }
+
+    #[test]
+    fn a_name_is_whole_and_so_is_a_line_that_wraps_anyway() {
+        assert_eq!(narrowed(vec![30, 40, 10], Some(60)), [30, 14, 10]);
+        assert_eq!(narrowed(vec![30, 9, 9], Some(40)), [30, 9, 9]);
+        assert_eq!(narrowed(vec![30, 40, 10], None), [30, 40, 10]);
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub(super) fn parser() -> impl TypedValueParser<Value = TimeSpan> {
     |text: &str| parse(text)
 }
 
-fn parse(text: &str) -> Result<TimeSpan, String> {
+pub(super) fn parse(text: &str) -> Result<TimeSpan, String> {
     let span = TimeSpan(text.to_owned());
     match span.get() {
         Some(length) if length > Duration::ZERO => Ok(span),

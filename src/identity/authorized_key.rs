@@ -18,8 +18,9 @@ impl<'a> AuthorizedKey<'a> {
         let line = line.trim();
         let first = line.split_whitespace().next().filter(|word| !word.starts_with('#'))?;
         let (options, key) = match Algorithm::new(first) {
-            Ok(_) => ("", line),
-            Err(_) => line.split_at(find_unquoted(line, &[' ', '\t']).unwrap_or(line.len())),
+            // A private algorithm's name is any word with an `@` in it, and so may options be.
+            Ok(known) if !matches!(known, Algorithm::Other(_)) => ("", line),
+            _ => line.split_at(find_unquoted(line, &[' ', '\t']).unwrap_or(line.len())),
         };
         let key = PublicKey::from_openssh(key.trim_start()).map_err(|error| format!("not a public key: {error}"));
         Some(key.map(|key| Self { key, options }))
@@ -47,6 +48,8 @@ mod tests {
         let given = r#"command="echo \"a b\" c",no-pty"#;
         assert_eq!(options(&format!("{given} \t{KEY} alice")), given);
         assert_eq!(options(&format!("restrict {KEY}")), "restrict");
+        let mail = r#"cert-authority,principals="alice@example.com""#;
+        assert_eq!(options(&format!("{mail} {KEY}")), mail);
     }
 
     #[test]

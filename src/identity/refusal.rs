@@ -23,6 +23,8 @@ pub enum Refusal {
     Expired,
     #[error("the key is a certificate authority's and lets in by certificate only")]
     Authority,
+    #[error("it would be proven with SHA-1 (ssh-rsa), which counts for nothing")]
+    Sha1,
     #[error("it is no certificate of a user")]
     CertificateKind,
     #[error("the certificate's signature is not good")]

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::allowance::Allowance;
+use super::closing::Closing;
 use super::standing::Standing;
 use crate::workspace::Target;
 
@@ -34,11 +35,15 @@ pub(super) struct Client {
     pub(super) gave_way: CancellationToken,
 }
 
+/// While a connection is to end that is in use.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// What one connection may yet have open.
 #[derive(Clone)]
 pub(super) struct Slots {
     pub(super) sessions: Arc<Semaphore>,
     pub(super) forwards: Arc<Semaphore>,
+    pub(super) closing: Arc<Closing>,
     max_sessions: u32,
     max_forwards: u32,
 }
@@ -63,6 +68,7 @@ impl Slots {
         Self {
             sessions: permits(max_sessions),
             forwards: permits(max_forwards),
+            closing: Arc::default(),
             max_sessions: max_sessions as u32,
             max_forwards: max_forwards as u32,
         }
@@ -72,18 +78,25 @@ impl Slots {
         self.sessions.available_permits() == self.max_sessions as usize
     }
 
-    /// Waits until no session is open.
+    fn is_free(&self) -> bool {
+        self.is_free_of_sessions() && self.forwards.available_permits() == self.max_forwards as usize
+    }
+
+    /// Waits until no session is open. Who asks for permits takes them while he waits for the last, and nothing new could
+    /// be opened beside what is still open; so this looks again and again.
     pub(super) async fn no_session(&self) {
-        let _ = self.sessions.acquire_many(self.max_sessions).await;
+        while !self.is_free_of_sessions() {
+            sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Waits until nothing is open and, `later`, still nothing: OpenSSH reports 255 if it reads a good-bye together with an
     /// exit status, and left alone goes by itself. While the permits are kept nothing new is opened.
     pub(super) async fn all_free(&self, later: Duration) -> [SemaphorePermit<'_>; 2] {
         loop {
-            self.no_session().await;
-            // What is awaited meanwhile lasts long enough for sessions to begin.
-            let _ = self.forwards.acquire_many(self.max_forwards).await;
+            while !self.is_free() {
+                sleep(LOOK_AGAIN).await;
+            }
             sleep(later).await;
             let sessions = self.sessions.try_acquire_many(self.max_sessions);
             if let (Ok(sessions), Ok(forwards)) = (sessions, self.forwards.try_acquire_many(self.max_forwards)) {
@@ -116,5 +129,22 @@ mod tests {
         drop(session);
         let _permits = all_free.await;
         assert!(slots.sessions.try_acquire().is_err() && slots.forwards.try_acquire().is_err());
+    }
+
+    #[tokio::test]
+    async fn while_one_is_open_others_may_be_opened() {
+        let slots = Slots::new(4, 4);
+        let session = slots.sessions.clone().try_acquire_owned().unwrap();
+        let forward = slots.forwards.clone().try_acquire_owned().unwrap();
+        let (all_free, no_session) = (slots.all_free(LATER), slots.no_session());
+        tokio::pin!(all_free, no_session);
+        assert!(all_free.as_mut().now_or_never().is_none() && no_session.as_mut().now_or_never().is_none());
+        assert!(slots.sessions.try_acquire().is_ok() && slots.forwards.try_acquire().is_ok());
+        drop(session);
+        no_session.await;
+        assert!(all_free.as_mut().now_or_never().is_none());
+        assert!(slots.sessions.try_acquire().is_ok() && slots.forwards.try_acquire().is_ok());
+        drop(forward);
+        let _permits = all_free.await;
     }
 }

@@ -85,6 +85,9 @@ impl Jump {
         info!(devserver, "jumped to a DevServer");
         let connection = serve::connection(context, host_keys, stream, client, None, half_closed);
         connection.instrument(info_span!("jump", devserver)).await;
+        if !cut.is_cancelled() {
+            logged_in.slots.closing.count();
+        }
         cut.cancel();
         // Whatever ended the inner connection: its client may wait for this.
         let _ = half.close().await;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::allowance::Allowance;
@@ -39,12 +40,19 @@ impl LoggedIn {
 
     /// Room for one more forwarded connection, if there is.
     pub(super) fn slot(&self) -> Option<Slot> {
-        Slot::take(&self.slots.forwards, &self.allowance)
+        self.take(&self.slots.forwards)
     }
 
     /// Room for one more session.
     pub(super) fn session_slot(&self) -> Option<Slot> {
-        Slot::take(&self.slots.sessions, &self.allowance)
+        self.take(&self.slots.sessions)
+    }
+
+    fn take(&self, slots: &Arc<Semaphore>) -> Option<Slot> {
+        match self.slots.closing.is_worn_out() {
+            true => None,
+            false => Slot::take(slots, &self.allowance),
+        }
     }
 
     pub(super) fn inbox(&self) -> Inbox {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use russh::keys::PublicKey;
+use russh::keys::{Algorithm, PublicKey};
 use russh::server::Auth;
 use tokio::time::Instant;
 use tracing::{Span, debug, info};
@@ -73,10 +73,15 @@ impl Login {
         metrics().login_duration.observe(self.began.elapsed().as_secs_f64());
     }
 
-    /// Whether the client should prove to hold `key`.
-    pub(super) async fn welcome(&mut self, user_name: &str, key: &PublicKey) -> Auth {
+    /// Whether the client should prove with `algorithm` to hold `key`. russh asks this before it looks at any signature, and
+    /// counts only one of that algorithm.
+    pub(super) async fn welcome(&mut self, user_name: &str, key: &PublicKey, algorithm: &Algorithm) -> Auth {
         let (login, _) = self.asked(user_name);
         self.offered += 1;
+        // Said to be no choice (`server-sig-algs`), but not every client listens, and russh knows it still.
+        if matches!(algorithm, Algorithm::Rsa { hash: None }) {
+            return self.refuse(&login, Credential::Key(key), Refusal::Sha1);
+        }
         let (authenticate, from) = (self.context.authenticate.clone(), self.client.address.ip());
         match self.ask(&login, || authenticate.welcome(&login, key, from)).await {
             Ok(()) => {

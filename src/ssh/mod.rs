@@ -4,6 +4,7 @@ mod algorithms;
 mod allowance;
 mod authority;
 mod client;
+mod closing;
 mod config;
 mod connection;
 mod context;

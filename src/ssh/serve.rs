@@ -71,6 +71,9 @@ pub(super) async fn connection(
     let transport = Transport::new(stream, cut.clone(), throttle);
     let connection = async {
         let (stream, ciphers) = greeting::exchange(transport, &config.ciphers).await?;
+        if stream.openssh {
+            slots.closing.client_is_openssh();
+        }
         let protocol = protocol(config, host_keys, ciphers);
         let mut running = russh::server::run_stream(Arc::new(protocol), stream, handler).await?;
         let handle = running.handle();
@@ -99,11 +102,15 @@ pub(super) async fn connection(
     }
 }
 
-/// A drain ends connections that run nothing, now or later. Returns when the last words were said.
+/// A drain ends connections that run nothing, now or later, and so ends what has had too many channels. Returns when the
+/// last words were said.
 async fn leave(context: &Context, slots: &Slots, client: &Handle) {
-    context.drain.begun().await;
+    let why = tokio::select! {
+        () = context.drain.begun() => "the server goes down",
+        () = slots.closing.worn_out() => "this connection has had too many channels: connect again",
+    };
     let _nothing_new = slots.all_free(LAST_WORDS).await;
-    say_goodbye(client, "the server goes down").await;
+    say_goodbye(client, why).await;
 }
 
 /// Who may not be here any more is told so. Returns when the last words were said.

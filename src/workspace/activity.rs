@@ -65,8 +65,14 @@ impl Reports {
             let pace = Pace { every, ..self.pace.facing(&plan.borrow()) };
             let activity = match agent::activity(&carrier).await {
                 Ok(activity) => activity,
-                // An agent older than this server counts nothing, or the carrier is at its end.
-                Err(error) => return debug!(error = chain(&error), pod = workspace.pod, "the agent tells no activity"),
+                Err(error) => {
+                    debug!(error = chain(&error), pod = workspace.pod, "the agent tells no activity");
+                    // An older one counts nothing. Another is asked again: nobody else looks while this carrier is there.
+                    if carrier.is_closed() || matches!(error, Error::OldAgent) {
+                        return;
+                    }
+                    continue;
+                }
             };
             let now = Timestamp::now();
             let activity = as_times(&activity, now);
@@ -198,8 +204,45 @@ fn is_same(one: &Activity, other: &Activity) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::agent::request::News;
     use crate::api::Suspension;
+    use crate::carrier::linked::while_linked;
+    use crate::carrier::{Message, Side};
+
+    /// After one answer that was not understood nothing was told any more, and a pod in use was taken for idle.
+    #[tokio::test]
+    async fn an_agent_that_once_fails_to_tell_is_asked_again() {
+        let away = tower::service_fn(async |_: http::Request<kube::client::Body>| {
+            Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("no cluster here"))
+        });
+        let client = kube::Client::new(away, "default");
+        let cache = Cache::start(&client, &CancellationToken::new());
+        let soon = Duration::from_millis(5);
+        let reports = Reports::paced(client, cache, soon, soon);
+        let [namespace, devserver, pod] = ["dev-alice", "dev", "dev"].map(str::to_owned);
+        let (service_account, on_behalf_of) = (None, None);
+        let workspace =
+            Workspace { namespace, devserver, pod, pod_uid: None, service_account, on_behalf_of, agent: true };
+        let (carrier, _) = Carrier::new(Side::Bastion, "one".into());
+        let (agents, mut opened) = Carrier::new(Side::Agent, "one".into());
+        let (_plans, plan) = watch::channel(Plan::default());
+        let answer = async {
+            for _ in 0..3 {
+                let (_, stream) = opened.recv().await.expect("it is asked again");
+                let _ = stream.sender.send(Message::control(&News::Started));
+            }
+        };
+        let work = async {
+            tokio::select! {
+                () = reports.report(carrier.clone(), workspace, plan) => panic!("nothing is told any more"),
+                () = answer => {}
+            }
+        };
+        while_linked(&carrier, |_| agents.clone(), work).await;
+    }
 
     #[test]
     fn counts_become_times_and_a_second_is_no_change() {

@@ -66,7 +66,15 @@ async fn answer(carrier: &Carrier, receiver: &mut Receiver) -> Result<News, Erro
             news => Ok(news),
         },
         Some(_) => Err(Error::Protocol("a connection that speaks before it began")),
-        None if carrier.is_closed() => Err(Error::Lost("the carrier ended".into())),
-        None => Err(Error::Unreachable("the pod's agent is older than this server; restart the DevServer".into())),
+        None => Err(unanswered(carrier, receiver)),
+    }
+}
+
+/// Why a stream of `carrier` ended on which nothing was said: of what an agent does not know it drops the stream.
+pub(super) fn unanswered(carrier: &Carrier, receiver: &Receiver) -> Error {
+    match receiver.was_asked() {
+        _ if carrier.is_closed() => Error::Lost("the carrier ended".into()),
+        true => Error::OldAgent,
+        false => Error::TooManyStreams,
     }
 }

@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// A link that lasts longer is none that breaks at once.
 const SOON: Duration = Duration::from_secs(1);
-/// So many times in a row another side that agreed to the link said what it may not say.
+/// So many times in a row the other side said what it may not say.
 const MAX_WRONG: u32 = 2;
 
 #[derive(Default)]
@@ -22,7 +22,7 @@ pub(super) struct Breaks {
     since: Option<Instant>,
     /// Links in a row that broke at once.
     brief: u32,
-    /// Of these, those on which the other side said what it may not say.
+    /// In a row, those on which the other side said what it may not say, be it in its hello.
     wrong: u32,
 }
 
@@ -34,11 +34,14 @@ impl Breaks {
             return Duration::ZERO;
         }
         self.since.get_or_insert(now);
+        let is_wrong = matches!(error, Error::Carrier(carrier::Error::Protocol(_)));
+        self.wrong += u32::from(is_wrong);
         if lasted.is_none() {
             return PAUSE;
         }
-        let is_wrong = matches!(error, Error::Carrier(carrier::Error::Protocol(_)));
-        self.wrong = if is_wrong { self.wrong + 1 } else { 0 };
+        if !is_wrong {
+            self.wrong = 0;
+        }
         self.brief += 1;
         (PAUSE * 2_u32.saturating_pow(self.brief - 1)).min(MAX_PAUSE)
     }
@@ -103,5 +106,10 @@ mod tests {
         assert!(breaks.are_hopeless());
         breaks.broke(Some(2 * SECOND), &wrong(), now);
         assert!(!breaks.are_hopeless());
+        // A hello that is none cost an exec each time until all patience was over.
+        breaks.broke(None, &wrong(), now);
+        breaks.broke(None, &lost(), now); // Says nothing about the other side.
+        breaks.broke(None, &wrong(), now);
+        assert!(breaks.are_hopeless());
     }
 }

@@ -22,8 +22,8 @@ use crate::telemetry::chain;
 const STALE: Duration = Duration::from_secs(20);
 /// How long an API server may be away before a login gives up.
 const OUTAGE: Duration = Duration::from_secs(30);
-/// An API server that just started, or that another one's role binding has not reached, refuses for so long.
-const RIGHTS_HEARD: Duration = Duration::from_secs(2);
+/// An API server that just started, or that another one's role binding has not reached, refuses for so long at most.
+const RIGHTS_HEARD: Duration = Duration::from_secs(5);
 /// A right that a guest has just been given takes so long at most, by way of the operator.
 const SHARE_HEARD: Duration = Duration::from_secs(10);
 
@@ -113,7 +113,8 @@ impl Workspaces {
         progress: Progress<'_>,
         work: impl Fn(Workspace) -> BoxFuture<'a, Result<T, Error>>,
     ) -> Result<T, Error> {
-        let mut failing_since = None;
+        // An API server that was away refuses when it comes back, which is no reason to wait less for either.
+        let (mut failing_since, mut refused_since) = (None, None);
         loop {
             let workspace = self.ensure(identity, target, access, progress).await?;
             let pod = workspace.pod.clone();
@@ -130,7 +131,11 @@ impl Workspaces {
                 },
                 _ => return Err(error),
             };
-            if failing_since.get_or_insert_with(Instant::now).elapsed() > patience {
+            let since = match &error {
+                Error::Refused { code: 403, .. } => &mut refused_since,
+                _ => &mut failing_since,
+            };
+            if since.get_or_insert_with(Instant::now).elapsed() > patience {
                 return Err(error);
             }
             progress(words);

@@ -28,7 +28,7 @@ pub(super) const ANSWERED: Duration = Duration::from_secs(20);
 
 const PROTOCOL: &str = "v5.channel.k8s.io";
 /// The channels, by Kubernetes' names for them.
-const STDIN: u8 = 0;
+pub(super) const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
 const ERROR: u8 = 3;
@@ -55,9 +55,15 @@ pub(super) struct ExecRequest<'a> {
     pub tty: bool,
 }
 
-/// Opens the stream. The API server has checked the request when this returns; the program may yet fail to start,
-/// which the status channel tells.
+/// Opens the stream, as [`upgrade`] does.
 pub(super) async fn open(client: &kube::Client, request: &ExecRequest<'_>) -> Result<ExecStream, Error> {
+    let socket = upgrade(client, request).await?;
+    Ok(WebSocketStream::from_raw_socket(socket, Role::Client, Some(web_socket())).await)
+}
+
+/// Opens the socket. The API server has checked the request when this returns; the program may yet fail to start,
+/// which the status channel tells.
+pub(super) async fn upgrade(client: &kube::Client, request: &ExecRequest<'_>) -> Result<TokioIo<Upgraded>, Error> {
     let response = client.send(request.to_http()?).await.map_err(Error::Api)?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refusal(response).await);
@@ -66,14 +72,18 @@ pub(super) async fn open(client: &kube::Client, request: &ExecRequest<'_>) -> Re
         return Err(Error::Protocol("the API server does not speak v5.channel.k8s.io (Kubernetes 1.30 or later does)"));
     }
     let upgraded = hyper::upgrade::on(response).await.map_err(|e| Error::Lost(Box::new(e)))?;
-    // tungstenite's defaults keep 128 KiB of read buffer for each stream. Its write buffer grows only when frames are fed.
-    let config = WebSocketConfig::default()
+    Ok(TokioIo::new(upgraded))
+}
+
+/// How it is read. tungstenite's defaults keep 128 KiB of read buffer for each stream. Its write buffer grows only when
+/// frames are fed.
+pub(super) fn web_socket() -> WebSocketConfig {
+    WebSocketConfig::default()
         .read_buffer_size(34 * 1024) // A whole frame.
         .write_buffer_size(64 * 1024)
         .max_write_buffer_size(256 * 1024)
         .max_frame_size(Some(1024 * 1024))
-        .max_message_size(Some(1024 * 1024));
-    Ok(WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, Some(config)).await)
+        .max_message_size(Some(1024 * 1024))
 }
 
 impl ExecRequest<'_> {
@@ -124,7 +134,13 @@ async fn refusal(response: http::Response<Body>) -> Error {
         Ok(body) => serde_json::from_slice(&body.to_bytes()).unwrap_or_default(),
         Err(_) => Status::default(),
     };
-    Error::Refused { code: code.as_u16(), message: status.message.unwrap_or_else(|| code.to_string()) }
+    match status.message {
+        Some(message) => Error::Refused { code: code.as_u16(), message },
+        // The API server says with a `Status` that there is no such pod. Without one it is what a kubelet says that has just
+        // started and has not heard of its pods yet.
+        None if code == StatusCode::NOT_FOUND => Error::Lost("the node does not know the pod yet".into()),
+        None => Error::Refused { code: code.as_u16(), message: code.to_string() },
+    }
 }
 
 /// What the other side sent.
@@ -229,6 +245,18 @@ mod tests {
         assert_eq!(exit_code(&status(failed)).unwrap(), 137);
         let unstarted = json!({"status": "Failure", "reason": "InternalError", "message": "no such file"});
         assert!(matches!(exit_code(&status(unstarted)), Err(Error::NotStarted(m)) if m == "no such file"));
+    }
+
+    #[tokio::test]
+    async fn only_the_api_server_knows_that_a_pod_is_gone() {
+        let answered = async |body: String| {
+            refusal(http::Response::builder().status(404).body(Body::from(body.into_bytes())).unwrap()).await
+        };
+        let gone =
+            answered(json!({"kind": "Status", "code": 404, "message": "pods \"dev\" not found"}).to_string()).await;
+        assert!(gone.pod_is_gone() && !gone.is_outage(), "{gone}");
+        let just_started = answered("pod does not exist".to_owned()).await;
+        assert!(!just_started.pod_is_gone() && just_started.is_outage(), "{just_started}");
     }
 
     #[test]

@@ -1,12 +1,22 @@
-//! A target of fuzzing: what the API server sends on an exec stream.
+//! A target of fuzzing: what the API server sends on an exec stream, and what is sent to it.
+
+use std::io::Cursor;
 
 use bytes::Bytes;
-use tokio_tungstenite::tungstenite::protocol::Message;
+use tokio_tungstenite::tungstenite::WebSocket;
+use tokio_tungstenite::tungstenite::protocol::{Message, Role};
 
-use super::exec::{Frame, exit_code};
+use super::exec::{Frame, STDIN, exit_code};
+use super::wire::encode;
 
-/// Whatever the frame is: output is all of it but its channel, and a status is an exit code or an error.
+/// Whatever the frame is: output is all of it but its channel, and a status is an exit code or an error. The same bytes as
+/// stdin arrive as they are.
 pub fn exec_frame(frame: &[u8]) {
+    let key = *frame.last_chunk().unwrap_or(&[1, 2, 3, 4]);
+    let mut sent = Vec::new();
+    encode(frame, key, &mut sent);
+    let came = WebSocket::from_partially_read(Cursor::new(Vec::new()), sent, Role::Server, None).read();
+    assert!(matches!(came, Ok(Message::Binary(came)) if came[0] == STDIN && came[1..] == *frame));
     match Frame::parse(Message::Binary(Bytes::copy_from_slice(frame))) {
         Ok(Frame::Stdout(payload)) => assert!(frame[0] == 1 && payload == frame[1..]),
         Ok(Frame::Stderr(payload)) => assert!(frame[0] == 2 && payload == frame[1..]),

@@ -1,7 +1,32 @@
 # Ends a session that its connection left behind: sh -c THIS bastion PID BORN (the shell that run.sh was, and its start
 # time, field 22 of /proc/PID/stat, so that a reused PID is left alone). HUP to its process group and to the one in the
 # foreground of its terminal; whoever is left after five seconds gets KILL. Jobs that nohup or setsid protects live on.
-pid=$1 born=$2 groups=$1
+# If that shell was never heard of: sh -c THIS bastion NONCE. Status 3 says that there is none (yet).
+pid=$1 born=$2
+# Whether a file of /proc has a line like that.
+has() {
+  while IFS= read -r line || [ -n "$line" ]; do
+    case $line in $2) return 0;; esac
+  done 2>/dev/null <"$1"
+  return 1
+}
+# Its arguments tell, of which more follow than here, or once a terminal's shell took its place its environment.
+find_shell() {
+  nonce=$1
+  for process in /proc/[0-9]*; do
+    read -r stat 2>/dev/null <$process/stat || continue
+    number=${process#/proc/}
+    set -- ${stat##*) }
+    [ "$3" = "$number" ] || continue
+    has $process/cmdline "*$nonce*[a-z]*" || has $process/environ "*=$number.$nonce*" || continue
+    shift 19
+    pid=$number born=$1
+    return 0
+  done
+  return 1
+}
+if [ $# = 1 ]; then find_shell "$1" || exit 3; fi
+groups=$pid
 if read -r stat 2>/dev/null </proc/$pid/stat; then
   set -f
   set -- ${stat##*) }

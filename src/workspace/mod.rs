@@ -27,6 +27,7 @@ mod share;
 mod target;
 mod usage;
 mod wake;
+mod wire;
 
 pub use crate::agent::request::{Address, Attach, Exit, Listing, Origin, Shells, Size as TerminalSize, Terminal, X11};
 pub use crate::provisioning::Progress;
@@ -62,6 +63,12 @@ pub enum Error {
     /// What is asked for needs the agent, and the pod has none.
     #[error("the pod has no agent")]
     NoAgent,
+    /// It does not know what is asked for.
+    #[error("the pod's agent is older than this server")]
+    OldAgent,
+    /// The carrier has as many streams as it may have.
+    #[error("too many streams to the pod")]
+    TooManyStreams,
     /// The connection was not made, or nothing listens.
     #[error("the pod could not: {0}")]
     Unreachable(String),
@@ -120,6 +127,13 @@ impl Error {
             Self::Refused { message, .. } => format!("the cluster cannot enter your pod: {message}"),
             Self::NotStarted(message) => format!("your pod could not start the program: {message}"),
             Self::Unreachable(why) => format!("your pod could not do this: {why}"),
+            Self::OldAgent => {
+                "your pod could not do this: the pod's agent is older than this server; restart the DevServer"
+                    .to_owned()
+            }
+            Self::TooManyStreams => {
+                "too many programs and connections are open in your pod; close some, and try again".to_owned()
+            }
             Self::NoShell => {
                 "this DevServer's image has no shell (sh), and a command needs one; use an image that has one"
                     .to_owned()

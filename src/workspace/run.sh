@@ -20,6 +20,7 @@ start_time() { shift 19; born=$1; }
 start_time ${stat##*) }
 if [ "$mode" = tty ]; then
   stty rows "$rows" cols "$columns" iutf8 2>/dev/null
+  export BASTION_EXEC="$$.$nonce" # Tells who this is once its arguments are gone, for when what follows does not arrive.
   printf '%s %s %s\n' "$nonce" $$ "$born"
   [ $# = 0 ] && exec "$SHELL" -l
   exec "$SHELL" -c "$1"

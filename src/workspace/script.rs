@@ -23,6 +23,18 @@ pub(super) struct Run {
     pub(super) preamble: Option<Vec<u8>>,
 }
 
+/// The shell that run.sh is, or was, in the pod.
+#[derive(Debug)]
+pub(super) enum Shell {
+    /// It is process `pid`, which began at `born`.
+    Heard { pid: String, born: String },
+    /// It has not told, or not begun.
+    Unheard { nonce: String },
+}
+
+/// The status of hangup.sh where there is no such shell (yet).
+pub(super) const NO_SUCH_SHELL: u32 = 3;
+
 /// The call that runs `command`.
 pub(super) fn run(command: &Command) -> Result<Run, Error> {
     if matches!(command.program, Program::Sftp | Program::Shells(_)) {
@@ -60,9 +72,14 @@ pub(super) fn run(command: &Command) -> Result<Run, Error> {
     Ok(Run { nonce, argv, preamble })
 }
 
-/// The call that ends what run.sh started as process `pid`, which began at `born`.
-pub(super) fn hangup<'a>(pid: &'a str, born: &'a str) -> [&'a str; 6] {
-    ["sh", "-c", &HANGUP, "bastion", pid, born]
+/// The call that ends the session of `shell`.
+pub(super) fn hangup(shell: &Shell) -> Vec<&str> {
+    let mut argv = vec!["sh", "-c", &HANGUP, "bastion"];
+    match shell {
+        Shell::Heard { pid, born } => argv.extend([pid.as_str(), born]),
+        Shell::Unheard { nonce } => argv.push(nonce),
+    }
+    argv
 }
 
 /// They travel with each exec and show in the pod's `ps`.

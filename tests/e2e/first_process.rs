@@ -114,6 +114,17 @@ async fn a_pod_that_is_stopped_ends_with_the_code_of_its_command() {
 async fn an_agent_that_is_stopped_says_what_it_does_not_take_any_more() {
     let folder = installed().await;
     let first = First::starts(folder.path(), &[]).await;
+    says_that_it_ends(&folder, &first, Signal::TERM).await;
+    assert_eq!(first.ends().await, Some(0));
+    // The command ends by it, and the sessions heard nothing.
+    let script = "trap 'exit 7' QUIT; echo up; while :; do sleep 0.05; done";
+    let mut first = First::starts(folder.path(), &["sh", "-c", script]).await;
+    first.prints("up").await;
+    says_that_it_ends(&folder, &first, Signal::QUIT).await;
+    assert_eq!(first.ends().await, Some(7));
+}
+
+async fn says_that_it_ends(folder: &TempDir, first: &First, stop: Signal) {
     let mut connect = Command::new(folder.path().join("bastion-agent"));
     connect.arg("connect").stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut connect = connect.spawn().expect("the agent was installed");
@@ -127,10 +138,9 @@ async fn an_agent_that_is_stopped_says_what_it_does_not_take_any_more() {
     let link = Link { source, sink: Box::pin(sink) };
     let linked = carrier.link(link, keepalive, |news| {
         if news == News::Linked {
-            first.is_told(Signal::TERM);
+            first.is_told(stop);
         }
     });
     let ended = within(LIMIT, "the end of the link", linked).await;
     assert!(matches!(ended, Err(carrier::Error::Left)), "{ended:?}");
-    assert_eq!(first.ends().await, Some(0));
 }

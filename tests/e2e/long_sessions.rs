@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::{Flood, Input, Product, Server, Ssh, heavy, is_real, keygen, skip_unless};
+use crate::no_agent::Bare;
 
 #[tokio::test]
 async fn two_hundred_megabytes_each_way_survive_a_key_exchange_each_mebibyte() {
@@ -15,7 +16,10 @@ async fn two_hundred_megabytes_each_way_survive_a_key_exchange_each_mebibyte() {
     cat.limit(Duration::from_secs(180)).run().await.exits(0).prints_flood(&flood);
 }
 
-/// The kubelet's limit is 4 h; here it is 3 s, and pings do not count.
+/// The kubelet's limit is 4 h; here it is 3 s.
+const IDLE_LIMIT: (&str, &str) = ("BASTION_DEV__EXEC_IDLE_TIMEOUT", "3s");
+
+/// WebSocket pings do not count; an agent's do, as they are data to all between.
 #[tokio::test]
 async fn an_idle_session_outlives_the_idle_limit_of_the_kubelet() {
     skip_unless!(!is_real(), "the real kubelet's limit is not ours to shorten");
@@ -25,13 +29,27 @@ async fn an_idle_session_outlives_the_idle_limit_of_the_kubelet() {
     let user = format!("alice={}.pub", key.display());
     let arguments = ["dev", "--listen", "127.0.0.1:0", "--data", data.to_str().expect("plain"), "--user", &user];
     let mut server = Server::start(&arguments, |command| {
-        command.env("BASTION_DEV__EXEC_IDLE_TIMEOUT", "3s").env("BASTION_WORKSPACE__EXEC_KEEPALIVE", "1s");
+        let variables = [IDLE_LIMIT, ("BASTION_WORKSPACE__EXEC_PING", "1s"), ("BASTION_LOG__FILTER", "bastion=debug")];
+        command.envs(variables);
     });
-    let alice = Ssh::to_dev(&server.ready().await, "alice").key(&key);
-    let mut idle = alice.command("while read line; do echo \"heard $line\"; done").input(Input::Held).start();
+    let ready = server.ready().await;
+    stays_idle_for_long(|| Ssh::to_dev(&ready, "alice").key(&key)).await;
+    let log = server.log();
+    assert!(!log.contains("the carrier broke"), "{log}");
+}
+
+#[tokio::test]
+async fn without_an_agent_it_outlives_it_by_data_that_means_nothing() {
+    skip_unless!(!is_real(), "the real kubelet's limit is not ours to shorten");
+    let bare = Bare::starts_with(&[IDLE_LIMIT, ("BASTION_WORKSPACE__EXEC_KEEPALIVE", "1s")]).await;
+    stays_idle_for_long(|| bare.ssh()).await;
+}
+
+async fn stays_idle_for_long(ssh: impl Fn() -> Ssh) {
+    let mut idle = ssh().command("while read line; do echo \"heard $line\"; done").input(Input::Held).start();
     idle.types("one\n").await;
     idle.prints("heard one\n").await;
-    let mut terminal = Ssh::to_dev(&server.ready().await, "alice").key(&key).terminal(24, 80);
+    let mut terminal = ssh().terminal(24, 80);
     terminal.types("echo $((40+2))\r").await;
     terminal.shows_row("42").await;
     // Nothing is waited for: that nothing happens for so long is what this is about.

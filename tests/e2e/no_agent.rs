@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use crate::harness::{Agent, Input, LIMIT, Server, Ssh, is_real, keygen, skip_unless, within};
 
 /// A `bastion dev` that brings no agent into its pods.
-struct Bare {
+pub(crate) struct Bare {
     _server: Server,
     ready: String,
     /// Gone after it.
@@ -14,18 +14,25 @@ struct Bare {
 
 impl Bare {
     async fn starts() -> Self {
+        Self::starts_with(&[]).await
+    }
+
+    /// With these variables of environment.
+    pub(crate) async fn starts_with(environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("there is a folder for temporary files");
         let path = |name: &str| folder.path().join(name).display().to_string();
         let user = format!("alice={}.pub", keygen(folder.path(), "alice", "ed25519").display());
         std::fs::write(path("config"), "[operator]\nagent = { image = \"\", path = \"/none\" }\n").expect("it is ours");
         let (data, config) = (path("data"), path("config"));
         let all = ["dev", "--listen", "127.0.0.1:0", "--data", &data, "--config", &config, "--user", &user];
-        let mut server = Server::start(&all, |_| {});
+        let mut server = Server::start(&all, |command| {
+            command.envs(environment.iter().copied());
+        });
         let ready = server.ready().await;
         Self { _server: server, ready, folder }
     }
 
-    fn ssh(&self) -> Ssh {
+    pub(crate) fn ssh(&self) -> Ssh {
         Ssh::to_dev(&self.ready, "alice").key(&self.folder.path().join("alice"))
     }
 }

@@ -97,6 +97,34 @@ async fn a_restarted_api_server_is_survived() {
     bob.ssh("echo in").run().await.exits(0).prints("in\n");
 }
 
+/// A kubelet that has just started knows no pod: what ran in them was given up for lost.
+#[tokio::test]
+async fn a_restarted_kubelet_is_survived() {
+    let script = std::env::var_os("BASTION_TEST_KUBE");
+    skip_unless!(is_real() && script.is_some(), "BASTION_TEST_KUBE names no script that may stop the kubelet");
+    skip_unless!(has_agents(), "a plain exec ends with the kubelet");
+    let kube = |verb: &str| {
+        let mut command = Command::new(script.as_ref().expect("it was checked"));
+        assert!(command.args([verb, "kubelet"]).status().expect("it is a script").success());
+    };
+    let product = Product::undisturbed().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    let mut command = alice.ssh("echo up; read -r line; echo \"$line\"").input(Input::Held).start();
+    let mut terminal = alice.shell().terminal(24, 80);
+    terminal.types("here=42; echo $((40+2))\r").await;
+    terminal.shows_row("42").await;
+    command.prints("up\n").await;
+    kube("stop");
+    kube("start");
+    command.types("it went on\n").await;
+    command.finish().await.exits(0).prints("up\nit went on\n");
+    terminal.types("echo still:$here\r").await;
+    terminal.shows_row("still:42").await;
+    terminal.types("exit\r").await;
+    terminal.exits(0).await;
+}
+
 #[tokio::test]
 async fn a_session_whose_pod_is_deleted_ends_with_a_sentence() {
     let product = Product::shared().await;
@@ -141,7 +169,7 @@ async fn a_bastion_that_is_told_to_stop_lets_sessions_finish() {
     command.finish().await.exits(0).prints("up\ndone well\n");
     terminal.types("exit\r").await;
     terminal.exits(0).await;
-    let status = replica.server().ends_within(Duration::from_secs(10)).await;
+    let status = replica.server().ends_within(Duration::from_secs(60)).await;
     assert!(status.success(), "{status}");
 }
 
@@ -155,7 +183,7 @@ async fn a_bastion_that_is_told_to_stop_does_not_wait_for_ever() {
     session.prints("up\n").await;
     let start = Instant::now();
     replica.server().signal(Signal::TERM);
-    let status = replica.server().ends_within(Duration::from_secs(15)).await;
+    let status = replica.server().ends_within(Duration::from_secs(60)).await;
     assert!(status.success() && start.elapsed() > Duration::from_secs(2), "{status} after {:?}", start.elapsed());
     session.finish().await.fails();
     eventually_within(Duration::from_secs(60), "no process left in the pod", async || {

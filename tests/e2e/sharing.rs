@@ -247,20 +247,22 @@ async fn who_may_only_look_does_nothing_else() {
     hers.shows("none:42").await;
 }
 
-/// A viewer that reads nothing must not hold up the shell.
+/// A viewer that reads nothing must not hold up the shell, whether it only looks or works in it with others.
 #[tokio::test]
-async fn who_only_looks_holds_up_nothing() {
+async fn who_reads_nothing_holds_up_nobody_else() {
     let Some((_, [alice])) = with_agents(["alice"]).await else { return };
-    let mut shell = alice.shell().terminal(24, 100);
+    let mut shell = alice.shell().terminal(24, 80);
     shell.types("echo up:$((40+2))\r").await;
     shell.shows("up:42").await;
-    let onlooker = alice.ssh("shells 1 --read-only").argument("-tt").reads_later().start();
-    eventually("two look", async || alice.ssh("shells").run().await.text().contains("(2)").then_some(())).await;
-    shell
-        .types("yes 'a line of some length, to fill what there is to fill' | head -n 400000; echo done:$((40+2))\r")
-        .await;
-    shell.shows("done:42").await;
-    onlooker.kill().await;
+    let much = "yes 'a line of some length, to fill what there is to fill' | head -n 400000";
+    for (at, command) in ["shells 1 --read-only", "shells 1"].into_iter().enumerate() {
+        let other = alice.ssh(command).argument("-tt").reads_later().start();
+        eventually("two look", async || alice.ssh("shells").run().await.text().contains("(2)").then_some(())).await;
+        shell.types(&format!("{much}; echo done:$(({at}+42))\r")).await;
+        shell.shows(&format!("done:{}", at + 42)).await;
+        other.kill().await;
+        eventually("one looks", async || (!alice.ssh("shells").run().await.text().contains("(2)")).then_some(())).await;
+    }
 }
 
 /// Less than before is taken back, too.

@@ -10,18 +10,20 @@ pub(super) use ssh_agent::SshAgentSocket;
 pub(super) use x11::{Display, Leading};
 
 use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::request::{Address, News};
 use super::{activity, open_files, piece};
 use crate::carrier::{Message, Receiver, Sender, Stream};
 
-/// What an address that does not answer may take.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+/// What addresses that do not answer may take, all of a host together.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Connects to `address` and copies until both sides have ended.
 pub(super) async fn connect(address: Address, stream: Stream) {
@@ -48,16 +50,26 @@ pub(super) async fn connect(address: Address, stream: Stream) {
     }
 }
 
-/// Tries each address of the host in turn.
 async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let until = Instant::now() + PATIENCE;
+    let addresses = resolve::addresses(host).await?;
+    let stream = first(&addresses, until, |address| TcpStream::connect((address, port))).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Tries each address in turn: one that does not answer leaves the others their share of the time.
+async fn first<T, C>(addresses: &[IpAddr], until: Instant, connect: impl Fn(IpAddr) -> C) -> io::Result<T>
+where
+    C: Future<Output = io::Result<T>>,
+{
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in resolve::addresses(host).await? {
-        match TcpStream::connect((address, port)).await {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(error) => failed = error,
+    for (left, &address) in (1..=addresses.len() as u32).rev().zip(addresses) {
+        let share = until.saturating_duration_since(Instant::now()) / left;
+        match timeout(share, connect(address)).await {
+            Ok(Ok(connected)) => return Ok(connected),
+            Ok(Err(error)) => failed = error,
+            Err(_) => failed = io::ErrorKind::TimedOut.into(),
         }
     }
     Err(failed)
@@ -146,6 +158,20 @@ mod tests {
     use super::*;
     use crate::carrier::linked::while_linked;
     use crate::carrier::{Carrier, Keepalive, Link, Side, accept};
+
+    /// A host whose IPv6 leads nowhere was never reached by IPv4.
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_leaves_time_for_the_others() {
+        let [silent, answers] = [[127, 0, 0, 1], [127, 0, 0, 2]].map(IpAddr::from);
+        let connect =
+            |address| async move { if address == silent { std::future::pending().await } else { Ok(address) } };
+        let until = Instant::now() + Duration::from_millis(100);
+        let connected = timeout(PATIENCE, first(&[silent, answers], until, connect)).await;
+        assert_eq!(connected.unwrap().unwrap(), answers);
+        let until = Instant::now() + Duration::from_millis(100);
+        let failed = timeout(PATIENCE, first(&[silent], until, connect)).await;
+        assert_eq!(failed.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
 
     /// What the client had sent before was thrown away with the first answer that nobody would read.
     #[tokio::test]

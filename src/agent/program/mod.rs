@@ -12,6 +12,7 @@ pub(super) use shell::Shells;
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::sync::atomic::AtomicBool;
 
 use rustix::process::Pid;
 use tokio::process::Child;
@@ -61,10 +62,10 @@ pub(super) async fn run(
     if terminal {
         sender.mark_terminal();
     }
-    let redraw = Notify::new();
-    let mut input = Box::pin(input::feed(receiver, stdin, &held, group, &redraw));
+    let (redraw, is_buried) = (Notify::new(), AtomicBool::new(false));
+    let mut input = Box::pin(input::feed(receiver, stdin, &held, group, &is_buried, &redraw));
     let mut redrawn = Box::pin(redraw::serve(&redraw, &held));
-    let mut copied = Box::pin(output::copy(output, &mut child, &sender, request.ended));
+    let mut copied = Box::pin(output::copy(output, &mut child, &is_buried, &sender, request.ended));
     let status = loop {
         tokio::select! {
             status = &mut copied => break status,

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::process::ExitStatus;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,8 +51,14 @@ impl LastWords {
 }
 
 /// Copies until the program has ended and nothing of its output is left; none if the stream ends before. `early`: how it
-/// ended is told before, if somebody else holds its output.
-pub(super) async fn copy(output: Output, child: &mut Child, sender: &Sender, early: bool) -> Option<ExitStatus> {
+/// ended is told before, if somebody else holds its output. `is_buried`: nothing keeps the number of its group any more.
+pub(super) async fn copy(
+    output: Output,
+    child: &mut Child,
+    is_buried: &AtomicBool,
+    sender: &Sender,
+    early: bool,
+) -> Option<ExitStatus> {
     match output {
         // As with sshd, a background process that holds stdout open holds the session too.
         Output::Pipes(mut stdout, mut stderr) => {
@@ -61,6 +67,7 @@ pub(super) async fn copy(output: Output, child: &mut Child, sender: &Sender, ear
             let mut copied = pin!(async { tokio::try_join!(out, err) });
             let left = async {
                 let ended = child.wait().await;
+                is_buried.store(true, Ordering::Relaxed);
                 pieces.cease().await;
                 ended
             };
@@ -88,6 +95,7 @@ pub(super) async fn copy(output: Output, child: &mut Child, sender: &Sender, ear
                     _ => return end(child, sender).await,
                 }
             };
+            is_buried.store(true, Ordering::Relaxed);
             let mut last_words = LastWords::new();
             while let Some(data) = last_words.next(&mut terminal).await {
                 sender.data(data).await.ok()?;

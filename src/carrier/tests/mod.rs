@@ -1,4 +1,5 @@
 mod farewell;
+mod hostile;
 mod memory;
 mod silence;
 
@@ -348,6 +349,37 @@ async fn a_copy_leaves_half_its_window_unused_while_somebody_types() {
     terminal.sender.data(half.clone()).await.unwrap();
     bastion.0.state().forget(3); // The terminal's.
     copy.sender.data(half).now_or_never().expect("nobody types any more").unwrap();
+}
+
+/// It was never told that there was room again, and a program that echoes read no more either.
+#[tokio::test]
+async fn a_reader_that_leaves_takes_no_room_with_it() {
+    let mut pair = Pair::new();
+    let _link = pair.link();
+    let Stream { sender: _sender, receiver } = pair.bastion.open(Bytes::from_static(b"x"));
+    let (_, agents) = pair.opened.recv().await.unwrap();
+    agents.sender.data(vec![0; 1 << 20].into()).await.unwrap();
+    while pair.bastion.0.state().streams[&1].unread() < 1 << 20 {
+        tokio::task::yield_now().await;
+    }
+    drop(receiver);
+    let sent = agents.sender.data(vec![0; 4 << 20].into());
+    tokio::time::timeout(Duration::from_secs(60), sent).await.expect("there is no room").unwrap();
+}
+
+/// All further streams were refused, on a carrier that was there and so was asked for them.
+#[tokio::test]
+async fn a_carrier_that_has_no_number_left_is_closed() {
+    let pair = Pair::new();
+    let link = pair.link();
+    pair.bastion.0.state().next = u32::MAX - 2;
+    let last = pair.bastion.open(Bytes::from_static(b"x"));
+    assert!(last.sender.send(Message::Eof).is_ok() && !pair.bastion.is_closed());
+    let mut none = pair.bastion.open(Bytes::from_static(b"x"));
+    assert!(none.receiver.receive().await.is_none());
+    assert!(pair.bastion.is_closed() && pair.bastion.hold().is_none());
+    pair.agent.close();
+    link.await.unwrap();
 }
 
 /// The agent of a pod that was made before agents told.

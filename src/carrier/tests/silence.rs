@@ -29,6 +29,17 @@ async fn a_link_that_takes_nothing_is_given_up() {
     assert_eq!(told, [News::Linked]);
 }
 
+/// Whoever linked next waited for it for ever.
+#[tokio::test]
+async fn a_link_that_does_not_even_take_a_hello_makes_way() {
+    let (bastion, _incoming) = Carrier::new(Side::Bastion, "one".into());
+    let stalled = Box::pin(futures::sink::unfold((), |(), _: Bytes| std::future::pending::<Result<(), Infallible>>()));
+    let link = Link { source: speechless(Hello::default()), sink: stalled };
+    let ended = tokio::time::timeout(Duration::from_secs(60), bastion.link(link, KEEPALIVE, |_| {})).await;
+    assert!(matches!(ended, Ok(Err(Error::Silent))), "{ended:?}");
+    assert!(!bastion.is_linked());
+}
+
 /// It was told of as an interruption, as nothing asked the other side.
 #[tokio::test]
 async fn a_ping_that_falls_due_while_something_is_sent_follows_it() {

@@ -40,13 +40,19 @@ pub(super) fn in_front(words: Vec<OsString>) -> Vec<OsString> {
         if ["--context", "--kubeconfig", "--namespace", "-n"].contains(&text.as_str()) {
             front.push(word);
             front.extend(words.next());
-        } else if ["--context=", "--kubeconfig=", "--namespace="].iter().any(|option| text.starts_with(option)) {
+        } else if text.strip_prefix("-n").is_some_and(|value| !value.is_empty())
+            || ["--context=", "--kubeconfig=", "--namespace="].iter().any(|option| text.starts_with(option))
+        {
             front.push(word);
         } else {
             rest.push(word);
+            if text == "--" || text.starts_with("--command") {
+                break;
+            }
             let names = rest.iter().filter(|word| !word.as_encoded_bytes().starts_with(b"-")).count();
-            let is_of_a_command = rest.first().is_some_and(|verb| verb == "ssh") && names > 2;
-            if is_of_a_command || text == "--" || text.starts_with("--command") {
+            // As ssh has it: options end where the command begins, whose own they are from there.
+            if rest.first().is_some_and(|verb| verb == "ssh") && names > 2 {
+                rest.insert(rest.len() - 1, "--".into());
                 break;
             }
         }
@@ -129,7 +135,7 @@ pub(super) struct Ssh {
     /// Give the command a terminal
     #[arg(long, short)]
     pub(super) tty: bool,
-    /// What to run instead of your shell; after `--` it may have options of its own
+    /// What to run instead of your shell, with its own options
     #[arg(value_name = "COMMAND")]
     words: Vec<OsString>,
     #[arg(last = true, hide = true)]
@@ -250,14 +256,37 @@ mod tests {
             "devctl",
             "devctl --context a list -w",
             "devctl exec x -- kubectl -n a",
-            "devctl ssh x ls -n a",
+            "devctl ssh -t x",
+            "devctl ssh -- ls -n a",
             "devctl create x --command sleep -n",
         ];
         for line in same {
             assert_eq!(moved(line), line);
         }
         assert_eq!(moved("devctl exec -n a x --context b -- sh -n c"), "devctl -n a --context b exec x -- sh -n c");
-        assert_eq!(moved("devctl ssh -t --kubeconfig=a x sh"), "devctl --kubeconfig=a ssh -t x sh");
+        assert_eq!(moved("devctl list -ndev-bob -w"), "devctl -ndev-bob list -w");
+        assert_eq!(moved("devctl ssh -t --kubeconfig=a x sh"), "devctl --kubeconfig=a ssh -t x -- sh");
+    }
+
+    #[test]
+    fn options_behind_a_command_are_its_own() {
+        let asked = |line: &str| {
+            let words = in_front(line.split(' ').map(OsString::from).collect());
+            let Ok(Arguments { cluster, verb: Verb::Ssh(ssh) }) = Arguments::try_parse_from(words) else {
+                panic!("{line}");
+            };
+            let command = String::from_utf8(ssh.line().unwrap_or_default()).unwrap();
+            (ssh.name.unwrap_or_default(), ssh.tty, command, cluster.is_meant())
+        };
+        let of = |name: &str, tty, command: &str| (name.to_owned(), tty, command.to_owned(), false);
+        assert_eq!(asked("devctl ssh dev sort -t , f"), of("dev", false, "sort -t , f"));
+        assert_eq!(asked("devctl ssh dev ls -la --context x -n a"), of("dev", false, "ls -la --context x -n a"));
+        assert_eq!(asked("devctl ssh dev ls -- -n a -h"), of("dev", false, "ls -- -n a -h"));
+        assert_eq!(asked("devctl ssh -t dev top -b"), of("dev", true, "top -b"));
+        assert_eq!(asked("devctl ssh dev -t top"), of("dev", true, "top"));
+        assert_eq!(asked("devctl ssh dev -- top -t"), of("dev", false, "top -t"));
+        assert_eq!(asked("devctl ssh -- top -t"), of("", false, "top -t"));
+        assert!(asked("devctl ssh --context a dev ls -n a").3);
     }
 
     #[test]

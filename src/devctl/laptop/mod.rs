@@ -34,6 +34,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::builder::Resettable;
 use clap::{CommandFactory, Parser};
 
 use failure::{Failure, INTERRUPTED, USAGE};
@@ -84,19 +85,31 @@ fn command() -> clap::Command {
     let there = there.get_subcommands().filter(|verb| !is_here(verb)).cloned();
     // Listed after those of the laptop.
     let there: Vec<_> = (BEHIND..).zip(there).map(|(order, verb)| verb.display_order(order)).collect();
+    // All are known here, so that what is not is a mistake.
+    let here = here.allow_external_subcommands(false).external_subcommand_value_parser(Resettable::Reset);
     here.subcommands(there)
 }
 
 /// What there is to read of all verbs or of one; the bastion need not be asked for that.
 fn help(words: &[OsString]) -> Option<clap::Error> {
     let is = |at: usize, names: &[&str]| words.get(at).is_some_and(|word| names.iter().any(|name| word == name));
-    let flags = ["-h", "--help"];
-    let asked = words.len() < 2 || is(1, &["help"]) || is(1, &flags) || is(2, &flags);
+    // Behind these a program of hers begins, which may have help of its own.
+    let ours = words.iter().take_while(|word| *word != "--" && !word.as_encoded_bytes().starts_with(b"--command"));
+    let asked = words.len() < 2 || is(1, &["help"]) || ours.into_iter().any(|word| word == "-h" || word == "--help");
     if !asked {
         return None;
     }
     let error = command().try_get_matches_from(words).err()?;
     (!error.use_stderr() || words.len() < 2).then_some(error)
+}
+
+/// What is wrong with the words after `devctl`, as far as this program knows: for whoever cannot ask the bastion.
+fn mistake(words: &[OsString]) -> Option<Failure> {
+    let words = std::iter::once(OsString::from(super::NAME)).chain(words.iter().cloned());
+    let error = command().try_get_matches_from(words).err().filter(clap::Error::use_stderr)?;
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+    Some(Failure::new(text).status(USAGE))
 }
 
 fn run(arguments: Arguments) -> Result<u8, Failure> {
@@ -144,7 +157,7 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
             }
         }
         Verb::Remote(words) => {
-            let bastion = bastion()?;
+            let bastion = bastion().map_err(|failure| mistake(&words).unwrap_or(failure))?;
             block_on(remote::verb(&bastion, &startup_script::inline(words)?))
         }
     }
@@ -198,4 +211,44 @@ fn written(error: &io::Error) -> Result<u8, Failure> {
 fn line(words: &[OsString]) -> Vec<u8> {
     let all: Vec<OsString> = std::iter::once("devctl".into()).chain(words.iter().cloned()).collect();
     words::quote(&all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn help_is_here_wherever_it_is_asked_for() {
+        let asked = |line: &str| help(&arguments::in_front(words(line))).map(|help| help.to_string());
+        for (line, part) in [
+            ("devctl users add --help", "--login"),
+            ("devctl create x -h", "--flavor"),
+            ("devctl list -w --help", "--watch"),
+            ("devctl exec x --help", "WORD"),
+            ("devctl ssh dev --help", "COMMAND"),
+        ] {
+            assert!(asked(line).is_some_and(|help| help.contains(part)), "{line}");
+        }
+        for line in ["devctl exec x -- ls -h", "devctl ssh dev ls -h", "devctl create x --command sleep --help"] {
+            assert!(asked(line).is_none(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_found_without_the_bastion() {
+        let found = |line: &str| mistake(&words(line)).map(|failure| (failure.exit_status(), failure.to_string()));
+        for (line, part) in [("lisst", "list"), ("list --outptu json", "--output"), ("create", "")] {
+            match found(line) {
+                Some((status, text)) => {
+                    assert!(status == USAGE && text.contains(part) && !text.starts_with("error"), "{text}");
+                }
+                None => assert!(part.is_empty(), "{line}"),
+            }
+        }
+        assert_eq!(found("exec x -- lisst --outptu"), None);
+    }
 }

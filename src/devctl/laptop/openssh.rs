@@ -46,7 +46,7 @@ pub(super) fn forward(bastion: &Bastion, forward: &Forward) -> Result<Option<u8>
     command.args(options(bastion, "-p")).args(["-N", "-o", "ExitOnForwardFailure=yes", "-o", "ControlPath=none"]);
     for ports in &forward.ports {
         command.arg("-L").arg(format!("127.0.0.1:{}:localhost:{}", ports.local, ports.remote));
-        eprintln!("{}", forwards(ports, &forward.name));
+        eprintln!("{}", asks(ports, &forward.name));
     }
     command.arg(format!("{login}@{}", bastion.destination.host));
     Err(become_it(command))
@@ -55,6 +55,11 @@ pub(super) fn forward(bastion: &Bastion, forward: &Forward) -> Result<Option<u8>
 /// What it is told by that it forwards.
 pub(super) fn forwards(Ports { local, remote }: &Ports, name: &str) -> String {
     format!("devctl: forwards 127.0.0.1:{local} to port {remote} of {name}; Ctrl-C ends it")
+}
+
+/// The same before ssh is there, which alone can tell whether it does.
+fn asks(Ports { local, remote }: &Ports, name: &str) -> String {
+    format!("devctl: asks ssh to forward 127.0.0.1:{local} to port {remote} of {name}; Ctrl-C ends it")
 }
 
 /// Whom to log in as to land in that DevServer.
@@ -67,7 +72,9 @@ pub(super) fn login(bastion: &Bastion, name: Option<&str>) -> Result<String, Fai
             Ok(format!("{user}+{name}"))
         }
         Some(name) => {
-            Err(Failure::new(format!("no DevServer can be called `{name}`")).cure("`devctl list` tells yours"))
+            let failure = Failure::new(format!("no DevServer can be called `{name}`"));
+            // As ssh ends where it cannot get in, so that nobody takes it for the end of a program there.
+            Err(failure.cure("`devctl list` tells yours").no_connection())
         }
     }
 }
@@ -147,7 +154,7 @@ mod tests {
         assert_eq!(place("plain").unwrap(), "plain");
         assert_eq!(place("lab.bob:x").unwrap(), "alice+lab.bob@bastion:x");
         for wrong in ["No:x", "a.b.c:x", "-oProxyCommand=x:y"] {
-            assert!(place(wrong).is_err(), "{wrong}");
+            assert_eq!(place(wrong).unwrap_err().exit_status(), super::super::failure::NO_CONNECTION, "{wrong}");
         }
         assert_eq!(login(&self::bastion("alice+gpu@bastion"), Some("cpu")).unwrap(), "alice+cpu");
         assert_eq!(options(&bastion, "-P"), ["-P", "2222"]);

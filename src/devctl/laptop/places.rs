@@ -69,10 +69,15 @@ impl Places {
     }
 }
 
-/// What is in the file, if there is one.
+/// What is in the file, if there is one. A comment may be in any encoding; what is no UTF-8 is of no use to us.
 pub(super) fn read(path: &Path) -> Result<Option<String>, Failure> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
+    Ok(read_bytes(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// The same byte for byte, for whoever writes it again.
+pub(super) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed("read", path, &error)),
     }

@@ -14,7 +14,7 @@ use super::connection::{self, Connection};
 use super::failure::{Failure, INTERRUPTED, NO_CONNECTION, USAGE};
 use super::host_key::Unknown;
 use super::terminal::{self, Raw};
-use super::{line, written};
+use super::{line, mistake, written};
 use crate::devctl::verbs::Who;
 
 /// What RFC 4254 calls stderr.
@@ -32,7 +32,8 @@ pub(super) async fn verb(bastion: &Bastion, words: &[OsString]) -> Result<u8, Fa
         let message = format!("the command has {} KiB, and no more than {} are taken", line.len() >> 10, MOST >> 10);
         return Err(Failure::new(message).cure("send what is long on stdin, or as a file: `devctl cp`").status(USAGE));
     }
-    let connection = connection::open(bastion, Unknown::Refuse).await?;
+    let connection = connection::open(bastion, Unknown::Refuse).await;
+    let connection = connection.map_err(|failure| mistake(words).unwrap_or(failure))?;
     let terminal = terminal::is_interactive();
     run(&connection, Some(line), terminal).await
 }

@@ -135,7 +135,7 @@ pub(super) fn local_user() -> Option<String> {
 }
 
 /// The keyword, in lower case, and what stands behind it. None: nothing is on the line.
-fn split(line: &str) -> Option<(String, &str)> {
+pub(super) fn split(line: &str) -> Option<(String, &str)> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return None;
@@ -148,7 +148,7 @@ fn split(line: &str) -> Option<(String, &str)> {
 }
 
 /// Words, which may be in quotes.
-fn arguments(text: &str) -> Vec<String> {
+pub(super) fn arguments(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = text.trim_start();
     while let Some(first) = rest.chars().next() {

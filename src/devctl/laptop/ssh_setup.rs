@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::host_key::Unknown;
 use super::places::{self, Places};
 use super::settings::Settings;
-use super::{print, terminal};
+use super::{print, ssh_config, terminal};
 
 /// In devctl's file where `~/.ssh/config` was not there before.
 const MADE: &str = "# devctl made ~/.ssh/config, too.\n";
@@ -71,17 +71,25 @@ pub(super) fn disable(places: &Places) -> Result<u8, Failure> {
     let config = places.ssh().join("config");
     let made = places::read(&places.ssh_config())?.is_some_and(|text| text.contains(MADE));
     let line = include_line(places)?;
-    if let Some(text) = places::read(&config)?
-        && let Some(rest) = without(&text, &line)
-    {
+    let text = places::read_bytes(&config)?.unwrap_or_default();
+    let rest = without(&text, &line);
+    let left = mention(rest.as_deref().unwrap_or(&text), places);
+    if let Some(rest) = rest {
         match rest.is_empty() && made {
             true => places::remove(&config)?,
-            false => places::replace(&config, rest.as_bytes())?,
+            false => places::replace(&config, &rest)?,
         }
     }
     places::remove(&places.ssh_config())?;
     places::remove(&places.known_hosts())?;
-    print("`ssh NAME.dev` is nothing special any more; your files are as they were\n")
+    print(&match left {
+        None => "`ssh NAME.dev` is nothing special any more; your files are as they were\n".to_owned(),
+        Some(number) => format!(
+            "`ssh NAME.dev` is nothing special any more; line {number} of {} still includes devctl's file, which is gone: \
+             delete it\n",
+            places.shorten(&config)
+        ),
+    })
 }
 
 pub(super) fn show(places: &Places) -> Result<u8, Failure> {
@@ -105,7 +113,7 @@ pub(super) fn show(places: &Places) -> Result<u8, Failure> {
 /// Whether OpenSSH reads devctl's file.
 pub(super) fn is_enabled(places: &Places) -> Result<bool, Failure> {
     let line = include_line(places)?;
-    Ok(places::read(&places.ssh().join("config"))?.is_some_and(|text| without(&text, &line).is_some()))
+    Ok(places::read_bytes(&places.ssh().join("config"))?.is_some_and(|text| is_for_all(&text, &line)))
 }
 
 /// What is missing of devctl's files.
@@ -151,21 +159,52 @@ fn quoted(path: &Path) -> Result<String, Failure> {
     })
 }
 
-/// Puts the line at the top of the file, unless it is somewhere in it.
+/// Puts the line at the top of the file, unless it is for all hosts already.
 fn include(config: &Path, places: &Places) -> Result<(), Failure> {
     let line = include_line(places)?;
-    let text = places::read(config)?.unwrap_or_default();
-    match without(&text, &line) {
-        Some(_) => Ok(()),
-        None => places::replace(config, format!("{line}{text}").as_bytes()),
+    let text = places::read_bytes(config)?.unwrap_or_default();
+    match is_for_all(&text, &line) {
+        true => Ok(()),
+        false => {
+            let rest = without(&text, &line).unwrap_or(text);
+            places::replace(config, &[line.as_bytes(), &rest].concat())
+        }
     }
 }
 
-/// The text without that line; none if it has no such line.
-fn without(text: &str, line: &str) -> Option<String> {
-    let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1));
-    let at = starts.into_iter().find(|at| text[*at..].starts_with(line))?;
-    Some([&text[..at], &text[at + line.len()..]].concat())
+/// Whether the line is in the text, and not of some host's block.
+fn is_for_all(text: &[u8], line: &str) -> bool {
+    let is_of_all = |one: &&[u8]| {
+        let one = String::from_utf8_lossy(one);
+        ssh_config::split(&one).is_none_or(|(keyword, _)| !["host", "match"].contains(&keyword.as_str()))
+    };
+    lines(text).take_while(is_of_all).any(|one| is_it(one, line))
+}
+
+/// The number of the first line that includes devctl's file, in whatever words.
+fn mention(text: &[u8], places: &Places) -> Option<usize> {
+    let is_one = |line: &[u8]| {
+        let line = String::from_utf8_lossy(line);
+        let words = ssh_config::split(&line).filter(|(keyword, _)| keyword == "include");
+        let files = words.map(|(_, files)| ssh_config::arguments(files)).unwrap_or_default();
+        files.iter().any(|file| places.ssh().join(places.expand(file)) == places.ssh_config())
+    };
+    lines(text).position(is_one).map(|at| at + 1)
+}
+
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split_inclusive(|byte| *byte == b'\n')
+}
+
+/// However it is indented, and whatever ends it.
+fn is_it(one: &[u8], line: &str) -> bool {
+    one.trim_ascii() == line.trim().as_bytes()
+}
+
+/// The text without such lines; none if it has none.
+fn without(text: &[u8], line: &str) -> Option<Vec<u8>> {
+    let others: Vec<&[u8]> = lines(text).filter(|one| !is_it(one, line)).collect();
+    (others.len() < lines(text).count()).then(|| others.concat())
 }
 
 #[cfg(test)]
@@ -177,18 +216,42 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let places = Places::new(home.path().into(), home.path().join(".config"));
         let config = places.ssh().join("config");
-        for before in ["", "Host x\n", "Host x\n  Port 7", "\n# ä\n\tHost *\r\n"] {
-            places::replace(&config, before.as_bytes()).unwrap();
+        let befores = ["", "Host x\n", "Host x\n  Port 7", "\n# ä\n\tHost *\r\n"].map(str::as_bytes);
+        for before in befores.into_iter().chain([&b"# caf\xe9\nHost b\xe9b\n"[..]]) {
+            places::replace(&config, before).unwrap();
             assert!(!is_enabled(&places).unwrap());
             for _ in 0..2 {
                 include(&config, &places).unwrap();
-                let text = std::fs::read_to_string(&config).unwrap();
-                assert_eq!(text, format!("{}{before}", include_line(&places).unwrap()));
+                let text = std::fs::read(&config).unwrap();
+                assert_eq!(text, [include_line(&places).unwrap().as_bytes(), before].concat());
                 assert!(is_enabled(&places).unwrap());
             }
             disable(&places).unwrap();
-            assert_eq!(std::fs::read_to_string(&config).unwrap(), before);
+            assert_eq!(std::fs::read(&config).unwrap(), before);
         }
+    }
+
+    #[test]
+    fn a_line_that_was_moved_is_known_for_what_it_does() {
+        let home = tempfile::tempdir().unwrap();
+        let places = Places::new(home.path().into(), home.path().join(".config"));
+        let line = include_line(&places).unwrap();
+        let config = places.ssh().join("config");
+        let read = || std::fs::read_to_string(&config).unwrap();
+        for (text, enabled) in [
+            (format!("# hers\n  {}\r\nHost x\n", line.trim_end()), true),
+            (format!("Host y\n{line}Port 7\n"), false),
+            (format!("Host y\n{}", line.trim_end()), false),
+        ] {
+            places::replace(&config, text.as_bytes()).unwrap();
+            assert_eq!(is_enabled(&places).unwrap(), enabled, "{text}");
+            include(&config, &places).unwrap();
+            assert!(is_enabled(&places).unwrap() && read().matches("Include").count() == 1, "{text}");
+            disable(&places).unwrap();
+            assert!(!read().contains("Include"), "{text}");
+        }
+        assert_eq!(mention(b"Host a\n  include ~/.config/devctl/ssh_config\n", &places), Some(2));
+        assert_eq!(mention(b"Include other\nHost devctl\n", &places), None);
     }
 
     #[test]

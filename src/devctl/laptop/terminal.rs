@@ -13,6 +13,12 @@ pub(super) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
+/// Whether a terminal of this kind has colours, and she wants them.
+pub(super) fn shows_colour() -> bool {
+    let is = |name: &str, unwanted: fn(&str) -> bool| std::env::var(name).is_ok_and(|value| unwanted(&value));
+    !is("NO_COLOR", |value| !value.is_empty()) && !is("TERM", |value| value == "dumb")
+}
+
 /// Why a question has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoAnswer {

@@ -9,11 +9,12 @@ use crate::devctl::{Caller, Error};
 pub struct Args {
     /// `ssh`, as on a laptop; it may be left out
     #[arg(hide = true)]
-    _of: Vec<String>,
+    of: Vec<String>,
 }
 
 impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
+        understood(&self.of)?;
         let user = names::user_of(&caller.namespace).unwrap_or_default().to_owned();
         let mut servers: Vec<String> = caller.devserver.iter().cloned().collect();
         servers.extend(caller.devservers().await?.iter().map(ResourceExt::name_any));
@@ -35,6 +36,19 @@ impl Args {
     }
 }
 
+/// What changes files of a laptop's is not done from here, nor taken for done.
+fn understood(words: &[String]) -> Result<(), Error> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [] | ["ssh"] => Ok(()),
+        ["ssh", "enable" | "disable" | "show"] => Err(Error::usage(format!(
+            "`devctl config {}` is for your laptop; `devctl config` here prints the line that ssh needs there",
+            words.join(" ")
+        ))),
+        _ => Err(Error::usage("only `devctl config` is known here: it prints what ssh needs on your laptop")),
+    }
+}
+
 /// Under which names they are hosts. One that is made later is `NAME.USER`, too.
 fn patterns(servers: &[String], user: &str) -> String {
     let full = format!("*.{user}");
@@ -44,6 +58,17 @@ fn patterns(servers: &[String], user: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_for_a_laptop_is_not_taken_for_done() {
+        let asked = |line: &str| understood(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        assert!(asked("").is_ok() && asked("ssh").is_ok());
+        for (line, said) in [("ssh disable", "for your laptop"), ("ssh enable", "for your laptop"), ("rubbish", "only")]
+        {
+            let error = asked(line).unwrap_err();
+            assert!(error.exit == crate::devctl::Exit::Usage && error.text.contains(said), "{line}: {error}");
+        }
+    }
 
     #[test]
     fn devservers_are_known_by_both_their_names() {

@@ -5,9 +5,9 @@ use kube::api::PostParams;
 
 use super::spec::Settings;
 use super::{flavors, home, resume};
-use crate::api::{DevServer, DevServerSpec, TimeSpan, names};
+use crate::api::{DevServer, DevServerSpec, names};
 use crate::devctl::output::{self, OutputArgs};
-use crate::devctl::{Caller, Error, wait};
+use crate::devctl::{Caller, Error, time, wait};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -59,18 +59,23 @@ impl Args {
             }
             Err(error) => return Err(Error::of_api(error)),
         };
-        if let Some(text) = output::object(self.output.format, &server)? {
-            caller.print(&text).await;
-        } else {
+        if self.output.format.is_table() {
             caller.say(&format!("`{name}` is made.")).await;
         }
-        if self.wait {
-            let generation = server.metadata.generation.unwrap_or_default();
-            wait::until_running(caller, &name, generation, self.waiting.limit()).await?;
-            caller.say(&format!("`{name}` runs; `devctl ssh {name}` enters it.")).await;
-        } else if self.output.format.is_table() {
-            caller.say(&format!("It starts; `devctl ssh {name}` waits for it and enters it.")).await;
+        if !self.wait {
+            output::changed(caller, self.output.format, &server).await?;
+            if self.output.format.is_table() {
+                caller.say(&format!("It starts; `devctl ssh {name}` waits for it and enters it.")).await;
+            }
+            return Ok(());
         }
+        let generation = server.metadata.generation.unwrap_or_default();
+        let runs = wait::until_running(caller, &name, generation, self.waiting.limit()).await;
+        // As it is now.
+        let server = caller.devserver(&name).await.unwrap_or(server);
+        output::changed(caller, self.output.format, &server).await?;
+        runs?;
+        caller.say(&format!("`{name}` runs; `devctl ssh {name}` enters it.")).await;
         Ok(())
     }
 
@@ -94,7 +99,10 @@ impl Args {
             let Some(time) = answer(caller, "For how long, such as 4h [as long as the flavor allows]: ").await? else {
                 break;
             };
-            self.settings.time = Some(TimeSpan(time)).filter(|time| time.get().is_some());
+            match time::parse(&time) {
+                Ok(time) => self.settings.time = Some(time),
+                Err(why) => caller.say(&why).await,
+            }
         }
         Ok(name)
     }

@@ -16,7 +16,7 @@ pub struct Args {
     /// Delete their homes too, for good
     #[arg(long)]
     with_home: bool,
-    /// Do not ask
+    /// Do not ask; needed where a home is lost and there is no terminal to ask on
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
@@ -38,7 +38,11 @@ impl Args {
                 servers.extend(server);
             }
         }
-        caller.confirm(&question(&homes, self.with_home), self.yes).await?;
+        let question = question(&homes, self.with_home);
+        match homes.iter().any(|(_, home)| goes(home, self.with_home)) {
+            true => caller.confirm_loss(&question, self.yes).await?,
+            false => caller.confirm(&question, self.yes).await?,
+        }
         for (name, home) in &homes {
             delete(caller, name, home, self.with_home).await?;
         }
@@ -57,13 +61,22 @@ fn question(homes: &[(String, Kept)], with_home: bool) -> String {
         let those = homes.iter().filter(|(_, home)| these(home));
         those.map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
     };
-    let goes = names(&|home| *home == Kept::Nowhere || (with_home && matches!(home, Kept::Own(_))));
-    let stays = names(&|home| matches!(home, Kept::Existing(_)) || (!with_home && matches!(home, Kept::Own(_))));
+    let lost = names(&|home| goes(home, with_home));
+    let stays = names(&|home| !goes(home, with_home));
     let all = names(&|_| true);
-    match (goes.as_str(), stays.as_str()) {
+    match (lost.as_str(), stays.as_str()) {
         (_, "") => format!("Delete {all} and all that is in the home?"),
         ("", _) => format!("Delete {all}? The home is kept."),
-        _ => format!("Delete {all}? The home of {stays} is kept, all that is in that of {goes} is lost."),
+        _ => format!("Delete {all}? The home of {stays} is kept, all that is in that of {lost} is lost."),
+    }
+}
+
+/// Whether what is in the home is lost for good.
+fn goes(home: &Kept, with_home: bool) -> bool {
+    match home {
+        Kept::Nowhere => true,
+        Kept::Own(_) => with_home,
+        Kept::Existing(_) => false,
     }
 }
 

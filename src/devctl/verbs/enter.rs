@@ -12,6 +12,9 @@ pub enum Enter {
     Ssh {
         /// The DevServer [default: the one you logged in to]
         name: Option<String>,
+        // A word of the laptop's: a terminal here is one there, without being told.
+        #[arg(long = "tty", short = 't', hide = true)]
+        _tty: bool,
         /// A command line for its shell
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
@@ -129,6 +132,9 @@ mod tests {
         assert_eq!(entered("devctl ssh"), (None, Program::Shell));
         assert_eq!(entered("devctl ssh gpu"), (Some("gpu".to_owned()), Program::Shell));
         assert_eq!(entered("devctl ssh gpu 'ls | wc' -l"), (Some("gpu".to_owned()), command("ls | wc -l")));
+        assert_eq!(entered("devctl ssh -t gpu sort -t , f"), (Some("gpu".to_owned()), command("sort -t , f")));
+        assert_eq!(entered("devctl ssh gpu -t htop"), (Some("gpu".to_owned()), command("htop")));
+        assert_eq!(entered("devctl ssh gpu -- ls -la"), (Some("gpu".to_owned()), command("ls -la")));
         assert_eq!(entered("devctl exec -it gpu -- bash"), (Some("gpu".to_owned()), command("bash")));
         assert_eq!(entered("devctl exec gpu -- echo 'a  b' -n"), (Some("gpu".to_owned()), command("echo 'a  b' -n")));
     }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::list::phase;
 use crate::api::{DevServerStatus, Phase, TimeSpan};
 use crate::devctl::output::{self, OutputArgs};
-use crate::devctl::{Caller, Error, time, wait};
+use crate::devctl::{Caller, Error, revise, time, wait};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -34,10 +34,10 @@ impl Args {
                 "`{name}` is suspended; `devctl resume {name}` resumes it, with all of its time"
             )));
         }
-        let status = server.status.unwrap_or_default();
+        let status = server.status.clone().unwrap_or_default();
         let until = extended(&status, &self.time, caller.now())?;
-        let patch = json!({"spec": {"lifecycle": {"extendedUntil": until}}});
-        let server = caller.patch(&name, patch).await?;
+        // Of two at once one would be lost.
+        let server = revise(&caller.api(), server, json!({"lifecycle": {"extendedUntil": until}})).await?;
         let generation = server.metadata.generation.unwrap_or_default();
         let observed = wait::until_observed(caller, &name, generation, OPERATOR).await;
         let server = observed.unwrap_or(server);

@@ -45,7 +45,7 @@ pub enum Verb {
     /// List your DevServers
     #[command(visible_alias = "ls")]
     List(list::Args),
-    /// Create a DevServer; on a terminal, asks for whatever you leave out
+    /// Create a DevServer; without a name, on a terminal, asks what it should be
     Create(create::Args),
     /// Show everything about a DevServer
     Describe(describe::Args),

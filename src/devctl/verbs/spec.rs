@@ -21,8 +21,8 @@ pub(super) struct Settings {
     /// After how long without any use it is suspended, such as 1h
     #[arg(long, value_name = "TIME", value_parser = time::parser())]
     idle_after: Option<TimeSpan>,
-    /// What happens when nobody uses it: suspend or nothing
-    #[arg(long, value_name = "WHAT", value_parser = words::idle_action)]
+    /// What happens when nobody uses it
+    #[arg(long, value_name = "WHAT", ignore_case = true, value_parser = words::idle_action())]
     when_idle: Option<IdleAction>,
     /// A variable for every program in it; may be given again
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = words::variable)]

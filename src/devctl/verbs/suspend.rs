@@ -10,7 +10,7 @@ use crate::devctl::{Caller, Error};
 pub struct Args {
     /// The DevServer
     name: Option<String>,
-    /// Do not ask
+    /// Do not ask; needed where an ephemeral home is lost and there is no terminal to ask on
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
@@ -34,8 +34,11 @@ impl Args {
         };
         let lost = (home == Kept::Nowhere).then(|| format!("What is in the home of `{name}` is lost: it is ephemeral"));
         let reasons: Vec<String> = ends.into_iter().chain(lost).collect();
-        if !reasons.is_empty() {
-            caller.confirm(&format!("{}. Suspend it?", reasons.join(". ")), self.yes).await?;
+        let question = format!("{}. Suspend it?", reasons.join(". "));
+        match home {
+            Kept::Nowhere => caller.confirm_loss(&question, self.yes).await?,
+            _ if !reasons.is_empty() => caller.confirm(&question, self.yes).await?,
+            _ => {}
         }
         let server = caller.patch(&name, json!({"spec": {"lifecycle": {"suspended": true}}})).await?;
         caller

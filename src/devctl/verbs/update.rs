@@ -27,7 +27,7 @@ pub struct Args {
     /// Back to the default, such as `--reset image`; may be given again
     #[arg(long, value_name = "SETTING")]
     reset: Vec<Setting>,
-    /// Do not ask
+    /// Do not ask; needed where an ephemeral home is lost and there is no terminal to ask on
     #[arg(long, short)]
     yes: bool,
     /// Wait until it runs again, and show what it waits for
@@ -85,25 +85,41 @@ impl Args {
         let runs = matches!(phase(&server), Phase::Running | Phase::Starting);
         let restarts = runs && restarts(&server.spec, &new);
         if restarts {
-            let home = Kept::of(&server).without_pod("its");
-            caller.confirm(&format!("That restarts `{name}`: what runs in it ends, and {home}. Go on?"), yes).await?;
+            let home = Kept::of(&server);
+            let what = home.without_pod("its");
+            let question = format!("That restarts `{name}`: what runs in it ends, and {what}. Go on?");
+            match home {
+                Kept::Nowhere => caller.confirm_loss(&question, yes).await?,
+                Kept::Own(_) | Kept::Existing(_) => caller.confirm(&question, yes).await?,
+            }
         }
         let before = server.status.clone();
         let server = revise(&caller.api(), server, changes.into()).await?;
-        output::changed(caller, output.format, &server).await?;
+        if !wait {
+            output::changed(caller, output.format, &server).await?;
+        }
         let generation = server.metadata.generation.unwrap_or_default();
-        if runs {
-            let observed = wait::until_observed(caller, &name, generation, OPERATOR).await;
-            taken(&name, observed.and_then(|server| server.status).as_ref(), before.as_ref())?;
-        }
-        let then = if restarts { "; it restarts" } else { "" };
-        caller.say(&format!("`{name}` is changed{then}.")).await;
+        let settled = async {
+            if runs {
+                let observed = wait::until_observed(caller, &name, generation, OPERATOR).await;
+                taken(&name, observed.and_then(|server| server.status).as_ref(), before.as_ref())?;
+            }
+            let then = if restarts { "; it restarts" } else { "" };
+            caller.say(&format!("`{name}` is changed{then}.")).await;
+            if wait {
+                let status = wait::until_running(caller, &name, generation, waiting.limit()).await?;
+                taken(&name, Some(&status), before.as_ref())?;
+                caller.say(&format!("`{name}` runs; `devctl ssh {name}` enters it.")).await;
+            }
+            Ok::<_, Error>(())
+        };
+        let done = settled.await;
         if wait {
-            let status = wait::until_running(caller, &name, generation, waiting.limit()).await?;
-            taken(&name, Some(&status), before.as_ref())?;
-            caller.say(&format!("`{name}` runs; `devctl ssh {name}` enters it.")).await;
+            // As it is now.
+            let server = caller.devserver(&name).await.unwrap_or(server);
+            output::changed(caller, output.format, &server).await?;
         }
-        Ok(())
+        done
     }
 }
 

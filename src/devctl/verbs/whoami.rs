@@ -28,7 +28,8 @@ pub(in crate::devctl) struct Who {
 impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
         let who = Who {
-            user: names::user_of(&caller.namespace).map(str::to_owned),
+            // An administrator asks about whatever namespace, and is not its user.
+            user: names::user_of(&caller.namespace).filter(|_| caller.beyond.server().is_none()).map(str::to_owned),
             namespace: caller.namespace.clone(),
             dev_server: caller.devserver.clone(),
             // Whole seconds, as the API has times.

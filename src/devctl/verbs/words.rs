@@ -1,5 +1,7 @@
 //! Settings as they are written on a command line.
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+
 use crate::api::{EnvVar, EnvVarSource, IdleAction, SecretKeyRef, Volume};
 
 /// A user and a group, as docker and kubectl write them.
@@ -23,12 +25,14 @@ pub(super) fn user(text: &str) -> Result<User, String> {
     }
 }
 
-pub(super) fn idle_action(text: &str) -> Result<IdleAction, String> {
-    match text.to_lowercase().as_str() {
-        "suspend" => Ok(IdleAction::Suspend),
-        "nothing" | "none" => Ok(IdleAction::None),
-        _ => Err("expected suspend or nothing".to_owned()),
-    }
+/// As words of which shells complete the rest.
+pub(super) fn idle_action() -> impl TypedValueParser<Value = IdleAction> {
+    const SUSPEND: &str = "suspend";
+    let words = [PossibleValue::new(SUSPEND), PossibleValue::new("nothing").alias("none")];
+    PossibleValuesParser::new(words).map(|word| match word.eq_ignore_ascii_case(SUSPEND) {
+        true => IdleAction::Suspend,
+        false => IdleAction::None,
+    })
 }
 
 pub(super) fn variable(text: &str) -> Result<EnvVar, String> {

@@ -1,13 +1,14 @@
 //! Keys in a folder of `authorized_keys` files, one for each user. Read at each login, so a change holds at once.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use tracing::warn;
 
 use super::{Found, KeyRegistry};
 use crate::api::names;
-use crate::identity::key_file::MAX_SIZE;
+use crate::identity::key_file::{self, MAX_SIZE};
 use crate::identity::revoked::Version;
 use crate::telemetry::chain;
 
@@ -27,21 +28,16 @@ impl KeyRegistry for Files {
         if !names::is_user_name(login) {
             return None;
         }
-        let text = [format!("{login}.pub"), login.to_owned()].iter().find_map(|name| {
-            let path = self.directory.join(name);
-            match std::fs::metadata(&path) {
-                Ok(file) if file.len() > MAX_SIZE => {
-                    warn!(path = %path.display(), "a key file of over 1 MiB is not read");
-                    None
-                }
-                Ok(_) => std::fs::read_to_string(&path)
-                    .inspect_err(
-                        |error| warn!(error = chain(error), path = %path.display(), "failed to read a key file"),
-                    )
-                    .ok(),
-                Err(_) => None,
+        // The first that is there is hers, even if it cannot be read.
+        let read = [format!("{login}.pub"), login.to_owned()].iter().find_map(|name| {
+            match key_file::read_bytes(&self.directory.join(name), MAX_SIZE) {
+                Err(key_file::Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => None,
+                read => Some(read),
             }
         })?;
+        let bytes = read.inspect_err(|error| warn!(error = chain(error), "a key file is not read")).ok()?;
+        // Comments may be in any encoding.
+        let text = String::from_utf8_lossy(&bytes);
         Some(Found {
             user: login.to_owned(),
             registry: "files".to_owned(),
@@ -73,6 +69,24 @@ mod tests {
         let files = Files::new(folder.path().join("keys"));
         assert!(files.find("../secret").is_none());
         assert!(files.find("").is_none());
+    }
+
+    #[test]
+    fn comments_may_be_in_any_encoding() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("alice.pub"), b"key J\xe9r\xf4me\nother\n").unwrap();
+        let lines = Files::new(folder.path().to_owned()).find("alice").unwrap().lines;
+        assert!(lines[0].starts_with("key J") && lines[1] == "other", "{lines:?}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_made_up_for_by_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("alice"), "old").unwrap();
+        let files = Files::new(folder.path().to_owned());
+        assert_eq!(files.find("alice").unwrap().lines, ["old"]);
+        std::fs::write(folder.path().join("alice.pub"), vec![b'#'; MAX_SIZE as usize + 1]).unwrap();
+        assert!(files.find("alice").is_none());
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Handler for Connection {
         if self.login.is_exhausted() {
             return Err(russh::Error::Disconnect);
         }
-        Ok(self.login.welcome(user_name, offer.public_key).await)
+        Ok(self.login.welcome(user_name, offer.public_key, offer.algorithm).await)
     }
 
     async fn auth_publickey(&mut self, user_name: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
@@ -87,12 +87,12 @@ impl Handler for Connection {
         let session = Session { logged_in, client: replies.handle(), address, server };
         self.spawn(async move {
             match slot {
-                Some(_slot) => {
+                Some(slot) => {
                     reply.accept().await;
-                    session.run(channel, command).await;
+                    session.run(channel, command, slot).await;
                 }
                 None => {
-                    info!("refused a session: its user or connection has too many channels open");
+                    info!("refused a session: its user or connection has or had too many channels open");
                     reply.reject(ChannelOpenFailure::ResourceShortage).await;
                 }
             }

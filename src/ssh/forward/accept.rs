@@ -37,11 +37,10 @@ impl LoggedIn {
         let Some(slot) = self.slot() else {
             return debug!("refused a connection: too many are forwarded");
         };
-        let (inbox, standing) = (self.inbox(), self.standing.clone());
+        let logged_in = self.clone();
         let serve = async move {
-            let _slot = slot;
             match open.await {
-                Ok(channel) => copy(channel, stream, inbox, standing.ended().map(drop)).await,
+                Ok(channel) => copy(channel, stream, &logged_in, slot, logged_in.standing.ended().map(drop)).await,
                 Err(error) => debug!(error = chain(&error), "the client does not take a connection"),
             }
         };

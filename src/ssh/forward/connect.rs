@@ -18,8 +18,8 @@ impl LoggedIn {
         channel: Channel<Msg>,
         reply: ChannelOpenHandle,
     ) {
-        let Some(_slot) = self.slot() else {
-            info!("refused a forward: its user or connection has too many channels open");
+        let Some(slot) = self.slot() else {
+            info!("refused a forward: its user or connection has or had too many channels open");
             return reply.reject(ChannelOpenFailure::ResourceShortage).await;
         };
         // From before she is let in there, or one who is turned out meanwhile would stay.
@@ -39,7 +39,7 @@ impl LoggedIn {
         match connected {
             Ok(stream) => {
                 reply.accept().await;
-                copy(channel, stream, self.inbox(), leave).await;
+                copy(channel, stream, &self, slot, leave).await;
             }
             Err(error) => {
                 debug!(error = chain(&error), ?address, "a forwarded connection was not made");

@@ -22,8 +22,10 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug};
 
+use super::client::Slot;
 use super::events::Events;
 use super::inbox::Inbox;
+use super::logged_in::LoggedIn;
 use super::writer::{Closed, End, Writer};
 use crate::carrier::{self, Message, Receiver, Stream};
 use crate::telemetry::metrics;
@@ -32,9 +34,15 @@ use crate::telemetry::metrics;
 const LINGER: Duration = Duration::from_secs(60);
 
 /// Copies both ways, each to its own end, until both are done, either side is gone, or `leave` says that she may not stay.
-async fn copy(channel: Channel<Msg>, stream: Stream, inbox: Inbox, leave: impl Future<Output = ()>) {
+async fn copy(
+    channel: Channel<Msg>,
+    stream: Stream,
+    logged_in: &LoggedIn,
+    slot: Slot,
+    leave: impl Future<Output = ()>,
+) {
     let (reader, half) = channel.split();
-    let (events, inbox) = (Arc::new(Events::default()), Arc::new(inbox));
+    let (events, inbox) = (Arc::new(Events::default()), Arc::new(logged_in.inbox()));
     let receive = receive(reader, inbox.clone(), events.clone());
     let _receive = AbortOnDropHandle::new(tokio::spawn(receive.in_current_span()));
     let writer = Writer::new(half, events.clone(), End::Pipes);
@@ -44,14 +52,15 @@ async fn copy(channel: Channel<Msg>, stream: Stream, inbox: Inbox, leave: impl F
         events.closed.cancelled().await;
         sleep(LINGER).await;
     };
-    tokio::select! {
-        _ = both => {}
-        () = closed_long_ago => {}
-        () = events.overflowed.cancelled() => {}
-        () = leave => {}
-    }
+    let both_ended = tokio::select! {
+        ended = both => ended.is_ok(),
+        () = closed_long_ago => false,
+        () = events.overflowed.cancelled() => false,
+        () = leave => false,
+    };
+    drop((sender, slot));
+    logged_in.slots.closing.close(&writer.half, &events.closed, both_ended).await;
     events.closed.cancel();
-    let _ = writer.half.close().await;
 }
 
 /// Takes what the client sends until it closes, which has to be heard of whatever else happens. Never waits for the pod.

@@ -243,7 +243,7 @@ async fn forwards_to_everything_are_refused_one_by_one() {
 /// Each is a server that waits for a client to log in, for as long as any other does.
 #[tokio::test]
 async fn jumps_on_which_nobody_speaks_are_few_and_end() {
-    let grace = Duration::from_millis(300);
+    let grace = Duration::from_secs(3);
     let server = TestServer::start(Config { login_grace_time: grace, drain_timeout: 10 * PATIENCE, ..config() }).await;
     let alice = server.log_in("alice").await;
     let opened: Vec<_> = iter(0..1_000)

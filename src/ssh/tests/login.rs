@@ -7,11 +7,12 @@ use russh::client::AuthResult;
 use russh::keys::agent::AgentIdentity;
 use russh::keys::signature::Signer as _;
 use russh::keys::ssh_encoding::Encode;
-use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg};
+use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
 use russh::{SendError, Signer};
 use tokio::time::timeout;
 
 use super::{Config, PATIENCE, TestServer, config, new_key};
+use crate::identity::Permissions;
 
 #[tokio::test]
 async fn foreign_keys_and_unknown_users_are_refused_alike() {
@@ -42,6 +43,33 @@ impl Signer for Forger {
         let signature = self.0.try_sign(&to_sign).unwrap().encode_vec().unwrap();
         signature.encode(&mut to_sign).unwrap();
         Ok(to_sign)
+    }
+}
+
+/// Nobody's: only what is offered matters.
+const RSA: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQCagWzzYLFztAYyfBQKBkvNjfPf/p7TEibey2XxXoEYDJkd9hod9kT1MvkN0yDaBa8NVwsdRYuXwwxBiqbqGX0mmytfSH+b9hqAM7urabsn9RXzWKDPwhdGIxF9Yxt7EDTb6Ja9faco0BU18CsIkBNFKPhaxOQyZC9MMz6NN9X0dcYhwaAjxSEqqE7na84tF9h4S3QLUCJITHx6o5qOje4NsB8ZfhjWPQzpCeCb1Ym/yvcllWozXKisy8L6szxDKTmL62g3sdohwMRWUm44H1qWTd4l6rFuHqKWhXjMm8ooenN4w+wit1TiOPSpzmx3OlzAugNr/a4kLqbe6FuY8m2l";
+
+/// Tells whether it was asked to sign.
+struct Asked(bool);
+
+impl Signer for Asked {
+    type Error = SendError;
+
+    async fn auth_sign(&mut self, _: &AgentIdentity, _: Option<HashAlg>, _: Vec<u8>) -> Result<Vec<u8>, Self::Error> {
+        self.0 = true;
+        Err(SendError {})
+    }
+}
+
+#[tokio::test]
+async fn an_rsa_key_is_not_to_be_proven_with_sha1() {
+    let rsa = PublicKey::from_openssh(RSA).unwrap();
+    let server = TestServer::knowing(config(), Permissions::ALL, new_key(), rsa.clone()).await;
+    for (hash, welcome) in [(None, false), (Some(HashAlg::Sha256), true), (Some(HashAlg::Sha512), true)] {
+        let (mut connection, mut signer) = (server.connect().await, Asked(false));
+        let answer = connection.authenticate_publickey_with("alice", rsa.clone(), hash, &mut signer).await;
+        assert!(!answer.is_ok_and(|answer| answer.success()));
+        assert_eq!(signer.0, welcome, "{hash:?}");
     }
 }
 

@@ -134,11 +134,18 @@ impl TestServer {
 
     /// Where alice may do only so much.
     async fn permitting(config: Config, permissions: Permissions) -> Self {
+        let key = new_key();
+        let known = key.public_key().clone();
+        Self::knowing(config, permissions, key, known).await
+    }
+
+    /// Where alice is `known` by a key that need not be the one that she has.
+    async fn knowing(config: Config, permissions: Permissions, key: PrivateKey, known: PublicKey) -> Self {
         let listener = TcpListener::bind(config.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let key = Arc::new(new_key());
+        let key = Arc::new(key);
         let key_removed = CancellationToken::new();
-        let user = OneUser(key.public_key().clone(), permissions, key_removed.clone());
+        let user = OneUser(known, permissions, key_removed.clone());
         let host_keys = HostKeys { keys: vec![new_key()], certificates: vec![] };
         let authority = Arc::new(Authority::new(&host_keys.keys[0]).unwrap());
         let (user, echo) = (Arc::new(user), Arc::new(EchoWorkspaces));

@@ -1,10 +1,12 @@
 //! One carrier to each pod that has an agent: opened at the first login, linked anew when its exec breaks, kept for a
 //! while after the last session.
 
+mod cell;
 mod keeper;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +15,8 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use futures::future::join_all;
 use futures::stream::BoxStream;
-use futures::{Sink, SinkExt, StreamExt};
-use tokio::sync::{Notify, OnceCell, oneshot, watch};
+use futures::{Sink, StreamExt};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::debug;
@@ -23,10 +25,11 @@ use super::agent::Agent;
 use super::exec::{self, ExecRequest, Frame};
 use super::listeners::Listeners;
 use super::notices::Plans;
-use super::{Config, Error, Workspace, activity};
+use super::{Config, Error, Workspace, activity, wire};
 use crate::api::names;
 use crate::cache::Cache;
 use crate::carrier::{Budget, Carrier, Hold, Keepalive, Link, Side};
+use cell::Cell;
 use keeper::Keeper;
 pub(super) use keeper::why_ended;
 
@@ -44,14 +47,14 @@ pub(super) struct Carriers {
     of_pods: Arc<OfPods>,
 }
 
-type OfPods = DashMap<Workspace, Arc<OnceCell<Agent>>>;
+type OfPods = DashMap<Workspace, Arc<Cell>>;
 
 /// A login's look at the carrier of a pod. Where none could be opened, or she left meanwhile, the last who looked leaves no
 /// trace of it.
 struct Visit<'a> {
     workspace: &'a Workspace,
     of_pods: &'a OfPods,
-    cell: Arc<OnceCell<Agent>>,
+    cell: Arc<Cell>,
 }
 
 /// An agent whose carrier stays for as long as this does, and then for as long as there are streams.
@@ -78,7 +81,7 @@ impl Carriers {
                 hold = Some(first);
                 Ok::<_, Error>(agent)
             };
-            let agent = visit.cell.get_or_try_init(open).await?.clone();
+            let agent = visit.cell.get_or_open(open).await?.clone();
             if let Some(hold) = hold.or_else(|| agent.carrier.hold()) {
                 return Ok(Held { agent, _hold: hold });
             }
@@ -137,8 +140,7 @@ pub(super) async fn open_link(
     client: &kube::Client,
     workspace: &Workspace,
     answered: Duration,
-) -> Result<Link<BoxStream<'static, Result<Bytes, Error>>, impl Sink<Bytes, Error = tungstenite::Error> + Unpin>, Error>
-{
+) -> Result<Link<BoxStream<'static, Result<Bytes, Error>>, impl Sink<Bytes, Error = io::Error> + Unpin>, Error> {
     let command = [names::AGENT, "connect"];
     let request = ExecRequest {
         namespace: &workspace.namespace,
@@ -150,9 +152,9 @@ pub(super) async fn open_link(
         stdin: true,
         tty: false,
     };
-    let opened = timeout(answered, exec::open(client, &request)).await;
-    let (sink, source) = opened.unwrap_or_else(|_| Err(Error::Lost("the exec was not answered".into())))?.split();
-    let sink = Box::pin(sink.with(async |bytes: Bytes| Ok::<_, tungstenite::Error>(exec::stdin(&bytes))));
+    let opened = timeout(answered, exec::upgrade(client, &request)).await;
+    let socket = opened.unwrap_or_else(|_| Err(Error::Lost("the exec was not answered".into())))?;
+    let (source, sink) = wire::split(socket).await;
     let source = source.filter_map(|message| std::future::ready(read(message))).boxed();
     Ok(Link { source, sink })
 }
@@ -188,7 +190,7 @@ async fn once_linked<R, W, T>(
 ) -> Result<T, Error>
 where
     R: futures::Stream<Item = Result<Bytes, Error>> + Unpin,
-    W: Sink<Bytes, Error = tungstenite::Error> + Unpin,
+    W: Sink<Bytes, Error = io::Error> + Unpin,
 {
     let linked = Notify::new();
     let work = async {

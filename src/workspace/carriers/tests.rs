@@ -1,5 +1,7 @@
-use futures::FutureExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use futures::channel::mpsc;
+use futures::{FutureExt, SinkExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +44,7 @@ fn agent(carrier: Carrier, incoming: carrier::Incoming) -> Agent {
 async fn a_carrier_that_is_closed_is_not_handed_out() {
     let (carriers, workspace) = (carriers(), workspace());
     let (carrier, incoming) = Carrier::new(Side::Bastion, "one".into());
-    let cell = OnceCell::new_with(Some(agent(carrier.clone(), incoming)));
+    let cell = Cell::from(agent(carrier.clone(), incoming));
     carriers.of_pods.insert(workspace.clone(), Arc::new(cell));
     let held = carriers.of(&workspace).await.unwrap();
     assert!(held.carrier.name() == "one" && !carrier.close_if_unused());
@@ -67,10 +69,7 @@ async fn a_stream_is_opened_only_once_there_is_a_link() {
             assert!(accepted.is_new());
             let _ = agent.accepted(Link { source, sink: to_bastion }, accepted).await;
         };
-        let link = Link {
-            source: from_agent.map(Ok::<_, Error>),
-            sink: to_agent.sink_map_err(|_| tungstenite::Error::ConnectionClosed),
-        };
+        let link = Link { source: from_agent.map(Ok::<_, Error>), sink: to_agent.sink_map_err(io::Error::other) };
         let ask = async {
             let mut stream = carrier.open(Bytes::from_static(b"x"));
             stream.receiver.receive().await.ok_or(Error::NoAgent)
@@ -138,12 +137,33 @@ async fn an_exec_that_is_never_answered_is_given_up() {
     assert!(matches!(linked, (None, Error::Lost(_))));
 }
 
+/// Each of fifty logins to a silent node asked it anew once the one before had waited in vain: the last for a quarter of an hour.
+#[tokio::test]
+async fn whoever_waits_for_a_carrier_that_cannot_be_opened_hears_of_it_at_once() {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let never = async |_: http::Request<kube::client::Body>| {
+        ASKED.fetch_add(1, Ordering::Relaxed);
+        std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>().await
+    };
+    let client = kube::Client::new(tower::service_fn(never), "default");
+    let carriers = Carriers { client, answered: Duration::from_millis(20), ..carriers() };
+    let workspace = workspace();
+    let logins = join_all((0..5).map(|_| carriers.of(&workspace)));
+    for opened in timeout(LONG, logins).await.expect("all are told") {
+        assert!(matches!(opened, Err(error) if error.is_outage()));
+    }
+    assert_eq!(ASKED.load(Ordering::Relaxed), 1);
+    assert!(matches!(carriers.of(&workspace).await, Err(error) if error.is_outage()));
+    assert_eq!(ASKED.load(Ordering::Relaxed), 2, "who comes later asks again");
+    assert!(carriers.of_pods.is_empty());
+}
+
 /// Its node is silent, say: the carrier is not yet known to be broken, and a new pod has the name.
 #[tokio::test]
 async fn a_pod_made_anew_is_not_entered_by_the_carrier_of_the_one_before() {
     let (carriers, before) = (carriers(), workspace());
     let (carrier, incoming) = Carrier::new(Side::Bastion, "one".into());
-    let cell = OnceCell::new_with(Some(agent(carrier.clone(), incoming)));
+    let cell = Cell::from(agent(carrier.clone(), incoming));
     carriers.of_pods.insert(before.clone(), Arc::new(cell));
     let after = Workspace { pod_uid: Some("another".to_owned()), ..before.clone() };
     assert!(matches!(carriers.of(&after).await, Err(Error::Api(_))));

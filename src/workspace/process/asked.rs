@@ -1,9 +1,10 @@
 //! What the agent is asked for a command, and its first answer.
 
+use super::super::agent::unanswered;
 use super::super::{Error, X11};
 use super::{Command, Program};
 use crate::agent::request::{self, News, ProgramRequest, Request, ShellsRequest};
-use crate::carrier::{Message, Receiver, parse};
+use crate::carrier::{Carrier, Message, Receiver, parse};
 
 pub(super) fn request(
     command: &Command,
@@ -42,15 +43,15 @@ pub(super) fn request(
 
 /// Returns once the agent says that `program`, which was asked of it, runs. A command of which nobody knows whether it has
 /// begun is not to be asked of another agent: it must not run twice, while a second shell does no harm.
-pub(super) async fn answered(program: &Program, receiver: &mut Receiver) -> Result<(), Error> {
-    match (begun(receiver).await, program) {
-        (Err(Error::Lost(_)), Program::Command(_)) if receiver.was_asked() => Err(Error::Unanswered),
+pub(super) async fn answered(program: &Program, carrier: &Carrier, receiver: &mut Receiver) -> Result<(), Error> {
+    match (begun(carrier, receiver).await, program) {
+        (Err(Error::Lost(_) | Error::OldAgent), Program::Command(_)) if receiver.was_asked() => Err(Error::Unanswered),
         (begun, _) => begun,
     }
 }
 
-/// Returns once the agent says that what was asked for runs.
-pub(super) async fn begun(receiver: &mut Receiver) -> Result<(), Error> {
+/// Returns once the agent that `carrier` leads to says that what was asked for runs.
+pub(super) async fn begun(carrier: &Carrier, receiver: &mut Receiver) -> Result<(), Error> {
     match receiver.receive().await.map(|(message, _)| message) {
         Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
             News::Started => Ok(()),
@@ -64,7 +65,7 @@ pub(super) async fn begun(receiver: &mut Receiver) -> Result<(), Error> {
             | News::History(_) => Err(Error::Protocol("a program that ended before it began")),
         },
         Some(_) => Err(Error::Protocol("a program that speaks before it began")),
-        None => Err(Error::Lost("the pod's agent does not run it".into())),
+        None => Err(unanswered(carrier, receiver)),
     }
 }
 
@@ -78,7 +79,7 @@ pub(super) fn lasts(command: &Command) -> bool {
 mod tests {
     use super::*;
     use crate::carrier::linked::while_linked;
-    use crate::carrier::{Carrier, Side, Stream, json};
+    use crate::carrier::{Side, Stream, json};
 
     fn ask(carrier: &Carrier) -> Stream {
         carrier.open(json(&Request::Activity))
@@ -98,12 +99,22 @@ mod tests {
         let ([mut first, mut second], _taken_in) = while_linked(&carrier, |_| agents.clone(), asked).await;
         let mut unasked = ask(&carrier);
         carrier.close(); // Its agent is gone.
-        assert!(matches!(answered(&command, &mut first.receiver).await, Err(Error::Unanswered)));
+        assert!(matches!(answered(&command, &carrier, &mut first.receiver).await, Err(Error::Unanswered)));
         for harmless in [&Program::Shell, &Program::Sftp] {
-            let again = answered(harmless, &mut second.receiver).await.unwrap_err();
+            let again = answered(harmless, &carrier, &mut second.receiver).await.unwrap_err();
             assert!(again.is_outage(), "{again}");
         }
-        let again = answered(&command, &mut unasked.receiver).await.unwrap_err();
+        let again = answered(&command, &carrier, &mut unasked.receiver).await.unwrap_err();
         assert!(again.is_outage(), "{again}");
+    }
+
+    /// She was told that her agent is old, and to restart what all her connections led to.
+    #[tokio::test]
+    async fn one_stream_too_many_is_told_as_such() {
+        let (carrier, _) = Carrier::new(Side::Bastion, "one".into());
+        let mut streams: Vec<_> = std::iter::repeat_with(|| ask(&carrier)).take(6 * 1024 + 1).collect();
+        let last = streams.last_mut().expect("there are some");
+        let refused = answered(&Program::Shell, &carrier, &mut last.receiver).await;
+        assert!(matches!(refused, Err(Error::TooManyStreams)), "{refused:?}");
     }
 }

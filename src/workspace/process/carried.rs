@@ -38,7 +38,7 @@ pub(in super::super) async fn start(
     if command.terminal.is_some() {
         stream.sender.mark_terminal();
     }
-    answered(&command.program, &mut stream.receiver).await?;
+    answered(&command.program, &agent.carrier, &mut stream.receiver).await?;
     let (stdin, data) = mpsc::channel(CHUNKS);
     let (size, sizes) = watch::channel(None);
     let (signals, sent) = mpsc::channel(CHUNKS);

@@ -126,10 +126,10 @@ impl Comeback {
         });
         let mut stream = agent.carrier.open(json(&request));
         stream.sender.mark_terminal();
-        match begun(&mut stream.receiver).await {
+        match begun(&agent.carrier, &mut stream.receiver).await {
             Ok(()) => {}
             Err(Error::NotStarted(why)) => return Err(Error::NoWayBack(why)),
-            Err(Error::Lost(_)) if !agent.carrier.is_closed() => {
+            Err(Error::OldAgent) => {
                 let why = "the pod's agent is older than this server; log in again to be back in it";
                 return Err(Error::NoWayBack(why.to_owned()));
             }

@@ -6,12 +6,12 @@ use futures::stream::SplitStream;
 
 use super::super::Error;
 use super::super::exec::{self, ExecStream, Frame};
+use super::super::script::Shell;
 use super::{Output, closed};
 
 /// What it tells.
 pub(super) struct Hello {
-    pub(super) pid: String,
-    pub(super) born: String,
+    pub(super) shell: Shell,
     /// The program's output that came with it or, on the other channel, before it.
     pub(super) early: Vec<Output>,
 }
@@ -53,7 +53,8 @@ pub(super) async fn read(stream: &mut SplitStream<ExecStream>, nonce: &str, tty:
                 return Err(Error::NotStarted(text.trim().to_owned()));
             }
             early.push(if tty { Output::Stdout(rest) } else { Output::Stderr(rest) });
-            return Ok(Hello { pid: pid.to_owned(), born: born.to_owned(), early });
+            let shell = Shell::Heard { pid: pid.to_owned(), born: born.to_owned() };
+            return Ok(Hello { shell, early });
         }
         if line.len() > MAX_HELLO || early_bytes > MAX_EARLY {
             return Err(Error::Protocol("no first line from the pod's shell"));

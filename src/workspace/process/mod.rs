@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use super::exec::{self, ExecRequest};
 use super::marker::Marker;
+use super::script::Shell;
 use super::{Connections, Error, Exit, Shells, Terminal, TerminalSize, Workspace, X11, script};
 use crate::api::names;
 use downward::Downward;
@@ -133,12 +134,9 @@ pub(super) async fn start(
     keepalive: ExecKeepalive,
     tasks: &TaskTracker,
 ) -> Result<Process, Error> {
-    // In a task of its own: an exec that was asked for runs, whoever waits for it, and must be heard to be hung up.
+    // In a task of its own: an exec that was asked for runs, whoever waits for it, and is to be hung up.
     let starting = begin(client.clone(), workspace.clone(), command.clone(), keepalive, tasks.clone());
-    match timeout(keepalive.answered, tasks.spawn(starting)).await {
-        Ok(started) => started.map_err(|panic| Error::Lost(Box::new(panic)))?,
-        Err(_) => Err(lost(command, "the exec was not answered".into())),
-    }
+    tasks.spawn(starting).await.map_err(|panic| Error::Lost(Box::new(panic)))?
 }
 
 async fn begin(
@@ -151,11 +149,22 @@ async fn begin(
     let run = script::run(&command)?;
     let tty = command.terminal.is_some();
     let argv: Vec<&str> = run.argv.iter().map(String::as_str).collect();
-    let stream = exec::open(&client, &request(&workspace, &argv, true, tty)).await?;
-    let (sink, mut stream) = stream.split();
-    let hello = match hello::read(&mut stream, &run.nonce, tty).await {
+    let asked = async {
+        let (sink, mut stream) = exec::open(&client, &request(&workspace, &argv, true, tty)).await?.split();
+        let hello = hello::read(&mut stream, &run.nonce, tty).await?;
+        Ok((sink, stream, hello))
+    };
+    let begun = timeout(keepalive.answered, asked).await;
+    let begun = begun.unwrap_or_else(|_| Err(Error::Lost("the exec was not answered".into())));
+    // It may run all the same, or be about to.
+    if let Err(Error::Lost(_) | Error::Protocol(_)) = &begun {
+        let (client, workspace, shell) =
+            (client.clone(), workspace.clone(), Shell::Unheard { nonce: run.nonce.clone() });
+        tasks.spawn(async move { hangup::hang_up(&client, workspace, &shell).await });
+    }
+    let (sink, stream, hello) = match begun {
         Err(Error::Lost(error)) => return Err(lost(&command, error)),
-        hello => hello?,
+        begun => begun?,
     };
 
     let (stdin, stdin_rx) = mpsc::channel(CHUNKS);
@@ -170,7 +179,7 @@ async fn begin(
         let ended = downward.run(hello.early).await;
         upward.abort();
         if !ended {
-            hangup::hang_up(&client, workspace, &hello.pid, &hello.born).await;
+            hangup::hang_up(&client, workspace, &hello.shell).await;
         }
     });
     Ok(Process { stdin, size, output, signals: None, redraw: None, ssh_agent: None, x11: None })
@@ -222,8 +231,10 @@ mod tests {
     /// Her pod's node is silent, say: she waited until the kernel gave up the connection.
     #[tokio::test]
     async fn a_program_that_never_answers_is_given_up() {
-        let never = async |_: http::Request<kube::client::Body>| {
-            std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>().await
+        let (asked, mut requests) = mpsc::unbounded_channel();
+        let never = move |request: http::Request<kube::client::Body>| {
+            let _ = asked.send(request.uri().to_string());
+            std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>()
         };
         let client = kube::Client::new(tower::service_fn(never), "default");
         let [namespace, devserver, pod, account] = ["dev-alice", "dev", "dev", "alice"].map(str::to_owned);
@@ -241,5 +252,15 @@ mod tests {
         };
         assert!(ask(Program::Shell).await.is_outage(), "it is asked for again");
         assert!(matches!(ask(Program::Command(b"./deploy".into())).await, Error::Unanswered));
+
+        // It may have begun: it was left in the pod, and what waited for its answer here.
+        let mut nonces = Vec::new();
+        while nonces.len() < 4 {
+            let uri = timeout(Duration::from_secs(60), requests.recv()).await.expect("it is hung up").unwrap();
+            let call = uri.split_once("command=bastion&command=").expect("a script is called").1;
+            nonces.push(call.split('&').next().unwrap().to_owned());
+        }
+        nonces.sort_unstable();
+        assert!(nonces[0] == nonces[1] && nonces[1] != nonces[2] && nonces[2] == nonces[3], "{nonces:?}");
     }
 }

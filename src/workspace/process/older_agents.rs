@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::super::agent::Agent;
 use super::super::listeners::Listeners;
 use super::super::{Error, Shells, X11};
-use super::asked::{begun, request};
+use super::asked::{answered, begun, request};
 use super::{Command, Program, Terminal, TerminalSize};
 use crate::agent::request::{Address, Attach, Exit, Listing, News, Request, ReturnRequest};
 use crate::carrier::linked::while_linked;
@@ -175,10 +175,16 @@ async fn what_they_cannot_is_told_as_such_and_costs_nothing_else() {
             x11: None,
         });
         let mut stream = carrier.open(json(&back));
-        assert!(matches!(begun(&mut stream.receiver).await, Err(Error::Lost(_))));
+        assert!(matches!(begun(&carrier, &mut stream.receiver).await, Err(Error::OldAgent)));
+        let looks = Program::Shells(Shells::Look(Listing::Table));
+        let mut stream = carrier.open(json(&request(&command(looks.clone()), None, None, None)));
+        let Err(error) = answered(&looks, &carrier, &mut stream.receiver).await else {
+            panic!("it knows of no guests")
+        };
+        assert!(!error.is_outage(), "it would be asked again and again");
         let program = request(&command(Program::Shell), None, None, None);
         let mut stream = carrier.open(json(&program));
-        assert!(begun(&mut stream.receiver).await.is_ok());
+        assert!(begun(&carrier, &mut stream.receiver).await.is_ok());
     };
     let work = async {
         tokio::select! {

@@ -1,6 +1,7 @@
 //! Changing DevServers: their settings, their time, and whether they sleep.
 
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use super::{devctl, devserver, make};
 use crate::harness::{eventually, user};
@@ -12,7 +13,14 @@ async fn an_update_restarts_what_it_must_and_asks_first() {
     alice.ssh("echo kept >note").run().await.exits(0);
     devctl(&alice, "update dev --env COLOUR=blue --env SIZE=big --wait").run().await.exits(0).says("`dev` runs");
     alice.ssh("echo $COLOUR $SIZE; cat note").run().await.exits(0).prints("blue big\nkept\n");
-    devctl(&alice, "update dev --env COLOUR=red --unset-env SIZE --wait").run().await.exits(0);
+    // What is printed is what was waited for.
+    let red = devctl(&alice, "update dev --env COLOUR=red --unset-env SIZE --wait -o json").run().await;
+    let red: Value = serde_json::from_str(&red.exits(0).text()).expect("it is JSON");
+    assert_eq!(
+        (&red["status"]["phase"], &red["status"]["observedGeneration"]),
+        (&json!("Running"), &red["metadata"]["generation"]),
+        "{red}"
+    );
     alice.ssh("echo $COLOUR ${SIZE-none}").run().await.exits(0).prints("red none\n");
     devctl(&alice, "update dev --env COLOUR=red").run().await.exits(0).says("already has these settings");
     devctl(&alice, "update dev").run().await.exits(2).says("say what to change");

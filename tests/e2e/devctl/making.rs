@@ -12,7 +12,11 @@ async fn a_devserver_is_made_looked_at_and_deleted() {
     let alice = user("alice").await;
     devctl(&alice, "list").run().await.exits(0).prints("").says("You have no DevServers");
 
-    make(&alice, "train", "--env GREETING='hello there' --idle-after 2h --time 8h").await;
+    let options = "--env GREETING='hello there' --idle-after 2h --time 8h";
+    let made = devctl(&alice, &format!("create train --flavor {FLAVOR} --wait -o json {options}")).run().await;
+    made.exits(0).says("`train` runs");
+    let made: Value = serde_json::from_str(&made.text()).expect("it is JSON");
+    assert_eq!(made["status"]["phase"], "Running", "as it is once it was waited for");
     let spec = devserver(&alice, "train").await.spec;
     assert_eq!(spec.flavor.as_deref(), Some(FLAVOR));
     let lifecycle = spec.lifecycle.expect("a time was given");
@@ -49,7 +53,11 @@ async fn a_devserver_is_made_looked_at_and_deleted() {
     alice.has::<PersistentVolumeClaim>("train-home").await;
     devctl(&alice, "describe train").run().await.exits(3).says("no DevServer `train`").says("devctl create train");
     devctl(&alice, "delete train").run().await.exits(3);
-    devctl(&alice, "delete train --with-home").run().await.exits(0).says("its home train-home are deleted");
+    // Without a terminal nobody said yes.
+    devctl(&alice, "delete train --with-home").run().await.exits(2).says("all that is in the home").says("`--yes`");
+    alice.has::<PersistentVolumeClaim>("train-home").await;
+    let deleted = devctl(&alice, "delete train --with-home --yes").run().await;
+    deleted.exits(0).says("its home train-home are deleted");
     eventually("the home is gone", async || {
         let claims = alice.api::<PersistentVolumeClaim>();
         claims.get_opt("train-home").await.expect("the API server answers").is_none().then_some(())
@@ -103,6 +111,8 @@ async fn a_terminal_is_asked_for_what_was_not_said() {
     terminal.shows("Image [the default]:").await;
     terminal.types("\r").await;
     terminal.shows("For how long").await;
+    terminal.types("0h\r").await;
+    terminal.shows("a time is written like").await;
     terminal.types("6h\r").await;
     terminal.shows("`asked` runs").await;
     terminal.exits(0).await;

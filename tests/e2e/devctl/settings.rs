@@ -35,7 +35,7 @@ async fn every_setting_has_its_option() {
 
     let resets =
         ["startup-script", "user", "sudo", "shm-size", "home-path", "when-idle"].map(|one| format!("--reset {one}"));
-    let changes = format!("update all {} --unset-env A --remove-volume /data", resets.join(" "));
+    let changes = format!("update all {} --unset-env A --remove-volume /data --yes", resets.join(" "));
     devctl(&alice, &changes).run().await.exits(0).says("`all` is changed");
     let spec = devserver(&alice, "all").await.spec;
     assert_eq!(
@@ -61,7 +61,9 @@ async fn every_setting_has_its_option() {
     let latin = Input::Bytes(b"echo caf\xe9\n".to_vec());
     devctl(&alice, "create y --startup-script -").input(latin).run().await.exits(2).says("no text in UTF-8");
 
-    let deleted = devctl(&alice, "delete all --with-home").run().await;
+    devctl(&alice, "delete all").run().await.exits(2).says("`--yes` says so");
+    devctl(&alice, "suspend all").run().await.exits(2).says("What is in the home of `all` is lost").says("`--yes`");
+    let deleted = devctl(&alice, "delete all --with-home --yes").run().await;
     deleted.exits(0).says("what was in its home with it: it was ephemeral");
     assert!(!deleted.stderr().contains("kept"), "{}", deleted.stderr());
 }

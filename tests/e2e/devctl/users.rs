@@ -65,7 +65,9 @@ async fn an_administrator_adds_lists_and_removes_users() {
     let nonsense = devctl(&alice, &format!("users keys {carol} --add nonsense")).run().await;
     nonsense.exits(2).says("`nonsense` is no public key");
 
-    devctl(&alice, &format!("users remove {carol}")).run().await.exits(0).says(&names::namespace(&carol));
+    devctl(&alice, &format!("users remove {carol}")).run().await.exits(2).says("`--yes` says so");
+    let removed = devctl(&alice, &format!("users remove {carol} --yes -o name")).run().await;
+    removed.exits(0).prints(&format!("{carol}\n")).says(&names::namespace(&carol));
     devctl(&alice, &format!("users keys {carol}")).run().await.exits(3).says("there is no user");
     eventually("she may not log in", async || (!log_in(&second).await).then_some(())).await;
     let _ = Api::<Namespace>::all(product.client()).delete(&names::namespace(&carol), &DeleteParams::default()).await;

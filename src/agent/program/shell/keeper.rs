@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::held_back::whole;
 use super::screen::Screen;
-use super::viewer::Viewer;
+use super::viewer::{Viewer, settled};
 use crate::agent::hang_up;
 use crate::agent::memory;
 use crate::agent::program::exit;
@@ -25,8 +25,8 @@ use crate::agent::program::redraw::MOMENT;
 use crate::agent::request::{Exit, News, Size};
 use crate::carrier::Message;
 
-/// How often it is tried to bring up to date who only looks and was too slow.
-const CATCH_UP: Duration = Duration::from_millis(500);
+/// How often it is tried to bring up to date who was too slow.
+const CATCH_UP: Duration = Duration::from_millis(200);
 
 /// The signal that ends a shell that is given up.
 const HUP: u32 = Signal::HUP.as_raw().unsigned_abs();
@@ -82,8 +82,10 @@ impl Keeper {
         // Who has just come hears it too, and who only looked on.
         self.orders.close();
         while let Some(order) = self.orders.recv().await {
-            self.obey(&mut viewers, order).await;
+            self.obey(&mut viewers, order);
         }
+        viewers.iter_mut().for_each(|viewer| viewer.catch_up(&self.screen));
+        self.all_taken(&mut viewers).await;
         let end = status.map_or(Exit::Signal { number: HUP, core_dumped: false }, exit);
         for mut viewer in viewers {
             for news in viewer.listener.hear_at(end).into_iter().chain([News::Exited(end)]) {
@@ -97,25 +99,32 @@ impl Keeper {
     async fn serve(&mut self, viewers: &mut Vec<Viewer>) -> Option<ExitStatus> {
         let mut announced = memory::announcements();
         // Whoever lets go of the terminal, as a daemon in the shell's place does, may run on: it is left and given up as others.
+        let mut caught_up = Instant::now();
         loop {
             let since = *self.detached.borrow();
-            let given_up = at(since.map(|since| since + self.patience));
+            // No time is as far away as a setting may say.
+            let given_up = at(since.and_then(|since| since.checked_add(self.patience)));
             let (nudged, begun) = (self.nudged, self.begun.as_ref().map(|(_, until)| *until));
-            let behind = viewers.iter().any(|viewer| viewer.behind).then(|| Instant::now() + CATCH_UP);
+            let behind = viewers.iter().any(Viewer::is_behind).then(|| caught_up + CATCH_UP);
+            // Whoever works in it is shown all; meanwhile the program waits, and nothing else.
+            let waits = is_waiting(viewers);
             tokio::select! {
-                data = read(&mut self.source), if !self.let_go.load(Ordering::Relaxed) => match data {
-                    Ok(data) if !data.is_empty() => self.take(viewers, data).await,
+                data = read(&mut self.source), if !waits && !self.let_go.load(Ordering::Relaxed) => match data {
+                    Ok(data) if !data.is_empty() => self.take(viewers, data),
                     _ => self.let_go.store(true, Ordering::Relaxed),
                 },
                 ended = self.child.wait() => {
+                    self.all_taken(viewers).await;
                     let mut last_words = LastWords::new();
                     while let Some(data) = last_words.next(&mut self.source).await {
-                        self.take(viewers, data).await;
+                        self.take(viewers, data);
+                        self.all_taken(viewers).await;
                     }
-                    self.take_what_is_begun(viewers).await;
+                    self.take_what_is_begun(viewers);
                     return ended.ok();
                 }
-                Some(order) = self.orders.recv() => self.obey(viewers, order).await,
+                gone = settled(viewers), if waits => self.forget(viewers, gone),
+                Some(order) = self.orders.recv() => self.obey(viewers, order),
                 Ok(()) = announced.changed() => {
                     for viewer in &mut *viewers {
                         if let Some(news) = viewer.listener.hear() {
@@ -127,19 +136,32 @@ impl Keeper {
                     self.nudged = None;
                     self.tell_size(self.size);
                 }
-                () = at(begun) => self.take_what_is_begun(viewers).await,
+                () = at(begun), if !waits => self.take_what_is_begun(viewers),
                 () = at(behind) => {
-                    for viewer in &mut *viewers {
-                        viewer.catch_up(&self.screen).await;
-                    }
+                    viewers.iter_mut().for_each(|viewer| viewer.catch_up(&self.screen));
+                    caught_up = Instant::now();
                 }
                 () = given_up => return None,
             }
         }
     }
 
+    /// Returns once nobody is waited for.
+    async fn all_taken(&mut self, viewers: &mut Vec<Viewer>) {
+        while is_waiting(viewers) {
+            let gone = settled(viewers).await;
+            self.forget(viewers, gone);
+        }
+    }
+
+    fn forget(&mut self, viewers: &mut Vec<Viewer>, gone: Vec<u64>) {
+        for number in gone {
+            self.obey(viewers, Order::Leave(number));
+        }
+    }
+
     /// Shows what the program wrote as far as it is whole.
-    async fn take(&mut self, viewers: &mut Vec<Viewer>, data: Bytes) {
+    fn take(&mut self, viewers: &mut Vec<Viewer>, data: Bytes) {
         let mut data = match self.begun.take() {
             Some((mut begun, _)) => {
                 begun.extend_from_slice(&data);
@@ -151,17 +173,17 @@ impl Keeper {
         if !begun.is_empty() {
             self.begun = Some((begun.into(), Instant::now() + MOMENT));
         }
-        self.show(viewers, data).await;
+        self.show(viewers, data);
     }
 
     /// The rest does not come: it is in another encoding, or a program rests in the middle.
-    async fn take_what_is_begun(&mut self, viewers: &mut Vec<Viewer>) {
+    fn take_what_is_begun(&mut self, viewers: &mut Vec<Viewer>) {
         if let Some((begun, _)) = self.begun.take() {
-            self.show(viewers, begun.into()).await;
+            self.show(viewers, begun.into());
         }
     }
 
-    async fn show(&mut self, viewers: &mut Vec<Viewer>, data: Bytes) {
+    fn show(&mut self, viewers: &mut Vec<Viewer>, data: Bytes) {
         if data.is_empty() {
             return;
         }
@@ -173,16 +195,14 @@ impl Keeper {
         }
         let mut gone = Vec::new();
         for viewer in &mut *viewers {
-            if !viewer.show(&self.screen, &data).await {
+            if !viewer.show(&self.screen, &data) {
                 gone.push(viewer.number);
             }
         }
-        for number in gone {
-            self.obey(viewers, Order::Leave(number)).await;
-        }
+        self.forget(viewers, gone);
     }
 
-    async fn obey(&mut self, viewers: &mut Vec<Viewer>, order: Order) {
+    fn obey(&mut self, viewers: &mut Vec<Viewer>, order: Order) {
         let (mut new, mut redrawn) = (None, None);
         match order {
             Order::Attach(viewer) => {
@@ -202,18 +222,19 @@ impl Keeper {
         let smallest = workers()
             .map(|viewer| viewer.size)
             .reduce(|one, other| Size { columns: one.columns.min(other.columns), rows: one.rows.min(other.rows) });
-        let detached = workers().next().is_none();
+        let (detached, alone) = (workers().next().is_none(), workers().count() == 1);
         let resized = smallest.is_some_and(|size| self.resize(size));
         let mut drawn_anew = false;
         for viewer in &mut *viewers {
+            viewer.alone = alone;
             if new == Some(viewer.number) {
                 drawn_anew |= viewer.notice.is_some() && !viewer.read_only;
-                viewer.greet(&self.screen, self.size).await;
+                viewer.greet(&self.screen, self.size);
             } else if redrawn == Some(viewer.number) {
                 drawn_anew |= !viewer.read_only;
-                viewer.redraw(&self.screen).await;
+                viewer.redraw(&self.screen);
             } else {
-                viewer.fit(&self.screen, self.size).await;
+                viewer.fit(&self.screen, self.size);
             }
         }
         // There is more to a full screen than its model knows: the program is made to draw it, unless it does already.
@@ -255,6 +276,10 @@ impl Keeper {
         let size_of_terminal = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
         let _ = tcsetwinsize(&self.terminal, size_of_terminal);
     }
+}
+
+fn is_waiting(viewers: &[Viewer]) -> bool {
+    viewers.iter().any(|viewer| viewer.sending.is_some())
 }
 
 /// Waits until then; for ever without a time.

@@ -146,6 +146,8 @@ impl Shell {
             told,
             read_only,
             behind: false,
+            alone: false,
+            sending: None,
             fitted: None,
             listener,
             gone: gone.clone(),

@@ -35,7 +35,7 @@ use screen::{Notice, Screen};
 
 /// What a session reads that is back.
 const BACK: &str = "the connection to your pod is back; what you typed was not sent";
-/// Orders that may wait for a shell whose viewers are slow.
+/// Orders that may wait for a shell that has much to show.
 const ORDERS: usize = 16;
 
 /// The shells of this pod.

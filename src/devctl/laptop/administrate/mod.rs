@@ -34,6 +34,8 @@ const PIECES: usize = 8;
 #[derive(Clone)]
 struct There {
     client: kube::Client,
+    /// Its URL.
+    server: String,
     namespace: String,
 }
 
@@ -92,7 +94,7 @@ async fn attended<T>(
     let interrupted = CancellationToken::new();
     let colour = colour(columns());
     let streams = Streams { output, lines, columns: Arc::new(columns), colour, interrupted: interrupted.clone() };
-    let There { client, namespace } = there.clone();
+    let There { client, namespace, .. } = there.clone();
     let beyond = Arc::new(there);
     let mut caller = Caller { client, namespace, devserver: None, chosen: false, beyond, streams };
     let work = async move { work(&mut caller).await };
@@ -115,9 +117,9 @@ async fn attended<T>(
 
 impl There {
     async fn of(cluster: &Cluster) -> Result<Self, Failure> {
-        let client = client(cluster).await?;
+        let (client, server) = client(cluster).await?;
         let namespace = cluster.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
-        Ok(Self { client, namespace })
+        Ok(Self { client, server, namespace })
     }
 }
 
@@ -125,7 +127,7 @@ impl There {
 impl Beyond for There {
     fn usage<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Usage, String>> {
         let ask = async move {
-            let Self { client, namespace } = self.clone();
+            let Self { client, namespace, .. } = self.clone();
             let servers = kube::Api::<DevServer>::namespaced(client.clone(), &namespace);
             let server = servers.get(name).await.map_err(|error| devctl::Error::of_api(error).text)?;
             let usage = Usage::ask(client, server, &namespace).await;
@@ -138,12 +140,17 @@ impl Beyond for There {
         Vec::new()
     }
 
+    fn server(&self) -> Option<&str> {
+        Some(&self.server)
+    }
+
     fn known_hosts_line(&self, _: &str) -> Option<String> {
         None
     }
 }
 
-async fn client(cluster: &Cluster) -> Result<kube::Client, Failure> {
+/// A client, and the URL that it asks.
+async fn client(cluster: &Cluster) -> Result<(kube::Client, String), Failure> {
     let wrong = |error: String| {
         Failure::new(format!("no cluster can be asked: {error}"))
             .cure("`kubectl config get-contexts` shows which contexts there are")
@@ -160,7 +167,9 @@ async fn client(cluster: &Cluster) -> Result<kube::Client, Failure> {
     config.read_timeout = None;
     // The one there is; whoever came first has installed the same.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    kube::Client::try_from(config).map_err(|error| wrong(error.to_string()))
+    let server = config.cluster_url.to_string();
+    let client = kube::Client::try_from(config).map_err(|error| wrong(error.to_string()))?;
+    Ok((client, server))
 }
 
 /// How wide stdout is, where it is a terminal.
@@ -170,7 +179,7 @@ fn columns() -> Option<u16> {
 }
 
 fn colour(columns: Option<u16>) -> bool {
-    columns.is_some() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    columns.is_some() && terminal::shows_colour()
 }
 
 async fn show(mut pieces: mpsc::Receiver<Piece>) -> io::Result<()> {

@@ -24,6 +24,8 @@ pub(in super::super) struct Pod {
     direct: Direct,
     name: String,
     namespace: String,
+    /// How she looks at it from here, `devctl why …`.
+    why: String,
 }
 
 impl Pod {
@@ -31,7 +33,9 @@ impl Pod {
     /// it waits for is told.
     pub(in super::super) async fn open(cluster: &Cluster, name: Option<&str>) -> Result<Self, Failure> {
         let Some(name) = name.filter(|name| !name.is_empty()) else {
-            return Err(Failure::new("name a DevServer").cure("`devctl list` shows which there are").status(USAGE));
+            return Err(Failure::new("name a DevServer")
+                .cure(format!("`{}` shows which there are", asked(cluster, None, "list")))
+                .status(USAGE));
         };
         let mut there = There::of(cluster).await?;
         let name = match Target::named(name) {
@@ -41,7 +45,8 @@ impl Pod {
             }
             _ => name.to_owned(),
         };
-        let There { client, namespace } = there.clone();
+        let There { client, namespace, server: url } = there.clone();
+        let why = asked(cluster, Some(&namespace), &format!("why {name}"));
         // What is typed is for the program.
         let (_, nothing) = mpsc::channel(1);
         let runs = attended(there, nothing, async |caller| devctl::running(caller, &name).await).await?;
@@ -50,15 +55,15 @@ impl Pod {
             Some(Err(error)) if error.exit == Exit::Interrupted => {
                 return Err(Failure::new(error.text).status(INTERRUPTED));
             }
-            Some(Err(error)) => return Err(Failure::new(error.text).no_connection()),
+            Some(Err(error)) => return Err(Failure::new(error.seen_from(Some(&url)).text).no_connection()),
             None => return Err(Failure::new("nobody reads what is said").no_connection()),
         };
         let entered = tokio::select! {
             entered = Direct::enter(client, &server, &namespace) => entered,
             Ok(()) = tokio::signal::ctrl_c() => return Err(Failure::new("interrupted").status(INTERRUPTED)),
         };
-        let direct = entered.map_err(|error| explain(&error, &name, &namespace))?;
-        Ok(Self { direct, name, namespace })
+        let direct = entered.map_err(|error| explain(&error, &name, &namespace, &why))?;
+        Ok(Self { direct, name, namespace, why })
     }
 
     /// Runs `program`, joined to this process, until it has ended or somebody ends this process: then the terminal is left as it
@@ -111,7 +116,7 @@ impl Pod {
     }
 
     pub(super) fn explain(&self, error: &Error) -> Failure {
-        explain(error, &self.name, &self.namespace)
+        explain(error, &self.name, &self.namespace, &self.why)
     }
 
     /// Nothing that was begun here is left behind.
@@ -122,7 +127,7 @@ impl Pod {
 
 pub(in super::super) fn lost() -> Failure {
     Failure::new("the connection to the pod was lost")
-        .cure("run it again; `devctl why NAME` looks at a DevServer")
+        .cure("run it again; `devctl why NAME`, asked of the same cluster, looks at a DevServer")
         .no_connection()
 }
 
@@ -143,7 +148,17 @@ pub(super) fn refusal(error: &Error, namespace: &str) -> Option<String> {
     }
 }
 
-fn explain(error: &Error, name: &str, namespace: &str) -> Failure {
+/// The words that ask the same cluster for `verb`, of that namespace if it is known better than from `cluster`.
+fn asked(cluster: &Cluster, namespace: Option<&str>, verb: &str) -> String {
+    let Cluster { context, kubeconfig, namespace: given } = cluster;
+    let kubeconfig = kubeconfig.as_ref().map(|file| file.display().to_string());
+    let namespace = namespace.or(given.as_deref()).map(str::to_owned);
+    let options = [("--context", context.clone()), ("--kubeconfig", kubeconfig), ("--namespace", namespace)];
+    let options = options.into_iter().filter_map(|(option, value)| Some(format!(" {option} {}", value?)));
+    format!("{} {verb}{}", devctl::NAME, options.collect::<String>())
+}
+
+fn explain(error: &Error, name: &str, namespace: &str, why: &str) -> Failure {
     let failure = match refusal(error, namespace) {
         Some(refusal) => Failure::new(refusal).cure(format!(
             "`kubectl auth can-i create pods/exec --namespace {namespace}` tells whether you may: `get` and `create` are \
@@ -151,9 +166,22 @@ fn explain(error: &Error, name: &str, namespace: &str) -> Failure {
         )),
         None if matches!(error, Error::Lost(_) | Error::Carrier(_)) => return lost(),
         None if matches!(error, Error::NotRunning { .. }) => {
-            Failure::new(format!("`{name}` does not run any more")).cure(format!("`devctl why {name}` tells why"))
+            Failure::new(format!("`{name}` does not run any more")).cure(format!("`{why}` tells why"))
         }
-        None => Failure::new(plain(&error.user_message())).cure(format!("`devctl why {name}` looks at the DevServer")),
+        None => Failure::new(plain(&error.user_message())).cure(format!("`{why}` looks at the DevServer")),
     };
     failure.no_connection()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_asked_is_asked_of_the_same_cluster() {
+        let cluster = Cluster { context: Some("lab".to_owned()), kubeconfig: None, namespace: Some("mine".to_owned()) };
+        assert_eq!(asked(&cluster, None, "list"), "devctl list --context lab --namespace mine");
+        let of_alice = asked(&cluster, Some("dev-alice"), "why dev");
+        assert_eq!(of_alice, "devctl why dev --context lab --namespace dev-alice");
+    }
 }

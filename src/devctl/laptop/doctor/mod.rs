@@ -17,7 +17,7 @@ use super::host_key::Unknown;
 use super::identities::{AgentState, Identities};
 use super::places::Places;
 use super::settings::Settings;
-use super::{openssh, print, ssh_setup};
+use super::{openssh, print, ssh_setup, terminal};
 use crate::devctl;
 use crate::devctl::output::{self, Format};
 use inside::Inside;
@@ -35,9 +35,7 @@ pub(super) async fn run(arguments: Doctor, places: Places) -> Result<u8, Failure
     let failed = report.checks.iter().any(|check| check.state == State::Failed);
     let written = |text: Result<String, devctl::Error>| text.map_err(|error| Failure::new(error.to_string()));
     let text = match arguments.output.format {
-        Format::Table | Format::Wide => report.table(
-            std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-        ),
+        Format::Table | Format::Wide => report.table(std::io::stdout().is_terminal() && terminal::shows_colour()),
         Format::Json => written(output::pretty(&report.checks))?,
         Format::Yaml => written(output::yaml(&report.checks))?,
         Format::Name => report.checks.iter().map(|check| format!("{}\n", check.name)).collect(),

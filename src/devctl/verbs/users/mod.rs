@@ -31,13 +31,17 @@ enum Verb {
         /// A further login name; may be given again
         #[arg(long, value_name = "LOGIN")]
         login: Vec<String>,
+        #[command(flatten)]
+        output: OutputArgs,
     },
     /// Remove a user; the namespace, DevServers and homes are kept
     Remove {
         name: String,
-        /// Do not ask
+        /// Do not ask; needed where there is no terminal to ask on
         #[arg(long, short)]
         yes: bool,
+        #[command(flatten)]
+        output: OutputArgs,
     },
     /// List the users
     List {
@@ -61,8 +65,15 @@ enum Verb {
 impl Args {
     pub(in crate::devctl::verbs) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
         match self.verb {
-            Verb::Add { name, key, login } => add(caller, &name, key, login).await,
-            Verb::Remove { name, yes } => remove(caller, &name, yes).await,
+            Verb::Add { name, key, login, output } => {
+                let user = add(caller, &name, key, login).await?;
+                output::changed(caller, output.format, &user).await
+            }
+            Verb::Remove { name, yes, output } => {
+                // As it was.
+                let user = remove(caller, &name, yes).await?;
+                output::changed(caller, output.format, &user).await
+            }
             Verb::List { output } => {
                 let (users, teams) = tokio::try_join!(fetch(caller), teams(caller))?;
                 if users.is_empty() && output.format.is_table() {
@@ -97,7 +108,7 @@ async fn teams(caller: &Caller) -> Result<Vec<DevServerTeam>, Error> {
     }
 }
 
-async fn add(caller: &mut Caller, name: &str, keys: Vec<String>, logins: Vec<String>) -> Result<(), Error> {
+async fn add(caller: &mut Caller, name: &str, keys: Vec<String>, logins: Vec<String>) -> Result<DevServerUser, Error> {
     if !names::is_user_name(name) {
         return Err(Error::usage(format!(
             "a user's name has 1 to {} lower-case letters, digits and inner hyphens; --login takes other spellings",
@@ -108,8 +119,8 @@ async fn add(caller: &mut Caller, name: &str, keys: Vec<String>, logins: Vec<Str
     let keyless = public_keys.is_empty();
     let spec = DevServerUserSpec { public_keys, logins, ..DevServerUserSpec::default() };
     let parameters = PostParams { field_manager: Some(crate::devctl::NAME.to_owned()), ..PostParams::default() };
-    match api(caller).create(&parameters, &DevServerUser::new(name, spec)).await {
-        Ok(_) => {}
+    let user = match api(caller).create(&parameters, &DevServerUser::new(name, spec)).await {
+        Ok(user) => user,
         Err(kube::Error::Api(status)) if status.code == 409 => {
             let text = format!(
                 "there is a user `{name}` already; `devctl users keys {name} --add KEY` gives her a further key"
@@ -117,17 +128,18 @@ async fn add(caller: &mut Caller, name: &str, keys: Vec<String>, logins: Vec<Str
             return Err(Error::failed(text));
         }
         Err(error) => return Err(Error::of_api(error)),
-    }
+    };
     caller.say(&format!("`{name}` may log in: ssh {name}@BASTION")).await;
     if keyless {
         caller.say(&format!("She has no key yet; `devctl users keys {name} --add KEY` gives her one.")).await;
     }
-    Ok(())
+    Ok(user)
 }
 
-async fn remove(caller: &mut Caller, name: &str, yes: bool) -> Result<(), Error> {
-    find(caller, name).await?;
-    caller.confirm(&format!("Remove user `{name}`? The namespace, DevServers and homes are kept."), yes).await?;
+async fn remove(caller: &mut Caller, name: &str, yes: bool) -> Result<DevServerUser, Error> {
+    let user = find(caller, name).await?;
+    let question = format!("Remove user `{name}` with her keys? The namespace, DevServers and homes are kept.");
+    caller.confirm_loss(&question, yes).await?;
     api(caller).delete(name, &DeleteParams::default()).await.map_err(Error::of_api)?;
     let namespace = names::namespace(name);
     caller
@@ -136,7 +148,7 @@ async fn remove(caller: &mut Caller, name: &str, yes: bool) -> Result<(), Error>
              {namespace}` deletes them."
         ))
         .await;
-    Ok(())
+    Ok(user)
 }
 
 async fn find(caller: &Caller, name: &str) -> Result<DevServerUser, Error> {
