@@ -17,7 +17,7 @@ impl Turns {
     }
 
     pub(super) fn pop(&mut self) -> Option<u32> {
-        self.was_terminal = !self.terminals.is_empty() && !(self.was_terminal && !self.others.is_empty());
+        self.was_terminal = !self.terminals.is_empty() && (!self.was_terminal || self.others.is_empty());
         if self.was_terminal { &mut self.terminals } else { &mut self.others }.pop_front()
     }
 }
