@@ -154,6 +154,32 @@ async fn a_guest_who_is_disabled_has_no_right_meanwhile() {
         .await;
 }
 
+/// Guests went on, and came in, as if nothing had happened.
+#[tokio::test]
+async fn who_is_disabled_shares_nothing_meanwhile() {
+    let product = Product::shared().await;
+    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    alice.is_running().await;
+    let login = lets_in(&alice, &bob, false).await;
+    let people: Api<DevServerUser> = Api::all(product.client());
+    let disable = async |disabled: bool| {
+        let patch = Patch::Merge(json!({"spec": {"disabled": disabled}}));
+        people.patch(alice.name(), &PatchParams::default(), &patch).await.expect("she is there");
+    };
+    let session = held(&bob, &login).await;
+    disable(true).await;
+    session.finish().await.exits(255).says("was reduced or withdrawn");
+    bob.ssh("true").login(&login).run().await.exits(255).says("you have no DevServer");
+    eventually("the right is gone", async || {
+        let binding = alice.api::<RoleBinding>().get_opt("dev-guests").await.expect("the API server answers");
+        binding.is_none().then_some(())
+    })
+    .await;
+    disable(false).await;
+    eventually("he is let in again", async || bob.ssh("true").login(&login).run().await.succeeded().then_some(()))
+        .await;
+}
+
 /// In a pod without an agent it ran on: his right to end it went with the share.
 #[tokio::test]
 async fn what_a_guest_runs_ends_with_the_share() {
