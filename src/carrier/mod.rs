@@ -126,12 +126,7 @@ impl Carrier {
     /// Opens a stream that asks `request` of the other side. Works without a link: it is asked once there is one. A
     /// request longer than [`MAX_PAYLOAD`] is not asked: its stream is over.
     pub fn open(&self, request: Bytes) -> Stream {
-        let mut state = self.0.state();
-        let (stream, closed) = (state.open(&self.0, request), state.closed);
-        drop(state);
-        if closed {
-            self.close();
-        }
+        let stream = self.0.state().open(&self.0, request);
         self.0.changed.notify_one();
         stream
     }

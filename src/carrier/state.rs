@@ -51,7 +51,7 @@ pub(super) struct State {
     pub(super) gone: BTreeSet<u32>,
     /// The other side is to tell what it took, sooner than it would: somebody waits for that.
     asks: bool,
-    pub(super) next: u32,
+    next: u32,
     /// The newest stream that the other side opened.
     pub(super) newest: u32,
     /// Those who are about to open a stream.
@@ -99,10 +99,7 @@ impl State {
 
     pub(super) fn open(&mut self, shared: &Arc<Shared>, request: Bytes) -> Stream {
         let id = self.next;
-        match id.checked_add(2) {
-            Some(next) => self.next = next,
-            None => self.close(), // Another carrier has numbers.
-        }
+        self.next += 2;
         let stream = self.insert(shared, id, 0, MANY_STREAMS);
         if !self.send(id, Message::Open(request)) {
             self.forget(id);

@@ -367,21 +367,6 @@ async fn a_reader_that_leaves_takes_no_room_with_it() {
     tokio::time::timeout(Duration::from_secs(60), sent).await.expect("there is no room").unwrap();
 }
 
-/// All further streams were refused, on a carrier that was there and so was asked for them.
-#[tokio::test]
-async fn a_carrier_that_has_no_number_left_is_closed() {
-    let pair = Pair::new();
-    let link = pair.link();
-    pair.bastion.0.state().next = u32::MAX - 2;
-    let last = pair.bastion.open(Bytes::from_static(b"x"));
-    assert!(last.sender.send(Message::Eof).is_ok() && !pair.bastion.is_closed());
-    let mut none = pair.bastion.open(Bytes::from_static(b"x"));
-    assert!(none.receiver.receive().await.is_none());
-    assert!(pair.bastion.is_closed() && pair.bastion.hold().is_none());
-    pair.agent.close();
-    link.await.unwrap();
-}
-
 /// The agent of a pod that was made before agents told.
 #[tokio::test]
 async fn a_side_that_does_not_say_what_it_takes_gets_what_it_always_got() {
