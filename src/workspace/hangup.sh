@@ -3,9 +3,9 @@
 # foreground of its terminal; whoever is left after five seconds gets KILL. Jobs that nohup or setsid protects live on.
 # If that shell was never heard of: sh -c THIS bastion NONCE. Status 3 says that there is none (yet).
 pid=$1 born=$2
-# Whether a file of /proc has a line like that.
+# Whether a file of /proc has a line like that. Of a process that ends meanwhile nothing more is read, which is no line.
 has() {
-  while IFS= read -r line || [ -n "$line" ]; do
+  while line=; IFS= read -r line || [ -n "$line" ]; do
     case $line in $2) return 0;; esac
   done 2>/dev/null <"$1"
   return 1
