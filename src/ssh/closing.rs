@@ -1,7 +1,7 @@
 //! Who closes a channel first. russh keeps something of each channel that the server closed before its client did, until
 //! the connection ends: some KiB, which nothing else counts.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use russh::ChannelWriteHalf;
@@ -10,8 +10,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-/// A client that said that it sends no more, and has been told so, closes by itself, and at once.
-const CLIENTS_TURN: Duration = Duration::from_secs(5);
+/// Where nothing more comes from either side, OpenSSH closes what it forwards by itself, after one way to it and back. It
+/// waits for the server where it has a session, or runs as `ssh -W`, so this is also how much later that ends.
+const CLIENTS_TURN: Duration = Duration::from_millis(250);
 /// Channels of one connection that the server may have closed first: some 50 MiB.
 const MAX_CLOSED_FIRST: u32 = 16_384;
 
@@ -20,19 +21,9 @@ const MAX_CLOSED_FIRST: u32 = 16_384;
 pub(super) struct Closing {
     closed_first: AtomicU32,
     worn_out: CancellationToken,
-    openssh: AtomicBool,
 }
 
 impl Closing {
-    /// The client is OpenSSH's, which closes a session by itself once both sides have ended it. Others wait for the server.
-    pub(super) fn client_is_openssh(&self) {
-        self.openssh.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_client_openssh(&self) -> bool {
-        self.openssh.load(Ordering::Relaxed)
-    }
-
     /// Closes a channel that runs nothing any more. Where it is the client's turn to do so it is waited for.
     pub(super) async fn close(
         &self,

@@ -34,9 +34,8 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     stream.write_all(greeting.as_bytes()).await?;
     let mut read = BytesMut::new();
     let client = fill(&mut stream, &mut read, line).await?;
-    let openssh = client.as_ref().is_some_and(|line| line.starts_with(b"SSH-2.0-OpenSSH_"));
     let known = match client {
-        Some(line) if openssh => {
+        Some(line) if line.starts_with(b"SSH-2.0-OpenSSH_") => {
             let kex_init = |read: &[u8]| kex_init(read.get(line.len()..)?);
             timeout(PATIENCE, fill(&mut stream, &mut read, kex_init)).await.unwrap_or(Ok(None))?
         }
@@ -49,7 +48,7 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
         ciphers.iter().find(knows).copied()
     });
     let offered = first.map_or_else(|| ciphers.to_vec(), |cipher| vec![cipher]);
-    Ok((Greeted { read: read.freeze(), written: greeting.len(), openssh, stream }, offered))
+    Ok((Greeted { read: read.freeze(), written: greeting.len(), stream }, offered))
 }
 
 /// Reads on until `parse` finds what it looks for or the client has nothing more to say. russh judges what is wrong.
@@ -109,8 +108,6 @@ pub(super) struct Greeted<S> {
     read: Bytes,
     /// Bytes of the greeting that the library has yet to write, in vain.
     written: usize,
-    /// The client is OpenSSH's.
-    pub(super) openssh: bool,
     stream: S,
 }
 

@@ -71,9 +71,6 @@ pub(super) async fn connection(
     let transport = Transport::new(stream, cut.clone(), throttle);
     let connection = async {
         let (stream, ciphers) = greeting::exchange(transport, &config.ciphers).await?;
-        if stream.openssh {
-            slots.closing.client_is_openssh();
-        }
         let protocol = protocol(config, host_keys, ciphers);
         let mut running = russh::server::run_stream(Arc::new(protocol), stream, handler).await?;
         let handle = running.handle();

@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info, info_span};
 
-use super::client::Slot;
 use super::copy::FAILURE;
 use super::events::Events;
 use super::forward;
@@ -47,7 +46,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Serves the channel to its end.
-    pub(super) async fn run(mut self, channel: Channel<Msg>, command: oneshot::Receiver<Command>, slot: Slot) {
+    pub(super) async fn run(mut self, channel: Channel<Msg>, command: oneshot::Receiver<Command>) {
         let number = u32::from(channel.id());
         let (mut reader, half) = channel.split();
         let LoggedIn { context, identity, target, .. } = &self.logged_in;
@@ -74,7 +73,7 @@ impl Session {
         // As a text, which the log escapes: it is the client's.
         let devserver: String = target.to_string().chars().take(MAX_LOGGED).collect();
         let span = info_span!("session", user = identity.user(), devserver, channel = number);
-        self.serve(command, own, reader, writer, &events, slot).instrument(span).await;
+        self.serve(command, own, reader, writer, &events).instrument(span).await;
         events.closed.cancel();
         drop(elsewhere);
     }
@@ -98,7 +97,6 @@ impl Session {
         reader: ChannelReadHalf,
         writer: Writer,
         events: &Arc<Events>,
-        slot: Slot,
     ) {
         let began = Instant::now();
         metrics().sessions.inc();
@@ -119,7 +117,6 @@ impl Session {
         let (signal, signals) = mpsc::channel(MAX_SIGNALS);
         // As with sshd: what she did not choose to run is not hers to signal, nor is a subsystem.
         let takes_signals = self.logged_in.identity.permissions().forced_command.is_none() && kind != SFTP;
-        let input = inbox.clone();
         let to_program = ToProgram { inbox: inbox.clone(), size, signal, takes_signals };
         let receive = receive(reader, to_program, events.clone(), terminal);
         let _receive = AbortOnDropHandle::new(tokio::spawn(receive.in_current_span()));
@@ -142,17 +139,12 @@ impl Session {
                     }
                 }
                 writer.eof().await;
+                self.logged_in.slots.closing.close(&writer.half, &events.closed, false).await;
                 info!(?exit, bytes_in, bytes_out, duration = ?began.elapsed(), "session ended");
-                metrics().open_sessions.dec();
-                drop(slot);
-                let closing = &self.logged_in.slots.closing;
-                closing.close(&writer.half, &events.closed, closing.is_client_openssh() && input.has_eof()).await;
             }
-            Err(Closed) => {
-                info!(duration = ?began.elapsed(), "session ended by the client");
-                metrics().open_sessions.dec();
-            }
+            Err(Closed) => info!(duration = ?began.elapsed(), "session ended by the client"),
         }
+        metrics().open_sessions.dec();
     }
 
     /// Starts the program, or takes the bastion's `own`, and copies to its end.

@@ -87,9 +87,9 @@ impl Handler for Connection {
         let session = Session { logged_in, client: replies.handle(), address, server };
         self.spawn(async move {
             match slot {
-                Some(slot) => {
+                Some(_slot) => {
                     reply.accept().await;
-                    session.run(channel, command, slot).await;
+                    session.run(channel, command).await;
                 }
                 None => {
                     info!("refused a session: its user or connection has or had too many channels open");

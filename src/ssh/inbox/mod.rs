@@ -134,11 +134,6 @@ impl Inbox {
         }
     }
 
-    /// Whether no more will come.
-    pub(super) fn has_eof(&self) -> bool {
-        self.waiting.lock().eof
-    }
-
     /// No more will come.
     pub(super) fn put_eof(&self) {
         self.waiting.lock().eof = true;

@@ -1,13 +1,10 @@
 //! What the server ends, and how it is told.
 
-use std::sync::Arc;
-
-use futures::FutureExt;
-use russh::client::{self, Msg};
-use russh::{Channel, ChannelMsg, SshId};
+use russh::client::Msg;
+use russh::{Channel, ChannelMsg};
 use tokio::time::timeout;
 
-use super::{AnyHost, Config, PATIENCE, TestServer, config, ended, exec};
+use super::{Config, PATIENCE, TestServer, config, ended, exec};
 
 #[tokio::test]
 async fn a_key_that_is_taken_away_ends_what_runs_and_the_connection() {
@@ -113,33 +110,4 @@ async fn a_channel_ends_with_the_connection_that_jumps_through_it() {
         timeout(PATIENCE, closed).await.expect("the channel is closed");
     }
     assert_eq!(ended(exec(&alice, "exit 3").await).await.2, Some(3), "the connection around it goes on");
-}
-
-/// What the server closes first is never forgotten by russh, and OpenSSH's client closes by itself after both ends.
-#[tokio::test]
-async fn openssh_is_left_to_close_a_session_that_both_have_ended() {
-    let server = TestServer::start(Config { max_sessions: 1, ..config() }).await;
-    let openssh = client::Config { client_id: SshId::Standard("SSH-2.0-OpenSSH_9.9".into()), ..Default::default() };
-    let connection = client::connect(Arc::new(openssh), server.address, AnyHost).await.unwrap();
-    let alice = server.prove(connection, "alice").await;
-    let mut first = exec(&alice, "cat").await;
-    first.eof().await.unwrap();
-    let end = async { while !matches!(first.wait().await, Some(ChannelMsg::Eof)) {} };
-    timeout(PATIENCE, end).await.expect("its program ends");
-    // There is room for the next already. It said nothing of its input, so its end is told as to anybody.
-    let next = async {
-        loop {
-            match alice.channel_open_session().await {
-                Ok(channel) => break channel,
-                Err(_) => tokio::task::yield_now().await,
-            }
-        }
-    };
-    let second = timeout(PATIENCE, next).await.expect("its place is given back");
-    second.exec(false, "exit 3").await.unwrap();
-    assert_eq!(ended(second).await.2, Some(3));
-    assert!(first.wait().now_or_never().is_none(), "closing it is the client's part");
-    first.close().await.unwrap();
-    drop((first, alice));
-    server.keeps_nothing().await;
 }

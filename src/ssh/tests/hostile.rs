@@ -38,7 +38,7 @@ impl TestServer {
     }
 
     /// Its clients have left: no task of theirs keeps it.
-    pub(super) async fn keeps_nothing(self) {
+    async fn keeps_nothing(self) {
         self.shutdown.cancel();
         timeout(PATIENCE, self.run).await.expect("nothing runs any more").unwrap();
     }
