@@ -122,18 +122,14 @@ impl Workspaces {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            let (patience, words) = match &error {
-                error if error.pod_is_gone() => (STALE, "the pod is being replaced"),
-                error if error.is_outage() => (OUTAGE, "the cluster does not answer; trying again"),
-                Error::Refused { code: 403, .. } => match target {
-                    Target::Shared { .. } => (SHARE_HEARD, "waiting for your permissions to take effect"),
-                    _ => (RIGHTS_HEARD, "waiting for your permissions to take effect"),
-                },
+            let (since, patience, words) = match &error {
+                error if error.pod_is_gone() => (&mut failing_since, STALE, "the pod is being replaced"),
+                error if error.is_outage() => (&mut failing_since, OUTAGE, "the cluster does not answer; trying again"),
+                Error::Refused { code: 403, .. } => {
+                    let patience = if matches!(target, Target::Shared { .. }) { SHARE_HEARD } else { RIGHTS_HEARD };
+                    (&mut refused_since, patience, "waiting for your permissions to take effect")
+                }
                 _ => return Err(error),
-            };
-            let since = match &error {
-                Error::Refused { code: 403, .. } => &mut refused_since,
-                _ => &mut failing_since,
             };
             if since.get_or_insert_with(Instant::now).elapsed() > patience {
                 return Err(error);
