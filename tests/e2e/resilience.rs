@@ -69,14 +69,19 @@ async fn an_interruption_is_told_and_sessions_go_on() {
     terminal.exits(0).await;
 }
 
+/// Stops or starts one part of the real cluster, by the word that it is given; none where that is not ours to do.
+fn switch(part: &'static str) -> Option<impl Fn(&str)> {
+    let script = std::env::var_os("BASTION_TEST_KUBE").filter(|_| is_real())?;
+    Some(move |verb: &str| {
+        assert!(Command::new(&script).args([verb, part]).status().expect("it is a script").success());
+    })
+}
+
 #[tokio::test]
 async fn a_restarted_api_server_is_survived() {
-    let script = std::env::var_os("BASTION_TEST_KUBE");
-    skip_unless!(is_real() && script.is_some(), "BASTION_TEST_KUBE names no script that may stop the API server");
-    let kube = |verb: &str| {
-        let mut command = Command::new(script.as_ref().expect("it was checked"));
-        assert!(command.args([verb, "kube-apiserver"]).status().expect("it is a script").success());
-    };
+    let kube = switch("kube-apiserver");
+    skip_unless!(kube.is_some(), "BASTION_TEST_KUBE names no script that may stop the API server");
+    let kube = kube.expect("it was checked");
     let product = Product::undisturbed().await;
     let alice = product.user("alice").await;
     alice.is_running().await;
@@ -100,13 +105,10 @@ async fn a_restarted_api_server_is_survived() {
 /// A kubelet that has just started knows no pod: what ran in them was given up for lost.
 #[tokio::test]
 async fn a_restarted_kubelet_is_survived() {
-    let script = std::env::var_os("BASTION_TEST_KUBE");
-    skip_unless!(is_real() && script.is_some(), "BASTION_TEST_KUBE names no script that may stop the kubelet");
+    let kube = switch("kubelet");
+    skip_unless!(kube.is_some(), "BASTION_TEST_KUBE names no script that may stop the kubelet");
     skip_unless!(has_agents(), "a plain exec ends with the kubelet");
-    let kube = |verb: &str| {
-        let mut command = Command::new(script.as_ref().expect("it was checked"));
-        assert!(command.args([verb, "kubelet"]).status().expect("it is a script").success());
-    };
+    let kube = kube.expect("it was checked");
     let product = Product::undisturbed().await;
     let alice = product.user("alice").await;
     alice.is_running().await;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bastion::api::DevServerUser;
 use jiff::{Timestamp, tz::TimeZone};
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams};
-use serde_json::{Value, json};
+use kube::api::DeleteParams;
+use serde_json::json;
 use tokio::net::TcpStream;
 
 use crate::harness::{
@@ -22,13 +22,6 @@ const SECONDS: Duration = Duration::from_secs(20);
 
 /// How long a key or a certificate is good for that shall end before its session does: enough to log in with it.
 const GOOD_FOR: Duration = Duration::from_secs(15);
-
-/// Changes the spec of her object.
-async fn change(product: &Product, user: &User, spec: Value) {
-    let users: Api<DevServerUser> = Api::all(product.client());
-    let patch = Patch::Merge(json!({ "spec": spec }));
-    users.patch(user.name(), &PatchParams::default(), &patch).await.expect("she is there");
-}
 
 /// Echoes what is typed, and goes on when there is no more of it.
 const ECHO: &str = "cat; exec sleep 98800";
@@ -58,7 +51,7 @@ async fn a_key_that_is_removed_ends_its_connections_and_no_others() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     let other = keygen(product.folder(), &format!("{}-other", alice.name()), "ed25519");
-    change(&product, &alice, json!({"publicKeys": [public(alice.key()).trim(), public(&other).trim()]})).await;
+    product.change(&alice, json!({"publicKeys": [public(alice.key()).trim(), public(&other).trim()]})).await;
     let shell = || Ssh::new(product.front(), alice.name()).key(&other);
     eventually("the other key is known", async || shell().command("true").run().await.succeeded().then_some(())).await;
     let (mut stays, goes) = (lasting(alice.shell()).await, lasting(shell()).await);
@@ -68,9 +61,9 @@ async fn a_key_that_is_removed_ends_its_connections_and_no_others() {
 
     // A line that says the same in other words changes nothing.
     let lines = json!([format!("pty {}", public(alice.key()).trim()), public(&other).trim()]);
-    change(&product, &alice, json!({ "publicKeys": lines })).await;
+    product.change(&alice, json!({ "publicKeys": lines })).await;
     let now = Instant::now();
-    change(&product, &alice, json!({"publicKeys": [public(alice.key()).trim()]})).await;
+    product.change(&alice, json!({"publicKeys": [public(alice.key()).trim()]})).await;
     terminal.shows("your key was removed").await;
     terminal.exits(255).await;
     ends(goes, now, "your key was removed").await;
@@ -90,11 +83,11 @@ async fn what_is_forwarded_ends_too() {
     let forward = alice.shell().argument("-N").argument("-L").argument(&local).argument("-R").argument(&remote).start();
     eventually("the forward", async || TcpStream::connect(("127.0.0.1", here)).await.ok()).await;
     let now = Instant::now();
-    change(&product, &alice, json!({"disabled": true})).await;
+    product.change(&alice, json!({"disabled": true})).await;
     ends(in_jump, now, "your account was disabled").await;
     ends(forward, now, "your account was disabled").await;
     // The pod listens for nobody.
-    change(&product, &alice, json!({"disabled": false})).await;
+    product.change(&alice, json!({"disabled": false})).await;
     eventually("she is back", async || alice.ssh("true").run().await.succeeded().then_some(())).await;
     let free = format!("python3 -c \"import socket; socket.socket().bind(('127.0.0.1', {back}))\"");
     eventually("the port is free", async || alice.ssh(&free).run().await.succeeded().then_some(())).await;
@@ -118,13 +111,13 @@ async fn what_a_key_permits_is_not_changed_behind_a_connection() {
     let alice = product.user("alice").await;
     let session = lasting(alice.shell()).await;
     let now = Instant::now();
-    change(&product, &alice, json!({"publicKeys": [format!("restrict {}", public(alice.key()).trim())]})).await;
+    product.change(&alice, json!({"publicKeys": [format!("restrict {}", public(alice.key()).trim())]})).await;
     ends(session, now, "the permissions of your key have changed").await;
     let mut session = lasting(alice.shell()).await;
     let (shorter, longer) = ("expiry-time=\"20980101\",restrict", "expiry-time=\"20990101\",restrict");
     for options in [shorter, longer] {
         // Until when is no matter while it is not over.
-        change(&product, &alice, json!({"publicKeys": [format!("{options} {}", public(alice.key()).trim())]})).await;
+        product.change(&alice, json!({"publicKeys": [format!("{options} {}", public(alice.key()).trim())]})).await;
     }
     goes_on(&mut session).await;
 }
@@ -203,10 +196,10 @@ async fn a_shell_that_lasts_is_left_and_nobody_is_in_it() {
     let mut terminal = alice.shell().terminal(24, 80);
     terminal.types("answer=$((40+2)); echo up:$answer\r").await;
     terminal.shows("up:42").await;
-    change(&product, &alice, json!({"disabled": true})).await;
+    product.change(&alice, json!({"disabled": true})).await;
     terminal.shows("your account was disabled").await;
     terminal.exits(255).await;
-    change(&product, &alice, json!({"disabled": false})).await;
+    product.change(&alice, json!({"disabled": false})).await;
     eventually("her shell, left", async || alice.ssh("shells").run().await.text().contains("Detached").then_some(()))
         .await;
 }
@@ -223,7 +216,7 @@ async fn a_connection_with_many_sessions_ends_as_one() {
     session.types("here\n").await;
     session.prints("here\n").await;
     let now = Instant::now();
-    change(&product, &alice, json!({"disabled": true})).await;
+    product.change(&alice, json!({"disabled": true})).await;
     ends(session, now, "your account was disabled").await;
     floods.finish().await.exits(255);
     assert!(now.elapsed() < SECONDS, "after {:?}", now.elapsed());

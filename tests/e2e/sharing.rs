@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use bastion::api::{DevServer, DevServerUser};
+use bastion::api::DevServer;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -133,11 +132,6 @@ async fn a_guest_who_is_disabled_has_no_right_meanwhile() {
     let (alice, bob) = (product.user("alice").await, product.user("bob").await);
     alice.is_running().await;
     let login = lets_in(&alice, &bob, false).await;
-    let people: Api<DevServerUser> = Api::all(product.client());
-    let disable = async |disabled: bool| {
-        let patch = Patch::Merge(json!({"spec": {"disabled": disabled}}));
-        people.patch(bob.name(), &PatchParams::default(), &patch).await.expect("he is there");
-    };
     let has_right = async |expected: bool| {
         eventually("what the binding should be", async || {
             let binding = alice.api::<RoleBinding>().get_opt("dev-guests").await.expect("the API server answers");
@@ -146,9 +140,9 @@ async fn a_guest_who_is_disabled_has_no_right_meanwhile() {
         .await;
     };
     has_right(true).await;
-    disable(true).await;
+    product.change(&bob, json!({"disabled": true})).await;
     has_right(false).await;
-    disable(false).await;
+    product.change(&bob, json!({"disabled": false})).await;
     has_right(true).await;
     eventually("he is let in again", async || bob.ssh("true").login(&login).run().await.succeeded().then_some(()))
         .await;
@@ -161,13 +155,8 @@ async fn who_is_disabled_shares_nothing_meanwhile() {
     let (alice, bob) = (product.user("alice").await, product.user("bob").await);
     alice.is_running().await;
     let login = lets_in(&alice, &bob, false).await;
-    let people: Api<DevServerUser> = Api::all(product.client());
-    let disable = async |disabled: bool| {
-        let patch = Patch::Merge(json!({"spec": {"disabled": disabled}}));
-        people.patch(alice.name(), &PatchParams::default(), &patch).await.expect("she is there");
-    };
     let session = held(&bob, &login).await;
-    disable(true).await;
+    product.change(&alice, json!({"disabled": true})).await;
     session.finish().await.exits(255).says("was reduced or withdrawn");
     bob.ssh("true").login(&login).run().await.exits(255).says("you have no DevServer");
     eventually("the right is gone", async || {
@@ -175,7 +164,7 @@ async fn who_is_disabled_shares_nothing_meanwhile() {
         binding.is_none().then_some(())
     })
     .await;
-    disable(false).await;
+    product.change(&alice, json!({"disabled": false})).await;
     eventually("he is let in again", async || bob.ssh("true").login(&login).run().await.succeeded().then_some(()))
         .await;
 }

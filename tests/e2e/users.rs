@@ -1,18 +1,12 @@
 //! What a user's object allows her: to be here at all, how many DevServers, of which flavors, and which roles.
 
-use bastion::api::{DevServer, DevServerUser, Phase, names};
+use bastion::api::{DevServer, Phase, names};
 use k8s_openapi::api::rbac::v1::{ClusterRole, RoleBinding};
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use serde_json::{Value, json};
+use kube::api::{DeleteParams, PostParams};
+use serde_json::json;
 
 use crate::harness::{Product, User, eventually};
-
-async fn change(product: &Product, user: &User, spec: Value) {
-    let users: Api<DevServerUser> = Api::all(product.client());
-    let patch = Patch::Merge(json!({ "spec": spec }));
-    users.patch(user.name(), &PatchParams::default(), &patch).await.expect("users can be changed");
-}
 
 async fn refusal(user: &User, devserver: &str) -> String {
     eventually("a refusal", async || {
@@ -36,14 +30,14 @@ async fn a_disabled_user_is_not_let_in_until_she_is_enabled() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     alice.is_running().await;
-    change(&product, &alice, json!({ "disabled": true })).await;
+    product.change(&alice, json!({ "disabled": true })).await;
     eventually("she is kept out", async || {
         let login = alice.ssh("echo in").run().await;
         login.stderr().contains("Permission denied").then_some(())
     })
     .await;
     assert!(alice.api::<DevServer>().get_opt("dev").await.expect("the API server answers").is_some(), "it stays");
-    change(&product, &alice, json!({ "disabled": null })).await;
+    product.change(&alice, json!({ "disabled": null })).await;
     alice.is_known_at(product.front()).await;
     alice.ssh("echo in").run().await.exits(0).prints("in\n");
 }
@@ -53,7 +47,7 @@ async fn limits_are_told_and_room_is_taken_when_there_is_some() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     alice.is_running().await;
-    change(&product, &alice, json!({ "limits": { "devServers": 2, "maxTimeToLive": "24h" } })).await;
+    product.change(&alice, json!({ "limits": { "devServers": 2, "maxTimeToLive": "24h" } })).await;
     alice.add_devserver("second").await;
     runs(&alice, "second").await;
     // A second is what creation times are counted in, and names decide within one.
@@ -63,11 +57,11 @@ async fn limits_are_told_and_room_is_taken_when_there_is_some() {
     alice.api::<DevServer>().delete("second", &DeleteParams::default()).await.expect("it is there");
     runs(&alice, "third").await;
 
-    change(&product, &alice, json!({ "limits": { "devServers": 9, "flavors": ["large"] } })).await;
+    product.change(&alice, json!({ "limits": { "devServers": 9, "flavors": ["large"] } })).await;
     alice.add_devserver("fourth").await;
     let told = refusal(&alice, "fourth").await;
     assert!(told.contains("may not use flavor") && told.ends_with("but these: large"), "{told}");
-    change(&product, &alice, json!({ "limits": { "flavors": null, "maxTimeToLive": "24h" } })).await;
+    product.change(&alice, json!({ "limits": { "flavors": null, "maxTimeToLive": "24h" } })).await;
     runs(&alice, "fourth").await;
 
     alice.add_devserver_with("fifth", json!({ "lifecycle": { "timeToLive": "2d" } })).await;
@@ -87,7 +81,7 @@ async fn further_roles_are_bound_in_her_namespace_and_taken_back() {
     });
     let reads: ClusterRole = serde_json::from_value(reads).expect("it is a role");
     roles.create(&PostParams::default(), &reads).await.expect("roles can be made");
-    change(&product, &alice, json!({ "roleRefs": [{ "kind": "ClusterRole", "name": role }] })).await;
+    product.change(&alice, json!({ "roleRefs": [{ "kind": "ClusterRole", "name": role }] })).await;
     let binding = format!("dev-user:clusterrole:{role}");
     let bound: RoleBinding = alice.has(&binding).await;
     let subject = bound.subjects.expect("it has some").remove(0);
@@ -96,7 +90,7 @@ async fn further_roles_are_bound_in_her_namespace_and_taken_back() {
         (names::service_account(alice.name()).to_owned(), Some(alice.namespace()))
     );
 
-    change(&product, &alice, json!({ "roleRefs": null })).await;
+    product.change(&alice, json!({ "roleRefs": null })).await;
     eventually("the binding is gone", async || {
         let binding = alice.api::<RoleBinding>().get_opt(&binding).await.expect("the API server answers");
         binding.is_none().then_some(())

@@ -6,8 +6,9 @@ use std::sync::{Arc, LazyLock, Weak};
 
 use bastion::api::user::DevServerDefaults;
 use bastion::api::{DevServerUser, DevServerUserSpec};
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
+use serde_json::{Value, json};
 use tokio::sync::{Mutex, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::cluster::{Cluster, FLAVOR, open_client};
@@ -64,6 +65,13 @@ impl Product {
     async fn on(cluster: Arc<Cluster>, turn: Turn) -> Self {
         let client = open_client(&cluster.kubeconfig).await;
         Self { cluster, client, _turn: Arc::new(turn) }
+    }
+
+    /// Changes fields of the spec of a user's object.
+    pub(crate) async fn change(&self, user: &User, spec: Value) {
+        let users: Api<DevServerUser> = Api::all(self.client());
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        users.patch(user.name(), &PatchParams::default(), &patch).await.expect("users can be changed");
     }
 
     /// A new user with a key, called something like `name`.
