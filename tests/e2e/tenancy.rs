@@ -357,7 +357,6 @@ async fn no_token_of_the_cluster_is_in_a_pod() {
 
 #[tokio::test]
 async fn a_namespace_takes_no_pod_beyond_the_baseline() {
-    skip_unless!(is_real(), "the embedded cluster admits every pod");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     alice.is_running().await;

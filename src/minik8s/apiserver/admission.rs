@@ -1,6 +1,6 @@
 //! What Kubernetes fills in and what it refuses, kind by kind; only what the cluster's users would notice.
 
-use super::{quota, resources::Resource, status::Refusal};
+use super::{pod_security, quota, resources::Resource, status::Refusal};
 use crate::minik8s::{
     object,
     store::{Key, Objects},
@@ -106,8 +106,10 @@ pub(super) fn admit(resource: &Resource, new: &Value, objects: &Objects) -> Resu
             if object::list(&new["spec"]["containers"]).is_empty() {
                 return Err(Refusal::invalid(resource, name, "spec.containers", "Required value"));
             }
-            if let Err(error) = serde_json::from_value::<Pod>(new.clone()) {
-                return Err(Refusal::bad_request(format!("the pod cannot be decoded: {error}")));
+            let pod = serde_json::from_value::<Pod>(new.clone())
+                .map_err(|error| Refusal::bad_request(format!("the pod cannot be decoded: {error}")))?;
+            if let Some(why) = pod_security::violated(&pod, objects.get(&Key::new("namespaces", "", namespace))) {
+                return Err(Refusal::forbidden(resource, name, &why));
             }
             if let Some(why) = quota::exceeded(namespace, objects) {
                 return Err(Refusal::forbidden(resource, name, &why));

@@ -8,6 +8,7 @@ mod discovery;
 mod evict;
 mod exec;
 mod metrics;
+mod pod_security;
 mod quota;
 mod rbac;
 mod read;
