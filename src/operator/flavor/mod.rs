@@ -7,7 +7,7 @@ mod known;
 mod node_pool;
 mod status;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,7 @@ use tracing::{debug, warn};
 
 use self::amounts::Amounts;
 use self::known::Known;
+use super::backoff::doubled;
 use super::mirror::Mirror;
 use super::watched::Watched;
 use crate::api::{DevServerFlavor, names, write_status};
@@ -36,6 +37,8 @@ use crate::watch::{self, Unreadable};
 
 /// Between two looks at everything: in a busy cluster pods come and go all the time.
 const PAUSE: Duration = Duration::from_secs(2);
+/// Before a status that could not be written is tried again; at first it is `PAUSE`.
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 /// While a watch fails.
 const TROUBLE_LOOK: Duration = Duration::from_secs(30);
 /// As the log has it.
@@ -125,19 +128,73 @@ impl Watched<Known> {
     /// Writes each status that changed.
     async fn publish(&self, client: Client, by_default: Amounts) {
         let flavors: Api<DevServerFlavor> = Api::all(client);
+        let mut refused = Refused::default();
         loop {
             let again = if self.known().is_in_trouble() { TROUBLE_LOOK } else { Duration::MAX };
+            let again = refused.next(Instant::now()).map_or(again, |next| again.min(next));
             // Nothing is lost when the time is over: what is notified meanwhile is seen by that look, or by the next.
             let _ = timeout(again, self.changed.notified()).await;
             let changed = self.known().changed_statuses(&by_default, &Time(Timestamp::now()), Instant::now());
+            refused.0.retain(|name, _| changed.iter().any(|(flavor, _)| flavor.name_any() == *name));
             for (flavor, status) in changed {
-                let written = write_status(&flavors, names::OPERATOR_FIELD_MANAGER, &flavor.name_any(), &status).await;
-                if let Err(error) = written {
-                    warn!(flavor = flavor.name_any(), error = chain(&error), "failed to write the flavor's status");
-                    self.changed.notify_one();
+                let name = flavor.name_any();
+                if refused.waits(&name, Instant::now()) {
+                    continue;
+                }
+                match write_status(&flavors, names::OPERATOR_FIELD_MANAGER, &name, &status).await {
+                    Ok(()) => drop(refused.0.remove(&name)),
+                    Err(error) => {
+                        let retry_in = refused.again(&name, Instant::now());
+                        warn!(flavor = name, error = chain(&error), ?retry_in, "failed to write the flavor's status");
+                    }
                 }
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+}
+
+/// The flavors whose status could not be written: how often in a row, and when it is tried again.
+#[derive(Default)]
+struct Refused(HashMap<String, (u32, Instant)>);
+
+impl Refused {
+    fn again(&mut self, flavor: &str, now: Instant) -> Duration {
+        let (times, at) = self.0.entry(flavor.to_owned()).or_insert((0, now));
+        let pause = doubled(PAUSE, LONGEST_PAUSE, *times);
+        (*times, *at) = (times.saturating_add(1), now + pause);
+        pause
+    }
+
+    fn waits(&self, flavor: &str, now: Instant) -> bool {
+        self.0.get(flavor).is_some_and(|(_, at)| now < *at)
+    }
+
+    /// How long until one of them is tried again.
+    fn next(&self, now: Instant) -> Option<Duration> {
+        self.0.values().map(|(_, at)| at.saturating_duration_since(now)).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_that_is_refused_is_tried_more_and_more_seldom() {
+        let (mut refused, mut now) = (Refused::default(), Instant::now());
+        assert_eq!((refused.next(now), refused.waits("a", now)), (None, false));
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            let pause = refused.again("a", now);
+            assert!(refused.waits("a", now) && !refused.waits("b", now));
+            assert_eq!(refused.next(now), Some(pause));
+            now += pause;
+            assert!(!refused.waits("a", now));
+            pauses.push(pause.as_secs());
+        }
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256, 300]);
+        refused.again("b", now);
+        assert_eq!(refused.next(now).map(|next| next.as_secs()), Some(0), "the sooner one");
     }
 }
