@@ -19,6 +19,8 @@ pub(super) enum Outcome {
     Bound,
     /// Some are not, and why.
     Refused(Vec<String>),
+    /// Nobody knows: the API server did not answer as it should.
+    Failed(String),
 }
 
 impl Outcome {
@@ -27,6 +29,7 @@ impl Outcome {
         match self {
             Self::None | Self::Bound => None,
             Self::Refused(reasons) => Some(reasons.join("; ")),
+            Self::Failed(why) => Some(format!("the roles of spec.roleRefs could not be put right yet: {why}")),
         }
     }
 
@@ -36,6 +39,8 @@ impl Outcome {
             Self::None => return all.retain(|condition| condition.type_ != conditions::ROLES_BOUND),
             Self::Bound => (true, "Bound"),
             Self::Refused(_) => (false, conditions::reason::REFUSED),
+            // Until then the condition is also what has these looked at again, of a user who is to have none.
+            Self::Failed(_) => (false, conditions::reason::FAILED),
         };
         let message = self.message().unwrap_or_default();
         conditions::set(all, conditions::condition(conditions::ROLES_BOUND, holds, reason, &message, generation, now));
@@ -152,6 +157,7 @@ const ROLE_REF_LABEL: &str = "devserver.io/role-ref";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::{DevServerUserSpec, DevServerUserStatus};
 
     fn role(kind: RoleKind, name: &str) -> UserRoleRef {
         UserRoleRef { kind, name: name.to_owned() }
@@ -187,15 +193,25 @@ mod tests {
         assert_eq!(told(403, "no"), "ClusterRole trainer is not bound: no");
     }
 
+    fn ready(conditions: Vec<Condition>) -> DevServerUser {
+        let mut user = DevServerUser::new("alice", DevServerUserSpec::default());
+        let status = DevServerUserStatus { phase: UserPhase::Ready, conditions, ..DevServerUserStatus::default() };
+        user.status = Some(status);
+        user
+    }
+
     #[test]
     fn the_condition_goes_with_the_last_role() {
         let mut all = Vec::new();
         let now = || Time(jiff::Timestamp::UNIX_EPOCH);
         Outcome::Refused(vec!["a".to_owned(), "b".to_owned()]).set_condition(&mut all, Some(1), now());
         assert_eq!((all[0].status.as_str(), all[0].message.as_str()), ("False", "a; b"));
+        Outcome::Failed("503".to_owned()).set_condition(&mut all, Some(1), now());
+        assert_eq!((all[0].status.as_str(), all[0].reason.as_str()), ("False", "Failed"));
+        assert!(!has_none(&ready(all.clone())), "what was bound may be there still");
         Outcome::Bound.set_condition(&mut all, Some(2), now());
         assert_eq!((all.len(), all[0].status.as_str()), (1, "True"));
         Outcome::None.set_condition(&mut all, Some(3), now());
-        assert!(all.is_empty());
+        assert!(all.is_empty() && has_none(&ready(all)));
     }
 }

@@ -143,12 +143,14 @@ async fn reconcile(user: Arc<DevServerUser>, context: Arc<Context>) -> Result<Ac
     );
     match outcome {
         Ok(()) => {
-            let outcome = roles::bind(&context.client, &user).await.map_err(|error| Error::Roles(Box::new(error)))?;
-            context.backoff.forget(&name);
+            let bound = roles::bind(&context.client, &user).await;
+            let outcome = bound.as_ref().map_or_else(|error| Outcome::Failed(chain(error)), Outcome::clone);
             let message = outcome.message();
             // Nobody tells when the operator gets a right.
             let again = message.as_ref().map_or(context.resync, |_| REFUSED.min(context.resync));
             apply_status(&context, &user, UserPhase::Ready, "Provisioned", message, Some(&outcome)).await?;
+            bound.map_err(|error| Error::Roles(Box::new(error)))?;
+            context.backoff.forget(&name);
             Ok(Action::requeue(again))
         }
         // Only another object can help: names do not change.
