@@ -72,8 +72,8 @@ pub struct DevServerSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
     pub env: Vec<EnvVar>,
     /// Size of `/dev/shm`, where the workers of a data loader and the like share memory. What is in it counts as memory
-    /// that the container uses. Default: half of the flavor's memory limit, where it has one. `0`: the container
-    /// runtime's own, commonly 64Mi. Changing it restarts the pod; the home stays.
+    /// that the container uses. Default: half of the memory limit, be it the flavor's or the namespace's. `0`: the
+    /// container runtime's own, commonly 64Mi. Changing it restarts the pod; the home stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("type(self) == int ? self >= 0 : isQuantity(self) && !quantity(self).isLessThan(quantity('0'))")
         .message("the size of shm is 0 or a positive quantity such as 8Gi"))]
@@ -116,7 +116,8 @@ pub struct DevServerSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RunAs {
-    /// The user's number. Default: the image's own user.
+    /// The user's number. Default: the image's own user; where the cluster lets nobody be root (Pod Security `restricted`),
+    /// the operator's `operator.restricted_uid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2147483647))]
     pub uid: Option<i64>,
@@ -124,7 +125,8 @@ pub struct RunAs {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2147483647))]
     pub gid: Option<i64>,
-    /// Whether programs may gain rights that their user lacks, as sudo does where the image has it. Default: yes.
+    /// Whether programs may gain rights that their user lacks, as sudo does where the image has it. Default: yes, and no
+    /// where the cluster lets nobody be root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sudo: Option<bool>,
 }
@@ -138,7 +140,8 @@ pub struct RunAs {
 ).message("home.ephemeral goes with no existingClaim, size or storageClass"))]
 #[serde(rename_all = "camelCase")]
 pub struct Home {
-    /// Size of the claim. Default: the operator's `operator.home_size`. It can grow where the storage class allows it.
+    /// Size of the claim. Default: the operator's `operator.home_size`, for a claim that is made. It can grow where the storage
+    /// class allows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("type(self) == int ? self > 0 : isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))")
         .message("a size is a positive quantity such as 10Gi"))]

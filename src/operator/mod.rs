@@ -18,6 +18,7 @@ mod user;
 mod watch;
 mod watched;
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -43,6 +44,8 @@ pub struct Config {
     pub home_mount_path: String,
     /// Group that may write in the home.
     pub home_group: i64,
+    /// Whom programs run as that may not be root, and of which nobody says it.
+    pub restricted_uid: NonZeroU32,
     /// How many DevServers a user may have whose object does not say it; zero: any number.
     pub max_devservers: u32,
     /// How long a pod waits for its volume before it is made all the same.
@@ -154,7 +157,7 @@ async fn controllers(client: Client, config: Config, provisioning: provisioning:
     let (unreadable, found) = Unreadable::telling();
     tokio::join!(
         // Each on the heap: together they are more than a thread's stack likes to be handed about.
-        Box::pin(devserver::run(client.clone(), config.clone(), &unreadable)),
+        Box::pin(devserver::run(client.clone(), config.clone(), provisioning.clone(), &unreadable)),
         Box::pin(flavor::run(client.clone(), requests, config.adds_nodes, &unreadable)),
         Box::pin(team::run(client.clone())),
         Box::pin(user::run(client.clone(), config.resync, provisioning, &unreadable)),

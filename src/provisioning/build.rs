@@ -9,6 +9,7 @@ use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicySpec,
 };
 use k8s_openapi::api::rbac::v1::{RoleBinding, RoleRef, Subject};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
@@ -30,6 +31,17 @@ pub fn default_devserver(user: &DevServerUser, name: &str) -> DevServer {
         },
         status: None,
     }
+}
+
+/// What limits a container of `user`'s that names no limits.
+pub fn container_limits(user: Option<&DevServerUser>, config: &Config) -> BTreeMap<String, Quantity> {
+    let own = user.and_then(|user| user.spec.quotas.as_ref()?.limit_range.clone());
+    let of_containers = own.unwrap_or_else(|| limit_range(config)).limits.into_iter();
+    of_containers
+        .filter(|item| item.type_ == "Container")
+        // Where only the most is said, that is the API server's default.
+        .flat_map(|item| item.max.into_iter().chain(item.default).flatten())
+        .collect()
 }
 
 pub(super) fn namespace(user: &str, config: &Config) -> Namespace {
@@ -169,7 +181,6 @@ mod tests {
     use super::*;
     use crate::api::user::{DevServerDefaults, Quotas};
     use crate::api::{DevServerUserSpec, Home};
-    use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
     fn alice(spec: DevServerUserSpec) -> DevServerUser {
         DevServerUser::new("alice", spec)
@@ -212,6 +223,24 @@ mod tests {
         assert_eq!(hard(&user), [("pods".to_owned(), Quantity("3".to_owned()))].into());
         let limits = contents(&user, &config()).limit_range.spec.unwrap().limits;
         assert_eq!(limits[0].default.as_ref().unwrap()["cpu"].0, "2");
+    }
+
+    #[test]
+    fn what_limits_a_container_is_said_by_the_configuration_or_by_her_own_limit_range() {
+        let limits = |range: Option<serde_json::Value>| {
+            let limit_range = range.map(|limits| serde_json::from_value(limits).unwrap());
+            let quotas = Some(Quotas { resource_quota: None, limit_range });
+            let user = alice(DevServerUserSpec { quotas, ..DevServerUserSpec::default() });
+            serde_json::to_value(container_limits(Some(&user), &config())).unwrap()
+        };
+        let configured = serde_json::json!({ "cpu": "2", "memory": "2Gi" });
+        assert_eq!(serde_json::to_value(container_limits(None, &config())).unwrap(), configured);
+        assert_eq!(limits(None), configured);
+        let own = serde_json::json!({ "limits": [
+            { "type": "Pod", "max": { "cpu": "64" } },
+            { "type": "Container", "max": { "cpu": "8", "memory": "64Gi" }, "default": { "memory": "4Gi" } },
+        ] });
+        assert_eq!(limits(Some(own)), serde_json::json!({ "cpu": "8", "memory": "4Gi" }));
     }
 
     #[test]

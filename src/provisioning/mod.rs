@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::api::names;
 
-pub use build::default_devserver;
+pub use build::{container_limits, default_devserver};
 pub use ensure::ensure_user;
 
 /// Is told, in words for the user, what is waited for.

@@ -1,7 +1,7 @@
 //! What a flavor's status tells of the room there is, and who may use it.
 
 use bastion::api::{DevServer, DevServerFlavor, DevServerFlavorStatus, DevServerSpec, Phase, Schedulable};
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Container, LimitRange, Node, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
@@ -37,7 +37,9 @@ fn flavors(client: Client) -> Api<DevServerFlavor> {
 }
 
 async fn add_flavor(client: Client, name: &str, mut spec: Value) {
-    spec["resources"]["requests"] = json!({ "cpu": "5m", "memory": "16Mi" });
+    if spec["resources"]["requests"].is_null() {
+        spec["resources"]["requests"] = json!({ "cpu": "5m", "memory": "16Mi" });
+    }
     let flavor = json!({
         "apiVersion": "devserver.io/v1", "kind": "DevServerFlavor", "metadata": { "name": name }, "spec": spec
     });
@@ -87,6 +89,31 @@ async fn a_flavor_tells_how_many_more_fit() {
     told(&client, &name, Schedulable::Yes, 1).await;
 
     device.offer(Value::Null).await;
+    flavors(client).delete(&name, &DeleteParams::default()).await.expect("it is there");
+}
+
+#[tokio::test]
+async fn a_flavor_may_request_more_than_a_namespace_allows_to_who_says_nothing() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let by_default = json!({ "limits": [{ "type": "Container", "default": { "memory": "64Mi" } }] });
+    product.change(&alice, json!({ "quotas": { "limitRange": by_default } })).await;
+    eventually("the namespace's limit", async || {
+        let range = alice.api::<LimitRange>().get_opt("dev-user").await.expect("the API server answers")?.spec?;
+        (range.limits.first()?.default.as_ref()?.get("memory")?.0 == "64Mi").then_some(())
+    })
+    .await;
+    let client = product.client();
+    let name = format!("large-{}", alice.name());
+    let requests = json!({ "cpu": "5m", "memory": "128Mi" });
+    add_flavor(client.clone(), &name, json!({ "resources": { "requests": requests } })).await;
+    add_devserver(&alice, "train", &name).await;
+    alice.shell_in("train").command("echo in").run().await.exits(0).prints("in\n");
+    let spec = alice.has::<Pod>("train").await.spec.expect("it has one");
+    let limits = |container: &Container| container.resources.clone()?.limits?.remove("memory");
+    for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
+        assert_eq!(limits(container).map(|memory| memory.0).as_deref(), Some("128Mi"), "{}", container.name);
+    }
     flavors(client).delete(&name, &DeleteParams::default()).await.expect("it is there");
 }
 

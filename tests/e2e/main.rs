@@ -49,6 +49,7 @@ mod no_terminal;
 mod operators;
 mod outages;
 mod permits;
+mod pod_security;
 mod policy;
 mod provisioning;
 mod readme;

@@ -4,20 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::time::sleep;
 use tracing::info;
 
-use super::Context;
-use super::build::{BuiltClaim, build_claim, build_pod, is_same_template};
+use super::build::{build_pod, is_same_template};
 use super::fetch::Seen;
 use super::memory::Asked;
 use super::refusal::{self, Refusal, RefusalKind};
 use super::resolve::{HomeVolume, Resolved};
 use super::step::{Situation, Step, Volume, belongs_to, next_step, volume};
-use super::team;
+use super::{Context, home, team};
 use crate::api::{DevServer, DevServerStatus, Phase, names, write_status};
 
 /// What reconciling came to: the status tells about it.
@@ -104,23 +103,8 @@ pub(super) async fn apply(
 ) -> Result<Done, Error> {
     let (lacking, is_coming) = (team::note(&seen.team_volumes), team::is_coming(&seen.team_volumes));
     let mut done = Done::nothing(seen);
-    let class = done.claim.as_ref().and_then(|claim| context.stores.storage_class(claim));
-    let BuiltClaim { claim, note } = build_claim(wanted, done.claim.as_deref(), class.as_deref());
-    done.note = note;
-    if let Some(claim) = claim {
-        let asked = Asked::of(&claim);
-        if let Some((refusal, rest)) = context.memories.still_refused(key, asked) {
-            return Ok(done.refused(refusal, rest));
-        }
-        match apply_claim(&context.client, &claim, context.memories.waits_for_it(key)).await? {
-            Ok(applied) => done.claim = Some(Arc::new(applied)),
-            // A home that cannot be changed is no reason against a pod; one that cannot be made is.
-            Err(refusal) if done.claim.is_some() => done.note = Some(refusal.message),
-            Err(refusal) => {
-                let pause = context.memories.refused(key, asked, &refusal);
-                return Ok(done.refused(refusal, pause));
-            }
-        }
+    if let Some((refusal, pause)) = home::apply(context, key, wanted, &mut done).await? {
+        return Ok(done.refused(refusal, pause));
     }
     done.note = done.note.or(lacking);
     let template = build_pod(wanted);
@@ -220,19 +204,6 @@ fn volume_and_patience(
     }
 }
 
-async fn apply_claim(
-    client: &Client,
-    claim: &PersistentVolumeClaim,
-    waits: bool,
-) -> Result<Result<PersistentVolumeClaim, Refusal>, Error> {
-    let claims: Api<PersistentVolumeClaim> = namespaced(client, claim);
-    let params = PatchParams::apply(names::OPERATOR_FIELD_MANAGER).force();
-    let (name, patch) = (claim.name_any(), Patch::Apply(claim));
-    patiently("home", waits, || claims.patch(&name, &params, &patch))
-        .await
-        .map_err(|error| Error::Claim(Box::new(error)))
-}
-
 enum Created {
     Made(Box<Pod>),
     /// Ours, made a moment ago; the watch will bring it.
@@ -317,7 +288,11 @@ pub(super) async fn apply_status(client: &Client, server: &DevServer, status: &D
 
 /// If it is waited for, asks again for a while when it was only too early: a quota is unknown until its controller has counted, some
 /// tens of milliseconds after it was made, and a first login waits for this.
-async fn patiently<T, F>(what: &str, waits: bool, mut ask: impl FnMut() -> F) -> Result<Result<T, Refusal>, kube::Error>
+pub(super) async fn patiently<T, F>(
+    what: &str,
+    waits: bool,
+    mut ask: impl FnMut() -> F,
+) -> Result<Result<T, Refusal>, kube::Error>
 where
     F: Future<Output = kube::Result<T>>,
 {
@@ -339,7 +314,7 @@ where
     }
 }
 
-fn namespaced<A, K>(client: &Client, beside: &A) -> Api<K>
+pub(super) fn namespaced<A, K>(client: &Client, beside: &A) -> Api<K>
 where
     A: ResourceExt,
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,

@@ -10,9 +10,11 @@ use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::limits::{Sibling, Siblings};
 use super::reservations::Reserved;
+use super::resolve::Terms;
 use super::team::{self, TeamVolume};
 use crate::api::{DevServer, DevServerFlavor, DevServerTeam, DevServerUser, names};
 use crate::operator::watch::Ready;
+use crate::provisioning;
 use crate::watch::Unreadable;
 
 pub(super) struct Stores {
@@ -96,6 +98,14 @@ impl Stores {
     /// The owner of what is in `namespace`.
     pub(super) fn owner(&self, namespace: &str) -> Option<Arc<DevServerUser>> {
         self.users.get(&ObjectRef::new(names::user_of(namespace)?))
+    }
+
+    /// What holds in the namespace of `owner`, as it is provisioned.
+    pub(super) fn terms(&self, owner: Option<&DevServerUser>, config: &provisioning::Config) -> Terms {
+        let teams = self.teams.state();
+        let complete = owner.map(|owner| DevServerTeam::complete(owner, teams.iter().map(|team| &**team)));
+        let limits = provisioning::container_limits(complete.as_ref(), config);
+        Terms { pod_security: config.pod_security, limits }
     }
 
     /// Whether `user` may log in, as far as the user's object says. Who has none is a user no more, or gets one with the first

@@ -7,6 +7,7 @@ mod ends;
 mod events;
 mod fetch;
 mod guests;
+mod home;
 mod lifecycle;
 mod limits;
 mod memory;
@@ -37,7 +38,7 @@ use kube::{Client, Resource, ResourceExt};
 use tracing::warn;
 
 use self::announce::Announced;
-use self::apply::Error;
+use self::apply::{Done, Error};
 use self::ends::Ends;
 use self::events::EventWatches;
 use self::fetch::Stores;
@@ -50,12 +51,14 @@ use super::Config;
 use super::backoff::Backoff;
 use super::publish::{publish, recorder};
 use crate::api::{DevServer, Phase};
+use crate::provisioning;
 use crate::telemetry::chain;
 use crate::watch::Unreadable;
 
 struct Context {
     client: Client,
     config: Config,
+    provisioning: provisioning::Config,
     stores: Stores,
     memories: Memories,
     events: EventWatches,
@@ -71,7 +74,7 @@ struct Context {
 }
 
 /// Reconciles DevServers for ever.
-pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable) {
+pub(super) async fn run(client: Client, config: Config, provisioning: provisioning::Config, unreadable: &Unreadable) {
     let (stores, changes) = watches::watch(&client, unreadable);
     let devservers = stores.devservers.clone();
     let (events, told) = EventWatches::new(client.clone());
@@ -80,6 +83,7 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
         recorder: recorder(client.clone()),
         client,
         config,
+        provisioning,
         stores,
         memories: Memories::default(),
         events,
@@ -124,7 +128,9 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     let shared = guests::apply(&context.client, &server, change).await;
     let namespace = server.namespace().unwrap_or_default();
     let owner = context.stores.owner(&namespace);
+    let terms = context.stores.terms(owner.as_deref(), &context.provisioning);
     let resolved = resolve::resolve(&server, &seen.flavors, &context.config)
+        .and_then(|wanted| resolve::fit(wanted, &terms, &context.config))
         .and_then(|wanted| team::mount(wanted, &seen.team_volumes));
     let wanted = context.within_limits(&server, resolved, owner.as_deref());
     let limit = time_limit(&server, seen.pod.as_deref(), &seen.flavors, owner.as_deref());
@@ -145,8 +151,12 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     }
     let mut done = match &wanted {
         // Who deletes it ends it, whatever holds the object: without this the garbage collector would leave the pod.
-        _ if is_going => suspend::put_away(&context, &key, seen, Step::End).await?,
-        _ if life.state == State::Asleep => suspend::put_away(&context, &key, seen, Step::Suspend).await?,
+        _ if is_going => {
+            suspend::put_away(&context, &key, seen.pod.as_deref(), Step::End).await?;
+            Done::nothing(seen)
+        }
+        // First it is told, below: who wakes it before its pod is gone is to find that it slept, or its time would be over.
+        _ if life.state == State::Asleep => Done::nothing(seen),
         Ok(wanted) => apply::apply(&context, &key, wanted, seen).await?,
         Err(_) => apply::keep(&context, &server, seen).await?,
     };
@@ -157,7 +167,7 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
         done.note.get_or_insert_with(|| format!("it cannot be shared yet: {}", guests::why(error)));
     }
     let told = server.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    if status::is_in_doubt(told, done.pod.as_deref(), &context.events.notes(&key)) {
+    if life.state != State::Asleep && status::is_in_doubt(told, done.pod.as_deref(), &context.events.notes(&key)) {
         context.events.look(&key).await.map_err(|error| Error::Events(Box::new(error)))?;
     }
     let notes = context.events.notes(&key);
@@ -171,6 +181,9 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     apply::apply_status(&context.client, &server, &status).await?;
     for event in context.announced.news(&server, &status, Timestamp::now()) {
         publish(&context.recorder, &server.object_ref(&()), &event).await;
+    }
+    if life.state == State::Asleep && !is_going {
+        suspend::put_away(&context, &key, done.pod.as_deref(), Step::Suspend).await?;
     }
     // Last, and as often as it takes.
     shared.map_err(|error| Error::Guests(Box::new(error)))?;

@@ -1,13 +1,13 @@
 //! Puts a DevServer to sleep: says so in its spec, which its owner may take back, and takes its pod away.
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use tracing::info;
 
 use super::Context;
-use super::apply::{Done, Error, delete_pod};
-use super::fetch::Seen;
+use super::apply::{Error, delete_pod};
 use super::step::Step;
 use crate::api::{DevServer, names};
 
@@ -37,14 +37,13 @@ pub(super) async fn mark(context: &Context, server: &DevServer) -> Result<Option
 pub(super) async fn put_away(
     context: &Context,
     key: &ObjectRef<DevServer>,
-    seen: Seen,
+    pod: Option<&Pod>,
     why: Step,
-) -> Result<Done, Error> {
-    let done = Done::nothing(seen);
-    if let Some(pod) = done.pod.as_deref().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
+) -> Result<(), Error> {
+    if let Some(pod) = pod.filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
         delete_pod(context, pod, why).await?;
     }
     // It did not die; the next pod is no further try.
     context.memories.replaced(key);
-    Ok(done)
+    Ok(())
 }

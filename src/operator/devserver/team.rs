@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::core::v1::{LimitRangeSpec, PersistentVolumeClaim};
 use kube::ResourceExt;
 
 use super::resolve::{HomeVolume, Invalid, Resolved, can_mount};
@@ -50,8 +50,9 @@ pub(super) fn volumes(
 }
 
 /// What of `team` matters to the pods of its members.
-pub(super) fn shared(team: &DevServerTeam) -> (Option<Volume>, Option<String>) {
-    (team.mounted(), problem(team))
+pub(super) fn shared(team: &DevServerTeam) -> (Option<Volume>, Option<String>, Option<LimitRangeSpec>) {
+    let limits = team.spec.quotas.as_ref().and_then(|quotas| quotas.limit_range.clone());
+    (team.mounted(), problem(team), limits)
 }
 
 fn is_bound(claim: &PersistentVolumeClaim) -> bool {

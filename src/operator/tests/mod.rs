@@ -47,6 +47,8 @@ mod on_the_embedded_cluster {
     use crate::minik8s;
 
     mod escapes;
+    mod failures;
+    mod homes;
 
     /// Long enough for a busy machine; nothing waits this long unless it is broken.
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -67,8 +69,13 @@ mod on_the_embedded_cluster {
 
     impl Operator {
         fn start(client: &Client) -> Self {
+            Self::start_with(client, |_| {})
+        }
+
+        fn start_with(client: &Client, change: impl FnOnce(&mut Config)) -> Self {
             let (mut config, provisioning) = settings();
             config.lease.retry = Duration::from_millis(100);
+            change(&mut config);
             let (lead, leads) = oneshot::channel();
             let shutdown = CancellationToken::new();
             let ready = || lead.send(()).unwrap_or_default();

@@ -55,19 +55,19 @@ pub(crate) fn has_agents() -> bool {
 }
 
 impl Cluster {
-    pub(super) async fn start() -> Self {
+    pub(super) async fn start(settings: &[&str]) -> Self {
         let run = format!("{:04x}", rand::random::<u16>());
         let folder = tempfile::tempdir().expect("there is a folder for temporary files");
         let cluster = match is_real() {
-            true => Self::real(run, folder).await,
-            false => Self::embedded(run, folder).await,
+            true => Self::real(run, folder, settings).await,
+            false => Self::embedded(run, folder, settings).await,
         };
         let client = open_client(&cluster.kubeconfig).await;
         add_flavor(&client).await;
         cluster
     }
 
-    async fn embedded(run: String, folder: TempDir) -> Self {
+    async fn embedded(run: String, folder: TempDir, settings: &[&str]) -> Self {
         let data = folder.path().join("data");
         let key = super::keygen(folder.path(), "host", "ed25519");
         let user = format!("host={}.pub", key.display());
@@ -75,7 +75,7 @@ impl Cluster {
         let arguments = ["dev", "--listen", "127.0.0.1:0", "--data", text(&data), "--user", &user];
         let mut server = Server::start(&arguments, |command| {
             command.env("BASTION_TELEMETRY__LISTEN", format!("127.0.0.1:{telemetry}"));
-            command.env("BASTION_OPERATOR__LIFECYCLE__GRACE", GRACE);
+            command.env("BASTION_OPERATOR__LIFECYCLE__GRACE", GRACE).envs(variables(settings));
         });
         let ready = server.ready().await;
         let words: Vec<&str> = ready.split_whitespace().collect();
@@ -87,7 +87,7 @@ impl Cluster {
         Self { front, _server: server, kubeconfig, audit_log, run, folder, namespace }
     }
 
-    async fn real(run: String, folder: TempDir) -> Self {
+    async fn real(run: String, folder: TempDir, settings: &[&str]) -> Self {
         let kubeconfig = PathBuf::from(std::env::var_os("KUBECONFIG").expect("KUBECONFIG names the cluster"));
         let crds = Command::new(env!("CARGO_BIN_EXE_bastion")).arg("crds").output().expect("the binary was built");
         let crds = String::from_utf8(crds.stdout).expect("YAML is text");
@@ -100,13 +100,21 @@ impl Cluster {
         std::fs::write(&config, format!("[operator]\n{}", pod_settings())).expect("the folder is ours");
         let mut server = Server::start(&["operator", "--config", text(&config)], |command| {
             command.env("BASTION_TELEMETRY__LISTEN", &telemetry).env("POD_NAMESPACE", &namespace.name);
-            command.env("BASTION_OPERATOR__LIFECYCLE__GRACE", GRACE);
+            command.env("BASTION_OPERATOR__LIFECYCLE__GRACE", GRACE).envs(variables(settings));
         });
         server.ready().await;
-        let front = Replica::start(&kubeconfig, &namespace.name, folder.path(), &[]).await;
+        let front = Replica::start(&kubeconfig, &namespace.name, folder.path(), settings).await;
         let audit_log = std::env::var_os("BASTION_TEST_AUDIT_LOG").unwrap_or("/run/real-kube/log/audit.log".into());
         Self { front, _server: server, kubeconfig, audit_log: audit_log.into(), run, folder, namespace }
     }
+}
+
+/// Settings such as `ssh.max_sessions=2`, as the environment has them.
+pub(super) fn variables(settings: &[&str]) -> impl Iterator<Item = (String, String)> {
+    settings.iter().map(|setting| {
+        let (key, value) = setting.split_once('=').expect("a setting is KEY=VALUE");
+        (format!("BASTION_{}", key.replace('.', "__").to_uppercase()), value.to_owned())
+    })
 }
 
 /// The roles of users and administrators, out of the manifests that are deployed.

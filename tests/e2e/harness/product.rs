@@ -48,7 +48,7 @@ impl Product {
         let cluster = match shared.upgrade() {
             Some(cluster) => cluster,
             None => {
-                let cluster = Arc::new(Cluster::start().await);
+                let cluster = Arc::new(Cluster::start(&[]).await);
                 *shared = Arc::downgrade(&cluster);
                 cluster
             }
@@ -58,8 +58,13 @@ impl Product {
 
     /// One on a cluster that no other test uses meanwhile.
     pub(crate) async fn undisturbed() -> Self {
+        Self::undisturbed_with(&[]).await
+    }
+
+    /// The same, with `settings` such as `operator.home_size=1Gi`.
+    pub(crate) async fn undisturbed_with(settings: &[&str]) -> Self {
         let turn = Turn::Alone(cluster_in_use().write_owned().await);
-        Self::on(Arc::new(Cluster::start().await), turn).await
+        Self::on(Arc::new(Cluster::start(settings).await), turn).await
     }
 
     async fn on(cluster: Arc<Cluster>, turn: Turn) -> Self {

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use super::Server;
-use super::cluster::{free_port, text};
+use super::cluster::{free_port, text, variables};
 use super::wait::eventually;
 
 pub(crate) struct Replica {
@@ -35,11 +35,7 @@ impl Replica {
         );
         std::fs::write(&config, lines).expect("the folder is ours");
         let mut server = Server::start(&["serve", "--config", text(&config)], |command| {
-            command.env("KUBECONFIG", kubeconfig).env("POD_NAMESPACE", namespace);
-            for setting in settings {
-                let (key, value) = setting.split_once('=').expect("a setting is KEY=VALUE");
-                command.env(format!("BASTION_{}", key.replace('.', "__").to_uppercase()), value);
-            }
+            command.env("KUBECONFIG", kubeconfig).env("POD_NAMESPACE", namespace).envs(variables(settings));
         });
         let ready = server.ready().await;
         let address = ready.strip_prefix("listening on ").and_then(|address| address.parse::<SocketAddr>().ok());

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 #[cfg(test)]
 pub(super) use pod::tests::pod as test_pod;
 pub(super) use pod::{MadeOf, build_pod, has_agent, is_replaced_by, is_same_template, made_of};
-pub(super) use volume_claim::{BuiltClaim, build_claim};
+pub(super) use volume_claim::build_claim;
 
 use super::resolve::Resolved;
 use crate::api::names;

@@ -5,8 +5,8 @@ use std::iter;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerStatus, EnvVar, Pod, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
-    SecurityContext,
+    Capabilities, Container, ContainerStatus, EnvVar, Pod, PodSecurityContext, PodSpec, ResourceRequirements,
+    SeccompProfile, SecurityContext,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
@@ -70,9 +70,9 @@ fn build_spec(wanted: &Resolved) -> PodSpec {
         runtime_class_name: flavor.runtime_class_name.clone(),
         node_selector: Some(flavor.node_selector.clone()).filter(|selector| !selector.is_empty()),
         tolerations: Some(flavor.tolerations.clone()).filter(|tolerations| !tolerations.is_empty()),
-        // No user: the image's own. Privilege escalation stays allowed, for sudo.
+        // No user: the image's own, or the container's. Privilege escalation stays allowed, for sudo.
         security_context: Some(PodSecurityContext {
-            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+            seccomp_profile: Some(runtimes_own()),
             // A new volume is root's; this lets an image's other user write in it. Only when the root of the volume
             // differs, or each start would walk through every file of the home. One group whatever user.gid says, for it
             // is of all volumes: of members of a team who start in turn each would have all of its volume given to his own.
@@ -89,7 +89,7 @@ fn build_spec(wanted: &Resolved) -> PodSpec {
             env: Some(iter::once(home_variable(wanted)).chain(wanted.env.clone()).collect()),
             resources: Some(flavor.resources.clone()),
             volume_mounts: Some(mounts(wanted)),
-            security_context: security_context(&wanted.user_in_pod),
+            security_context: security_context(wanted),
             startup_probe: wanted.startup_script.as_ref().map(|_| startup_probe()),
             ..Container::default()
         }],
@@ -108,15 +108,35 @@ fn command(wanted: &Resolved) -> Vec<String> {
     }
 }
 
-fn security_context(user: &RunAs) -> Option<SecurityContext> {
-    let RunAs { uid, gid, sudo } = user;
-    let may_not_gain_rights = (*sudo == Some(false)).then_some(false);
+fn security_context(wanted: &Resolved) -> Option<SecurityContext> {
+    if wanted.is_restricted {
+        return Some(restricted(&wanted.user_in_pod));
+    }
+    let RunAs { uid, gid, sudo } = wanted.user_in_pod;
+    let may_not_gain_rights = (sudo == Some(false)).then_some(false);
     (uid.is_some() || gid.is_some() || may_not_gain_rights.is_some()).then(|| SecurityContext {
-        run_as_user: *uid,
-        run_as_group: *gid,
+        run_as_user: uid,
+        run_as_group: gid,
         allow_privilege_escalation: may_not_gain_rights,
         ..SecurityContext::default()
     })
+}
+
+/// What Pod Security `restricted` asks of each container, also of one that is over before anybody comes.
+fn restricted(user: &RunAs) -> SecurityContext {
+    SecurityContext {
+        run_as_user: user.uid,
+        run_as_group: user.gid,
+        run_as_non_root: Some(true),
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+        seccomp_profile: Some(runtimes_own()),
+        ..SecurityContext::default()
+    }
+}
+
+fn runtimes_own() -> SeccompProfile {
+    SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }
 }
 
 /// The first, so that others can refer to it.
@@ -141,6 +161,8 @@ fn install_agent(agent: &AgentConfig, wanted: &Resolved) -> Container {
         command: Some(vec![agent.path.clone(), "install".to_owned(), names::AGENT_FOLDER.to_owned()]),
         env: wanted.startup_script.as_ref().map(|script| vec![script_variable(script)]),
         volume_mounts: Some(vec![agent_mount()]),
+        // Else whoever its image says: it needs nothing.
+        security_context: wanted.is_restricted.then(|| restricted(&wanted.user_in_pod)),
         ..Container::default()
     }
 }
@@ -195,9 +217,10 @@ const WAIT_AND_REAP: &str = "trap 'exit 0' TERM INT; while :; do sleep 3600 & wa
 pub(super) mod tests {
     use super::*;
     use crate::api::{self, DevServerSpec, EnvVarSource, Home, SecretKeyRef};
-    use crate::operator::devserver::resolve::resolve;
     use crate::operator::devserver::resolve::tests::{flavor, server};
+    use crate::operator::devserver::resolve::{fit, resolve, test_terms};
     use crate::operator::tests::config;
+    use crate::provisioning::PodSecurity;
 
     pub(in crate::operator::devserver) fn pod(spec: DevServerSpec) -> Pod {
         build_pod(&resolve(&server(spec), &[flavor("small", true), flavor("large", false)], &config()).unwrap())
@@ -303,6 +326,37 @@ pub(super) mod tests {
         );
         let spec = with(RunAs { sudo: Some(true), ..RunAs::default() });
         assert_eq!(spec.containers[0].security_context, None);
+    }
+
+    #[test]
+    fn under_restricted_each_container_is_as_pod_security_asks() {
+        let mut config = config();
+        config.agent.image = "bastion:1".to_owned();
+        let build = |user: Option<RunAs>, level| {
+            let spec = DevServerSpec { user, ..DevServerSpec::default() };
+            let wanted = resolve(&server(spec), &[flavor("small", true)], &config).unwrap();
+            build_pod(&fit(wanted, &test_terms(level, &[]), &config).unwrap())
+        };
+        let gid = Some(RunAs { uid: Some(1234), gid: Some(4321), sudo: None });
+        for (user, as_user, as_group) in [(None, 1000, None), (gid, 1234, Some(4321))] {
+            let pod = build(user, PodSecurity::Restricted).spec.unwrap();
+            for container in pod.containers.iter().chain(pod.init_containers.iter().flatten()) {
+                let expected = serde_json::json!({
+                    "runAsUser": as_user, "runAsNonRoot": true, "allowPrivilegeEscalation": false,
+                    "capabilities": { "drop": ["ALL"] }, "seccompProfile": { "type": "RuntimeDefault" },
+                });
+                let mut context = serde_json::to_value(&container.security_context).unwrap();
+                let group = context.as_object_mut().unwrap().remove("runAsGroup");
+                assert_eq!(group, as_group.map(serde_json::Value::from), "{}", container.name);
+                assert_eq!(context, expected, "{}", container.name);
+            }
+            assert_eq!((pod.containers.len(), pod.init_containers.map(|all| all.len())), (1, Some(1)));
+        }
+        let (loose, tight) = (build(None, PodSecurity::Baseline), build(None, PodSecurity::Restricted));
+        let installs = &loose.spec.as_ref().unwrap().init_containers.as_ref().unwrap()[0];
+        assert_eq!(installs.security_context, None);
+        assert!(!is_replaced_by(&started(loose.clone()), &tight), "what runs is not ended for a new setting");
+        assert!(is_replaced_by(&loose, &tight), "what could not start is made so that it can");
     }
 
     /// Otherwise a new version of the operator would end everybody's work.

@@ -8,7 +8,7 @@ use kube::api::ObjectMeta;
 
 use super::labels;
 use crate::api::names;
-use crate::operator::devserver::resolve::{HomeVolume, Resolved};
+use crate::operator::devserver::resolve::{HomeSize, HomeVolume, Resolved};
 use crate::operator::quantity::value;
 
 pub(in super::super) struct BuiltClaim {
@@ -19,17 +19,19 @@ pub(in super::super) struct BuiltClaim {
 }
 
 /// The claim for `wanted`, given the one that exists and the class it has. A home that was kept from an earlier DevServer
-/// is taken over as it is: a claim's class cannot change, and its size can only grow.
+/// or that somebody restored, is taken over as it is: a claim's class cannot change, and its size can only grow, if its
+/// owner says so.
 pub(in super::super) fn build_claim(
     wanted: &Resolved,
     existing: Option<&PersistentVolumeClaim>,
     class: Option<&StorageClass>,
 ) -> BuiltClaim {
-    let HomeVolume::Own { size: wish, storage_class: class_wish } = &wanted.home.volume else {
+    let HomeVolume::Own { size, storage_class: class_wish } = &wanted.home.volume else {
         return BuiltClaim { claim: None, note: None };
     };
     let Some(existing) = existing else {
-        let claim = claim(wanted, wish.clone(), class_wish.clone());
+        let (HomeSize::Asked(size) | HomeSize::Default(size)) = size;
+        let claim = claim(wanted, size.clone(), class_wish.clone(), None);
         return BuiltClaim { claim: Some(claim), note: None };
     };
     let spec = existing.spec.clone().unwrap_or_default();
@@ -41,13 +43,15 @@ pub(in super::super) fn build_claim(
         }
         _ => None,
     };
-    let (size, size_note) = match requested {
-        Some(requested) => grow(wish, requested, existing, class),
-        None => (wish.clone(), None),
+    let (size, size_note) = match (size, requested) {
+        (HomeSize::Asked(wish), Some(requested)) => grow(wish, requested, existing, class),
+        (HomeSize::Default(_), Some(requested)) => (requested, None),
+        (HomeSize::Asked(size) | HomeSize::Default(size), None) => (size.clone(), None),
     };
     let same_size = existing.spec.as_ref().and_then(storage) == Some(&size);
     let labelled = labels(wanted).iter().all(|(key, value)| existing.labels().get(key) == Some(value));
-    BuiltClaim { claim: (!same_size || !labelled).then(|| claim(wanted, size, class_name)), note: note.or(size_note) }
+    let changed = (!same_size || !labelled).then(|| claim(wanted, size, class_name, spec.access_modes));
+    BuiltClaim { claim: changed, note: note.or(size_note) }
 }
 
 /// The size to ask for, and why it is not the one that was wished for.
@@ -81,7 +85,12 @@ fn grow(
     (wish.clone(), None)
 }
 
-fn claim(wanted: &Resolved, size: Quantity, class: Option<String>) -> PersistentVolumeClaim {
+fn claim(
+    wanted: &Resolved,
+    size: Quantity,
+    class: Option<String>,
+    access_modes: Option<Vec<String>>,
+) -> PersistentVolumeClaim {
     PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some(names::home_claim(&wanted.name)),
@@ -90,7 +99,7 @@ fn claim(wanted: &Resolved, size: Quantity, class: Option<String>) -> Persistent
             ..ObjectMeta::default()
         },
         spec: Some(PersistentVolumeClaimSpec {
-            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+            access_modes: access_modes.or_else(|| Some(vec!["ReadWriteOnce".to_owned()])),
             resources: Some(VolumeResourceRequirements {
                 requests: Some([("storage".to_owned(), size)].into()),
                 limits: None,
@@ -121,7 +130,7 @@ mod tests {
     }
 
     fn bound(size: &str) -> PersistentVolumeClaim {
-        let mut claim = claim(&wanted(size, None), Quantity(size.to_owned()), Some("fast".to_owned()));
+        let mut claim = claim(&wanted(size, None), Quantity(size.to_owned()), Some("fast".to_owned()), None);
         claim.status = serde_json::from_value(serde_json::json!({
             "phase": "Bound", "capacity": { "storage": size }
         }))
@@ -192,6 +201,34 @@ mod tests {
         let built = build_claim(&wanted("5Gi", Some("slow")), Some(&bound("5Gi")), Some(&class(true)));
         assert!(built.claim.is_none());
         assert_eq!(built.note.unwrap(), "the home keeps its storage class fast: it cannot change to slow");
+    }
+
+    #[test]
+    fn a_home_that_somebody_restored_is_taken_over_as_it_is() {
+        let mut restored = bound("5Gi");
+        restored.metadata.labels = None;
+        restored.spec.as_mut().unwrap().access_modes = Some(vec!["ReadWriteMany".to_owned()]);
+        let says_nothing = resolve(&server(DevServerSpec::default()), &[], &config()).unwrap();
+        for (wanted, expected) in [(says_nothing, "5Gi"), (wanted("6Gi", None), "6Gi")] {
+            let built = build_claim(&wanted, Some(&restored), Some(&class(true)));
+            assert_eq!((size(&built), &built.note), (Some(expected), &None), "it grows only if its owner asks");
+            let claim = built.claim.unwrap();
+            assert_eq!(claim.metadata.labels, Some(labels(&wanted)), "it is ours from now on");
+            let spec = claim.spec.unwrap();
+            assert_eq!(
+                (spec.access_modes.unwrap(), spec.storage_class_name.unwrap()),
+                (vec!["ReadWriteMany".to_owned()], "fast".to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn a_default_that_changes_changes_no_home() {
+        let says_nothing = resolve(&server(DevServerSpec::default()), &[], &config()).unwrap();
+        for there in ["5Gi", "20Gi"] {
+            let built = build_claim(&says_nothing, Some(&bound(there)), Some(&class(true)));
+            assert!(built.claim.is_none() && built.note.is_none(), "{there}");
+        }
     }
 
     #[test]

@@ -92,24 +92,15 @@ fn volume_name(index: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::api::{DevServerSpec, Home};
-    use crate::operator::devserver::build::{build_pod, test_pod};
-    use crate::operator::devserver::resolve::resolve;
-    use crate::operator::devserver::resolve::tests::{flavor, server};
-    use crate::operator::tests::config;
+    use crate::operator::devserver::build::test_pod;
 
     #[test]
-    fn shared_memory_is_half_of_the_memory_unless_the_spec_says_otherwise() {
-        let mut sized = (*flavor("sized", true)).clone();
-        let memory = [("memory".to_owned(), Quantity("3Gi".to_owned()))];
-        sized.spec.resources.limits = Some(memory.into());
-        let sized = Arc::new(sized);
-        let size = |shm: Option<&str>, flavors: &[_]| {
+    fn shared_memory_of_a_size_is_a_volume_in_memory() {
+        let size = |shm: Option<&str>| {
             let spec = DevServerSpec { shm: shm.map(|size| Quantity(size.to_owned())), ..DevServerSpec::default() };
-            let spec = build_pod(&resolve(&server(spec), flavors, &config()).unwrap()).spec.unwrap();
+            let spec = test_pod(spec).spec.unwrap();
             let mounts = spec.containers[0].volume_mounts.clone().unwrap();
             let shm = spec.volumes.unwrap().into_iter().find(|volume| volume.name == "shm");
             assert_eq!(shm.is_some(), mounts.iter().any(|mount| mount.mount_path == "/dev/shm"));
@@ -117,10 +108,8 @@ mod tests {
             assert_eq!(memory.medium.as_deref(), Some("Memory"));
             Some(memory.size_limit.unwrap().0)
         };
-        assert_eq!(size(None, std::slice::from_ref(&sized)).as_deref(), Some("1536Mi"));
-        assert_eq!(size(Some("8Gi"), std::slice::from_ref(&sized)).as_deref(), Some("8Gi"));
-        assert_eq!(size(Some("0"), &[sized]), None, "the runtime's own");
-        assert_eq!(size(None, &[]), None, "half of nothing is nothing");
+        assert_eq!(size(Some("8Gi")).as_deref(), Some("8Gi"));
+        assert_eq!((size(Some("0")), size(None)), (None, None), "the runtime's own");
     }
 
     #[test]

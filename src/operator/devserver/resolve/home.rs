@@ -1,7 +1,7 @@
 //! Where the home is kept, and where it is mounted. The schema says the same; not every API server looks at it.
 
 use super::volumes::is_claim_name;
-use super::{HomeVolume, Invalid, ResolvedHome, can_mount};
+use super::{HomeSize, HomeVolume, Invalid, ResolvedHome, can_mount};
 use crate::api::Home;
 use crate::operator::Config;
 
@@ -25,7 +25,10 @@ pub(super) fn resolve(home: Home, config: &Config) -> Result<ResolvedHome, Inval
         }
         (None, true) => HomeVolume::Ephemeral,
         (Some(claim), false) => HomeVolume::Existing(claim),
-        (None, false) => HomeVolume::Own { size: size.unwrap_or_else(|| config.home_size.clone()), storage_class },
+        (None, false) => {
+            let size = size.map_or_else(|| HomeSize::Default(config.home_size.clone()), HomeSize::Asked);
+            HomeVolume::Own { size, storage_class }
+        }
     };
     Ok(ResolvedHome { volume, mount_path, group: config.home_group })
 }

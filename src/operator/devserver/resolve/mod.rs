@@ -3,6 +3,7 @@
 mod environment;
 pub(super) mod flavor;
 mod home;
+mod namespace;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -15,9 +16,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 
 use crate::api::conditions::reason;
-use crate::api::{self, DevServer, DevServerFlavor, DevServerSpec, RunAs, Volume, names};
+use crate::api::{self, DevServer, DevServerFlavor, DevServerSpec, Lifecycle, RunAs, TimeSpan, Volume, names};
 use crate::operator::quantity::value;
 use crate::operator::{AgentConfig, Config};
+
+#[cfg(test)]
+pub(super) use namespace::tests::terms as test_terms;
+pub(super) use namespace::{Terms, fit};
 
 /// What a DevServer comes to, with nothing left open.
 #[derive(Clone, Debug)]
@@ -35,6 +40,8 @@ pub(super) struct Resolved {
     pub(super) volumes: Vec<Volume>,
     /// Whom the container runs as, and whether its programs may gain rights.
     pub(super) user_in_pod: RunAs,
+    /// Whether its containers have to be such as Pod Security `restricted` lets in.
+    pub(super) is_restricted: bool,
     /// What runs before anybody is let in.
     pub(super) startup_script: Option<String>,
     /// Whether what runs in the pod may act as its owner's account.
@@ -58,11 +65,20 @@ pub(super) struct ResolvedHome {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum HomeVolume {
     /// In a claim of the DevServer's own.
-    Own { size: Quantity, storage_class: Option<String> },
+    Own { size: HomeSize, storage_class: Option<String> },
     /// In a claim that somebody else made.
     Existing(String),
     /// Nowhere: it goes with the pod.
     Ephemeral,
+}
+
+/// How large a home is to be.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum HomeSize {
+    /// As its owner says.
+    Asked(Quantity),
+    /// She does not say: this, where there is none yet.
+    Default(Quantity),
 }
 
 /// Without a flavor: nothing, so that the namespace's LimitRange sizes the pod.
@@ -135,6 +151,11 @@ pub(super) enum Invalid {
     Home(&'static str),
     #[error("user.{0} has to be between 0 and 2147483647")]
     RunAs(&'static str),
+    /// Pod Security forbids it.
+    #[error("user.{0}")]
+    Restricted(&'static str),
+    #[error("lifecycle.{field} {span:?} is no length of time such as 4h or 7d, or one too long to be counted")]
+    TimeSpan { field: &'static str, span: String },
     #[error("startupScript {0}")]
     StartupScript(&'static str),
     #[error(
@@ -160,6 +181,8 @@ impl Invalid {
             | Self::Volume { .. }
             | Self::Home(_)
             | Self::RunAs(_)
+            | Self::Restricted(_)
+            | Self::TimeSpan { .. }
             | Self::StartupScript(_)
             | Self::SharedToken => "InvalidSpec",
         }
@@ -191,7 +214,7 @@ pub(super) fn resolve(
         user: run_as,
         startup_script,
         automount_service_account_token: has_token,
-        lifecycle: _,
+        lifecycle,
         share,
     } = server.spec.clone();
     if command.as_ref().is_some_and(|argv| argv.first().is_none_or(String::is_empty)) {
@@ -200,6 +223,7 @@ pub(super) fn resolve(
     if has_token && share.iter().any(|guest| !guest.read_only) {
         return Err(Invalid::SharedToken);
     }
+    check_spans(lifecycle.unwrap_or_default())?;
     let home = home.unwrap_or_default();
     let wishes = Wishes {
         flavor: flavor.clone(),
@@ -226,9 +250,10 @@ pub(super) fn resolve(
         image: image.unwrap_or_else(|| config.image.clone()),
         command,
         env: environment::resolve(env)?,
-        shm: resolve_shm(shm, &flavor.resources)?,
+        shm: resolve_shm(shm)?,
         volumes: volumes::resolve(volumes, &flavor.volumes, &home.mount_path)?,
         user_in_pod,
+        is_restricted: false,
         startup_script: resolve_startup_script(startup_script, config)?,
         has_token,
         agent: Some(config.agent.clone()).filter(|agent| !agent.image.is_empty()),
@@ -238,17 +263,25 @@ pub(super) fn resolve(
     })
 }
 
-fn resolve_shm(wish: Option<Quantity>, resources: &ResourceRequirements) -> Result<Option<Quantity>, Invalid> {
-    let limit = || value(resources.limits.as_ref()?.get("memory")?);
-    match wish {
-        // In whole mebibytes, for who reads the pod.
-        None => Ok(limit().map(|limit| Quantity(format!("{}Mi", (limit / 2.0 / MEBIBYTE).ceil())))),
-        Some(size) => match value(&size) {
-            None => Err(Invalid::Shm(size.0)),
-            Some(0.0) => Ok(None),
-            Some(_) => Ok(Some(size)),
-        },
+/// What nobody wishes is a matter of what limits the memory.
+fn resolve_shm(wish: Option<Quantity>) -> Result<Option<Quantity>, Invalid> {
+    let Some(size) = wish else { return Ok(None) };
+    match value(&size) {
+        None => Err(Invalid::Shm(size.0)),
+        Some(0.0) => Ok(None),
+        Some(_) => Ok(Some(size)),
     }
+}
+
+/// One that cannot be counted would be taken for none.
+fn check_spans(lifecycle: Lifecycle) -> Result<(), Invalid> {
+    let Lifecycle { time_to_live, idle, suspended: _, extended_until: _, snoozed_until: _ } = lifecycle;
+    for (field, span) in [("timeToLive", time_to_live), ("idle.after", idle.and_then(|idle| idle.after))] {
+        if let Some(TimeSpan(span)) = span.filter(|span| span.get().is_none()) {
+            return Err(Invalid::TimeSpan { field, span });
+        }
+    }
+    Ok(())
 }
 
 fn resolve_run_as(run_as: Option<RunAs>) -> Result<RunAs, Invalid> {
@@ -273,7 +306,6 @@ fn resolve_startup_script(script: Option<String>, config: &Config) -> Result<Opt
 
 /// The schema counts characters.
 const MAX_SCRIPT: usize = 64 << 10;
-const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 /// The schema says the same; not every API server looks at it.
 pub(super) fn can_mount(path: &str) -> bool {
@@ -330,7 +362,7 @@ pub(super) mod tests {
         let resolved = resolve(&server(DevServerSpec::default()), &[], &config()).unwrap();
         assert_eq!(resolved.user, "alice");
         assert_eq!(resolved.image, "ubuntu:24.04");
-        let size = Quantity("10Gi".to_owned());
+        let size = HomeSize::Default(Quantity("10Gi".to_owned()));
         assert_eq!(resolved.home.volume, HomeVolume::Own { size, storage_class: None });
         assert_eq!(resolved.home.mount_path, "/home/dev");
         assert_eq!(resolved.owner.uid, "uid-1");
@@ -387,6 +419,15 @@ pub(super) mod tests {
         for shm in ["-1Gi", "much"] {
             let spec = DevServerSpec { shm: Some(Quantity(shm.to_owned())), ..DevServerSpec::default() };
             assert_eq!(resolve(&server(spec), &[], &config()).unwrap_err(), Invalid::Shm(shm.to_owned()));
+        }
+        for lifecycle in [
+            serde_json::json!({ "timeToLive": "9999999999999999999d" }),
+            serde_json::json!({ "idle": { "after": "9999999999999999999d", "action": "Suspend" } }),
+        ] {
+            let lifecycle = serde_json::from_value(lifecycle).unwrap();
+            let spec = DevServerSpec { lifecycle: Some(lifecycle), ..DevServerSpec::default() };
+            let told = resolve(&server(spec), &[], &config()).unwrap_err().to_string();
+            assert!(told.starts_with("lifecycle.") && told.ends_with("too long to be counted"), "{told}");
         }
         let mut elsewhere = server(DevServerSpec::default());
         elsewhere.metadata.namespace = Some("default".to_owned());
