@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use super::account::{self, Account};
 use super::place;
+use crate::plain::plain;
 
 /// The variable that brings the script to `bastion-agent install`, in base64: Kubernetes replaces `$(NAME)` in values.
 pub const SCRIPT_VARIABLE: &str = "BASTION_STARTUP_SCRIPT";
@@ -215,12 +216,8 @@ fn last_lines(log: &Path) -> io::Result<String> {
     let mut tail = Vec::new();
     file.read_to_end(&mut tail)?;
     let text = String::from_utf8_lossy(&tail);
-    let is_control = |c: char| c.is_control();
-    let lines: Vec<String> = text
-        .lines()
-        .map(|line| line.replace(is_control, " ").trim().to_owned())
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines = text.lines().map(|line| plain(line).trim().to_owned());
+    let lines: Vec<String> = lines.filter(|line| !line.is_empty()).collect();
     Ok(lines[lines.len().saturating_sub(TOLD_LINES)..].join(" / "))
 }
 

@@ -20,7 +20,6 @@ pub use error::{Error, Exit};
 pub use keyboard::{Keyboard, News, Typed};
 pub use verbs::{Enter, Verb};
 
-use error::plain;
 use revise::revise;
 use verbs::running;
 

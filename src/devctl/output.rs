@@ -5,9 +5,9 @@ use kube::ResourceExt;
 use serde::Serialize;
 use serde_json::json;
 
-use super::error::plain;
 use super::{Caller, Error};
 use crate::api::Phase;
+use crate::plain::plain;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {

@@ -6,6 +6,8 @@ use std::io::{self, BufRead, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::time::{Duration, SystemTime};
 
+use crate::plain::plain;
+
 /// Bytes of the longest record: a kernel takes no longer path.
 const MAX_LINE: u64 = 4096;
 
@@ -134,8 +136,7 @@ impl<R: BufRead, W: Write> Peer<R, W> {
     }
 
     fn say(&mut self, kind: u8, why: &str) -> io::Result<()> {
-        let line: String = why.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-        self.output.write_all(&[&[kind], &b"scp: "[..], line.as_bytes(), b"\n"].concat())?;
+        self.output.write_all(&[&[kind], &b"scp: "[..], plain(why).as_bytes(), b"\n"].concat())?;
         self.output.flush()
     }
 
@@ -283,6 +284,6 @@ mod tests {
     fn words_stay_on_their_line() {
         let mut peer = Peer::new(&b""[..], Vec::new());
         assert!(peer.warn("a\nC0644 b").is_ok());
-        assert_eq!(peer.output, b"\x01scp: a?C0644 b\n");
+        assert_eq!(peer.output, b"\x01scp: a C0644 b\n");
     }
 }

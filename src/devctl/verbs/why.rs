@@ -9,7 +9,8 @@ use super::list::phase;
 use super::refused;
 use crate::api::{Activity, DevServer, DevServerStatus, LastEnd, Phase, SuspensionReason, conditions};
 use crate::devctl::output::{self, OutputArgs};
-use crate::devctl::{Caller, Error, plain, time};
+use crate::devctl::{Caller, Error, time};
+use crate::plain::plain;
 
 #[derive(clap::Args)]
 pub struct Args {

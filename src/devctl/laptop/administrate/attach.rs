@@ -10,7 +10,7 @@ use super::super::remote::{PIECE, write};
 use super::super::terminal::Raw;
 use super::super::written;
 use super::pod::{self, Pod, size};
-use crate::devctl::error::plain;
+use crate::plain::plain;
 use crate::workspace::{Exit, Output, Process, TerminalSize};
 
 /// Passes on until the program has ended, and tells how. Dropped, it leaves the terminal as it was found.

@@ -11,8 +11,8 @@ use super::super::remote::{VARIABLES, terminated};
 use super::super::terminal;
 use super::{There, attach, attended};
 use crate::api::names;
-use crate::devctl::error::plain;
 use crate::devctl::{self, Exit};
+use crate::plain::plain;
 use crate::workspace::{
     Address, Command, Direct, Error, Process, Program, Target, Terminal, TerminalSize, WITHOUT_AGENT,
 };
