@@ -15,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 
 use crate::api::conditions::reason;
+use crate::api::devserver::MAX_STARTUP_SCRIPT;
 use crate::api::{self, DevServer, DevServerFlavor, DevServerSpec, RunAs, Volume, names};
 use crate::operator::quantity::value;
 use crate::operator::{AgentConfig, Config};
@@ -263,7 +264,7 @@ fn resolve_run_as(run_as: Option<RunAs>) -> Result<RunAs, Invalid> {
 
 fn resolve_startup_script(script: Option<String>, config: &Config) -> Result<Option<String>, Invalid> {
     match &script {
-        Some(text) if text.len() > MAX_SCRIPT => Err(Invalid::StartupScript("is longer than 64 KiB")),
+        Some(text) if text.len() > MAX_STARTUP_SCRIPT => Err(Invalid::StartupScript("is longer than 64 KiB")),
         Some(_) if config.agent.image.is_empty() => {
             Err(Invalid::StartupScript("needs the agent; ask your administrator to set operator.agent"))
         }
@@ -271,8 +272,6 @@ fn resolve_startup_script(script: Option<String>, config: &Config) -> Result<Opt
     }
 }
 
-/// The schema counts characters.
-const MAX_SCRIPT: usize = 64 << 10;
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 /// The schema says the same; not every API server looks at it.
