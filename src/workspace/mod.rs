@@ -93,6 +93,9 @@ pub enum Error {
     /// Longer than a kernel takes as one argument, or, on a terminal, than a request takes.
     #[error("the command is too long")]
     CommandTooLong,
+    /// On a terminal, of a pod without an agent.
+    #[error("the command is not UTF-8")]
+    CommandNotText,
     /// The user's namespace or rights could not be made.
     #[error("failed to provision the user")]
     Provisioning(#[from] crate::provisioning::Error),
@@ -154,8 +157,9 @@ impl Error {
                 "unexpected data from your pod's node ({what}); log in again, and tell your administrator if it recurs"
             ),
             Self::CommandTooLong => {
-                "the command is too long, or not UTF-8; put it into a file, or send it on stdin to `sh -s`".to_owned()
+                "the command is too long; put it into a file, or send it on stdin to `sh -s`".to_owned()
             }
+            Self::CommandNotText => format!("commands on a terminal must be UTF-8 here: {WITHOUT_AGENT}"),
             Self::Provisioning(error) => error.user_message(),
             Self::NoSuchDevServer { name, existing, .. } if existing.is_empty() => {
                 format!(
