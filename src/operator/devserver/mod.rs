@@ -113,7 +113,7 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
 
 /// Fetch, resolve, build, apply, status: each time all of it, whatever changed.
 async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Action, Error> {
-    context.stores.wait_until_ready().await;
+    context.stores.ready.once().await;
     let key = ObjectRef::from_obj(&*server);
     let seen = context.stores.fetch(&server);
     let is_going = server.metadata.deletion_timestamp.is_some();
