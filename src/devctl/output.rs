@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Caller, Error};
-use crate::api::Phase;
+use crate::api::{DevServer, Phase};
 use crate::plain::plain;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -58,6 +58,15 @@ pub(super) fn object<K: ResourceExt + Serialize>(format: Format, object: &K) -> 
         Format::Yaml => yaml(object).map(Some),
         Format::Name => Ok(Some(object.name_any() + "\n")),
     }
+}
+
+/// The DevServer that a verb is to tell of: that of this name, or the one that is meant. None if it is for programs, which
+/// get the object, and was printed.
+pub(super) async fn shown(caller: &Caller, name: Option<String>, format: Format) -> Result<Option<DevServer>, Error> {
+    let server = caller.devserver(&caller.name(name)?).await?;
+    let Some(text) = object(format, &server)? else { return Ok(Some(server)) };
+    caller.print(&text).await;
+    Ok(None)
 }
 
 /// Prints one object for programs; for people it is what they are told that counts.
