@@ -216,7 +216,7 @@ impl Caller {
 
     /// An administrator may ask about any namespace.
     fn nobodys(&self) -> String {
-        format!("namespace {} is no user's; `--namespace dev-alice` is alice's", plain(&self.namespace))
+        format!("namespace {} is not a user's; `--namespace dev-alice` is alice's", plain(&self.namespace))
     }
 
     /// That she has none of that name, and which she has.

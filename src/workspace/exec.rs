@@ -173,7 +173,7 @@ impl Frame {
             STDERR => Ok(Self::Stderr(payload)),
             ERROR => serde_json::from_slice(&payload)
                 .map(|status| Self::Status(Box::new(status)))
-                .map_err(|_| Error::Protocol("an exec status that is no Status object")),
+                .map_err(|_| Error::Protocol("an exec status that is not a Status object")),
             _ => Ok(Self::Other),
         }
     }
@@ -222,7 +222,7 @@ pub(super) fn exit_code(status: &Status) -> Result<u32, Error> {
         && let Some(code) = causes.iter().find(|c| c.reason.as_deref() == Some("ExitCode"))
     {
         let code = code.message.as_deref().and_then(|code| code.parse().ok());
-        return code.ok_or(Error::Protocol("an exit code that is no number"));
+        return code.ok_or(Error::Protocol("an exit code that is not a number"));
     }
     Err(Error::NotStarted(status.message.clone().unwrap_or_default()))
 }

@@ -192,7 +192,10 @@ impl std::str::FromStr for Ports {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let port = |text: &str| {
-            text.parse().ok().filter(|port: &u16| *port > 0).ok_or_else(|| format!("`{text}` is no port (1 to 65535)"))
+            text.parse()
+                .ok()
+                .filter(|port: &u16| *port > 0)
+                .ok_or_else(|| format!("`{text}` is not a port (1 to 65535)"))
         };
         match text.split_once(':') {
             Some((local, remote)) => Ok(Self { local: port(local)?, remote: port(remote)? }),

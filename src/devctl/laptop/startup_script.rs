@@ -53,7 +53,7 @@ fn read(file: &OsStr) -> Result<String, Failure> {
         return Err(Failure::new(format!("{shown} has more than 64 KiB")).cure(cure).status(USAGE));
     }
     String::from_utf8(bytes).map_err(|_| {
-        Failure::new(format!("{shown} is no text in UTF-8")).cure("a script is; call a program from one").status(USAGE)
+        Failure::new(format!("{shown} is not UTF-8 text")).cure("a script is; call a program from one").status(USAGE)
     })
 }
 

@@ -47,7 +47,7 @@ async fn sent(caller: &mut Caller) -> Result<String, Error> {
     loop {
         let Some(line) = caller.line().await? else { return Ok(text) };
         if line.contains(char::REPLACEMENT_CHARACTER) {
-            return Err(Error::usage("the startup script is no text in UTF-8"));
+            return Err(Error::usage("the startup script is not UTF-8 text"));
         }
         text.push_str(&line);
         text.push('\n');

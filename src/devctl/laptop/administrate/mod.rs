@@ -43,7 +43,7 @@ struct There {
 pub(super) async fn verb(cluster: &Cluster, words: &[OsString]) -> Result<u8, Failure> {
     let words = words.iter().map(|word| word.to_str().map(str::to_owned));
     let words: Option<Vec<String>> = std::iter::once(Some(devctl::NAME.to_owned())).chain(words).collect();
-    let words = words.ok_or_else(|| Failure::new("an argument is no text").status(USAGE))?;
+    let words = words.ok_or_else(|| Failure::new("an argument is not UTF-8 text").status(USAGE))?;
     let columns = columns();
     let work = match devctl::parse(&words, columns, colour(columns)) {
         Request::Enter(enter) => {

@@ -96,7 +96,7 @@ async fn copy_all(ends: &mut Ends<'_>, copy: &Copy, places: &[Place], target: &P
         let path = home(&copying.from, &place.path);
         let meant = pattern::expand(&copying.from, path).await.map_err(|_| by.lost())?;
         if !is_folder && places.len().max(meant.len()) > 1 {
-            let message = format!("{} is no folder, and more than one file is to be copied", to.show(&target));
+            let message = format!("{} is not a folder, and more than one file is to be copied", to.show(&target));
             return Err(Failure::new(message).cure("make it: `mkdir`, or `devctl ssh NAME mkdir`"));
         }
         for path in &meant {

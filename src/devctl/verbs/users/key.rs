@@ -24,8 +24,9 @@ pub(super) async fn read(caller: &mut Caller, given: Vec<String>) -> Result<Vec<
     for line in lines.iter().map(|line| line.trim()).filter(|line| says_something(line)) {
         if fingerprint(line).is_none() {
             let start: String = line.chars().take(40).collect();
-            let text =
-                format!("`{start}` is no public key; one begins like `ssh-ed25519 AAAA…` (cat ~/.ssh/id_ed25519.pub)");
+            let text = format!(
+                "`{start}` is not a public key; one begins like `ssh-ed25519 AAAA…` (cat ~/.ssh/id_ed25519.pub)"
+            );
             return Err(Error::usage(plain(&text)));
         }
         if !keys.iter().any(|key| key == line) {

@@ -122,13 +122,13 @@ pub(super) enum Invalid {
     /// Beyond what her object allows.
     #[error("{0}")]
     Limit(String),
-    #[error("home.mountPath {0:?} is no absolute path without '..', or is one that the system needs")]
+    #[error("home.mountPath {0:?} must be an absolute path without `..`, outside /proc, /sys, /dev and /.bastion")]
     MountPath(String),
-    #[error("command names no program")]
+    #[error("command must begin with a program")]
     Command,
     #[error("env {name:?} {why}")]
     Env { name: String, why: &'static str },
-    #[error("shm {0:?} is no size such as 8Gi")]
+    #[error("shm {0:?} is not a size such as 8Gi")]
     Shm(String),
     #[error("the volume at {path:?} {why}")]
     Volume { path: String, why: &'static str },
