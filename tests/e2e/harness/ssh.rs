@@ -265,6 +265,11 @@ impl Master {
 
     /// A session on this connection, and on no other.
     pub(crate) fn ssh(&self, command: &str) -> Ssh {
+        self.shell().command(command)
+    }
+
+    /// A login shell on this connection, and on no other.
+    pub(crate) fn shell(&self) -> Ssh {
         let mut arguments: Vec<OsString> = vec!["-F".into(), "none".into(), "-S".into(), self.path().into_os_string()];
         // Without its master the client would log in by itself; this proxy keeps it from that.
         arguments
@@ -274,7 +279,7 @@ impl Master {
             login: "shared".to_owned(),
             host: "connection".to_owned(),
             copy: None,
-            command: Some(command.into()),
+            command: None,
             environment: Vec::new(),
             modes: None,
             input: Input::Nothing,
