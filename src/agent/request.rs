@@ -14,7 +14,7 @@ pub enum Request {
     Program(ProgramRequest),
     /// About the shells that last; goes on as a program does.
     Shells(ShellsRequest),
-    /// To look on at the shell that a session looked at whose carrier was given up; goes on as a program does.
+    /// To be back in the shell of a session whose carrier was given up; goes on as a program does.
     Return(ReturnRequest),
     /// A connection to make, from within the pod; then the stream's data is the connection's.
     Connect(Address),

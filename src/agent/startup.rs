@@ -40,7 +40,7 @@ const TOLD_LINES: usize = 5;
 const TOLD_BYTES: u64 = 600;
 /// Between two looks whether it ended.
 const LOOK: Duration = Duration::from_millis(100);
-/// Between telling of a failure and readiness, so that the word is out before the pod is.
+/// Between reporting a failure and becoming ready, so that the report is out first.
 const AHEAD: Duration = Duration::from_secs(1);
 
 /// Puts the script, if there is one, into the agent's folder.

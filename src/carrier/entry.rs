@@ -68,13 +68,13 @@ impl Entry {
         self.outgoing.get(self.written).filter(|_| self.written < MAX_WRITTEN)
     }
 
-    /// It is over for whoever uses it, who then ends it for the other side.
+    /// Ends it for whoever uses it here; that one, by letting go of it, then ends it at the other side.
     pub(super) fn break_off(&mut self) {
         self.inbound = None;
         self.window.close();
     }
 
-    /// As well for whoever would still read what came.
+    /// As [`Self::break_off`]; what arrived and was not read is dropped, too.
     pub(super) fn discard(&mut self) {
         if let Some(inbound) = &self.inbound {
             inbound.clear();

@@ -1,4 +1,5 @@
-//! How a side ends in order: it acknowledges what it has, and says that it takes nothing else. All else can be asked of another.
+//! How a side ends in order: it acknowledges all that it received, then says that it accepts nothing more, so that the other
+//! side can ask another for the rest.
 //!
 //! It says of the carrier, as stream 0, that it is over and forgotten. Sides that are older have no such stream.
 

@@ -1,5 +1,5 @@
-//! How much streams send at once, and how they go on while memory is scarce: by little at a time, of which the other side is
-//! asked to tell sooner than it would.
+//! How much a stream may send at once. While memory is scarce it sends small pieces, and asks the other side to acknowledge
+//! them early.
 
 use super::Side;
 use super::budget::TERMINAL_FLOOR;

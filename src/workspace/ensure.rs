@@ -133,7 +133,8 @@ impl Workspaces {
         }
     }
 
-    /// The ready workspace behind `target`, for as long as she has no less than this `access` to it. With the DevServer running this asks nothing of the API server.
+    /// The ready workspace behind `target`, for as long as she has no less than this `access` to it. With the DevServer
+    /// running this asks nothing of the API server.
     pub(super) async fn ensure(
         &self,
         identity: &Identity,
