@@ -208,7 +208,7 @@ mod tests {
         kill_process_group(group, Signal::KILL).unwrap();
     }
 
-    /// Its work was lost with the window, although nohup(1) was there for just that.
+    /// Regression: a job's work was lost with the window, although nohup(1) was there for just that.
     #[tokio::test]
     async fn a_job_under_nohup_outlives_its_terminal_and_what_only_ignores_hang_ups_does_not() {
         let (pty, pts) = pty_process::open().unwrap();

@@ -297,7 +297,7 @@ mod tests {
         while_linked(&carrier, |accepted| server.carrier(accepted), test).await;
     }
 
-    /// It was lost with its pod, where the next one could not be asked for it any more.
+    /// Regression: such a command was lost with its pod, as the next one could not be asked for it any more.
     #[tokio::test]
     async fn a_command_that_began_as_its_pod_ends_is_let_end_and_no_other_begins() {
         with_program(async |server, carrier, mut program| {

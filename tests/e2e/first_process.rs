@@ -69,7 +69,7 @@ async fn installed() -> TempDir {
     folder
 }
 
-/// It heard of TERM and INT only: of the STOPSIGNAL of most servers' images its command never did.
+/// Regression: the command heard of TERM and INT only, and never of the STOPSIGNAL of most servers' images.
 #[tokio::test]
 async fn the_pods_command_hears_what_the_container_is_told() {
     let folder = installed().await;

@@ -101,7 +101,7 @@ async fn a_pod_that_can_be_written_nowhere_serves_what_writes_nothing() {
     confined.kill().await;
 }
 
-/// It stayed with the few that runtimes give, one process for all.
+/// Regression: the agent stayed with the few that runtimes give, one process for all.
 #[tokio::test]
 async fn an_agent_takes_the_files_that_it_may_have_and_programs_get_what_was_given() {
     skip_unless!(can_confine(), NOT_HERE);

@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::harness::{Input, Master, User, eventually, free_port, with_agents};
 
-/// It was lost, where it began just before its pod was told to end: no other pod could be asked for what may have run.
+/// Regression: a command was lost that began just before its pod was told to end: no other could be asked for it.
 #[tokio::test]
 async fn each_command_of_many_runs_while_its_pod_is_replaced() {
     let Some((_, [alice])) = with_agents(["alice"]).await else { return };

@@ -98,7 +98,7 @@ async fn a_server_that_dies_does_not_take_shells_with_it() {
     second.exits(0).await;
 }
 
-/// It counted as looked at for ever, and whoever tried to look at it hung.
+/// Regression: such a shell counted as looked at for ever, and whoever tried to look at it hung.
 #[tokio::test]
 async fn a_shell_whose_program_let_go_of_the_terminal_is_left_and_ends() {
     let Some((product, [alice])) = with_agents(["alice"]).await else { return };

@@ -225,7 +225,7 @@ mod tests {
         }
     }
 
-    /// Its last words were thrown away with what it did not read.
+    /// Regression: such a program's last words were thrown away with what it did not read.
     #[tokio::test]
     async fn a_program_that_reads_no_more_is_heard_out() {
         let (bastion, _) = Carrier::new(Side::Bastion, "one".into());

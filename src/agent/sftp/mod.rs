@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(exchange(&whole)[4..13], [101, 0, 0, 0, 7, 0, 0, 0, 2]);
     }
 
-    /// It was told as copied, and whoever deleted the original had lost it.
+    /// Regression: such a file was told as copied, and whoever deleted the original had lost it.
     #[test]
     fn what_only_the_close_tells_not_to_be_written_is_told() {
         let open = request(fxp::OPEN, |packet| {

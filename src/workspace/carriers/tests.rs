@@ -101,7 +101,7 @@ async fn whoever_leaves_while_a_carrier_is_opened_leaves_no_trace() {
     assert!(carriers.of_pods.is_empty());
 }
 
-/// It was opened for nobody, and kept for the linger.
+/// Regression: a carrier was opened for nobody, and kept for the linger.
 #[tokio::test]
 async fn a_carrier_that_nobody_waits_for_is_not_opened() {
     let carriers = Carriers { client: silent(), answered: LONG, ..carriers() };

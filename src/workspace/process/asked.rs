@@ -85,7 +85,7 @@ mod tests {
         carrier.open(json(&Request::Activity))
     }
 
-    /// It was asked of the next pod, on the same home.
+    /// Regression: such a command was asked of the next pod, on the same home.
     #[tokio::test]
     async fn a_command_that_may_have_begun_is_not_asked_for_again() {
         let command = Program::Command(b"./deploy".into());

@@ -88,7 +88,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(120);
 
-    /// Its node was silent: the first try had no end, and a drain waited for it.
+    /// Regression: with a silent node the first try had no end, and a drain waited for it.
     #[tokio::test]
     async fn a_node_that_does_not_answer_is_asked_as_often_as_any_other() {
         static ASKED: AtomicUsize = AtomicUsize::new(0);

@@ -191,7 +191,7 @@ mod tests {
         terminal
     }
 
-    /// It was kept whole, and its room for the pod's life: a log that was cut in a hyperlink cost what came after it.
+    /// Regression: a sequence was kept whole for the pod's life; a log cut in a hyperlink cost what came after it.
     #[test]
     fn a_sequence_that_never_ends_takes_no_memory() {
         let resident = || {
