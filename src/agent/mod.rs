@@ -12,7 +12,6 @@ mod hang_up;
 mod init;
 mod install;
 mod ledger;
-mod listing;
 mod memory;
 mod open_files;
 mod piece;

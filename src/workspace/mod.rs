@@ -13,6 +13,7 @@ mod exec;
 mod fake;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
+mod last_hour;
 mod listeners;
 mod marker;
 mod memory;
@@ -25,7 +26,6 @@ mod sampler;
 mod script;
 mod share;
 mod target;
-mod usage;
 mod wake;
 mod wire;
 
@@ -35,11 +35,11 @@ pub use direct::Direct;
 pub use ensure::{Config, Workspace, Workspaces};
 #[cfg(test)]
 pub(crate) use fake::EchoWorkspaces;
+pub use last_hour::{Taken, Usage};
 pub use listeners::{Connections, Listener};
 pub use news::Reader;
 pub use process::{Command, Output, Process, Program, Redraw};
 pub use target::Target;
-pub use usage::{Taken, Usage};
 
 /// Why something does not work, and what to do, where the pod has no agent.
 pub const WITHOUT_AGENT: &str =

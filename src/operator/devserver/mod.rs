@@ -7,6 +7,7 @@ mod ends;
 mod events;
 mod fetch;
 mod guests;
+mod idleness;
 mod lifecycle;
 mod limits;
 mod memory;
@@ -20,7 +21,6 @@ mod strays;
 mod suspend;
 mod team;
 mod time_limit;
-mod usage;
 mod watches;
 
 use std::sync::Arc;
@@ -183,7 +183,7 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
 /// `limit`: for how long it may run, of its flavor's and its owner's.
 fn decide(server: &DevServer, limit: Option<Duration>, context: &Context) -> Life {
     let now = Timestamp::now();
-    let usage = usage::usage(&server.status.clone().unwrap_or_default(), now);
+    let usage = idleness::usage(&server.status.clone().unwrap_or_default(), now);
     lifecycle::decide(server, &usage, limit, &context.config.lifecycle, now)
 }
 

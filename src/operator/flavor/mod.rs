@@ -29,7 +29,7 @@ use tracing::{debug, warn};
 use self::amounts::Amounts;
 use self::known::Known;
 use super::mirror::Mirror;
-use super::watched::Watched;
+use super::mirrors::Watched;
 use crate::api::{DevServerFlavor, names, write_status};
 use crate::telemetry::chain;
 use crate::watch::{self, Unreadable};

@@ -1,10 +1,12 @@
 //! The words between the bastion and the agent: what a stream asks for, and what is said on it besides data.
 
+mod listing;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use super::listing::Listing;
+pub use self::listing::Listing;
 pub use super::usage::Activity;
 use super::usage::History;
 
