@@ -7,7 +7,6 @@ use vt100::capture::{BasicFormattedCaptureState, RowContents};
 use vt100::{Callbacks, Parser};
 
 use super::beyond::Beyond;
-use super::fitted::Frame;
 use crate::agent::request::Size;
 
 /// Lines that are kept of what has scrolled away: a cell takes 32 bytes, so these take a megabyte on a usual terminal.
@@ -22,6 +21,17 @@ pub(super) const PLAIN: &str = "\x1b(B\x0f\x1b[4l\x1b[?6l\x1b[?7h\x1b[r";
 const RESET: &[u8] = b"\x1bc";
 
 pub(super) struct Screen(Parser<Beyond>);
+
+/// What there is to see of it on a terminal of some size.
+#[derive(PartialEq)]
+pub(super) struct Frame {
+    pub(super) full_screen: bool,
+    pub(super) rows: Vec<String>,
+    /// Row and column, from 0.
+    pub(super) cursor: (u16, u16),
+    pub(super) cursor_is_hidden: bool,
+    pub(super) modes: String,
+}
 
 /// What goes over the first row of a screen that is shown to a session.
 pub(super) struct Notice {
