@@ -48,7 +48,7 @@ pub(super) async fn verb(cluster: &Cluster, words: &[OsString]) -> Result<u8, Fa
     let work = match devctl::parse(&words, columns, colour(columns)) {
         Request::Enter(enter) => {
             let (pod, program) = (Pod::open(cluster, enter.name()).await?, enter.program());
-            return pod.run(program, terminal::is_interactive()).await;
+            return attach::run(pod, program, terminal::is_interactive()).await;
         }
         // Help needs no cluster.
         Request::Explain(explanation) => {
@@ -73,7 +73,7 @@ pub(super) async fn ssh(cluster: &Cluster, ssh: &Ssh) -> Result<u8, Failure> {
     let command = ssh.line();
     let terminal = ssh.wants_terminal(&command);
     let pod = Pod::open(cluster, ssh.name.as_deref()).await?;
-    pod.run(command.map_or(Program::Shell, Program::Command), terminal).await
+    attach::run(pod, command.map_or(Program::Shell, Program::Command), terminal).await
 }
 
 /// That something is of this laptop, and no cluster's.

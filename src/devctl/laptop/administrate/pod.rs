@@ -7,9 +7,9 @@ use tokio::time::timeout;
 
 use super::super::arguments::Cluster;
 use super::super::failure::{Failure, INTERRUPTED, USAGE};
-use super::super::remote::{VARIABLES, terminated};
+use super::super::remote::VARIABLES;
 use super::super::terminal;
-use super::{There, attach, attended};
+use super::{There, attended};
 use crate::api::names;
 use crate::devctl::{self, Exit};
 use crate::plain::plain;
@@ -64,18 +64,6 @@ impl Pod {
         };
         let direct = entered.map_err(|error| explain(&error, &name, &namespace, &why))?;
         Ok(Self { direct, name, namespace, why })
-    }
-
-    /// Runs `program`, joined to this process, until it has ended or somebody ends this process: then the terminal is left as it
-    /// was found, and the program not left behind.
-    pub(super) async fn run(self, program: Program, terminal: bool) -> Result<u8, Failure> {
-        let joined = async { attach::join(self.start(program, terminal).await?, terminal, &self).await };
-        let status = tokio::select! {
-            status = joined => status,
-            status = terminated() => Ok(status),
-        };
-        self.leave().await;
-        status
     }
 
     pub(in super::super) async fn start(&self, program: Program, terminal: bool) -> Result<Process, Failure> {
