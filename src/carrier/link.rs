@@ -54,7 +54,7 @@ enum Vigil {
 
 /// How a link does.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum News {
+pub enum LinkEvent {
     /// Both sides have agreed.
     Linked,
     /// Something should have been heard since then. It may yet be.
@@ -103,7 +103,7 @@ impl Carrier {
         &self,
         mut link: Link<R, W>,
         keepalive: Keepalive,
-        mut news: impl FnMut(News) + Send,
+        mut news: impl FnMut(LinkEvent) + Send,
     ) -> Result<(), Error>
     where
         R: TryStream<Ok = Bytes, Error: Into<BoxError>> + Unpin,
@@ -118,7 +118,7 @@ impl Carrier {
         }
         self.0.state().agree(hello.window);
         self.0.state().relink(&hello.received)?;
-        news(News::Linked);
+        news(LinkEvent::Linked);
         self.serve(link, pieces, Vigil::Asks(keepalive), &mut news, unlink).await
     }
 
@@ -166,7 +166,7 @@ impl Carrier {
         link: Link<R, W>,
         pieces: Pieces,
         vigil: Vigil,
-        news: &mut (dyn FnMut(News) + Send),
+        news: &mut (dyn FnMut(LinkEvent) + Send),
         unlink: CancellationToken,
     ) -> Result<(), Error>
     where
@@ -212,7 +212,7 @@ impl Carrier {
         &self,
         mut sink: W,
         mut pulse: Option<Pulse>,
-        news: &mut (dyn FnMut(News) + Send),
+        news: &mut (dyn FnMut(LinkEvent) + Send),
     ) -> Result<(), Error>
     where
         W: Sink<Bytes, Error: Into<BoxError>> + Unpin,
@@ -244,7 +244,7 @@ async fn send<W>(
     sink: &mut W,
     bytes: Bytes,
     pulse: &mut Option<Pulse>,
-    news: &mut (dyn FnMut(News) + Send),
+    news: &mut (dyn FnMut(LinkEvent) + Send),
 ) -> Result<bool, Error>
 where
     W: Sink<Bytes, Error: Into<BoxError>> + Unpin,
@@ -271,11 +271,11 @@ async fn next_step(pulse: &mut Option<Pulse>) -> Step {
 }
 
 /// Whether a ping is to be sent.
-fn tell(step: Step, news: &mut (dyn FnMut(News) + Send)) -> Result<bool, Error> {
+fn tell(step: Step, news: &mut (dyn FnMut(LinkEvent) + Send)) -> Result<bool, Error> {
     match step {
         Step::Ping => return Ok(true),
-        Step::Silent(since) => news(News::Silent(since)),
-        Step::Heard => news(News::Heard),
+        Step::Silent(since) => news(LinkEvent::Silent(since)),
+        Step::Heard => news(LinkEvent::Heard),
         Step::Gone => return Err(Error::Silent),
     }
     Ok(false)

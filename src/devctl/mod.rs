@@ -17,7 +17,7 @@ mod wait;
 
 pub use caller::{Beyond, Caller, Piece, Shared, Streams};
 pub use error::{Error, Exit};
-pub use keyboard::{Keyboard, News, Typed};
+pub use keyboard::{Entered, Keyboard, Typed};
 pub use verbs::{Enter, Verb};
 
 use revise::revise;

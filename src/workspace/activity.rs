@@ -207,7 +207,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::agent::request::News;
+    use crate::agent::request::Response;
     use crate::api::Suspension;
     use crate::carrier::linked::while_linked;
     use crate::carrier::{Message, Side};
@@ -232,7 +232,7 @@ mod tests {
         let answer = async {
             for _ in 0..3 {
                 let (_, stream) = opened.recv().await.expect("it is asked again");
-                let _ = stream.sender.send(Message::control(&News::Started));
+                let _ = stream.sender.send(Message::control(&Response::Started));
             }
         };
         let work = async {

@@ -11,7 +11,7 @@ use tokio::io::AsyncRead;
 use tokio::process::Child;
 use tokio::time::{sleep, timeout};
 
-use super::super::request::News;
+use super::super::request::Response;
 use super::super::{activity, piece};
 use super::exit;
 use super::start::Output;
@@ -79,7 +79,7 @@ pub(super) async fn copy(
                 }
                 ended = left, if early => ended.ok()?,
             };
-            sender.send(Message::control(&News::Ended(exit(ended)))).ok()?;
+            sender.send(Message::control(&Response::Ended(exit(ended)))).ok()?;
             copied.await.ok()?;
             Some(ended)
         }

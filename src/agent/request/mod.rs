@@ -10,7 +10,7 @@ pub use self::listing::Listing;
 pub use super::usage::Activity;
 use super::usage::History;
 
-/// The first message of a stream that the bastion opens. What it asks for is answered with [`News`].
+/// The first message of a stream that the bastion opens. What it asks for is answered with [`Response`].
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub enum Request {
     Program(ProgramRequest),
@@ -88,13 +88,13 @@ pub struct ProgramRequest {
     /// For how many seconds a shell on a terminal goes on when nobody looks at it; none if it ends with its session.
     #[serde(default)]
     pub detached: Option<u64>,
-    /// Whether the session understands [`News::OutOfMemory`].
+    /// Whether the session understands [`Response::OutOfMemory`].
     #[serde(default)]
     pub out_of_memory: bool,
-    /// Whether it understands [`News::Ended`].
+    /// Whether it understands [`Response::Ended`].
     #[serde(default)]
     pub ended: bool,
-    /// What a session is called that can come back to a shell that lasts. It understands [`News::Notice`].
+    /// What a session is called that can come back to a shell that lasts. It understands [`Response::Notice`].
     #[serde(default)]
     pub session: Option<String>,
 }
@@ -208,13 +208,13 @@ pub enum Order {
 
 /// What the agent tells of what was asked.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub enum News {
+pub enum Response {
     /// The program runs, or the connection is made.
     Started,
     /// The port that it listens on; 0 for a socket in the file system.
     Listening(u16),
     /// The kernel ended a program of the pod for want of memory. To a terminal while it goes on, and to any session whose
-    /// own program it was, before [`News::Exited`].
+    /// own program it was, before [`Response::Exited`].
     OutOfMemory(OutOfMemory),
     /// What whoever looks at a shell should read, where a full-screen program leaves no row for it.
     Notice(String),
@@ -222,7 +222,7 @@ pub enum News {
     Activity(Activity),
     /// And how it was in the last hour. The last.
     History(History),
-    /// How the program ended, while others still hold its output open. Then [`News::Exited`] is their end.
+    /// How the program ended, while others still hold its output open. Then [`Response::Exited`] is their end.
     Ended(Exit),
     /// In words for the user. The last.
     NotStarted(String),

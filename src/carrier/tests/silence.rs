@@ -26,7 +26,7 @@ async fn a_link_that_takes_nothing_is_given_up() {
     let ended =
         bastion.link(Link { source: speechless(Hello::default()), sink }, keepalive, |news| told.push(news)).await;
     assert!(matches!(ended, Err(Error::Silent)), "{ended:?}");
-    assert_eq!(told, [News::Linked]);
+    assert_eq!(told, [LinkEvent::Linked]);
 }
 
 /// Whoever linked next waited for it for ever.

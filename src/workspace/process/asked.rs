@@ -3,7 +3,7 @@
 use super::super::agent::unanswered;
 use super::super::{Error, X11};
 use super::{Command, Program};
-use crate::agent::request::{self, News, ProgramRequest, Request, ShellsRequest};
+use crate::agent::request::{self, ProgramRequest, Request, Response, ShellsRequest};
 use crate::carrier::{Carrier, Message, Receiver, parse};
 
 pub(super) fn request(
@@ -54,15 +54,15 @@ pub(super) async fn answered(program: &Program, carrier: &Carrier, receiver: &mu
 pub(super) async fn begun(carrier: &Carrier, receiver: &mut Receiver) -> Result<(), Error> {
     match receiver.receive().await.map(|(message, _)| message) {
         Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
-            News::Started => Ok(()),
-            News::NotStarted(why) => Err(Error::NotStarted(why)),
-            News::Exited(_)
-            | News::Ended(_)
-            | News::OutOfMemory(_)
-            | News::Notice(_)
-            | News::Listening(_)
-            | News::Activity(_)
-            | News::History(_) => Err(Error::Protocol("a program that ended before it began")),
+            Response::Started => Ok(()),
+            Response::NotStarted(why) => Err(Error::NotStarted(why)),
+            Response::Exited(_)
+            | Response::Ended(_)
+            | Response::OutOfMemory(_)
+            | Response::Notice(_)
+            | Response::Listening(_)
+            | Response::Activity(_)
+            | Response::History(_) => Err(Error::Protocol("a program that ended before it began")),
         },
         Some(_) => Err(Error::Protocol("a program that speaks before it began")),
         None => Err(unanswered(carrier, receiver)),

@@ -22,7 +22,7 @@ use crate::agent::memory;
 use crate::agent::program::exit;
 use crate::agent::program::output::{LastWords, read};
 use crate::agent::program::redraw::MOMENT;
-use crate::agent::request::{Exit, News, Size};
+use crate::agent::request::{Exit, Response, Size};
 use crate::carrier::Message;
 
 /// How often it is tried to bring up to date who was too slow.
@@ -88,7 +88,7 @@ impl Keeper {
         self.all_taken(&mut viewers).await;
         let end = status.map_or(Exit::Signal { number: HUP, core_dumped: false }, exit);
         for mut viewer in viewers {
-            for news in viewer.listener.hear_at(end).into_iter().chain([News::Exited(end)]) {
+            for news in viewer.listener.hear_at(end).into_iter().chain([Response::Exited(end)]) {
                 let _ = viewer.sender.send(Message::control(&news));
             }
         }

@@ -20,7 +20,7 @@ use crate::agent::memory;
 use crate::agent::program::answers::Answers;
 use crate::agent::program::input::signal;
 use crate::agent::program::lead;
-use crate::agent::request::{self, Exit, News, Terminal, X11};
+use crate::agent::request::{self, Exit, Response, Terminal, X11};
 use crate::carrier::{Carrier, Credit, Message, Receiver, Stream, parse};
 
 /// Undoes what programs do to a terminal: alternate screen, rows that scroll, line drawing, keys, cut lines, the cursor,
@@ -164,7 +164,7 @@ impl Shell {
         self.leave(number, carrier);
         if gone.is_cancelled() {
             let _ = sender.data(TAKEN_OVER.into()).await;
-            let _ = sender.send(Message::control(&News::Exited(Exit::Code(0))));
+            let _ = sender.send(Message::control(&Response::Exited(Exit::Code(0))));
         }
     }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::fitted::Fitted;
 use super::screen::{Notice, Screen};
 use crate::agent::memory;
-use crate::agent::request::{News, Size};
+use crate::agent::request::{Response, Size};
 use crate::carrier::{Message, Sender};
 
 /// For so long a shell waits for one of those who work in it, while others do too.
@@ -130,7 +130,7 @@ impl Viewer {
         }
         self.send(shown.into());
         if self.told && screen.is_full_screen() {
-            let _ = self.sender.send(Message::control(&News::Notice(notice.text)));
+            let _ = self.sender.send(Message::control(&Response::Notice(notice.text)));
         }
     }
 
