@@ -1,13 +1,16 @@
 //! A started cluster, driven from outside by kube's clients and by a WebSocket of our own.
 
-mod api;
+mod access;
+mod clients;
 mod exec;
+mod objects;
 mod pods;
 mod socket;
 mod volumes;
+mod watches;
 
 use super::*;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use kube::{
     Api, Client,
     api::PostParams,
@@ -105,6 +108,10 @@ impl Running {
         pods.create(&PostParams::default(), &pod).await.unwrap();
         name.to_owned()
     }
+}
+
+fn config_map(name: &str, value: &str) -> ConfigMap {
+    from(json!({"metadata": {"name": name}, "data": {"key": value}}))
 }
 
 fn container(script: &str) -> Value {
