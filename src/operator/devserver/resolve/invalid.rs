@@ -47,8 +47,8 @@ impl Invalid {
         match self {
             Self::NoFlavor { .. } => reason::FLAVOR_NOT_FOUND,
             Self::FlavorNotAllowed { .. } => reason::FLAVOR_NOT_ALLOWED,
-            Self::UnreadableOwner(_) => "OwnerUnreadable",
-            Self::Limit(_) => "Limit",
+            Self::UnreadableOwner(_) => reason::OWNER_UNREADABLE,
+            Self::Limit(_) => reason::LIMIT,
             Self::Name(_)
             | Self::Namespace(_)
             | Self::MountPath(_)
@@ -59,7 +59,7 @@ impl Invalid {
             | Self::Home(_)
             | Self::RunAs(_)
             | Self::StartupScript(_)
-            | Self::SharedToken => "InvalidSpec",
+            | Self::SharedToken => reason::INVALID_SPEC,
         }
     }
 }
