@@ -111,8 +111,8 @@ impl Server {
         }
     }
 
-    /// Begins nothing more, which is then asked of the next pod, and lets commands end that do within `moment`: one that
-    /// began as the pod was deleted can be asked of no other.
+    /// Begins nothing more, which is then asked of the next pod, and lets commands end that do within `moment`: one
+    /// that began as the pod was deleted can be asked of no other.
     async fn wind_up(&self, moment: Duration) {
         self.ending.cancel();
         self.commands.close();

@@ -182,8 +182,8 @@ fn open_log(home: &Path) -> Option<(File, PathBuf)> {
     })
 }
 
-/// A file of our own. Others in the pod may write in the home too: what they put in its place is not followed as root, nor
-/// waited for.
+/// A file of our own. Others in the pod may write in the home too: what they put in its place is not followed as root,
+/// nor waited for.
 fn create(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
     OpenOptions::new().write(true).create(true).truncate(true).custom_flags(flags as i32).open(path)

@@ -81,13 +81,14 @@ pub struct History {
     pub minutes: Vec<Minute>,
 }
 
-/// What is sent to a program without a terminal, in bytes a minute: whoever types has a terminal, and editors that speak
-/// to their server over stdin send signs of life all night.
+/// What is sent to a program without a terminal, in bytes a minute: whoever types has a terminal, and editors that
+/// speak to their server over stdin send signs of life all night.
 pub const SENT: u64 = 64 << 10;
-/// What goes over forwarded connections, in bytes a minute. An editor that nobody touches stays below a tenth of it; one
-/// keystroke in it may be a tenth.
+/// What goes over forwarded connections, in bytes a minute. An editor that nobody touches stays below a tenth of it;
+/// one keystroke in it may be a tenth.
 pub const FORWARDED: u64 = 64 << 10;
-/// What sessions' programs write, in bytes a minute. A `top` that fills a large screen stays below it; a download does not.
+/// What sessions' programs write, in bytes a minute. A `top` that fills a large screen stays below it; a download does
+/// not.
 pub const WRITTEN: u64 = 1 << 20;
 /// What processes take, in percent of one core.
 pub const CPU: u64 = 10;

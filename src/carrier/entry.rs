@@ -12,7 +12,8 @@ use super::queue::Queue;
 
 /// Arrived messages that need not be told of at once.
 const UNTOLD_MESSAGES: u64 = 64;
-/// The part of the window of which the same is true: each telling costs all that lies between as much as a piece of data.
+/// The part of the window of which the same is true: each telling costs all that lies between as much as a piece of
+/// data.
 const UNTOLD_PART: usize = 4;
 /// Messages that are written before the other side has told of any: it does sooner, and further ones can be joined.
 const MAX_WRITTEN: usize = 8 * 1024;
@@ -82,8 +83,8 @@ impl Entry {
         self.break_off();
     }
 
-    /// What was acknowledged need not be kept, and what was taken makes room. Nothing can be taken that has not arrived:
-    /// else more would be sent, and kept, than the window allows.
+    /// What was acknowledged need not be kept, and what was taken makes room. Nothing can be taken that has not
+    /// arrived: else more would be sent, and kept, than the window allows.
     pub(super) fn acknowledge(&mut self, told: Acknowledgement) -> Result<(), Error> {
         let impossible = Error::Protocol("an acknowledgement of what was never sent");
         let news = told.messages.checked_sub(self.acknowledged.messages).and_then(|news| usize::try_from(news).ok());

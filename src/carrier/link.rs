@@ -14,8 +14,8 @@ use super::frame::{Body, COPIED_AT_ONCE, Frame, Hello, Pieces};
 use super::pulse::{Pulse, Step};
 use super::{Carrier, Error, VERSION};
 
-/// Bytes that are written as one while there is more: few and large writes, for all that lies between takes its time for
-/// each.
+/// Bytes that are written as one while there is more: few and large writes, for all that lies between takes its time
+/// for each.
 const BATCH: usize = 3 * COPIED_AT_ONCE;
 /// What a side that said nothing yet may need to say hello, or to take one.
 const HELLO: Duration = Duration::from_secs(10);

@@ -1,7 +1,8 @@
 //! `devctl`: the verbs that people use DevServers with, one file each in `verbs`.
 //!
 //! The bastion runs them for `ssh alice@bastion devctl …`, acting as alice; the `devctl` program runs them for an
-//! administrator with a kubeconfig. They know the cluster's API, what is asked of a [`workspace`](crate::workspace), and the
+//! administrator with a kubeconfig. They know the cluster's API, what is asked of a [`workspace`](crate::workspace),
+//! and the
 //! [`Caller`], and neither SSH nor the bastion.
 
 mod caller;

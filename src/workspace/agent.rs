@@ -1,4 +1,5 @@
-//! A pod's agent, and what it is asked besides programs: connections that it makes and accepts, and how the pod is used.
+//! A pod's agent, and what it is asked besides programs: connections that it makes and accepts, and how the pod is
+//! used.
 
 use tokio::sync::watch;
 use tokio::time::Instant;

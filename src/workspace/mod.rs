@@ -1,4 +1,5 @@
-//! Where do they go? [`Identity`](crate::identity::Identity) + [`Target`] → a ready [`Workspace`] → a [`Process`] in it.
+//! Where do they go? [`Identity`](crate::identity::Identity) + [`Target`] → a ready [`Workspace`] → a [`Process`] in
+//! it.
 
 mod about;
 mod activity;
@@ -84,7 +85,8 @@ pub enum Error {
     /// Nobody knows whether the command has begun.
     #[error("the stream was lost before the program answered")]
     Unanswered,
-    /// A session was away from its shell for so long that its carrier was given up, and the agent does not lead it back.
+    /// A session was away from its shell for so long that its carrier was given up, and the agent does not lead it
+    /// back.
     #[error("no way back to the shell: {0}")]
     NoWayBack(String),
     /// Its user did not wait for that.

@@ -77,7 +77,8 @@ async fn the_next_pod_listens_for_a_client_too() {
     eventually("the port is free", async || alice.ssh(&taken).run().await.succeeded().then_some(())).await;
 }
 
-/// As after a kernel's kill of its first process: the same pod, by the same name and number, and nothing of before in it.
+/// As after a kernel's kill of its first process: the same pod, by the same name and number, and nothing of before in
+/// it.
 #[tokio::test]
 async fn a_container_that_starts_again_ends_what_ran_in_it_with_a_sentence() {
     let Some((_, [alice, bob])) = with_agents(["alice", "bob"]).await else { return };

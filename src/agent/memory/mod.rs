@@ -1,5 +1,5 @@
-//! Running out of memory. The kernel ends a program of the container then, or all of them; of one of them its user reads
-//! no more than `Killed`. Here it is noticed, and told to whoever is in.
+//! Running out of memory. The kernel ends a program of the container then, or all of them; of one of them its user
+//! reads no more than `Killed`. Here it is noticed, and told to whoever is in.
 
 mod cgroup;
 

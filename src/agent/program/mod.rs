@@ -100,7 +100,8 @@ async fn hang_up(mut child: Child, group: Pid, held: Held) {
     }
 }
 
-/// The place of the ssh-agent's socket, if one is forwarded. Where there is none the program runs without, as with sshd.
+/// The place of the ssh-agent's socket, if one is forwarded. Where there is none the program runs without, as with
+/// sshd.
 fn ssh_agent_socket(request: &mut ProgramRequest) -> Option<SshAgentSocket> {
     let socket = request.ssh_agent.and_then(|_| SshAgentSocket::new().ok())?;
     request.environment.push(("SSH_AUTH_SOCK".to_owned(), socket.path().to_string_lossy().into_owned()));

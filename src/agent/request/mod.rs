@@ -42,7 +42,8 @@ impl Request {
     }
 }
 
-/// The first message of a stream that the agent opens: a listener has accepted a connection, whose data is the stream's.
+/// The first message of a stream that the agent opens: a listener has accepted a connection, whose data is the
+/// stream's.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Accepted {
     pub listener: u64,
@@ -199,8 +200,8 @@ pub struct Size {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub enum Order {
     Resize(Size),
-    /// The terminal is to be shown anew, as something else was written over it: a shell that lasts by the agent, another
-    /// program by itself.
+    /// The terminal is to be shown anew, as something else was written over it: a shell that lasts by the agent,
+    /// another program by itself.
     Redraw,
     /// The name of a signal without SIG, as in RFC 4254 §6.10.
     Signal(String),
@@ -213,8 +214,8 @@ pub enum Response {
     Started,
     /// The port that it listens on; 0 for a socket in the file system.
     Listening(u16),
-    /// The kernel ended a program of the pod for want of memory. To a terminal while it goes on, and to any session whose
-    /// own program it was, before [`Response::Exited`].
+    /// The kernel ended a program of the pod for want of memory. To a terminal while it goes on, and to any session
+    /// whose own program it was, before [`Response::Exited`].
     OutOfMemory(OutOfMemory),
     /// What whoever looks at a shell should read, where a full-screen program leaves no row for it.
     Notice(String),

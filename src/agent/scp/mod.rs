@@ -1,5 +1,5 @@
-//! The far end of scp's first protocol, which `scp -O` and small clients still speak, on stdin and stdout. OpenSSH's scp
-//! is its only definition. A program of the pod finds it as `scp`, after all of the image's own.
+//! The far end of scp's first protocol, which `scp -O` and small clients still speak, on stdin and stdout. OpenSSH's
+//! scp is its only definition. A program of the pod finds it as `scp`, after all of the image's own.
 
 mod command_line;
 mod sink;

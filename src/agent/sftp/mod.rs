@@ -1,5 +1,5 @@
-//! An SFTP server, version 3 (draft-ietf-secsh-filexfer-02) with OpenSSH's extensions (OpenSSH PROTOCOL §4), on stdin and
-//! stdout. Answers in order, as fast as requests come; replies are written together while more requests wait.
+//! An SFTP server, version 3 (draft-ietf-secsh-filexfer-02) with OpenSSH's extensions (OpenSSH PROTOCOL §4), on stdin
+//! and stdout. Answers in order, as fast as requests come; replies are written together while more requests wait.
 
 pub(crate) mod codes;
 mod extension;

@@ -23,7 +23,8 @@ use std::fmt::Debug;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Cluster {
-    /// For tests of what works on it: with these kinds, a client, and its folder, which it needs for as long as it runs.
+    /// For tests of what works on it: with these kinds, a client, and its folder, which it needs for as long as it
+    /// runs.
     pub(crate) async fn start_for_a_test(crds: Vec<CustomResourceDefinition>) -> (Cluster, Client, tempfile::TempDir) {
         let data = tempfile::tempdir().unwrap();
         let config = Config::new("127.0.0.1:0".parse().unwrap(), data.path());

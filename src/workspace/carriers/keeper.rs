@@ -59,8 +59,8 @@ impl Keeper {
         self.carriers.forget_closed(&self.workspace);
     }
 
-    /// Serves one exec, until it breaks or the carrier is closed as nobody has needed it for a while. Returns for how long
-    /// it was linked, if at all, and why it is no more.
+    /// Serves one exec, until it breaks or the carrier is closed as nobody has needed it for a while. Returns for how
+    /// long it was linked, if at all, and why it is no more.
     pub(super) async fn link(
         &self,
         first: &mut Option<oneshot::Sender<Result<(), Error>>>,

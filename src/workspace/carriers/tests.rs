@@ -137,7 +137,8 @@ async fn an_exec_that_is_never_answered_is_given_up() {
     assert!(matches!(linked, (None, Error::Lost(_))));
 }
 
-/// Each of fifty logins to a silent node asked it anew once the one before had waited in vain: the last for a quarter of an hour.
+/// Each of fifty logins to a silent node asked it anew once the one before had waited in vain: the last for a quarter
+/// of an hour.
 #[tokio::test]
 async fn whoever_waits_for_a_carrier_that_cannot_be_opened_hears_of_it_at_once() {
     static ASKED: AtomicUsize = AtomicUsize::new(0);

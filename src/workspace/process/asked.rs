@@ -41,8 +41,8 @@ pub(super) fn request(
     })
 }
 
-/// Returns once the agent says that `program`, which was asked of it, runs. A command of which nobody knows whether it has
-/// begun is not to be asked of another agent: it must not run twice, while a second shell does no harm.
+/// Returns once the agent says that `program`, which was asked of it, runs. A command of which nobody knows whether it
+/// has begun is not to be asked of another agent: it must not run twice, while a second shell does no harm.
 pub(super) async fn answered(program: &Program, carrier: &Carrier, receiver: &mut Receiver) -> Result<(), Error> {
     match (begun(carrier, receiver).await, program) {
         (Err(Error::Lost(_) | Error::OldAgent), Program::Command(_)) if receiver.was_asked() => Err(Error::Unanswered),

@@ -17,8 +17,8 @@ use super::{CHUNKS, Command, Output, Process, Redraw, TerminalSize};
 use crate::agent::request::{Order, Response};
 use crate::carrier::{MAX_PAYLOAD, Message, Receiver, Sender, Stream, json, parse};
 
-/// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up. To a shell
-/// that lasts, `way` leads back, if there is one.
+/// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up. To a
+/// shell that lasts, `way` leads back, if there is one.
 pub(in super::super) async fn start(
     agent: &Agent,
     command: &Command,

@@ -123,7 +123,8 @@ impl Ssh {
             .key(key)
     }
 
-    /// OpenSSH ends the proxy of [`Self::jump`] by hanging it up. Under nohup it has to hear of the end from the server.
+    /// OpenSSH ends the proxy of [`Self::jump`] by hanging it up. Under nohup it has to hear of the end from the
+    /// server.
     pub(crate) fn proxy_under_nohup(mut self) -> Self {
         for argument in &mut self.arguments {
             if let Some(command) = argument.to_str().and_then(|argument| argument.strip_prefix("ProxyCommand=")) {

@@ -1,5 +1,5 @@
-//! A shell's screen on a terminal of another size. What programs write would mean something else there: a line would not
-//! end where it ends, and the last row would be another one. So it is painted row by row, as far as it fits.
+//! A shell's screen on a terminal of another size. What programs write would mean something else there: a line would
+//! not end where it ends, and the last row would be another one. So it is painted row by row, as far as it fits.
 
 use super::screen::{Frame, PLAIN, Screen};
 use crate::agent::request::Size;

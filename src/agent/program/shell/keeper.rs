@@ -98,7 +98,8 @@ impl Keeper {
     /// How it ended; none if nobody came back in time.
     async fn serve(&mut self, viewers: &mut Vec<Viewer>) -> Option<ExitStatus> {
         let mut announced = memory::announcements();
-        // Whoever lets go of the terminal, as a daemon in the shell's place does, may run on: it is left and given up as others.
+        // Whoever lets go of the terminal, as a daemon in the shell's place does, may run on: it is left and given up
+        // as others.
         let mut caught_up = Instant::now();
         loop {
             let since = *self.detached.borrow();
@@ -264,7 +265,8 @@ impl Keeper {
         changes
     }
 
-    /// Makes the program draw its screen anew, as it does on a terminal that was resized: for a moment it is a row shorter.
+    /// Makes the program draw its screen anew, as it does on a terminal that was resized: for a moment it is a row
+    /// shorter.
     fn nudge(&mut self) {
         if let Some(rows) = self.size.rows.checked_sub(1).filter(|rows| *rows > 0) {
             self.tell_size(Size { rows, ..self.size });

@@ -74,8 +74,8 @@ impl Screen {
         self.0.screen().alternate_screen()
     }
 
-    /// What makes any terminal show the same, with what is under a full-screen program, and what has scrolled away if the
-    /// notice is new.
+    /// What makes any terminal show the same, with what is under a full-screen program, and what has scrolled away if
+    /// the notice is new.
     pub(super) fn repaint(&self, notice: &Notice) -> Vec<u8> {
         let mut bytes = if notice.is_new { self.history() } else { Vec::new() };
         bytes.extend(self.anew());

@@ -49,8 +49,8 @@ pub(super) struct Sending {
     taken: BoxFuture<'static, bool>,
 }
 
-/// Waits until somebody has taken what it is being sent, or the shell waits no longer for it. Returns the numbers of those
-/// who are there no more. Cancel safe.
+/// Waits until somebody has taken what it is being sent, or the shell waits no longer for it. Returns the numbers of
+/// those who are there no more. Cancel safe.
 pub(super) async fn settled(viewers: &mut [Viewer]) -> Vec<u64> {
     let until = viewers.iter().filter_map(Viewer::until).min();
     let taken = poll_fn(|context| {
@@ -161,8 +161,8 @@ impl Viewer {
         }
     }
 
-    /// Who works in the shell alone is waited for; who does so with others for a moment, if it kept up before; who only looks
-    /// takes it at once. Else it is behind. Whether it is still there.
+    /// Who works in the shell alone is waited for; who does so with others for a moment, if it kept up before; who only
+    /// looks takes it at once. Else it is behind. Whether it is still there.
     fn send(&mut self, shown: Bytes) -> bool {
         if shown.is_empty() {
             return !self.gone.is_cancelled();

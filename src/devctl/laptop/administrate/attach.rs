@@ -13,8 +13,8 @@ use super::pod::{self, Pod, size};
 use crate::plain::plain;
 use crate::workspace::{Exit, Output, Process, Program, TerminalSize};
 
-/// Runs `program`, joined to this process, until it has ended or somebody ends this process: then the terminal is left as
-/// it was found, and the program not left behind.
+/// Runs `program`, joined to this process, until it has ended or somebody ends this process: then the terminal is left
+/// as it was found, and the program not left behind.
 pub(super) async fn run(pod: Pod, program: Program, terminal: bool) -> Result<u8, Failure> {
     let joined = async { join(pod.start(program, terminal).await?, terminal, &pod).await };
     let status = tokio::select! {

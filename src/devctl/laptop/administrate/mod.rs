@@ -83,8 +83,8 @@ pub(super) fn not_there() -> Failure {
         .status(USAGE)
 }
 
-/// Does `work` with what is said shown here, until it is done or Ctrl-C was pressed twice: a verb may have last words, but
-/// she is not kept. None: whoever reads our stdout has gone.
+/// Does `work` with what is said shown here, until it is done or Ctrl-C was pressed twice: a verb may have last words,
+/// but she is not kept. None: whoever reads our stdout has gone.
 async fn attended<T>(
     there: There,
     lines: mpsc::Receiver<String>,

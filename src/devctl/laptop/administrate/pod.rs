@@ -29,8 +29,8 @@ pub(in super::super) struct Pod {
 }
 
 impl Pod {
-    /// Enters the pod of `mydev`, or of `mydev.alice`, whatever the namespace. A DevServer that is suspended is resumed, and what
-    /// it waits for is told.
+    /// Enters the pod of `mydev`, or of `mydev.alice`, whatever the namespace. A DevServer that is suspended is
+    /// resumed, and what it waits for is told.
     pub(in super::super) async fn open(cluster: &Cluster, name: Option<&str>) -> Result<Self, Failure> {
         let Some(name) = name.filter(|name| !name.is_empty()) else {
             return Err(Failure::new("name a DevServer")

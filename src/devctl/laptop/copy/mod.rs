@@ -1,4 +1,5 @@
-//! `devctl cp` where OpenSSH is not installed, or no bastion is asked: files by SFTP, over a connection of devctl's own.
+//! `devctl cp` where OpenSSH is not installed, or no bastion is asked: files by SFTP, over a connection of devctl's
+//! own.
 
 mod end;
 mod pattern;
@@ -119,8 +120,8 @@ fn within(folder: &Path, path: &Path) -> PathBuf {
     }
 }
 
-/// `~` is her home in the DevServer, where its server begins; the shell has seen to the one here. The server is not asked: it would
-/// choose what a file is called here.
+/// `~` is her home in the DevServer, where its server begins; the shell has seen to the one here. The server is not
+/// asked: it would choose what a file is called here.
 fn home(end: &End, path: &Path) -> PathBuf {
     match path.strip_prefix("~") {
         Ok(rest) if matches!(end, End::There { .. }) => Path::new(".").join(rest),

@@ -1,5 +1,6 @@
-//! The channels of an exec, with the ways of the real thing, its traps included: one loop reads the socket and writes stdin
-//! itself, so what the program does not read holds up resizes, pings and the close; a connection that breaks ends nothing.
+//! The channels of an exec, with the ways of the real thing, its traps included: one loop reads the socket and writes
+//! stdin itself, so what the program does not read holds up resizes, pings and the close; a connection that breaks ends
+//! nothing.
 
 use super::Lost;
 use super::stdin::{PipeStdin, Stdin};
@@ -219,7 +220,8 @@ impl Stream {
     }
 }
 
-/// An exec is over when its program has ended, its output is at an end (a child may hold it longer) and so is its input.
+/// An exec is over when its program has ended, its output is at an end (a child may hold it longer) and so is its
+/// input.
 async fn finish(
     outputs: impl Future<Output = (Result<(), Lost>, Result<(), Lost>)>,
     process: &mut Process,
