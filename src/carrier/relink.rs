@@ -46,6 +46,7 @@ impl State {
             (entry.written, entry.is_ready, entry.told) = (0, false, Acknowledgement::default());
             // What went with the link before was perhaps not heard.
             entry.asks |= entry.outgoing.weight(usize::MAX) > 0;
+            let is_new = !received.contains_key(&id);
             match received.get(&id) {
                 Some(&messages) => entry.acknowledge(Acknowledgement { messages, ..entry.acknowledged })?,
                 // It has never heard of it: Open is still to come.
@@ -57,7 +58,9 @@ impl State {
                     continue;
                 }
             }
-            self.make_ready(id);
+            // New ones in the order of their numbers, terminal or not: one below another would have come and gone.
+            entry.is_ready = true;
+            self.ready.push(id, entry.is_terminal && !is_new);
         }
         Ok(())
     }

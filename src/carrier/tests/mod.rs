@@ -73,6 +73,27 @@ async fn collect(receiver: &mut Receiver) -> Vec<u8> {
     all
 }
 
+/// The terminals went first, and streams with lower numbers were taken for such as had come and gone.
+#[tokio::test]
+async fn whatever_was_opened_before_a_link_is_opened_by_it() {
+    let pair = Pair::new();
+    let mut streams: Vec<_> = (0..6).map(|_| pair.bastion.open(Bytes::from_static(b"x"))).collect();
+    for stream in [&streams[1], &streams[4]] {
+        stream.sender.mark_terminal();
+    }
+    let _link = pair.link();
+    let mut opened = pair.opened;
+    tokio::spawn(async move {
+        while let Some((_, stream)) = opened.recv().await {
+            tokio::spawn(echo(stream));
+        }
+    });
+    for Stream { sender, receiver } in &mut streams {
+        sender.send(Message::Eof).unwrap();
+        assert!(receiver.receive().await.is_some(), "it was never opened");
+    }
+}
+
 #[tokio::test]
 async fn bytes_survive_broken_links() {
     let Pair { bastion, agent, mut opened } = Pair::new();
