@@ -40,7 +40,7 @@ const READ: usize = 64 * 1024;
 /// What a link's pipes hold, in bytes.
 const PIPE: usize = 512 * 1024;
 /// What may wait on all carriers, in bytes, before each connection has to do with less: it is memory of the container.
-const MEMORY: usize = 64 * 1024 * 1024;
+const MEMORY: usize = 32 * 1024 * 1024;
 
 /// Serves until it is told to end.
 pub async fn serve() -> io::Result<()> {
