@@ -59,6 +59,9 @@ pub(super) struct Hello {
     pub(super) version: u32,
     /// The carrier that this link continues or begins.
     pub(super) carrier: String,
+    /// The number of the link, counted by the side that links: of two hellos the one that was said later may come first.
+    #[serde(default)]
+    pub(super) link: Option<u64>,
     /// For how many seconds this side waits for the next link when this one breaks.
     #[serde(default)]
     pub(super) grace: Option<u64>,
@@ -260,6 +263,7 @@ mod tests {
         let hello = Hello {
             version: 1,
             carrier: "c".into(),
+            link: Some(3),
             grace: Some(60),
             silence: Some(70),
             window: Some(7),

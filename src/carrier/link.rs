@@ -128,6 +128,9 @@ impl Carrier {
         R: TryStream<Ok = Bytes, Error: Into<BoxError>> + Unpin,
         W: Sink<Bytes, Error: Into<BoxError>> + Unpin,
     {
+        if !self.0.state().is_newest(accepted.hello.link) {
+            return Err(Error::Late);
+        }
         let (unlink, _linked) = self.take_over().await;
         self.say_hello(&mut link.sink, None).await?;
         self.0.state().agree(accepted.hello.window);
@@ -147,13 +150,13 @@ impl Carrier {
     where
         W: Sink<Bytes, Error: Into<BoxError>> + Unpin,
     {
-        let (received, window) = {
+        let (link, received, window) = {
             let mut state = self.0.state();
-            (state.received(), Some(state.own_window()))
+            (keepalive.map(|_| state.number_link()), state.received(), Some(state.own_window()))
         };
         let grace = keepalive.map(|keepalive| keepalive.grace.as_secs());
         let silence = keepalive.map(|keepalive| keepalive.longest_silence().as_secs());
-        let hello = Hello { version: VERSION, carrier: self.name().to_owned(), grace, silence, window, received };
+        let hello = Hello { version: VERSION, carrier: self.name().to_owned(), link, grace, silence, window, received };
         let mut buffer = BytesMut::new();
         Frame { stream: 0, body: Body::Hello(hello) }.encode(&mut buffer);
         // Whoever links next waits until this one is done.

@@ -97,6 +97,9 @@ pub enum Error {
     /// Another link serves the carrier now.
     #[error("another link took over")]
     Replaced,
+    /// Its hello was long under way: a later link knows more of what both sides have.
+    #[error("a later link came first")]
+    Late,
 }
 
 impl Carrier {

@@ -64,6 +64,8 @@ pub(super) struct State {
     pub(super) opened: Option<mpsc::UnboundedSender<Opened>>,
     pub(super) side: Side,
     pub(super) share: Arc<Share>,
+    /// How many links this side has begun, or the highest number of one that the other has.
+    pub(super) links: u64,
     /// The window of the other side.
     pub(super) window: usize,
     /// That of this side, as far as the other knows it.
@@ -92,6 +94,7 @@ impl State {
             opened,
             side,
             share,
+            links: 0,
             window,
             own_window,
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::channel::mpsc;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, sink, stream};
 use tokio::task::JoinHandle;
 
 use super::frame::{Acknowledgement, Body, Frame, Hello, Pieces};
@@ -91,6 +91,24 @@ async fn whatever_was_opened_before_a_link_is_opened_by_it() {
     for Stream { sender, receiver } in &mut streams {
         sender.send(Message::Eof).unwrap();
         assert!(receiver.receive().await.is_some(), "it was never opened");
+    }
+}
+
+/// Regression: a hello that a slow node had kept ended what was begun by the link after it, which it did not know of.
+#[tokio::test]
+async fn a_link_that_comes_late_is_not_believed() {
+    let pair = Pair::new();
+    let said = |link| {
+        let hello = Hello { version: VERSION, carrier: "one".into(), link, ..Hello::default() };
+        let mut buffer = bytes::BytesMut::new();
+        Frame { stream: 0, body: Body::Hello(hello) }.encode(&mut buffer);
+        stream::iter([Ok::<_, Infallible>(buffer.freeze())])
+    };
+    for (link, is_late) in [(None, false), (Some(2), false), (Some(1), true), (Some(2), true), (Some(3), false)] {
+        let mut source = said(link);
+        let accepted = accept(&mut source).await.unwrap();
+        let ended = pair.agent.accepted(Link { source, sink: sink::drain() }, accepted).await;
+        assert_eq!(matches!(ended, Err(Error::Late)), is_late, "{link:?}: {ended:?}");
     }
 }
 
