@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::harness::{Agent, Product, Replica, Ssh, User, certify, keygen, public, revoke};
+use crate::harness::{Agent, Product, Replica, Ssh, User, certify, eventually, keygen, public, revoke};
 
 /// An authority, and a user with a key that nobody registered.
 struct Signed {
@@ -77,6 +77,22 @@ async fn a_trusted_authoritys_certificate_lets_in_whom_it_names() {
     signed.with(product.front(), &["-n", name]).command("echo in").run().await.exits(255).prints("");
     let unknown = signed.with(&replica, &["-n", "nobody-here"]).login("nobody-here").command("echo in");
     unknown.run().await.exits(255).prints("");
+}
+
+/// Nothing but the login name is heard of it: it is refused before anybody is asked whose it is.
+#[tokio::test]
+async fn the_log_tells_whose_certificate_has_expired() {
+    let product = Product::shared().await;
+    let signed = Signed::new(&product).await;
+    let replica = signed.trusted(&product).await;
+    let name = signed.alice.name();
+    // The key itself is not to be offered, as it is not where only the certificate is in an agent.
+    let expired = signed.with(&replica, &["-n", name, "-V", "20200101:20200102"]);
+    let expired = expired.option("PubkeyAcceptedAlgorithms=ssh-ed25519-cert-v01@openssh.com");
+    expired.command("echo in").run().await.exits(255).prints("");
+    let words = ["left without a login", name, "has expired", "client.addr=127.0.0.1"];
+    let tells = |line: &str| words.iter().all(|word| line.contains(word));
+    eventually("the log tells", async || replica.log().lines().any(tells).then_some(())).await;
 }
 
 #[tokio::test]

@@ -34,6 +34,11 @@ impl Handler for Connection {
         Ok(self.context.config.banner.clone())
     }
 
+    async fn auth_none(&mut self, user_name: &str) -> Result<Auth, Self::Error> {
+        self.login.name(user_name);
+        Ok(Auth::reject())
+    }
+
     async fn auth_publickey_offered(
         &mut self,
         user_name: &str,

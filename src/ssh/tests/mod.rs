@@ -6,6 +6,7 @@ mod ends;
 mod flow;
 mod hostile;
 mod keepalive;
+mod log;
 mod login;
 mod permissions;
 mod requests;
