@@ -43,6 +43,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub(super) struct Slots {
     pub(super) sessions: Arc<Semaphore>,
     pub(super) forwards: Arc<Semaphore>,
+    listeners: Arc<Semaphore>,
     pub(super) closing: Arc<Closing>,
     max_sessions: u32,
     max_forwards: u32,
@@ -68,13 +69,24 @@ impl Slots {
         Self {
             sessions: permits(max_sessions),
             forwards: permits(max_forwards),
+            listeners: permits(max_sessions),
             closing: Arc::default(),
             max_sessions: max_sessions as u32,
             max_forwards: max_forwards as u32,
         }
     }
 
-    pub(super) fn is_free_of_sessions(&self) -> bool {
+    /// To be kept by what listens in the pod, for as long as it does.
+    pub(super) fn listens(&self) -> Option<OwnedSemaphorePermit> {
+        self.listeners.clone().try_acquire_owned().ok()
+    }
+
+    /// Whether nothing runs on the connection, and nothing listens for it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_free() && self.listeners.available_permits() == self.max_sessions as usize
+    }
+
+    fn is_free_of_sessions(&self) -> bool {
         self.sessions.available_permits() == self.max_sessions as usize
     }
 
@@ -129,6 +141,18 @@ mod tests {
         drop(session);
         let _permits = all_free.await;
         assert!(slots.sessions.try_acquire().is_err() && slots.forwards.try_acquire().is_err());
+    }
+
+    #[test]
+    fn what_listens_is_in_use_and_does_not_keep_a_drain_waiting() {
+        let slots = Slots::new(4, 4);
+        assert!(slots.is_idle());
+        let listens = slots.listens();
+        assert!(!slots.is_idle() && slots.is_free());
+        drop(listens);
+        assert!(slots.is_idle());
+        let _forward = slots.forwards.try_acquire().unwrap();
+        assert!(!slots.is_idle());
     }
 
     #[tokio::test]

@@ -76,10 +76,12 @@ async fn keep(
     }
     state.send_replace(State::At(listener.port));
     loop {
+        let listens = logged_in.slots.listens();
         let port = listener.port;
         while let Some((origin, stream)) = listener.accept().await {
             logged_in.hand_over(stream, open(client.clone(), asked.clone(), port, origin));
         }
+        drop(listens);
         info!(?address, "the pod is gone that listened for a client; its next one will");
         listener = match again(&logged_in, &address).await {
             Ok(listener) => listener,
@@ -112,7 +114,7 @@ async fn again(logged_in: &LoggedIn, address: &Address) -> Result<Listener, Erro
 /// left alone.
 async fn give_up(logged_in: &LoggedIn, client: &Handle, error: &Error) {
     info!("gave up listening for a client");
-    if logged_in.slots.is_free_of_sessions() {
+    if logged_in.slots.is_idle() {
         let why = format!("the pod does not listen for you: {}", error.user_message());
         let _ = client.disconnect(Disconnect::ByApplication, why, "en".into()).await;
     }
