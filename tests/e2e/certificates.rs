@@ -202,6 +202,22 @@ async fn a_users_own_authority_lets_in_for_her_only() {
     signed.with(&replica, &["-n", name]).command("echo in").run().await.exits(255).prints("");
 }
 
+/// As with sshd: it was refused before her line was looked at.
+#[tokio::test]
+async fn a_trusted_authority_may_be_a_users_own_too_for_other_principals() {
+    let product = Product::shared().await;
+    let signed = Signed::new(&product).await;
+    let (name, folder) = (signed.alice.name(), signed.folder.path());
+    let line = format!("cert-authority,principals=\"deploy\",command=\"echo forced\" {}", public(&signed.ca));
+    std::fs::write(folder.join(name), line).expect("the folder is ours");
+    let registries = format!("identity.registries=[{{ kind = \"files\", directory = \"{}\" }}]", folder.display());
+    let trusted = format!("identity.trusted_user_ca_keys=[\"{}\"]", signed.ca.with_extension("pub").display());
+    let replica = product.serve(&[&registries, &trusted]).await;
+    signed.with(&replica, &["-n", name]).command("echo in").run().await.exits(0).prints("in\n");
+    signed.with(&replica, &["-n", "deploy"]).command("echo in").run().await.exits(0).prints("forced\n");
+    signed.with(&replica, &["-n", "ops"]).command("echo in").run().await.exits(255).prints("");
+}
+
 /// Where certificates are trusted, each key of an agent is asked to sign before it is refused.
 #[tokio::test]
 async fn an_agents_other_keys_do_not_hide_a_certificate() {
