@@ -44,12 +44,16 @@ impl Jump {
         let Self { logged_in, target, client } = self;
         let depth = client.outer.as_ref().map_or(0, |outer| outer.depth);
         if depth >= MAX_DEPTH {
+            info!(user = logged_in.identity.user(), depth, "refused a jump: it is within too many others");
             return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
         }
         // It is one more connection of hers, from its beginning: what nobody speaks on costs as much as what is logged in.
         let place = logged_in.allowance.connections.clone().try_acquire_owned();
         let (Some(_slot), Ok(_place)) = (logged_in.slot(), place) else {
-            info!("refused a jump: its user has too many connections or channels open");
+            info!(
+                user = logged_in.identity.user(),
+                "refused a jump: its user has too many connections or channels open"
+            );
             return reply.reject(ChannelOpenFailure::ResourceShortage).await;
         };
         let (context, user) = (logged_in.context.clone(), logged_in.identity.user().to_owned());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::allowance::Allowance;
@@ -26,6 +27,8 @@ pub(super) struct LoggedIn {
     pub(super) allowance: Arc<Allowance>,
     /// Whether she may stay.
     pub(super) standing: Standing,
+    /// Cancelled once the connection is over.
+    pub(super) over: CancellationToken,
 }
 
 impl LoggedIn {

@@ -75,6 +75,7 @@ async fn keep(
         *port = listener.port;
     }
     state.send_replace(State::At(listener.port));
+    info!(user = identity.user(), ?address, "the pod listens for a client");
     loop {
         let listens = logged_in.slots.listens();
         let port = listener.port;

@@ -1,9 +1,12 @@
 //! What the server needs of the rest, with tasks for programs.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::carrier::Stream;
@@ -17,6 +20,8 @@ pub(super) const NEVER_MADE: u16 = 7;
 /// Where people go.
 #[derive(Clone, Default)]
 pub(super) struct Echo {
+    /// Somebody waits.
+    pub(super) waits: Arc<Notify>,
     /// Then nobody waits any more for what does not come.
     pub(super) given_up: CancellationToken,
 }
@@ -44,6 +49,7 @@ impl Run for Echo {
 
     async fn connect(&self, _: &Identity, _: &Target, address: &Address) -> Result<Stream, Error> {
         if matches!(address, Address::Tcp { port: NEVER_MADE, .. }) {
+            self.waits.notify_one();
             self.given_up.cancelled().await;
         }
         Err(Error::NoAgent)
