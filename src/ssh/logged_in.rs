@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -43,19 +42,12 @@ impl LoggedIn {
 
     /// Room for one more forwarded connection, if there is.
     pub(super) fn slot(&self) -> Option<Slot> {
-        self.take(&self.slots.forwards)
+        self.slots.forward(&self.allowance)
     }
 
     /// Room for one more session.
     pub(super) fn session_slot(&self) -> Option<Slot> {
-        self.take(&self.slots.sessions)
-    }
-
-    fn take(&self, slots: &Arc<Semaphore>) -> Option<Slot> {
-        match self.slots.closing.is_worn_out() {
-            true => None,
-            false => Slot::take(slots, &self.allowance),
-        }
+        self.slots.session(&self.allowance)
     }
 
     pub(super) fn inbox(&self) -> Inbox {
