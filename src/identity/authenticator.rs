@@ -249,7 +249,7 @@ impl Authenticator {
     ) -> Option<Result<Grant, Refusal>> {
         let mut refusal = None;
         for found in self.registries.find(login) {
-            for line in found.keys().filter(|line| line.key.key_data() == key) {
+            for line in self.registries.keys(&found).filter(|line| line.key.key_data() == key) {
                 let options = Options::parse(line.options).inspect_err(|reason| {
                     warn!(user = found.user, registry = found.registry, %reason, "refused a registered key");
                 });
@@ -265,7 +265,8 @@ impl Authenticator {
     /// Whether a line of `login` names an authority.
     fn has_authority(&self, login: &str) -> bool {
         let authority = |options: &str| Options::parse(options).is_ok_and(|options| options.authority);
-        self.registries.find(login).any(|found| found.keys().any(|line| authority(line.options)))
+        let registries = &self.registries;
+        registries.find(login).any(|found| registries.keys(&found).any(|line| authority(line.options)))
     }
 
     fn trusts(&self, authority: &KeyData) -> bool {
