@@ -81,8 +81,8 @@ impl Cache {
         self.users.get(&ObjectRef::new(name))
     }
 
-    /// Why the user object `name` cannot be read, if there is one that cannot. What is in it is not known: not whom it keeps
-    /// out, nor what it forbids.
+    /// Why the user object `name` cannot be read, if there is one that cannot. What is in it is not known: not whom it
+    /// keeps out, nor what it forbids.
     pub fn unreadable_user(&self, name: &str) -> Option<String> {
         self.unreadable.why::<DevServerUser>("", name)
     }

@@ -1,4 +1,5 @@
-//! A bounded crowd before a door: who comes from where few are gets in, and one of those of whom there are most has to go.
+//! A bounded crowd before a door: who comes from where few are gets in, and one of those of whom there are most has to
+//! go.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;

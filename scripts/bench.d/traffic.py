@@ -1,6 +1,7 @@
 """How fast bytes pass, and how soon a single one."""
 import contextlib, os, shlex, socket, statistics, subprocess, threading, time
 
+from memory import resident
 from process import Failed, Running, Terminal, alternate, run, say, timed
 from table import row
 
@@ -140,6 +141,8 @@ def connections(stage):
             whole.append(sum(echoes_whole(many)))
     yield row(f"{wanted:,} connections through one `-L`, whole", "", *whole, goals=[f"≥ {wanted}"])
     yield row("set-up of each, first answer included", "ms", *set_up, goals=["≤ 2"])
+    if stage.agent:
+        yield row("the agent after them, with 16 KiB under way on each at once", "MiB", resident(stage))
 
 
 def echoed(port):

@@ -1,5 +1,5 @@
-//! The end of a file that was written. File systems that write behind (NFS, CIFS, CephFS, most of FUSE) tell only then, and
-//! never again, that there was no room for it; a dropped [`File`] keeps that to itself.
+//! The end of a file that was written. File systems that write behind (NFS, CIFS, CephFS, most of FUSE) tell only then,
+//! and never again, that there was no room for it; a dropped [`File`] keeps that to itself.
 
 use std::fs::File;
 use std::io;

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::request::{Accepted, News, Order, Request};
+use super::request::{Accepted, Order, Request, Response};
 use crate::carrier::{json, parse};
 
 pub use super::sftp::fuzz::serve as sftp;
@@ -12,7 +12,7 @@ pub fn request(payload: &[u8]) {
     comes_back::<Request>(payload);
     comes_back::<Accepted>(payload);
     comes_back::<Order>(payload);
-    comes_back::<News>(payload);
+    comes_back::<Response>(payload);
 }
 
 fn comes_back<T: DeserializeOwned + Serialize + PartialEq>(payload: &[u8]) {
@@ -74,13 +74,14 @@ pub(crate) mod seeds {
             Request::Listen(Listen { address, listener: 1 }),
         ];
         let orders = [Order::Resize(size), Order::Redraw, Order::Signal("TERM".into())];
-        let exits = [Exit::Code(3), Exit::Signal { number: 9, core_dumped: true }].map(News::Exited);
-        let mut all = vec![json(&Accepted { listener: 1, origin }), json(&News::Listening(8080)), json(&News::Started)];
+        let exits = [Exit::Code(3), Exit::Signal { number: 9, core_dumped: true }].map(Response::Exited);
+        let mut all =
+            vec![json(&Accepted { listener: 1, origin }), json(&Response::Listening(8080)), json(&Response::Started)];
         all.extend(requests.iter().map(json));
         all.extend(orders.iter().map(json));
         all.extend(exits.iter().map(json));
-        all.push(json(&News::OutOfMemory(OutOfMemory { limit: Some(1 << 30), peak: None })));
-        all.push(json(&News::Notice("back".into())));
+        all.push(json(&Response::OutOfMemory(OutOfMemory { limit: Some(1 << 30), peak: None })));
+        all.push(json(&Response::Notice("back".into())));
         all.into_iter().map(Vec::from).collect()
     }
 }

@@ -50,8 +50,8 @@ pub(super) async fn terminal(mut child: Child, group: Pid, terminal: impl AsFd) 
     groups(&all, || drop(child.try_wait())).await;
 }
 
-/// Ends all who are in these groups, but for those that nohup(1) keeps from that. `bury` buries the dead among them, which
-/// else stay in them.
+/// Ends all who are in these groups, but for those that nohup(1) keeps from that. `bury` buries the dead among them,
+/// which else stay in them.
 pub(super) async fn groups(groups: &[Pid], mut bury: impl FnMut()) {
     for signals in ROUNDS {
         let (mut some_kept, mut some_doomed) = (false, false);
@@ -84,7 +84,8 @@ pub(super) async fn groups(groups: &[Pid], mut bury: impl FnMut()) {
 }
 
 /// Ends who is in this group for the session's sake. Who let go of its pipes, as an editor's server does, goes on, and
-/// who ignores hang-ups, as nohup(1) arranges: sshd ends neither. `bury` buries the dead of the group, which else stay in it.
+/// who ignores hang-ups, as nohup(1) arranges: sshd ends neither. `bury` buries the dead of the group, which else stay
+/// in it.
 pub(super) async fn holders(group: Pid, pipes: &Pipes, mut bury: impl FnMut()) {
     for signals in ROUNDS {
         let mut found = members(group).await;
@@ -116,8 +117,8 @@ pub(super) async fn holders(group: Pid, pipes: &Pipes, mut bury: impl FnMut()) {
     }
 }
 
-/// Sends a signal to those who are in this group for the session's sake. Once its leader is buried, and nobody is left in
-/// it, another session's may have its number.
+/// Sends a signal to those who are in this group for the session's sake. Once its leader is buried, and nobody is left
+/// in it, another session's may have its number.
 pub(super) async fn signal_holders(group: Pid, pipes: &Pipes, signal: Signal) {
     let mut found = members(group).await;
     found.retain(|(_, name)| pipes.are_held_by(name));
@@ -208,7 +209,7 @@ mod tests {
         kill_process_group(group, Signal::KILL).unwrap();
     }
 
-    /// Its work was lost with the window, although nohup(1) was there for just that.
+    /// Regression: a job's work was lost with the window, although nohup(1) was there for just that.
     #[tokio::test]
     async fn a_job_under_nohup_outlives_its_terminal_and_what_only_ignores_hang_ups_does_not() {
         let (pty, pts) = pty_process::open().unwrap();

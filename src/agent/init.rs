@@ -19,7 +19,8 @@ use super::startup::{self, Startup};
 
 /// Between a server that died, or could not be started, and the next.
 const PAUSE: Duration = Duration::from_millis(200);
-/// What images name for their containers to be stopped with. Process 1 of a PID namespace only hears what it listens for.
+/// What images name for their containers to be stopped with. Process 1 of a PID namespace only hears what it listens
+/// for.
 const STOPS: [i32; 6] = [TERM, INT, Signal::QUIT.as_raw(), Signal::USR1.as_raw(), Signal::WINCH.as_raw(), RTMIN_3];
 /// What else a command may understand.
 const WORDS: [i32; 2] = [Signal::HUP.as_raw(), Signal::USR2.as_raw()];

@@ -99,7 +99,7 @@ mod tests {
         (child, group, pipes)
     }
 
-    /// They ran on: nobody was left who knew of them.
+    /// Regression: they ran on, as nobody was left who knew of them.
     #[tokio::test]
     async fn a_dead_servers_programs_are_hung_up_and_nobody_elses() {
         let (mut left, group, pipes) = program("exec sleep 98600");
@@ -117,7 +117,7 @@ mod tests {
         assert!(over.try_wait().unwrap().is_none());
     }
 
-    /// It ran on, as its terminal's hang-up was all that it was told.
+    /// Regression: such a program ran on, as its terminal's hang-up was all that it was told.
     #[tokio::test]
     async fn what_ignores_its_terminals_hang_up_is_told_more_firmly() {
         let (mut pty, pts) = pty_process::open().unwrap();

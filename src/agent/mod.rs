@@ -1,5 +1,5 @@
-//! The pod's side of the carrier: runs what sessions ask for. Knows neither SSH nor Kubernetes, and has no power that the
-//! container's user lacks.
+//! The pod's side of the carrier: runs what sessions ask for. Knows neither SSH nor Kubernetes, and has no power that
+//! the container's user lacks.
 
 mod account;
 mod activity;
@@ -12,7 +12,6 @@ mod hang_up;
 mod init;
 mod install;
 mod ledger;
-mod listing;
 mod memory;
 mod open_files;
 mod piece;

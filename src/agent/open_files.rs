@@ -1,5 +1,5 @@
-//! How many files may be open. One process serves all connections and programs of a pod, each of which would have an sshd of
-//! its own; so it takes the room that there is, and connections leave some of it to sessions.
+//! How many files may be open. One process serves all connections and programs of a pod, each of which would have an
+//! sshd of its own; so it takes the room that there is, and connections leave some of it to sessions.
 
 use std::io;
 use std::os::fd::AsRawFd;

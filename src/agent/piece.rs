@@ -25,7 +25,8 @@ pub(super) async fn read(source: &mut (impl AsyncRead + Unpin)) -> io::Result<By
                 next.reserve(GOOD_DATA);
             }
             let read = ready!(poll_read_buf(Pin::new(&mut *source), context, next))?;
-            // A program may write a byte at a time to somebody who does not read: thousands of pieces, each as large as it is.
+            // A program may write a byte at a time to somebody who does not read: thousands of pieces, each as large as
+            // it is.
             if read > GOOD_DATA / 2 {
                 return Poll::Ready(Ok(std::mem::take(next).freeze()));
             }

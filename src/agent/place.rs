@@ -21,8 +21,9 @@ pub(super) fn commands() -> Option<PathBuf> {
     Some(folder()?.join(COMMANDS))
 }
 
-/// Keeps other users of the container from putting something of theirs in the program's place, which root's next session
-/// would run: a pod's volumes may be written by all. Whoever installed it may do so again, after a node's restart.
+/// Keeps other users of the container from putting something of theirs in the program's place, which root's next
+/// session would run: a pod's volumes may be written by all. Whoever installed it may do so again, after a node's
+/// restart.
 pub(super) fn guard() -> io::Result<()> {
     const OTHERS_WRITE: u32 = 0o002;
     const STICKY: u32 = 0o1000;

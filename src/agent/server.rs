@@ -19,7 +19,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::account::Account;
 use super::pipe::{most, widen, write_all};
-use super::request::{ENDING, News, Request};
+use super::request::{ENDING, Request, Response};
 use super::{activity, forward, memory, open_files, program, socket};
 use crate::carrier::{self, Budget, Carrier, Incoming, Link, Message, Side, Stream};
 
@@ -40,7 +40,7 @@ const READ: usize = 64 * 1024;
 /// What a link's pipes hold, in bytes.
 const PIPE: usize = 512 * 1024;
 /// What may wait on all carriers, in bytes, before each connection has to do with less: it is memory of the container.
-const MEMORY: usize = 64 * 1024 * 1024;
+const MEMORY: usize = 32 * 1024 * 1024;
 
 /// Serves until it is told to end.
 pub async fn serve() -> io::Result<()> {
@@ -115,8 +115,8 @@ impl Server {
         }
     }
 
-    /// Begins nothing more, which is then asked of the next pod, and lets commands end that do within `moment`: one that
-    /// began as the pod was deleted can be asked of no other.
+    /// Begins nothing more, which is then asked of the next pod, and lets commands end that do within `moment`: one
+    /// that began as the pod was deleted can be asked of no other.
     async fn wind_up(&self, moment: Duration) {
         self.ending.cancel();
         self.commands.close();
@@ -188,7 +188,7 @@ impl Server {
         // Before the look: whoever ends them waits for all that saw nothing of it.
         let _counted = matches!(&request, Ok(request) if request.is_brief()).then(|| self.commands.token());
         if self.ending.is_cancelled() {
-            let _ = stream.sender.send(Message::control(&News::NotStarted(ENDING.to_owned())));
+            let _ = stream.sender.send(Message::control(&Response::NotStarted(ENDING.to_owned())));
             return;
         }
         match request {
@@ -203,10 +203,10 @@ impl Server {
             Ok(Request::Return(request)) => self.shells.take_back(request, carrier, stream).await,
             Ok(Request::Connect(address)) => forward::connect(address, stream).await,
             Ok(Request::Activity) => {
-                let _ = stream.sender.send(Message::control(&News::Activity(activity::report())));
+                let _ = stream.sender.send(Message::control(&Response::Activity(activity::report())));
             }
             Ok(Request::History) => {
-                let _ = stream.sender.send(Message::control(&News::History(activity::history())));
+                let _ = stream.sender.send(Message::control(&Response::History(activity::history())));
             }
             Ok(Request::Listen(request)) => forward::listen(request, carrier, stream).await,
             Err(_) => {} // A younger bastion's: the dropped stream says no.
@@ -281,7 +281,7 @@ mod tests {
         }
     }
 
-    async fn news(stream: &mut Stream) -> News {
+    async fn news(stream: &mut Stream) -> Response {
         loop {
             let (message, _) = stream.receiver.receive().await.expect("the stream goes on");
             if let Message::Control(news) = message {
@@ -295,13 +295,13 @@ mod tests {
         let (carrier, _) = Carrier::new(Side::Bastion, "one".into());
         let test = async {
             let mut program = asks(&carrier, COMMAND);
-            assert_eq!(news(&mut program).await, News::Started);
+            assert_eq!(news(&mut program).await, Response::Started);
             test(&server, &carrier, program).await;
         };
         while_linked(&carrier, |accepted| server.carrier(accepted), test).await;
     }
 
-    /// It was lost with its pod, where the next one could not be asked for it any more.
+    /// Regression: such a command was lost with its pod, as the next one could not be asked for it any more.
     #[tokio::test]
     async fn a_command_that_began_as_its_pod_ends_is_let_end_and_no_other_begins() {
         with_program(async |server, carrier, mut program| {
@@ -313,9 +313,9 @@ mod tests {
             let goes_on = async {
                 server.ending.cancelled().await;
                 let refused = news(&mut asks(carrier, "true")).await;
-                assert_eq!(refused, News::NotStarted(ENDING.to_owned()));
+                assert_eq!(refused, Response::NotStarted(ENDING.to_owned()));
                 program.sender.data(Bytes::from_static(b"go\n")).await.unwrap();
-                assert_eq!(news(&mut program).await, News::Exited(Exit::Code(0)));
+                assert_eq!(news(&mut program).await, Response::Exited(Exit::Code(0)));
                 is_told.await.unwrap();
             };
             tokio::join!(ends, goes_on);
@@ -335,8 +335,8 @@ mod tests {
         let test = async {
             for name in ["first", "later"] {
                 let mut program = asks(&carrier, &format!("test $USER = {name}"));
-                assert_eq!(news(&mut program).await, News::Started);
-                assert_eq!(news(&mut program).await, News::Exited(Exit::Code(0)));
+                assert_eq!(news(&mut program).await, Response::Started);
+                assert_eq!(news(&mut program).await, Response::Exited(Exit::Code(0)));
                 CHANGED.store(true, Ordering::Relaxed);
             }
         };
@@ -351,14 +351,14 @@ mod tests {
             for ended in [true, false] {
                 let request = ProgramRequest { ended, ..command(LEAVES) };
                 let mut program = carrier.open(json(&Request::Program(request)));
-                assert_eq!(news(&mut program).await, News::Started);
+                assert_eq!(news(&mut program).await, Response::Started);
                 if ended {
-                    assert_eq!(news(&mut program).await, News::Ended(Exit::Code(3)));
+                    assert_eq!(news(&mut program).await, Response::Ended(Exit::Code(3)));
                 }
                 program.sender.data(Bytes::from_static(b"go\n")).await.unwrap();
                 let (message, _) = program.receiver.receive().await.expect("what was left behind speaks");
                 assert!(matches!(message, Message::Data(data) if data == "go\n"));
-                assert_eq!(news(&mut program).await, News::Exited(Exit::Code(3)));
+                assert_eq!(news(&mut program).await, Response::Exited(Exit::Code(3)));
             }
         })
         .await;

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use super::account::{self, Account};
 use super::place;
+use crate::plain::plain;
 
 /// The variable that brings the script to `bastion-agent install`, in base64: Kubernetes replaces `$(NAME)` in values.
 pub const SCRIPT_VARIABLE: &str = "BASTION_STARTUP_SCRIPT";
@@ -39,7 +40,7 @@ const TOLD_LINES: usize = 5;
 const TOLD_BYTES: u64 = 600;
 /// Between two looks whether it ended.
 const LOOK: Duration = Duration::from_millis(100);
-/// Between telling of a failure and readiness, so that the word is out before the pod is.
+/// Between reporting a failure and becoming ready, so that the report is out first.
 const AHEAD: Duration = Duration::from_secs(1);
 
 /// Puts the script, if there is one, into the agent's folder.
@@ -181,8 +182,8 @@ fn open_log(home: &Path) -> Option<(File, PathBuf)> {
     })
 }
 
-/// A file of our own. Others in the pod may write in the home too: what they put in its place is not followed as root, nor
-/// waited for.
+/// A file of our own. Others in the pod may write in the home too: what they put in its place is not followed as root,
+/// nor waited for.
 fn create(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
     OpenOptions::new().write(true).create(true).truncate(true).custom_flags(flags as i32).open(path)
@@ -215,12 +216,8 @@ fn last_lines(log: &Path) -> io::Result<String> {
     let mut tail = Vec::new();
     file.read_to_end(&mut tail)?;
     let text = String::from_utf8_lossy(&tail);
-    let is_control = |c: char| c.is_control();
-    let lines: Vec<String> = text
-        .lines()
-        .map(|line| line.replace(is_control, " ").trim().to_owned())
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines = text.lines().map(|line| plain(line).trim().to_owned());
+    let lines: Vec<String> = lines.filter(|line| !line.is_empty()).collect();
     Ok(lines[lines.len().saturating_sub(TOLD_LINES)..].join(" / "))
 }
 

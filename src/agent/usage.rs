@@ -81,13 +81,14 @@ pub struct History {
     pub minutes: Vec<Minute>,
 }
 
-/// What is sent to a program without a terminal, in bytes a minute: whoever types has a terminal, and editors that speak
-/// to their server over stdin send signs of life all night.
+/// What is sent to a program without a terminal, in bytes a minute: whoever types has a terminal, and editors that
+/// speak to their server over stdin send signs of life all night.
 pub const SENT: u64 = 64 << 10;
-/// What goes over forwarded connections, in bytes a minute. An editor that nobody touches stays below a tenth of it; one
-/// keystroke in it may be a tenth.
+/// What goes over forwarded connections, in bytes a minute. An editor that nobody touches stays below a tenth of it;
+/// one keystroke in it may be a tenth.
 pub const FORWARDED: u64 = 64 << 10;
-/// What sessions' programs write, in bytes a minute. A `top` that fills a large screen stays below it; a download does not.
+/// What sessions' programs write, in bytes a minute. A `top` that fills a large screen stays below it; a download does
+/// not.
 pub const WRITTEN: u64 = 1 << 20;
 /// What processes take, in percent of one core.
 pub const CPU: u64 = 10;
@@ -95,36 +96,6 @@ pub const CPU: u64 = 10;
 pub const DISK: u64 = 1 << 20;
 /// In percent. Memory of a GPU that is merely held is no use.
 pub const GPU: u32 = 5;
-
-impl Minute {
-    pub fn has_input(&self) -> bool {
-        self.typed > 0 || self.sent >= SENT
-    }
-
-    pub fn has_output(&self) -> bool {
-        self.written >= WRITTEN
-    }
-
-    pub fn has_forwards(&self) -> bool {
-        self.forwarded >= FORWARDED
-    }
-
-    pub fn has_cpu(&self) -> bool {
-        self.cpu >= CPU
-    }
-
-    pub fn has_disk(&self) -> bool {
-        self.disk >= DISK
-    }
-
-    pub fn has_gpu(&self) -> bool {
-        matches!(self.gpu, Some(Gpu::Busy(percent)) if percent >= GPU)
-    }
-
-    pub fn has_kernels(&self) -> bool {
-        self.kernels > 0
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -136,6 +107,6 @@ mod tests {
         let activity: Activity = serde_json::from_str(old).unwrap();
         assert_eq!((activity.input_seconds, activity.programs, activity.gpu), (Some(3), 1, None));
         let younger: Minute = serde_json::from_str(r#"{"typed":1,"thoughts":7}"#).unwrap();
-        assert!(younger.has_input() && !younger.has_cpu());
+        assert_eq!((younger.typed, younger.cpu), (1, 0));
     }
 }

@@ -27,6 +27,12 @@ pub mod reason {
     pub const FLAVOR_NOT_FOUND: &str = "FlavorNotFound";
     /// The flavor is not for this user.
     pub const FLAVOR_NOT_ALLOWED: &str = "FlavorNotAllowed";
+    /// Nobody knows what the owner may, as her object cannot be read.
+    pub const OWNER_UNREADABLE: &str = "OwnerUnreadable";
+    /// The owner may have no more.
+    pub const LIMIT: &str = "Limit";
+    /// A setting cannot be what it is.
+    pub const INVALID_SPEC: &str = "InvalidSpec";
     /// A claim that is to be mounted is not there.
     pub const CLAIM_NOT_FOUND: &str = "ClaimNotFound";
     /// No node has room for the pod.

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Activity, EnvVar, LastEnd, Lifecycle, Share, StartStep, Suspension, Volume};
 
+/// Bytes of a startup script; of characters, which the schema counts, there may be as many.
+pub const MAX_STARTUP_SCRIPT: usize = 64 << 10;
+
 /// A development server: a pod with a home that outlives it. Its owner enters it with `ssh USER+NAME@bastion`.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
@@ -94,7 +97,7 @@ pub struct DevServerSpec {
     /// words. The pod's `command` starts after it. Who may see the DevServer can read it: put passwords in a Secret.
     /// At most 64 KiB. Changing it restarts the pod; the home stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 65536))]
+    #[schemars(length(min = 1, max = MAX_STARTUP_SCRIPT))]
     pub startup_script: Option<String>,
     /// Whether the pod has the token of its owner's service account, where Kubernetes' clients look for it. Whatever runs
     /// there can then do by the API what the owner can do by `devctl`: ClusterRole `dev-user` and the `roleRefs` of the

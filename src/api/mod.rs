@@ -50,7 +50,67 @@ pub fn crds_yaml() -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+
+    /// Each field of a definition and of what is in it, by its path, with its schema.
+    fn fields(schema: &Value, path: &str) -> Vec<(String, Value)> {
+        let mut found = Vec::new();
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            found.extend(fields(field, &path));
+            found.push((path, field.clone()));
+        }
+        for of_each in ["items", "additionalProperties"].map(|of_each| &schema[of_each]) {
+            if of_each.is_object() {
+                found.extend(fields(of_each, &format!("{path}[]")));
+            }
+        }
+        found
+    }
+
+    /// The versions of all kinds, with the kind.
+    fn versions() -> Vec<(String, Value)> {
+        let versions = |crd: CustomResourceDefinition| {
+            let kind = crd.spec.names.kind;
+            crd.spec.versions.into_iter().map(move |version| (kind.clone(), serde_json::to_value(version).unwrap()))
+        };
+        crds().into_iter().flat_map(versions).collect()
+    }
+
+    /// Whether a path is that of a field, or of a key of a map.
+    fn leads_somewhere(schema: &Value, path: &str) -> bool {
+        let step = |schema: &Value, name: &str| {
+            let of_each = &schema["additionalProperties"];
+            schema["properties"].get(name).or(of_each.is_object().then_some(of_each)).cloned()
+        };
+        path.split('.').skip(1).try_fold(schema.clone(), |schema, name| step(&schema, name)).is_some()
+    }
+
+    #[test]
+    fn every_field_is_documented() {
+        for (kind, version) in versions() {
+            let fields = fields(&version["schema"]["openAPIV3Schema"], &kind);
+            assert!(fields.len() > 10, "{fields:?}");
+            let is_silent = |field: &&(String, Value)| field.1["description"].as_str().unwrap_or_default().is_empty();
+            let silent: Vec<_> = fields.iter().filter(is_silent).map(|(path, _)| path).collect();
+            assert!(silent.is_empty(), "`kubectl explain` tells nothing of {silent:?}");
+        }
+    }
+
+    #[test]
+    fn every_column_names_a_field() {
+        for (kind, version) in versions() {
+            let schema = &version["schema"]["openAPIV3Schema"];
+            let columns = version["additionalPrinterColumns"].as_array().unwrap();
+            let paths = columns.iter().map(|column| column["jsonPath"].as_str().unwrap());
+            // Every object has this one; schemas need not say so.
+            let paths = paths.filter(|path| *path != ".metadata.creationTimestamp");
+            let nowhere: Vec<_> = paths.filter(|path| !leads_somewhere(schema, path)).collect();
+            assert!(nowhere.is_empty(), "columns of {kind} that stay empty: {nowhere:?}");
+        }
+    }
 
     #[test]
     fn lengths_in_the_schema_are_those_of_names() {

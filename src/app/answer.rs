@@ -14,7 +14,7 @@ use tracing::{Instrument, info};
 
 use super::rights;
 use crate::api::names;
-use crate::devctl::{self, Beyond, Caller, Keyboard, News, Piece, Request, Shared, Streams, Typed};
+use crate::devctl::{self, Beyond, Caller, Entered, Keyboard, Piece, Request, Shared, Streams, Typed};
 use crate::identity::Identity;
 use crate::impersonation::impersonate;
 use crate::ssh::{Answer, Answered, Authority};
@@ -189,17 +189,17 @@ async fn read(
     let mut lines = Some(lines);
     while let Some(mut bytes) = input.recv().await {
         while !bytes.is_empty() {
-            let Typed { taken, shown, news } = keyboard.take(&bytes);
+            let Typed { taken, shown, entered } = keyboard.take(&bytes);
             bytes.advance(taken);
             if !shown.is_empty() {
                 let _ = echo.send(Piece::Typed(shown.into())).await;
             }
-            match (news, &lines) {
+            match (entered, &lines) {
                 // Lines that nobody asked for are not kept for ever: Ctrl-C may come behind them.
-                (Some(News::Line(line)), Some(lines)) if keyboard.is_terminal() => drop(lines.try_send(line)),
-                (Some(News::Line(line)), Some(lines)) => drop(lines.send(line).await),
-                (Some(News::End), _) => lines = None,
-                (Some(News::Line(_)), None) | (None, _) => {}
+                (Some(Entered::Line(line)), Some(lines)) if keyboard.is_terminal() => drop(lines.try_send(line)),
+                (Some(Entered::Line(line)), Some(lines)) => drop(lines.send(line).await),
+                (Some(Entered::End), _) => lines = None,
+                (Some(Entered::Line(_)), None) | (None, _) => {}
             }
         }
     }

@@ -19,9 +19,9 @@ const QUIET: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(10);
 /// Of these, until it is dead.
 const QUESTIONS: u32 = 3;
-/// The API server gives up by itself what takes a minute. One whose host is gone says nothing, and what was written to it
-/// keeps the kernel from asking. (The kernel's own limit for that, TCP_USER_TIMEOUT, also ends execs whose stdin is not
-/// read for as long.)
+/// The API server gives up by itself what takes a minute. One whose host is gone says nothing, and what was written to
+/// it keeps the kernel from asking. (The kernel's own limit for that, TCP_USER_TIMEOUT, also ends execs whose stdin is
+/// not read for as long.)
 const ANSWERED: Duration = Duration::from_secs(75);
 
 /// kube's own leaves Nagle's algorithm on, which holds back the end of each write until the API server has acknowledged

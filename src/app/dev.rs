@@ -148,7 +148,9 @@ async fn users(options: &Options) -> Result<(Vec<(String, Vec<String>)>, Option<
     }
     let file = options.data.join("id_ed25519");
     let key = match std::fs::read_to_string(&file) {
-        Ok(text) => PrivateKey::from_openssh(&text).with_context(|| format!("{} is no private key", file.display()))?,
+        Ok(text) => {
+            PrivateKey::from_openssh(&text).with_context(|| format!("{} is not a private key", file.display()))?
+        }
         Err(_) => {
             info!(file = %file.display(), "you have no SSH key; made one");
             let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519)?;

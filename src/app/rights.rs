@@ -1,5 +1,5 @@
-//! Waits until the cluster knows of rights that were just given: an API server hears of a role binding a moment after it
-//! has written it.
+//! Waits until the cluster knows of rights that were just given: an API server hears of a role binding a moment after
+//! it has written it.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What comes from the other side, which may send whatever it likes: each frame is taken in little time, and what is kept of
-//! it is bounded.
+//! What comes from the other side, which may send whatever it likes: each frame is taken in little time, and what is
+//! kept of it is bounded.
 
 use std::sync::Arc;
 

@@ -12,7 +12,8 @@ use super::queue::Queue;
 
 /// Arrived messages that need not be told of at once.
 const UNTOLD_MESSAGES: u64 = 64;
-/// The part of the window of which the same is true: each telling costs all that lies between as much as a piece of data.
+/// The part of the window of which the same is true: each telling costs all that lies between as much as a piece of
+/// data.
 const UNTOLD_PART: usize = 4;
 /// Messages that are written before the other side has told of any: it does sooner, and further ones can be joined.
 const MAX_WRITTEN: usize = 8 * 1024;
@@ -68,13 +69,13 @@ impl Entry {
         self.outgoing.get(self.written).filter(|_| self.written < MAX_WRITTEN)
     }
 
-    /// It is over for whoever uses it, who then ends it for the other side.
+    /// Ends it for whoever uses it here; that one, by letting go of it, then ends it at the other side.
     pub(super) fn break_off(&mut self) {
         self.inbound = None;
         self.window.close();
     }
 
-    /// As well for whoever would still read what came.
+    /// As [`Self::break_off`]; what arrived and was not read is dropped, too.
     pub(super) fn discard(&mut self) {
         if let Some(inbound) = &self.inbound {
             inbound.clear();
@@ -82,8 +83,8 @@ impl Entry {
         self.break_off();
     }
 
-    /// What was acknowledged need not be kept, and what was taken makes room. Nothing can be taken that has not arrived:
-    /// else more would be sent, and kept, than the window allows.
+    /// What was acknowledged need not be kept, and what was taken makes room. Nothing can be taken that has not
+    /// arrived: else more would be sent, and kept, than the window allows.
     pub(super) fn acknowledge(&mut self, told: Acknowledgement) -> Result<(), Error> {
         let impossible = Error::Protocol("an acknowledgement of what was never sent");
         let news = told.messages.checked_sub(self.acknowledged.messages).and_then(|news| usize::try_from(news).ok());

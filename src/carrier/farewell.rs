@@ -1,4 +1,5 @@
-//! How a side ends in order: it acknowledges what it has, and says that it takes nothing else. All else can be asked of another.
+//! How a side ends in order: it acknowledges all that it received, then says that it accepts nothing more, so that the
+//! other side can ask another for the rest.
 //!
 //! It says of the carrier, as stream 0, that it is over and forgotten. Sides that are older have no such stream.
 
@@ -30,8 +31,8 @@ impl Carrier {
         self.0.changed.notify_one();
     }
 
-    /// Refuses, for want of answers after `patience` all the same, and returns once the other side has heard it, which then
-    /// ends the link. Waits as long again for that.
+    /// Refuses, for want of answers after `patience` all the same, and returns once the other side has heard it, which
+    /// then ends the link. Waits as long again for that.
     pub async fn leave(&self, patience: Duration) {
         self.refuse();
         if timeout(patience, self.unlinked()).await.is_err() {

@@ -1,4 +1,5 @@
-//! What travels: frames of `u32 length | u8 kind | u32 stream | payload`, big endian; the length counts what follows it.
+//! What travels: frames of `u32 length | u8 kind | u32 stream | payload`, big endian; the length counts what follows
+//! it.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::de::DeserializeOwned;
@@ -9,8 +10,8 @@ use super::Error;
 /// Of the buffers through which API server, kubelet and runtime copy, in bytes: a few bytes more than fill them double
 /// their reads.
 pub(super) const COPIED_AT_ONCE: usize = 32 * 1024;
-/// Largest payload of a [`Message::Data`] or [`Message::Stderr`], in bytes; what is longer is cut. SSH's packets have as
-/// much.
+/// Largest payload of a [`Message::Data`] or [`Message::Stderr`], in bytes; what is longer is cut. SSH's packets have
+/// as much.
 pub const MAX_DATA: usize = 32 * 1024;
 /// Of a payload that fills one of those buffers with its header, in bytes: for data that could be cut anywhere.
 pub const GOOD_DATA: usize = COPIED_AT_ONCE - HEADER;
@@ -58,14 +59,17 @@ pub(super) struct Hello {
     pub(super) version: u32,
     /// The carrier that this link continues or begins.
     pub(super) carrier: String,
+    /// The number of the link, counted by the side that links: of two hellos the one that was said later may come first.
+    #[serde(default)]
+    pub(super) link: Option<u64>,
     /// For how many seconds this side waits for the next link when this one breaks.
     #[serde(default)]
     pub(super) grace: Option<u64>,
     /// For how many seconds the other side may hear nothing from this one, which is gone then.
     #[serde(default)]
     pub(super) silence: Option<u64>,
-    /// Bytes of data on each stream that this side takes before it must have acknowledged some. Always the same; those who
-    /// say nothing take 1 MiB.
+    /// Bytes of data on each stream that this side takes before it must have acknowledged some. Always the same; those
+    /// who say nothing take 1 MiB.
     #[serde(default)]
     pub(super) window: Option<u64>,
     /// How many messages of each stream have arrived, so that the other side repeats the rest.
@@ -259,6 +263,7 @@ mod tests {
         let hello = Hello {
             version: 1,
             carrier: "c".into(),
+            link: Some(3),
             grace: Some(60),
             silence: Some(70),
             window: Some(7),

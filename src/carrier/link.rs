@@ -4,7 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures::{Sink, SinkExt, StreamExt};
+use futures::{Sink, SinkExt, TryStream, TryStreamExt};
 use tokio::sync::watch;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, timeout};
@@ -14,11 +14,13 @@ use super::frame::{Body, COPIED_AT_ONCE, Frame, Hello, Pieces};
 use super::pulse::{Pulse, Step};
 use super::{Carrier, Error, VERSION};
 
-/// Bytes that are written as one while there is more: few and large writes, for all that lies between takes its time for
-/// each.
+/// Bytes that are written as one while there is more: few and large writes, for all that lies between takes its time
+/// for each.
 const BATCH: usize = 3 * COPIED_AT_ONCE;
 /// What a side that said nothing yet may need to say hello, or to take one.
 const HELLO: Duration = Duration::from_secs(10);
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What comes and where to write; pieces are of any size.
 pub struct Link<R, W> {
@@ -52,7 +54,7 @@ enum Vigil {
 
 /// How a link does.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum News {
+pub enum LinkEvent {
     /// Both sides have agreed.
     Linked,
     /// Something should have been heard since then. It may yet be.
@@ -85,10 +87,9 @@ impl Accepted {
 }
 
 /// Reads the hello of the side that links.
-pub async fn accept<R, E>(source: &mut R) -> Result<Accepted, Error>
+pub async fn accept<R>(source: &mut R) -> Result<Accepted, Error>
 where
-    R: futures::Stream<Item = Result<Bytes, E>> + Unpin,
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    R: TryStream<Ok = Bytes, Error: Into<BoxError>> + Unpin,
 {
     let mut pieces = Pieces::default();
     let hello = read_hello(source, &mut pieces).await?;
@@ -98,17 +99,15 @@ where
 impl Carrier {
     /// Links the carrier anew to the side that knows it, and serves until that breaks. Takes over from an older link.
     /// `news` is called with what happens.
-    pub async fn link<R, W, E, F>(
+    pub async fn link<R, W>(
         &self,
         mut link: Link<R, W>,
         keepalive: Keepalive,
-        mut news: impl FnMut(News) + Send,
+        mut news: impl FnMut(LinkEvent) + Send,
     ) -> Result<(), Error>
     where
-        R: futures::Stream<Item = Result<Bytes, E>> + Unpin,
-        W: Sink<Bytes, Error = F> + Unpin,
-        E: Into<Box<dyn std::error::Error + Send + Sync>>,
-        F: Into<Box<dyn std::error::Error + Send + Sync>>,
+        R: TryStream<Ok = Bytes, Error: Into<BoxError>> + Unpin,
+        W: Sink<Bytes, Error: Into<BoxError>> + Unpin,
     {
         let (unlink, _linked) = self.take_over().await;
         let mut pieces = Pieces::default();
@@ -119,18 +118,19 @@ impl Carrier {
         }
         self.0.state().agree(hello.window);
         self.0.state().relink(&hello.received)?;
-        news(News::Linked);
+        news(LinkEvent::Linked);
         self.serve(link, pieces, Vigil::Asks(keepalive), &mut news, unlink).await
     }
 
     /// The other end of [`Carrier::link`], after [`accept`].
-    pub async fn accepted<R, W, E, F>(&self, mut link: Link<R, W>, accepted: Accepted) -> Result<(), Error>
+    pub async fn accepted<R, W>(&self, mut link: Link<R, W>, accepted: Accepted) -> Result<(), Error>
     where
-        R: futures::Stream<Item = Result<Bytes, E>> + Unpin,
-        W: Sink<Bytes, Error = F> + Unpin,
-        E: Into<Box<dyn std::error::Error + Send + Sync>>,
-        F: Into<Box<dyn std::error::Error + Send + Sync>>,
+        R: TryStream<Ok = Bytes, Error: Into<BoxError>> + Unpin,
+        W: Sink<Bytes, Error: Into<BoxError>> + Unpin,
     {
+        if !self.0.state().is_newest(accepted.hello.link) {
+            return Err(Error::Late);
+        }
         let (unlink, _linked) = self.take_over().await;
         self.say_hello(&mut link.sink, None).await?;
         self.0.state().agree(accepted.hello.window);
@@ -146,18 +146,17 @@ impl Carrier {
         (ours, self.0.linked.lock().await)
     }
 
-    async fn say_hello<W, F>(&self, sink: &mut W, keepalive: Option<&Keepalive>) -> Result<(), Error>
+    async fn say_hello<W>(&self, sink: &mut W, keepalive: Option<&Keepalive>) -> Result<(), Error>
     where
-        W: Sink<Bytes, Error = F> + Unpin,
-        F: Into<Box<dyn std::error::Error + Send + Sync>>,
+        W: Sink<Bytes, Error: Into<BoxError>> + Unpin,
     {
-        let (received, window) = {
+        let (link, received, window) = {
             let mut state = self.0.state();
-            (state.received(), Some(state.own_window()))
+            (keepalive.map(|_| state.number_link()), state.received(), Some(state.own_window()))
         };
         let grace = keepalive.map(|keepalive| keepalive.grace.as_secs());
         let silence = keepalive.map(|keepalive| keepalive.longest_silence().as_secs());
-        let hello = Hello { version: VERSION, carrier: self.name().to_owned(), grace, silence, window, received };
+        let hello = Hello { version: VERSION, carrier: self.name().to_owned(), link, grace, silence, window, received };
         let mut buffer = BytesMut::new();
         Frame { stream: 0, body: Body::Hello(hello) }.encode(&mut buffer);
         // Whoever links next waits until this one is done.
@@ -165,19 +164,17 @@ impl Carrier {
         said.map_err(|error| Error::Broken(error.into()))
     }
 
-    async fn serve<R, W, E, F>(
+    async fn serve<R, W>(
         &self,
         link: Link<R, W>,
         pieces: Pieces,
         vigil: Vigil,
-        news: &mut (dyn FnMut(News) + Send),
+        news: &mut (dyn FnMut(LinkEvent) + Send),
         unlink: CancellationToken,
     ) -> Result<(), Error>
     where
-        R: futures::Stream<Item = Result<Bytes, E>> + Unpin,
-        W: Sink<Bytes, Error = F> + Unpin,
-        E: Into<Box<dyn std::error::Error + Send + Sync>>,
-        F: Into<Box<dyn std::error::Error + Send + Sync>>,
+        R: TryStream<Ok = Bytes, Error: Into<BoxError>> + Unpin,
+        W: Sink<Bytes, Error: Into<BoxError>> + Unpin,
     {
         let Link { source, sink } = link;
         let (heard, hearing) = watch::channel(());
@@ -195,10 +192,9 @@ impl Carrier {
         }
     }
 
-    async fn read<R, E>(&self, mut source: R, mut pieces: Pieces, heard: &watch::Sender<()>) -> Result<(), Error>
+    async fn read<R>(&self, mut source: R, mut pieces: Pieces, heard: &watch::Sender<()>) -> Result<(), Error>
     where
-        R: futures::Stream<Item = Result<Bytes, E>> + Unpin,
-        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+        R: TryStream<Ok = Bytes, Error: Into<BoxError>> + Unpin,
     {
         loop {
             while let Some(frame) = pieces.next()? {
@@ -215,15 +211,14 @@ impl Carrier {
         }
     }
 
-    async fn write<W, F>(
+    async fn write<W>(
         &self,
         mut sink: W,
         mut pulse: Option<Pulse>,
-        news: &mut (dyn FnMut(News) + Send),
+        news: &mut (dyn FnMut(LinkEvent) + Send),
     ) -> Result<(), Error>
     where
-        W: Sink<Bytes, Error = F> + Unpin,
-        F: Into<Box<dyn std::error::Error + Send + Sync>>,
+        W: Sink<Bytes, Error: Into<BoxError>> + Unpin,
     {
         let (mut buffer, mut owes_ping) = (BytesMut::new(), false);
         loop {
@@ -248,15 +243,14 @@ impl Carrier {
 }
 
 /// A node that is silent takes nothing after a while: that must not go unnoticed. Whether a ping fell due meanwhile.
-async fn send<W, F>(
+async fn send<W>(
     sink: &mut W,
     bytes: Bytes,
     pulse: &mut Option<Pulse>,
-    news: &mut (dyn FnMut(News) + Send),
+    news: &mut (dyn FnMut(LinkEvent) + Send),
 ) -> Result<bool, Error>
 where
-    W: Sink<Bytes, Error = F> + Unpin,
-    F: Into<Box<dyn std::error::Error + Send + Sync>>,
+    W: Sink<Bytes, Error: Into<BoxError>> + Unpin,
 {
     if let Some(pulse) = pulse {
         pulse.wrote();
@@ -280,11 +274,11 @@ async fn next_step(pulse: &mut Option<Pulse>) -> Step {
 }
 
 /// Whether a ping is to be sent.
-fn tell(step: Step, news: &mut (dyn FnMut(News) + Send)) -> Result<bool, Error> {
+fn tell(step: Step, news: &mut (dyn FnMut(LinkEvent) + Send)) -> Result<bool, Error> {
     match step {
         Step::Ping => return Ok(true),
-        Step::Silent(since) => news(News::Silent(since)),
-        Step::Heard => news(News::Heard),
+        Step::Silent(since) => news(LinkEvent::Silent(since)),
+        Step::Heard => news(LinkEvent::Heard),
         Step::Gone => return Err(Error::Silent),
     }
     Ok(false)
@@ -302,10 +296,9 @@ async fn fallen_silent(mut hearing: watch::Receiver<()>, limit: Option<Duration>
     }
 }
 
-async fn read_hello<R, E>(source: &mut R, pieces: &mut Pieces) -> Result<Hello, Error>
+async fn read_hello<R>(source: &mut R, pieces: &mut Pieces) -> Result<Hello, Error>
 where
-    R: futures::Stream<Item = Result<Bytes, E>> + Unpin,
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    R: TryStream<Ok = Bytes, Error: Into<BoxError>> + Unpin,
 {
     let read = async {
         loop {
@@ -322,13 +315,9 @@ where
     timeout(HELLO, read).await.map_err(|_| Error::Silent)?
 }
 
-async fn more<R, E>(source: &mut R) -> Result<Bytes, Error>
+async fn more<R>(source: &mut R) -> Result<Bytes, Error>
 where
-    R: futures::Stream<Item = Result<Bytes, E>> + Unpin,
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    R: TryStream<Ok = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    match source.next().await {
-        Some(piece) => piece.map_err(|error| Error::Broken(error.into())),
-        None => Err(Error::Closed),
-    }
+    source.try_next().await.map_err(|error| Error::Broken(error.into()))?.ok_or(Error::Closed)
 }

@@ -28,7 +28,7 @@ mod turns;
 
 pub use budget::Budget;
 pub use frame::{GOOD_DATA, MAX_DATA, MAX_PAYLOAD, Message, json, parse};
-pub use link::{Accepted, Keepalive, Link, News, accept};
+pub use link::{Accepted, Keepalive, Link, LinkEvent, accept};
 pub use stream::{Credit, Ended, Receiver, Sender, Stream};
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -97,6 +97,9 @@ pub enum Error {
     /// Another link serves the carrier now.
     #[error("another link took over")]
     Replaced,
+    /// Its hello was long under way: a later link knows more of what both sides have.
+    #[error("a later link came first")]
+    Late,
 }
 
 impl Carrier {

@@ -1,4 +1,5 @@
-//! Messages of one stream that wait, for their reader or for the link: in order, and in bounded memory whatever they are.
+//! Messages of one stream that wait, for their reader or for the link: in order, and in bounded memory whatever they
+//! are.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

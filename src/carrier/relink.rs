@@ -16,6 +16,20 @@ impl State {
         received
     }
 
+    /// The number of a link that this side begins.
+    pub(super) fn number_link(&mut self) -> u64 {
+        self.links += 1;
+        self.links
+    }
+
+    /// Whether no later link came before this one. Sides that do not number theirs are believed.
+    pub(super) fn is_newest(&mut self, link: Option<u64>) -> bool {
+        let Some(link) = link else { return true };
+        let is_newest = link > self.links;
+        self.links = self.links.max(link);
+        is_newest
+    }
+
     pub(super) fn own_window(&self) -> u64 {
         window_of(self.side) as u64
     }

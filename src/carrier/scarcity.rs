@@ -1,5 +1,5 @@
-//! How much streams send at once, and how they go on while memory is scarce: by little at a time, of which the other side is
-//! asked to tell sooner than it would.
+//! How much a stream may send at once. While memory is scarce it sends small pieces, and asks the other side to
+//! acknowledge them early.
 
 use super::Side;
 use super::budget::TERMINAL_FLOOR;
@@ -17,9 +17,10 @@ pub(super) struct Room {
 }
 
 impl State {
-    /// What is under way of one stream delays all others, and half a window keeps the other side busy on all but the longest
-    /// ways. To a terminal goes no more at once than the other side keeps of it while its memory is scarce: what is typed
-    /// meanwhile is shown the sooner. As that is less than what the other side tells of by itself, it is asked.
+    /// What is under way of one stream delays all others, and half a window keeps the other side busy on all but the
+    /// longest ways. To a terminal goes no more at once than the other side keeps of it while its memory is scarce:
+    /// what is typed meanwhile is shown the sooner. As that is less than what the other side tells of by itself, it is
+    /// asked.
     pub(super) fn room(&mut self, id: u32) -> Room {
         let floor = self.share.floor(self.streams.len());
         let Some(entry) = self.streams.get_mut(&id) else { return Room { piece: MAX_DATA, spared: 0, asks: false } };

@@ -17,9 +17,9 @@ use super::stream::Stream;
 use super::turns::Turns;
 use super::{Opened, Shared, Side};
 
-/// Bytes of data on each stream that a side takes before it must have acknowledged some: also the most that each side keeps
-/// of it in memory. What is under way to the bastion is waited for by the echoes of keystrokes; the way to the pod holds so
-/// much that 256 KiB slow an upload to a third, and 1 MiB still a little.
+/// Bytes of data on each stream that a side takes before it must have acknowledged some: also the most that each side
+/// keeps of it in memory. What is under way to the bastion is waited for by the echoes of keystrokes; the way to the
+/// pod holds so much that 256 KiB slow an upload to a third, and 1 MiB still a little.
 pub(super) const fn window_of(side: Side) -> usize {
     match side {
         Side::Bastion => OLD_WINDOW,
@@ -31,8 +31,8 @@ pub(super) const fn window_of(side: Side) -> usize {
 const OLD_WINDOW: usize = 1024 * 1024;
 /// More is not sent, whatever the other side takes.
 pub(super) const MAX_WINDOW: usize = 2 * 1024 * 1024;
-/// Streams at which no further one is opened. As many again are taken from the other side, which counts for itself; the hello
-/// of the next link names them all.
+/// Streams at which no further one is opened. As many again are taken from the other side, which counts for itself; the
+/// hello of the next link names them all.
 pub(super) const MANY_STREAMS: usize = 6 * 1024;
 pub(super) const MAX_STREAMS: usize = 2 * MANY_STREAMS;
 /// Room for what is written among large messages, in bytes.
@@ -64,6 +64,8 @@ pub(super) struct State {
     pub(super) opened: Option<mpsc::UnboundedSender<Opened>>,
     pub(super) side: Side,
     pub(super) share: Arc<Share>,
+    /// How many links this side has begun, or the highest number of one that the other has.
+    pub(super) links: u64,
     /// The window of the other side.
     pub(super) window: usize,
     /// That of this side, as far as the other knows it.
@@ -92,6 +94,7 @@ impl State {
             opened,
             side,
             share,
+            links: 0,
             window,
             own_window,
         }
@@ -138,8 +141,8 @@ impl State {
         stream
     }
 
-    /// Queues a message; false if the stream is over, or ends because the other side would not take the message: it would
-    /// end the link, and each link after it. Or because too many wait already, of those that no window holds up.
+    /// Queues a message; false if the stream is over, or ends because the other side would not take the message: it
+    /// would end the link, and each link after it. Or because too many wait already, of those that no window holds up.
     pub(super) fn send(&mut self, id: u32, message: Message) -> bool {
         let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.ended_here) else { return false };
         if !message.fits() {

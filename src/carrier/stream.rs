@@ -106,15 +106,16 @@ impl Receiver {
         Some((message, credit))
     }
 
-    /// Whether the other side may have heeded what the stream asks for: it went out, and nothing told since that it is not
-    /// known there.
+    /// Whether the other side may have heeded what the stream asks for: it went out, and nothing told since that it is
+    /// not known there.
     pub fn was_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Receiver {
-    /// What waits makes room as if it were read: else what the other side still sends, to be thrown away, would lack it.
+    /// What waits makes room as if it were read: else what the other side still sends, to be thrown away, would lack
+    /// it.
     fn drop(&mut self) {
         let Handle { shared, id } = &*self.stream;
         let due = {

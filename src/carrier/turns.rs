@@ -1,5 +1,5 @@
-//! Whose turn it is to write: of the streams that somebody types on there are few, whose echoes should not wait for a round of
-//! all others.
+//! Whose turn it is to write: of the streams that somebody types on there are few, whose echoes should not wait for a
+//! round of all others.
 
 use std::collections::VecDeque;
 

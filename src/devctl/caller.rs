@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use crate::api::{DevServer, Phase, names};
+use crate::plain::plain;
 use crate::watch::{self, Guard};
 use crate::workspace::Usage;
 
@@ -179,7 +180,7 @@ impl Caller {
     {
         let (readable, others) = watch::list(api).await.map_err(Error::of_api)?;
         for (name, why) in others {
-            let (kind, name, why) = (K::kind(&()), super::error::plain(&name), super::error::plain(&why));
+            let (kind, name, why) = (K::kind(&()), plain(&name), plain(&why));
             self.say(&format!("{kind} `{name}` cannot be read and is left out: {why}")).await;
         }
         Ok(readable)
@@ -215,12 +216,12 @@ impl Caller {
 
     /// An administrator may ask about any namespace.
     fn nobodys(&self) -> String {
-        format!("namespace {} is no user's; `--namespace dev-alice` is alice's", super::error::plain(&self.namespace))
+        format!("namespace {} is not a user's; `--namespace dev-alice` is alice's", plain(&self.namespace))
     }
 
     /// That she has none of that name, and which she has.
     pub(super) async fn no_devserver(&self, name: &str) -> Error {
-        let name = super::error::plain(name);
+        let name = plain(name);
         match self.devservers().await {
             Ok(others) if others.is_empty() => match names::user_of(&self.namespace) {
                 Some(_) => Error::not_found(format!(

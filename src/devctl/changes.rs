@@ -143,8 +143,8 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Prints what changed. What comes later may be longer than what there was: a column is at least as wide as `least`, where
-    /// there is room, and gets wider for what is longer still.
+    /// Prints what changed. What comes later may be longer than what there was: a column is at least as wide as
+    /// `least`, where there is room, and gets wider for what is longer still.
     pub(super) async fn print<K>(
         &mut self,
         caller: &Caller,

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-pub(super) use crate::plain::plain;
 use kube::core::Status;
 
+use crate::plain::plain;
 use crate::telemetry::chain;
 
 /// The exit status.
@@ -269,10 +269,5 @@ mod tests {
         let message = "devservers \"x\" is forbidden: exceeded quota: dev-user, requested: count/d=1, used: count/d=2, limited: count/d=2";
         let error = of(json!({"status": "Failure", "code": 403, "reason": "Forbidden", "message": message}));
         assert!(error.text.contains("quota allows: requested: count/d=1, used: count/d=2"), "{}", error.text);
-    }
-
-    #[test]
-    fn nothing_of_a_message_reaches_the_terminal_as_control() {
-        assert_eq!(plain("a\x1b[2Jb\nc"), "a [2Jb c");
     }
 }

@@ -16,11 +16,11 @@ pub struct Typed {
     /// So many of them were taken: no more than make one line, so that nobody has to keep many.
     pub taken: usize,
     pub shown: Vec<u8>,
-    pub news: Option<News>,
+    pub entered: Option<Entered>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub enum News {
+pub enum Entered {
     Line(String),
     /// Ctrl-D: there are no more lines. Ctrl-C may come all the same.
     End,
@@ -45,17 +45,17 @@ impl Keyboard {
         let longest = if self.raw { MAX_TYPED_LINE } else { MAX_LINE };
         let mut shown = Vec::new();
         for (at, &byte) in bytes.iter().enumerate() {
-            let news = match byte {
+            let entered = match byte {
                 b'\r' | b'\n' if self.raw => {
                     shown.extend_from_slice(b"\r\n");
-                    Some(News::Line(self.end_line()))
+                    Some(Entered::Line(self.end_line()))
                 }
-                b'\n' => Some(News::Line(self.end_line())),
+                b'\n' => Some(Entered::Line(self.end_line())),
                 CTRL_C if self.raw => {
                     self.interrupted.cancel();
                     None
                 }
-                CTRL_D if self.raw && self.line.is_empty() => Some(News::End),
+                CTRL_D if self.raw && self.line.is_empty() => Some(Entered::End),
                 ERASE | BACKSPACE | CTRL_U if self.raw => {
                     let most = if byte == CTRL_U { usize::MAX } else { 1 };
                     let erased = (0..most).take_while(|_| self.erase()).count();
@@ -72,11 +72,11 @@ impl Keyboard {
                 }
                 _ => None,
             };
-            if news.is_some() {
-                return Typed { taken: at + 1, shown, news };
+            if entered.is_some() {
+                return Typed { taken: at + 1, shown, entered };
             }
         }
-        Typed { taken: bytes.len(), shown, news: None }
+        Typed { taken: bytes.len(), shown, entered: None }
     }
 
     /// No more comes: what there is counts as a line.
@@ -119,9 +119,9 @@ mod tests {
             let typed = keyboard.take(bytes);
             bytes = &bytes[typed.taken..];
             shown.extend(typed.shown);
-            match typed.news {
-                Some(News::Line(line)) => lines.push(line),
-                Some(News::End) | None => {}
+            match typed.entered {
+                Some(Entered::Line(line)) => lines.push(line),
+                Some(Entered::End) | None => {}
             }
         }
         lines.extend(keyboard.end());
@@ -151,10 +151,10 @@ mod tests {
     #[test]
     fn a_line_is_given_before_the_next_is_read() {
         let mut keyboard = Keyboard::new(false, CancellationToken::new());
-        let line = |text: &str, taken| Typed { taken, shown: vec![], news: Some(News::Line(text.to_owned())) };
+        let line = |text: &str, taken| Typed { taken, shown: vec![], entered: Some(Entered::Line(text.to_owned())) };
         assert_eq!(keyboard.take(b"one\ntwo\n"), line("one", 4));
         assert_eq!(keyboard.take(b"\n\n"), line("", 1));
-        assert_eq!(keyboard.take(&[b'x'; MAX_LINE * 2]).news, None);
+        assert_eq!(keyboard.take(&[b'x'; MAX_LINE * 2]).entered, None);
         assert_eq!(keyboard.end().map(|line| line.len()), Some(MAX_LINE));
     }
 }

@@ -1,7 +1,8 @@
 //! `devctl`: the verbs that people use DevServers with, one file each in `verbs`.
 //!
 //! The bastion runs them for `ssh alice@bastion devctl …`, acting as alice; the `devctl` program runs them for an
-//! administrator with a kubeconfig. They know the cluster's API, what is asked of a [`workspace`](crate::workspace), and the
+//! administrator with a kubeconfig. They know the cluster's API, what is asked of a [`workspace`](crate::workspace),
+//! and the
 //! [`Caller`], and neither SSH nor the bastion.
 
 mod caller;
@@ -17,10 +18,9 @@ mod wait;
 
 pub use caller::{Beyond, Caller, Piece, Shared, Streams};
 pub use error::{Error, Exit};
-pub use keyboard::{Keyboard, News, Typed};
+pub use keyboard::{Entered, Keyboard, Typed};
 pub use verbs::{Enter, Verb};
 
-use error::plain;
 use revise::revise;
 use verbs::running;
 

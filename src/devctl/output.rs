@@ -5,9 +5,9 @@ use kube::ResourceExt;
 use serde::Serialize;
 use serde_json::json;
 
-use super::error::plain;
 use super::{Caller, Error};
-use crate::api::Phase;
+use crate::api::{DevServer, Phase};
+use crate::plain::plain;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
@@ -58,6 +58,15 @@ pub(super) fn object<K: ResourceExt + Serialize>(format: Format, object: &K) -> 
         Format::Yaml => yaml(object).map(Some),
         Format::Name => Ok(Some(object.name_any() + "\n")),
     }
+}
+
+/// The DevServer that a verb is to tell of: that of this name, or the one that is meant. None if it is for programs,
+/// which get the object, and was printed.
+pub(super) async fn shown(caller: &Caller, name: Option<String>, format: Format) -> Result<Option<DevServer>, Error> {
+    let server = caller.devserver(&caller.name(name)?).await?;
+    let Some(text) = object(format, &server)? else { return Ok(Some(server)) };
+    caller.print(&text).await;
+    Ok(None)
 }
 
 /// Prints one object for programs; for people it is what they are told that counts.
@@ -236,8 +245,8 @@ impl Table {
     }
 }
 
-/// As wide as a terminal has room for. The first column, the name that is typed next, is always whole; where lines would
-/// wrap all the same, so is all else.
+/// As wide as a terminal has room for. The first column, the name that is typed next, is always whole; where lines
+/// would wrap all the same, so is all else.
 pub(super) fn narrowed(widths: Vec<usize>, columns: Option<u16>) -> Vec<usize> {
     let room = columns.map_or(usize::MAX, usize::from);
     let mut narrow = widths.clone();

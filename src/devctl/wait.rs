@@ -7,9 +7,9 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watch_object};
 use tokio::time::{Instant, timeout_at};
 
-use super::error::plain;
 use super::{Caller, Error, Exit};
 use crate::api::{DevServer, DevServerStatus, Phase};
+use crate::plain::plain;
 
 /// Waits until `name` runs, and gives what is told of it then; of a status that is older than `generation` nothing is
 /// believed.

@@ -1,6 +1,6 @@
-//! What reads the words of others, fed with any bytes: one function for each reader, which panics if the reader does not
-//! hold what it promises. They stand beside what they test. Unit tests run each for a moment (`driver`), `scripts/fuzz`
-//! for as long as one likes, under libFuzzer (`tests/fuzz`) where that can be had.
+//! What reads the words of others, fed with any bytes: one function for each reader, which panics if the reader does
+//! not hold what it promises. They stand beside what they test. Unit tests run each for a moment (`driver`),
+//! `scripts/fuzz` for as long as one likes, under libFuzzer (`tests/fuzz`) where that can be had.
 
 #[cfg(test)]
 mod driver;

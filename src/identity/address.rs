@@ -53,7 +53,7 @@ fn network(word: &str) -> Result<IpNet, String> {
     match word.parse::<IpNet>() {
         Ok(network) if network.trunc() == network => Ok(network),
         Ok(_) => Err(format!("{word} has address bits outside its mask")),
-        Err(_) => Err(format!("{word} is no network")),
+        Err(_) => Err(format!("{word} is not a network")),
     }
 }
 

@@ -15,11 +15,11 @@ pub enum Error {
     Read { path: PathBuf, source: io::Error },
     #[error("{} is over {} MiB long", path.display(), limit >> 20)]
     TooLong { path: PathBuf, limit: u64 },
-    #[error("{} is no key revocation list that can be used", path.display())]
+    #[error("{} is not a valid key revocation list", path.display())]
     Krl { path: PathBuf, source: KrlError },
     #[error("failed to compare a key with those in {}", path.display())]
     Key { path: PathBuf, source: ssh_key::Error },
-    #[error("{}: line {line} is no public key", path.display())]
+    #[error("{}: line {line} is not a valid public key", path.display())]
     NoKey { path: PathBuf, line: usize },
 }
 

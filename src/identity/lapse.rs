@@ -11,7 +11,8 @@ use tokio::time::{sleep, timeout};
 
 use super::{Authenticator, Credential, Identity, OwnedCredential, Refusal};
 
-/// At the latest after so long it is looked again, whatever was heard: clocks jump, and keys of code hosts grow too old.
+/// At the latest after so long it is looked again, whatever was heard: clocks jump, and keys of code hosts grow too
+/// old.
 const RECHECK: Duration = Duration::from_mins(1);
 /// A file that is being written, or an object that is made anew, is missing for a moment.
 const SECOND_LOOK: Duration = Duration::from_secs(1);

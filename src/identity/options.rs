@@ -131,7 +131,7 @@ fn expiry_time(text: &str) -> Result<Timestamp, String> {
         _ => None,
     };
     let time = civil.and_then(|civil| civil.to_zoned(zone).ok());
-    time.map(|time| time.timestamp()).ok_or_else(|| format!("expiry-time {text:?} is no time"))
+    time.map(|time| time.timestamp()).ok_or_else(|| format!("expiry-time {text:?} is not a valid time"))
 }
 
 #[cfg(test)]

@@ -83,8 +83,8 @@ impl Permits {
         self
     }
 
-    /// Where the list stands that does not permit `host`, in the client's words, with `port`; none if all do. A socket in
-    /// the file system has its path for a host and no port: as with sshd, only a list with `*:*` permits it.
+    /// Where the list stands that does not permit `host`, in the client's words, with `port`; none if all do. A socket
+    /// in the file system has its path for a host and no port: as with sshd, only a list with `*:*` permits it.
     pub fn refusal(&self, host: &str, port: Option<u16>) -> Option<&'static str> {
         self.0.iter().find(|list| !list.entries.iter().any(|entry| entry.matches(host, port))).map(|list| list.by)
     }
@@ -206,7 +206,8 @@ mod tests {
         }
     }
 
-    /// What sshd 9.2 refuses a key for is refused; so are names of ports, which a server without /etc/services knows none of.
+    /// What sshd 9.2 refuses a key for is refused; so are names of ports, which a server without /etc/services knows
+    /// none of.
     #[test]
     fn what_is_no_host_with_a_port_is_an_error() {
         let neither =

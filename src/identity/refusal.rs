@@ -25,7 +25,7 @@ pub enum Refusal {
     Authority,
     #[error("it would be proven with SHA-1 (ssh-rsa), which counts for nothing")]
     Sha1,
-    #[error("it is no certificate of a user")]
+    #[error("it is not a user certificate")]
     CertificateKind,
     #[error("the certificate's signature is not good")]
     CertificateSignature,

@@ -1,5 +1,5 @@
-//! A small Kubernetes in one process, for `bastion dev` and for tests: an API server, the controllers it cannot do without,
-//! and a kubelet that runs pods as local processes. It listens on loopback only and isolates nothing.
+//! A small Kubernetes in one process, for `bastion dev` and for tests: an API server, the controllers it cannot do
+//! without, and a kubelet that runs pods as local processes. It listens on loopback only and isolates nothing.
 
 mod apiserver;
 mod controllers;

@@ -104,3 +104,32 @@ pub(super) fn new_uid() -> String {
 fn is_empty(value: &Value) -> bool {
     list(value).is_empty()
 }
+
+pub(super) fn condition(kind: &str, holds: bool, reason: &str, message: &str) -> Value {
+    let mut condition = json!({
+        "type": kind,
+        "status": if holds { "True" } else { "False" },
+        "lastTransitionTime": now(),
+    });
+    for (field, text) in [("reason", reason), ("message", message)] {
+        if !text.is_empty() {
+            condition[field] = json!(text);
+        }
+    }
+    condition
+}
+
+/// Puts a condition in its place; its time is that of the last change of its status.
+pub(super) fn set_condition(status: &mut Value, mut new: Value) {
+    let mut conditions = list(&status["conditions"]).to_vec();
+    match conditions.iter_mut().find(|old| old["type"] == new["type"]) {
+        Some(old) => {
+            if old["status"] == new["status"] {
+                new["lastTransitionTime"] = old["lastTransitionTime"].clone();
+            }
+            *old = new;
+        }
+        None => conditions.push(new),
+    }
+    status["conditions"] = json!(conditions);
+}

@@ -64,39 +64,12 @@ mod tests {
     use super::*;
     use crate::api::{self, DevServer, DevServerSpec, DevServerUser, DevServerUserSpec, Phase};
     use crate::minik8s;
-    use crate::operator::{self, tests::settings};
+    use crate::operator::{
+        self,
+        tests::{sent::Sent, settings},
+    };
 
     const PATIENCE: Duration = Duration::from_secs(60);
-
-    /// What a client sends, in order.
-    #[derive(Clone, Default)]
-    struct Sent(Arc<Mutex<Vec<(Method, String)>>>);
-
-    impl Sent {
-        fn through(&self, client: &Client) -> Client {
-            let (sent, inner) = (self.clone(), client.clone());
-            let service = tower::service_fn(move |request: Request<Body>| {
-                sent.0.lock().push((request.method().clone(), request.uri().path().to_owned()));
-                let inner = inner.clone();
-                async move { inner.send(request).await.map_err(BoxError::from) }
-            });
-            Client::new(service, "default")
-        }
-
-        /// How often the lease was read.
-        fn looks(&self) -> usize {
-            self.0.lock().iter().filter(|(method, path)| method == Method::GET && is_lease(path)).count()
-        }
-
-        fn writes(&self) -> Vec<(Method, String)> {
-            let all = self.0.lock();
-            all.iter().filter(|(method, path)| method != Method::GET && !is_lease(path)).cloned().collect()
-        }
-    }
-
-    fn is_lease(path: &str) -> bool {
-        path.contains("/leases")
-    }
 
     async fn operate(client: Client, leads: oneshot::Sender<()>, shutdown: CancellationToken) {
         let (mut config, provisioning) = settings();
@@ -174,11 +147,7 @@ mod tests {
         let (looks, writes) = (sent.looks(), sent.writes());
         release.send(()).unwrap();
         // It finds out that another one leads, and then stands by.
-        let deadline = Instant::now() + PATIENCE;
-        while sent.looks() < looks + 4 {
-            assert!(Instant::now() < deadline, "it looks who leads");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        sent.has_looks(looks + 4).await;
         assert_eq!(sent.writes()[writes.len()..], []);
 
         shutdown.cancel();

@@ -8,6 +8,7 @@ mod fence;
 mod flavor;
 mod lease;
 mod mirror;
+mod mirrors;
 mod publish;
 mod quantity;
 mod roles;
@@ -16,7 +17,6 @@ mod unreadable;
 mod uptime;
 mod user;
 mod watch;
-mod watched;
 
 use std::time::Duration;
 

@@ -132,7 +132,7 @@ fn refusal(role: &UserRoleRef, status: &Status) -> String {
     let (kind, name) = (kind(role), &role.name);
     let said = &status.message;
     if status.is_not_found() || said.contains(&format!("\"{name}\" not found")) {
-        return format!("{kind} {name} is not bound: there is none");
+        return format!("{kind} {name} is not bound: it does not exist");
     }
     if let Some((_, rules)) = said.split_once("attempting to grant RBAC permissions not currently held:") {
         let resource = format!("{}s", kind.to_lowercase());
@@ -183,7 +183,7 @@ mod tests {
              ClusterRole bastion-operator"
         );
         let missing = "clusterroles.rbac.authorization.k8s.io \"trainer\" not found";
-        assert_eq!(told(404, missing), "ClusterRole trainer is not bound: there is none");
+        assert_eq!(told(404, missing), "ClusterRole trainer is not bound: it does not exist");
         assert_eq!(told(403, "no"), "ClusterRole trainer is not bound: no");
     }
 

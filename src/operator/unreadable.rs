@@ -13,7 +13,7 @@ pub(super) async fn tell(client: Client, mut found: UnboundedReceiver<Found>) {
     let recorder = recorder(client);
     while let Some(Found { object, why }) = found.recv().await {
         let kind = object.kind.as_deref().unwrap_or_default();
-        let note = format!("this is no {kind}: {why}. It is left out until it is put right");
+        let note = format!("this is not a valid {kind}: {why}. It is left out until it is put right");
         publish(&recorder, &object, &event(EventType::Warning, "Unreadable", "Read", &note)).await;
     }
 }

@@ -30,11 +30,12 @@ use crate::watch::Unreadable;
 /// Reconciles users for ever.
 pub(super) async fn run(client: Client, resync: Duration, config: provisioning::Config, unreadable: &Unreadable) {
     let (relisted, relists) = futures::channel::mpsc::unbounded();
+    let mut ready = Ready::default();
     let members = Arc::new(Members::new(|team| (team.spec.dev_server.clone(), team.spec.quotas.clone())));
-    let (teams, team_changes) = reflect_listed(&client, unreadable, relisted.clone(), {
+    let (teams, team_changes) = ready.of(reflect_listed(&client, unreadable, relisted.clone(), {
         let members = members.clone();
         move |team: &DevServerTeam| members.listed(team)
-    });
+    }));
     let recorder = recorder(client.clone());
     let context = Arc::new(Context {
         client: client.clone(),
@@ -43,7 +44,7 @@ pub(super) async fn run(client: Client, resync: Duration, config: provisioning::
         resync,
         teams,
         unreadable: unreadable.clone(),
-        ready: Ready::default(),
+        ready,
         backoff: Backoff::new(),
     });
     let (gone, mut departures) = mpsc::unbounded_channel();
@@ -114,8 +115,7 @@ async fn reconcile(user: Arc<DevServerUser>, context: Arc<Context>) -> Result<Ac
     if user.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    // It fails only when the watch is dropped, and then this is too.
-    context.ready.once(async { drop(context.teams.wait_until_ready().await) }).await;
+    context.ready.once().await;
     let name = user.name_any();
     let teams = context.teams.state();
     let complete = DevServerTeam::complete(&user, teams.iter().map(|team| &**team));

@@ -4,7 +4,8 @@ use std::fmt::Debug;
 use std::future::ready;
 
 use futures::channel::mpsc;
-use futures::{Stream, StreamExt};
+use futures::future::{BoxFuture, join_all};
+use futures::{FutureExt, Stream, StreamExt};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::{self, Event};
@@ -116,11 +117,29 @@ where
 /// That stores are whole, awaited by all that reconcile. Of several who await a store's own word of it only the last is
 /// woken, and the others' objects would never be looked at; so one awaits it for all.
 #[derive(Default)]
-pub(super) struct Ready(OnceCell<()>);
+pub(super) struct Ready {
+    stores: Vec<Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>>,
+    all: OnceCell<()>,
+}
 
 impl Ready {
-    pub(super) async fn once(&self, stores: impl Future<Output = ()>) {
-        self.0.get_or_init(|| stores).await;
+    /// The same, with the store among those that are awaited.
+    pub(super) fn of<K, S>(&mut self, (store, changes): (Store<K>, S)) -> (Store<K>, S)
+    where
+        K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    {
+        let awaited = store.clone();
+        self.stores.push(Box::new(move || {
+            let store = awaited.clone();
+            // It fails only when the watch is dropped, and then the one who asks is dropped too.
+            async move { drop(store.wait_until_ready().await) }.boxed()
+        }));
+        (store, changes)
+    }
+
+    /// Until every watch has listed once: an empty store would mean "nothing there".
+    pub(super) async fn once(&self) {
+        self.all.get_or_init(|| async { drop(join_all(self.stores.iter().map(|whole| whole())).await) }).await;
     }
 }
 
@@ -143,10 +162,10 @@ mod tests {
     #[tokio::test]
     async fn all_who_wait_for_a_store_go_on_when_it_is_whole() {
         let (store, mut writer) = reflector::store::<Pod>();
-        let ready = Ready::default();
-        let wait = || ready.once(async { drop(store.wait_until_ready().await) });
+        let mut ready = Ready::default();
+        ready.of((store, ()));
         // Each has a waker of its own, as what reconciles has.
-        let mut waiting: FuturesUnordered<_> = [(); 3].map(|()| wait()).into_iter().collect();
+        let mut waiting: FuturesUnordered<_> = [(); 3].map(|()| ready.once()).into_iter().collect();
         assert!(poll!(waiting.next()).is_pending());
         writer.apply_watcher_event(&Event::Init);
         writer.apply_watcher_event(&Event::InitDone);

@@ -20,8 +20,8 @@ use crate::telemetry::chain;
 /// Makes all that `user` has before she has a pod. A namespace that is just being deleted is waited for and made anew;
 /// `progress` is told, in words for the user.
 ///
-/// A namespace of that name that was not made for her is left alone, with all that is in it. Nothing else is read first:
-/// applying what is already so changes nothing, and costs one round trip, not two.
+/// A namespace of that name that was not made for her is left alone, with all that is in it. Nothing else is read
+/// first: applying what is already so changes nothing, and costs one round trip, not two.
 pub async fn ensure_user(
     client: &Client,
     user: &DevServerUser,

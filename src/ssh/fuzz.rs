@@ -8,7 +8,7 @@ const OURS: [cipher::Name; 2] = [cipher::AES_128_GCM, cipher::CHACHA20_POLY1305]
 /// Whatever a client says first: russh reads every byte of it, and has a cipher to offer.
 pub fn greeting(words: &[u8]) {
     block_on(async {
-        let exchanged = super::greeting::exchange(join(words, sink()), &OURS).await;
+        let exchanged = super::version_exchange::exchange(join(words, sink()), &OURS).await;
         let (mut greeted, offered) = exchanged.expect("neither reading nor writing fails here");
         assert!(!offered.is_empty() && offered.iter().all(|cipher| OURS.contains(cipher)));
         let mut read = Vec::new();

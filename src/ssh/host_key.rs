@@ -50,7 +50,8 @@ impl HostKeys {
 
 fn read_further(path: &Path) -> Result<PrivateKey, Error> {
     let wrong = |why| Error::Unusable { path: path.display().to_string(), why };
-    let key = PrivateKey::from_openssh(read(path)?).map_err(|_| wrong("it is no private key in OpenSSH's format"))?;
+    let key =
+        PrivateKey::from_openssh(read(path)?).map_err(|_| wrong("it is not a private key in OpenSSH's format"))?;
     match key.algorithm() {
         _ if key.is_encrypted() => Err(wrong("it has a passphrase")),
         Algorithm::Ed25519 | Algorithm::Ecdsa { .. } => Ok(key),
@@ -60,9 +61,9 @@ fn read_further(path: &Path) -> Result<PrivateKey, Error> {
 
 fn read_certificate(path: &Path, keys: &[PrivateKey]) -> Result<Certificate, Error> {
     let wrong = |why| Error::Unusable { path: path.display().to_string(), why };
-    let certificate = Certificate::from_openssh(read(path)?.trim()).map_err(|_| wrong("it is no certificate"))?;
+    let certificate = Certificate::from_openssh(read(path)?.trim()).map_err(|_| wrong("it is not a certificate"))?;
     if certificate.cert_type() != CertType::Host {
-        return Err(wrong("it is no certificate of a host"));
+        return Err(wrong("it is not a host certificate"));
     }
     if !keys.iter().any(|key| key.public_key().key_data() == certificate.public_key()) {
         return Err(wrong("it is of none of the host keys"));
@@ -145,11 +146,11 @@ mod tests {
         let openssh = |key: &PrivateKey| key.to_openssh(LineEnding::LF).unwrap().to_string();
         assert_eq!(why("key", &openssh(&other)), "");
         assert_eq!(why("key", &openssh(&other.encrypt(&mut rand::rng(), "secret").unwrap())), "it has a passphrase");
-        assert_eq!(why("key", "nonsense"), "it is no private key in OpenSSH's format");
+        assert_eq!(why("key", "nonsense"), "it is not a private key in OpenSSH's format");
         assert_eq!(why("certificate", &certificate(&first, CertType::Host)), "");
-        assert_eq!(why("certificate", &certificate(&first, CertType::User)), "it is no certificate of a host");
+        assert_eq!(why("certificate", &certificate(&first, CertType::User)), "it is not a host certificate");
         assert_eq!(why("certificate", &certificate(&other, CertType::Host)), "it is of none of the host keys");
-        assert_eq!(why("certificate", &first.public_key().to_openssh().unwrap()), "it is no certificate");
+        assert_eq!(why("certificate", &first.public_key().to_openssh().unwrap()), "it is not a certificate");
     }
 
     #[test]

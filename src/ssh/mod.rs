@@ -15,7 +15,6 @@ mod forward;
 mod full_screen;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
-mod greeting;
 mod host_key;
 mod inbox;
 mod introduction;
@@ -39,6 +38,7 @@ mod standing;
 mod throttle;
 mod transport;
 mod variables;
+mod version_exchange;
 mod writer;
 
 #[cfg(test)]

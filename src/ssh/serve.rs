@@ -20,7 +20,7 @@ use super::limits::Startup;
 use super::standing::Standing;
 use super::throttle::Throttle;
 use super::transport::{Peer, Transport};
-use super::{Config, algorithms, greeting};
+use super::{Config, algorithms, version_exchange};
 use crate::telemetry::chain;
 
 const MIB: u64 = 1024 * 1024;
@@ -38,7 +38,7 @@ const MAX_NAMES: usize = 500;
 fn protocol(config: &Config, host_keys: HostKeys, ciphers: Vec<cipher::Name>) -> russh::server::Config {
     let HostKeys { keys, certificates } = host_keys;
     russh::server::Config {
-        server_id: SshId::Standard(greeting::SERVER_ID.into()),
+        server_id: SshId::Standard(version_exchange::SERVER_ID.into()),
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),
         keys,
         certificates,
@@ -76,7 +76,7 @@ pub(super) async fn connection(
     let handler = Connection::new(context.clone(), throttle.clone(), client, of_user, of_slots, of_standing, over);
     let transport = Transport::new(stream, cut.clone(), throttle);
     let connection = async {
-        let (stream, ciphers) = greeting::exchange(transport, &config.ciphers).await?;
+        let (stream, ciphers) = version_exchange::exchange(transport, &config.ciphers).await?;
         let protocol = protocol(config, host_keys, ciphers);
         let mut running = russh::server::run_stream(Arc::new(protocol), stream, handler).await?;
         let handle = running.handle();

@@ -10,9 +10,9 @@ use serde_json::Value;
 
 /// An object, or what is known of one that cannot be read.
 ///
-/// kube's own `DeserializeGuard` fails, and with it the whole list, where the metadata cannot be read. Whoever may change an
-/// object may write its `managedFields`, and in them points in time that cannot be read. They are left out: nobody here needs
-/// them.
+/// kube's own `DeserializeGuard` fails, and with it the whole list, where the metadata cannot be read. Whoever may
+/// change an object may write its `managedFields`, and in them points in time that cannot be read. They are left out:
+/// nobody here needs them.
 #[derive(Clone, Debug)]
 pub struct Guard<K>(pub Result<K, Invalid>);
 

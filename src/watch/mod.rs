@@ -61,13 +61,14 @@ impl Unreadable {
         (Self { objects: Arc::default(), found: Some(found), is_silent: false }, told)
     }
 
-    /// For watches of which what they see is told already by others. Only what one watch alone notes agrees at all times with
-    /// what has been seen of it: of two watches of a kind, one is always behind.
+    /// For watches of which what they see is told already by others. Only what one watch alone notes agrees at all
+    /// times with what has been seen of it: of two watches of a kind, one is always behind.
     pub fn silent() -> Self {
         Self { is_silent: true, ..Self::default() }
     }
 
-    /// Why the `K` of that name cannot be read, if there is one that cannot. What belongs to the cluster has no namespace.
+    /// Why the `K` of that name cannot be read, if there is one that cannot. What belongs to the cluster has no
+    /// namespace.
     pub fn why<K: Resource<DynamicType = ()>>(&self, namespace: &str, name: &str) -> Option<String> {
         self.objects.read().get(&Key::of::<K>(namespace, name)).cloned()
     }

@@ -53,8 +53,8 @@ impl Reports {
         Self { client, cache, pace: Pace { every, silence: silence.min(SILENCE) } }
     }
 
-    /// Reports every so often, for as long as the carrier lasts, whatever changed since; soon, while the DevServer is about
-    /// to be suspended for being idle.
+    /// Reports every so often, for as long as the carrier lasts, whatever changed since; soon, while the DevServer is
+    /// about to be suspended for being idle.
     pub(super) async fn report(self, carrier: Carrier, workspace: Workspace, mut plan: watch::Receiver<Plan>) {
         let mut first = true;
         loop {
@@ -67,7 +67,8 @@ impl Reports {
                 Ok(activity) => activity,
                 Err(error) => {
                     debug!(error = chain(&error), pod = workspace.pod, "the agent tells no activity");
-                    // An older one counts nothing. Another is asked again: nobody else looks while this carrier is there.
+                    // An older one counts nothing. Another is asked again: nobody else looks while this carrier is
+                    // there.
                     if carrier.is_closed() || matches!(error, Error::OldAgent) {
                         return;
                     }
@@ -207,7 +208,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::agent::request::News;
+    use crate::agent::request::Response;
     use crate::api::Suspension;
     use crate::carrier::linked::while_linked;
     use crate::carrier::{Message, Side};
@@ -232,7 +233,7 @@ mod tests {
         let answer = async {
             for _ in 0..3 {
                 let (_, stream) = opened.recv().await.expect("it is asked again");
-                let _ = stream.sender.send(Message::control(&News::Started));
+                let _ = stream.sender.send(Message::control(&Response::Started));
             }
         };
         let work = async {

@@ -1,11 +1,12 @@
-//! A pod's agent, and what it is asked besides programs: connections that it makes and accepts, and how the pod is used.
+//! A pod's agent, and what it is asked besides programs: connections that it makes and accepts, and how the pod is
+//! used.
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Error;
 use super::listeners::{Listener, Listeners};
-use crate::agent::request::{Activity, Address, ENDING, Listen, News, Request};
+use crate::agent::request::{Activity, Address, ENDING, Listen, Request, Response};
 use crate::agent::usage::History;
 use crate::carrier::{Carrier, Message, Receiver, Stream, json, parse};
 
@@ -23,7 +24,7 @@ impl Agent {
     pub(super) async fn connect(&self, address: &Address) -> Result<Stream, Error> {
         let mut stream = self.carrier.open(json(&Request::Connect(address.clone())));
         match answer(&self.carrier, &mut stream.receiver).await? {
-            News::Started => Ok(stream),
+            Response::Started => Ok(stream),
             _ => Err(Error::Protocol("news of a connection that cannot be")),
         }
     }
@@ -34,7 +35,7 @@ impl Agent {
         let request = Request::Listen(Listen { address: address.clone(), listener: connections.listener() });
         let mut stream = self.carrier.open(json(&request));
         match answer(&self.carrier, &mut stream.receiver).await? {
-            News::Listening(port) => Ok(Listener::new(port, connections, stream)),
+            Response::Listening(port) => Ok(Listener::new(port, connections, stream)),
             _ => Err(Error::Protocol("news of a listener that cannot be")),
         }
     }
@@ -43,7 +44,7 @@ impl Agent {
     pub(super) async fn history(&self) -> Result<History, Error> {
         let mut stream = self.carrier.open(json(&Request::History));
         match answer(&self.carrier, &mut stream.receiver).await? {
-            News::History(history) => Ok(history),
+            Response::History(history) => Ok(history),
             _ => Err(Error::Protocol("news of a history that cannot be")),
         }
     }
@@ -53,16 +54,16 @@ impl Agent {
 pub(super) async fn activity(carrier: &Carrier) -> Result<Activity, Error> {
     let mut stream = carrier.open(json(&Request::Activity));
     match answer(carrier, &mut stream.receiver).await? {
-        News::Activity(activity) => Ok(activity),
+        Response::Activity(activity) => Ok(activity),
         _ => Err(Error::Protocol("news of an activity that cannot be")),
     }
 }
 
-async fn answer(carrier: &Carrier, receiver: &mut Receiver) -> Result<News, Error> {
+async fn answer(carrier: &Carrier, receiver: &mut Receiver) -> Result<Response, Error> {
     match receiver.receive().await.map(|(message, _)| message) {
         Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
-            News::NotStarted(why) if why == ENDING => Err(Error::NotStarted(why)),
-            News::NotStarted(why) => Err(Error::Unreachable(why)),
+            Response::NotStarted(why) if why == ENDING => Err(Error::NotStarted(why)),
+            Response::NotStarted(why) => Err(Error::Unreachable(why)),
             news => Ok(news),
         },
         Some(_) => Err(Error::Protocol("a connection that speaks before it began")),

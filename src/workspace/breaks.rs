@@ -70,7 +70,7 @@ mod tests {
         Error::Carrier(carrier::Error::Protocol("a second hello"))
     }
 
-    /// It was opened again ten times a second for as long as somebody was in, and nobody was told.
+    /// Regression: such a link was opened again ten times a second for as long as somebody was in, and nobody was told.
     #[test]
     fn links_that_break_at_once_are_opened_less_and_less_often_and_count_as_one_outage() {
         let (mut breaks, began) = (Breaks::default(), Instant::now());

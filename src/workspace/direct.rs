@@ -1,5 +1,5 @@
-//! The pod of a running DevServer, entered with a client of one's own: no bastion lies between, and the cluster sees who
-//! it is by itself.
+//! The pod of a running DevServer, entered with a client of one's own: no bastion lies between, and the cluster sees
+//! who it is by itself.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -133,7 +133,8 @@ impl Workspaces {
         }
     }
 
-    /// The ready workspace behind `target`, for as long as she has no less than this `access` to it. With the DevServer running this asks nothing of the API server.
+    /// The ready workspace behind `target`, for as long as she has no less than this `access` to it. With the DevServer
+    /// running this asks nothing of the API server.
     pub(super) async fn ensure(
         &self,
         identity: &Identity,
@@ -221,8 +222,8 @@ impl Workspaces {
         self.cache.devserver(user, name).is_some_and(|server| wake::sleeps(&server) && !is_told(&server))
     }
 
-    /// Whether what is told of it is about its spec as it is, or as it became with `generation`. Right after a change its pod
-    /// may be about to go; an operator that says nothing for a while is away, and the pod as it was.
+    /// Whether what is told of it is about its spec as it is, or as it became with `generation`. Right after a change
+    /// its pod may be about to go; an operator that says nothing for a while is away, and the pod as it was.
     async fn settles(&self, user: &str, name: &str, generation: Option<i64>) -> bool {
         let is_settled = || {
             self.cache.devserver(user, name).is_some_and(|server| {

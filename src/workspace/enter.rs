@@ -65,8 +65,8 @@ impl Workspaces {
         self.enter(identity, target, access, &|_| {}, connect).await
     }
 
-    /// Listens at `address` within the workspace that `target` names, which is made or woken first. `progress` is told what
-    /// it waits for.
+    /// Listens at `address` within the workspace that `target` names, which is made or woken first. `progress` is told
+    /// what it waits for.
     pub async fn listen(
         &self,
         identity: &Identity,
@@ -103,8 +103,8 @@ impl Workspaces {
         if workspace.agent { self.carriers.of(workspace).await } else { Err(Error::NoAgent) }
     }
 
-    /// Does `work`, for which she was admitted with this `access`, in a workspace that is ready, again while its pod is being
-    /// replaced or the cluster is away.
+    /// Does `work`, for which she was admitted with this `access`, in a workspace that is ready, again while its pod is
+    /// being replaced or the cluster is away.
     async fn enter<'a, T>(
         &self,
         identity: &Identity,

@@ -22,8 +22,8 @@ use super::{Error, TerminalSize};
 /// Largest payload of a frame of stdin that a plain exec sends, in bytes.
 pub(super) const MAX_PAYLOAD: usize = 32 * 1024;
 
-/// What it may take until an exec is open, node and all. A connection to a host that is gone without a word is found dead
-/// only by this, or by the kernel in a quarter of an hour.
+/// What it may take until an exec is open, node and all. A connection to a host that is gone without a word is found
+/// dead only by this, or by the kernel in a quarter of an hour.
 pub(super) const ANSWERED: Duration = Duration::from_secs(20);
 
 const PROTOCOL: &str = "v5.channel.k8s.io";
@@ -136,8 +136,8 @@ async fn refusal(response: http::Response<Body>) -> Error {
     };
     match status.message {
         Some(message) => Error::Refused { code: code.as_u16(), message },
-        // The API server says with a `Status` that there is no such pod. Without one it is what a kubelet says that has just
-        // started and has not heard of its pods yet.
+        // The API server says with a `Status` that there is no such pod. Without one it is what a kubelet says that has
+        // just started and has not heard of its pods yet.
         None if code == StatusCode::NOT_FOUND => Error::Lost("the node does not know the pod yet".into()),
         None => Error::Refused { code: code.as_u16(), message: code.to_string() },
     }
@@ -173,7 +173,7 @@ impl Frame {
             STDERR => Ok(Self::Stderr(payload)),
             ERROR => serde_json::from_slice(&payload)
                 .map(|status| Self::Status(Box::new(status)))
-                .map_err(|_| Error::Protocol("an exec status that is no Status object")),
+                .map_err(|_| Error::Protocol("an exec status that is not a Status object")),
             _ => Ok(Self::Other),
         }
     }
@@ -222,7 +222,7 @@ pub(super) fn exit_code(status: &Status) -> Result<u32, Error> {
         && let Some(code) = causes.iter().find(|c| c.reason.as_deref() == Some("ExitCode"))
     {
         let code = code.message.as_deref().and_then(|code| code.parse().ok());
-        return code.ok_or(Error::Protocol("an exit code that is no number"));
+        return code.ok_or(Error::Protocol("an exit code that is not a number"));
     }
     Err(Error::NotStarted(status.message.clone().unwrap_or_default()))
 }

@@ -6,9 +6,9 @@ use tokio::sync::{mpsc, watch};
 use super::{Command, Exit, Output, Process, Program};
 
 /// Its programs echo stdin to stdout, but for the commands `exit N`, `stderr TEXT`, `hush` (closes stdout and stderr,
-/// and ends after stdin), `leave N` (ends with status N, but leaves somebody who reads stdin to its end), `deaf` (hears no signals), `stall` (never reads), `double`
-/// (writes twice what it reads) and `size` (prints the terminal's size at each change). Any signal
-/// ends them as SIGTERM, but for SIGQUIT, which leaves a core file.
+/// and ends after stdin), `leave N` (ends with status N, but leaves somebody who reads stdin to its end), `deaf` (hears
+/// no signals), `stall` (never reads), `double` (writes twice what it reads) and `size` (prints the terminal's size at
+/// each change). Any signal ends them as SIGTERM, but for SIGQUIT, which leaves a core file.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct EchoWorkspaces;
 

@@ -9,8 +9,8 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role};
 use super::exec::{Frame, STDIN, exit_code};
 use super::wire::encode;
 
-/// Whatever the frame is: output is all of it but its channel, and a status is an exit code or an error. The same bytes as
-/// stdin arrive as they are.
+/// Whatever the frame is: output is all of it but its channel, and a status is an exit code or an error. The same bytes
+/// as stdin arrive as they are.
 pub fn exec_frame(frame: &[u8]) {
     let key = *frame.last_chunk().unwrap_or(&[1, 2, 3, 4]);
     let mut sent = Vec::new();

@@ -1,4 +1,5 @@
-//! Where do they go? [`Identity`](crate::identity::Identity) + [`Target`] → a ready [`Workspace`] → a [`Process`] in it.
+//! Where do they go? [`Identity`](crate::identity::Identity) + [`Target`] → a ready [`Workspace`] → a [`Process`] in
+//! it.
 
 mod about;
 mod activity;
@@ -13,6 +14,7 @@ mod exec;
 mod fake;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
+mod last_hour;
 mod listeners;
 mod marker;
 mod memory;
@@ -25,7 +27,6 @@ mod sampler;
 mod script;
 mod share;
 mod target;
-mod usage;
 mod wake;
 mod wire;
 
@@ -35,11 +36,11 @@ pub use direct::Direct;
 pub use ensure::{Config, Workspace, Workspaces};
 #[cfg(test)]
 pub(crate) use fake::EchoWorkspaces;
+pub use last_hour::{Taken, Usage};
 pub use listeners::{Connections, Listener};
 pub use news::Reader;
 pub use process::{Command, Output, Process, Program, Redraw};
 pub use target::Target;
-pub use usage::{Taken, Usage};
 
 /// Why something does not work, and what to do, where the pod has no agent.
 pub const WITHOUT_AGENT: &str =
@@ -84,7 +85,8 @@ pub enum Error {
     /// Nobody knows whether the command has begun.
     #[error("the stream was lost before the program answered")]
     Unanswered,
-    /// A session was away from its shell for so long that its carrier was given up, and the agent does not lead it back.
+    /// A session was away from its shell for so long that its carrier was given up, and the agent does not lead it
+    /// back.
     #[error("no way back to the shell: {0}")]
     NoWayBack(String),
     /// Its user did not wait for that.
@@ -93,6 +95,9 @@ pub enum Error {
     /// Longer than a kernel takes as one argument, or, on a terminal, than a request takes.
     #[error("the command is too long")]
     CommandTooLong,
+    /// On a terminal, of a pod without an agent.
+    #[error("the command is not UTF-8")]
+    CommandNotText,
     /// The user's namespace or rights could not be made.
     #[error("failed to provision the user")]
     Provisioning(#[from] crate::provisioning::Error),
@@ -154,8 +159,9 @@ impl Error {
                 "unexpected data from your pod's node ({what}); log in again, and tell your administrator if it recurs"
             ),
             Self::CommandTooLong => {
-                "the command is too long, or not UTF-8; put it into a file, or send it on stdin to `sh -s`".to_owned()
+                "the command is too long; put it into a file, or send it on stdin to `sh -s`".to_owned()
             }
+            Self::CommandNotText => format!("commands on a terminal must be UTF-8 here: {WITHOUT_AGENT}"),
             Self::Provisioning(error) => error.user_message(),
             Self::NoSuchDevServer { name, existing, .. } if existing.is_empty() => {
                 format!(

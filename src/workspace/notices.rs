@@ -14,8 +14,8 @@ use super::wake;
 use crate::api::{Phase, Suspension, SuspensionReason};
 use crate::cache::Cache;
 
-/// The suspensions that are planned for DevServers that somebody follows. One task looks for all of them, so that an idle
-/// session does not wake with every change in the cluster.
+/// The suspensions that are planned for DevServers that somebody follows. One task looks for all of them, so that an
+/// idle session does not wake with every change in the cluster.
 #[derive(Clone)]
 pub(super) struct Plans {
     cache: Cache,

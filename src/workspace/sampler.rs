@@ -26,7 +26,8 @@ pub(super) struct Sampler<'a> {
 
 /// For one pod.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// So many times as often as a pod is looked at, those that are due are looked for; and within as long a replica begins.
+/// So many times as often as a pod is looked at, those that are due are looked for; and within as long a replica
+/// begins.
 const SHARE: u32 = 10;
 /// And no more seldom than that.
 const SLACK: Duration = Duration::from_secs(30);

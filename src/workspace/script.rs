@@ -59,10 +59,11 @@ pub(super) fn run(command: &Command) -> Result<Run, Error> {
     let mut preamble = None;
     if let Program::Command(text) = &command.program {
         // An argument of an exec has to be UTF-8.
-        let argument = String::from_utf8(text.clone()).ok().filter(|text| text.len() <= MAX_ARGUMENTS);
-        match argument {
-            Some(argument) if argument != "-" => argv.push(argument),
-            _ if text.len() > MAX_COMMAND || command.terminal.is_some() => return Err(Error::CommandTooLong),
+        match std::str::from_utf8(text) {
+            Ok(text) if text.len() <= MAX_ARGUMENTS && text != "-" => argv.push(text.to_owned()),
+            _ if text.len() > MAX_COMMAND => return Err(Error::CommandTooLong),
+            Ok(_) if command.terminal.is_some() => return Err(Error::CommandTooLong),
+            Err(_) if command.terminal.is_some() => return Err(Error::CommandNotText),
             _ => {
                 argv.push("-".to_owned());
                 preamble = Some([&text[..], b"\n", nonce.as_bytes(), b"\n"].concat());
@@ -117,7 +118,9 @@ mod tests {
         let terminal = Terminal { term: "xterm".into(), size: TerminalSize { columns: 80, rows: 24 }, modes: vec![] };
         let long = |n| Program::Command("#".repeat(n).into());
         assert!(matches!(run(&command(long(128 * 1024), None)), Err(Error::CommandTooLong)));
-        assert!(matches!(run(&command(long(17 * 1024), Some(terminal))), Err(Error::CommandTooLong)));
+        assert!(matches!(run(&command(long(17 * 1024), Some(terminal.clone()))), Err(Error::CommandTooLong)));
+        let latin1 = Program::Command(b"echo caf\xe9".into());
+        assert!(matches!(run(&command(latin1, Some(terminal))), Err(Error::CommandNotText)));
         let mut forced = command(Program::Command("date".into()), None);
         forced.environment.push(("SSH_ORIGINAL_COMMAND".into(), "#".repeat(17 * 1024)));
         assert!(matches!(run(&forced), Err(Error::CommandTooLong)));

@@ -33,8 +33,8 @@ impl Place<'_> {
                 let service_account = Some(names::guest_account_username(self.owner, self.user));
                 Workspace { service_account, ..workspace }
             }
-            // An exec cannot be for looking only, so she gets no right to one: her owner's account brings her in, and the
-            // request says for whom.
+            // An exec cannot be for looking only, so she gets no right to one: her owner's account brings her in, and
+            // the request says for whom.
             Access::Viewer => Workspace { on_behalf_of: Some(self.user.to_owned()), ..workspace },
         }
     }
@@ -93,8 +93,8 @@ fn looking_only(program: &Program) -> Option<Shells> {
 }
 
 impl Workspaces {
-    /// Where `target` leads. That a DevServer is not shared with her and that there is none is the same, in words and in
-    /// time: neither asks the cluster.
+    /// Where `target` leads. That a DevServer is not shared with her and that there is none is the same, in words and
+    /// in time: neither asks the cluster.
     pub(super) fn place<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> Result<Place<'a>, Error> {
         let user = identity.user();
         match target {
@@ -126,8 +126,8 @@ impl Workspaces {
         named.collect()
     }
 
-    /// Waits until somebody else's place, where she was let in, is no longer shared with her, or only less of it; why, in
-    /// a sentence for her. What counts is what she had when it was asked, not when it is first waited for.
+    /// Waits until somebody else's place, where she was let in, is no longer shared with her, or only less of it; why,
+    /// in a sentence for her. What counts is what she had when it was asked, not when it is first waited for.
     pub fn withdrawn<'a>(
         &'a self,
         identity: &'a Identity,

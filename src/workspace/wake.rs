@@ -11,8 +11,8 @@ use super::Error;
 use crate::api::{DevServer, SuspensionReason, names};
 use crate::impersonation::impersonate;
 
-/// Takes back that `user`'s DevServer `name` is to sleep. Returns the generation of the spec that says so; none if it is
-/// not there.
+/// Takes back that `user`'s DevServer `name` is to sleep. Returns the generation of the spec that says so; none if it
+/// is not there.
 pub(super) async fn wake(client: &kube::Client, user: &str, name: &str) -> Result<Option<i64>, Error> {
     let generation = change(client, user, name, json!({ "suspended": false })).await?;
     info!(user, devserver = name, "woken");

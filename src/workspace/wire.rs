@@ -1,6 +1,6 @@
-//! The WebSocket under a carrier's exec. tungstenite reads it, and answers what is to be answered; what the carrier says is
-//! written here, since each byte of an upload passes: it is copied once, masked on the way, and none is moved again
-//! however slowly the API server takes them.
+//! The WebSocket under a carrier's exec. tungstenite reads it, and answers what is to be answered; what the carrier
+//! says is written here, since each byte of an upload passes: it is copied once, masked on the way, and none is moved
+//! again however slowly the API server takes them.
 
 use std::io;
 use std::pin::Pin;
@@ -161,8 +161,8 @@ mod tests {
 
     use super::*;
 
-    /// Of which the longest is the longest message of a carrier behind as much data as is written at once: it broke the link,
-    /// and each link after that.
+    /// Of which the longest is the longest message of a carrier behind as much data as is written at once: it broke the
+    /// link, and each link after that.
     const SIZES: [usize; 12] = [0, 1, 2, 7, 124, 125, 65_534, 65_535, PIECE, PIECE + 1, 98_313, 98_303 + 262_148];
 
     fn stdin(size: usize) -> Bytes {

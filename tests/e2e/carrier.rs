@@ -41,7 +41,7 @@ async fn programs_end_with_their_killed_agent_and_those_in_the_background_do_not
     assert_eq!((alice.counts_processes("98510").await, alice.counts_processes("98511").await), (1, 1));
 }
 
-/// It ran on: that its terminal hung up was all that it was told.
+/// Regression: such a program ran on: that its terminal hung up was all that it was told.
 #[tokio::test]
 async fn a_program_on_a_terminal_that_ignores_hang_ups_ends_with_its_killed_agent() {
     let Some((_, [alice])) = with_agents(["alice"]).await else { return };
@@ -105,7 +105,7 @@ async fn silence_is_told_soon_and_so_is_its_end() {
     session.finish().await.exits(0).prints(&all).says("is interrupted").says("is back");
 }
 
-/// Its agent was gone before its answer came, and the next one was asked for the same, on the same home.
+/// Regression: where the agent was gone before its answer came, the next one was asked for the same, on the same home.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_that_may_have_begun_is_not_run_again() {
     let Some((product, [alice])) = with_agents(["alice"]).await else { return };

@@ -1,5 +1,5 @@
-//! `scripts/deploy` where the image goes by a registry, with stand-ins for docker and for kubectl. `scripts/test --real` has
-//! it bring an image to a cluster by other ways.
+//! `scripts/deploy` where the image goes by a registry, with stand-ins for docker and for kubectl. `scripts/test
+//! --real` has it bring an image to a cluster by other ways.
 
 use std::fs;
 use std::io::Write;

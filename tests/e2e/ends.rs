@@ -1,5 +1,5 @@
-//! How a DevServer's pod ends that its owner did not end: what its status, `devctl describe` and the next login say of it, and
-//! what to do. What a control plane writes when it takes a pod away is written by the test.
+//! How a DevServer's pod ends that its owner did not end: what its status, `devctl describe` and the next login say of
+//! it, and what to do. What a control plane writes when it takes a pod away is written by the test.
 
 use bastion::api::{DevServer, DevServerStatus, DevServerUser, Phase};
 use jiff::Timestamp;

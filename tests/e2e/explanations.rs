@@ -52,8 +52,8 @@ async fn running_out_of_memory_is_told_at_the_next_login() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     alice.is_running().await;
-    // A variable of a shell grows until the kernel steps in; the flavor's limit is 1Gi. It is the pod's own command: of a
-    // session's program older kernels kill that alone.
+    // A variable of a shell grows until the kernel steps in; the flavor's limit is 1Gi. It is the pod's own command: of
+    // a session's program older kernels kill that alone.
     let grows = "until test -e go; do sleep 0.1; done; rm go; a=x; while :; do a=$a$a; done";
     alice.add_devserver_with("train", json!({"command": ["sh", "-c", grows]})).await;
     login(&product, &alice, "touch go; exec sleep 60").run().await.fails();

@@ -56,7 +56,7 @@ async fn sftp_does_what_openssh_does() {
     }
 }
 
-/// They could be written by all: clients ask for 0777 and count on the umask.
+/// Regression: new folders could be written by all: clients ask for 0777 and count on the umask.
 #[tokio::test]
 async fn a_new_folder_has_what_the_umask_leaves() {
     let folder = tempfile::tempdir().expect("there is a folder for temporary files");

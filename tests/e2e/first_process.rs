@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::process::Stdio;
 
-use bastion::carrier::{self, Carrier, Keepalive, Link, News, Side};
+use bastion::carrier::{self, Carrier, Keepalive, Link, LinkEvent, Side};
 use bytes::Bytes;
 use futures::sink;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -69,7 +69,7 @@ async fn installed() -> TempDir {
     folder
 }
 
-/// It heard of TERM and INT only: of the STOPSIGNAL of most servers' images its command never did.
+/// Regression: the command heard of TERM and INT only, and never of the STOPSIGNAL of most servers' images.
 #[tokio::test]
 async fn the_pods_command_hears_what_the_container_is_told() {
     let folder = installed().await;
@@ -137,7 +137,7 @@ async fn says_that_it_ends(folder: &TempDir, first: &First, stop: Signal) {
     let keepalive = Keepalive { ping: LIMIT, patience: 3, grace: LIMIT };
     let link = Link { source, sink: Box::pin(sink) };
     let linked = carrier.link(link, keepalive, |news| {
-        if news == News::Linked {
+        if news == LinkEvent::Linked {
             first.is_told(stop);
         }
     });

@@ -32,8 +32,8 @@ pub(crate) async fn exchange(mut socket: impl AsyncReadExt + AsyncWriteExt + Unp
     answer
 }
 
-/// `-R` with a port that the pod chooses, over `ssh`: what connects there in alice's pod is connected here. The forward goes
-/// on, at that port.
+/// `-R` with a port that the pod chooses, over `ssh`: what connects there in alice's pod is connected here. The forward
+/// goes on, at that port.
 pub(crate) async fn leads_back(alice: &User, ssh: Ssh) -> (Session, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("there are ports");
     let remote = format!("0:127.0.0.1:{}", listener.local_addr().expect("it is bound").port());
@@ -60,7 +60,8 @@ pub(crate) async fn connect(port: u16) -> TcpStream {
     eventually("a forwarded port", async || TcpStream::connect(("127.0.0.1", port)).await.ok()).await
 }
 
-/// A connection to `host` at `there`, that whoever listens here for `-D` is asked for (RFC 1928); none if it is not made.
+/// A connection to `host` at `there`, that whoever listens here for `-D` is asked for (RFC 1928); none if it is not
+/// made.
 pub(crate) async fn socks(here: u16, host: &str, there: u16) -> Option<TcpStream> {
     let mut socks = connect(here).await;
     socks.write_all(&[5, 1, 0]).await.expect("it is taken");

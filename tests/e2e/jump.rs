@@ -25,7 +25,7 @@ async fn a_devserver_is_a_host_with_a_key_that_lasts() {
     assert_ne!(key("dev"), key("second"));
 }
 
-/// It waited for a close that never came, and whoever read its stderr waited with it.
+/// Regression: the proxy waited for a close that never came, and whoever read its stderr waited with it.
 #[tokio::test]
 async fn a_proxy_that_no_signal_ends_ends_with_the_connection_through_it() {
     let product = Product::shared().await;

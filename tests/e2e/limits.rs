@@ -132,6 +132,17 @@ async fn only_modern_algorithms_are_spoken() {
 }
 
 #[tokio::test]
+async fn nothing_is_compressed_whatever_the_client_prefers() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let spoken = alice.ssh("echo in").argument("-C").argument("-v").run().await;
+    spoken.exits(0).prints("in\n");
+    let agreed: Vec<&str> = spoken.stderr().lines().filter(|line| line.contains(" compression: ")).collect();
+    let is_off = |line: &&str| line.trim_end().ends_with(" compression: none");
+    assert!(agreed.len() == 2 && agreed.iter().all(is_off), "in each direction: {agreed:?} in {}", spoken.stderr());
+}
+
+#[tokio::test]
 async fn ssh_audit_finds_nothing_to_fail_or_to_warn_of() {
     let program = std::env::var("BASTION_TEST_SSH_AUDIT").unwrap_or_else(|_| "ssh-audit".to_owned());
     let there = Command::new(&program).arg("--help").output().is_ok();

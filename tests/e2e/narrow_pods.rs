@@ -9,6 +9,7 @@ use bastion::api::DevServer;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 
 use crate::forwards::{connect, exchange, shouts};
@@ -37,6 +38,21 @@ async fn confined(alice: &User, confine: &str) -> Session {
     let listens = "test -S \"$(dirname \"$(readlink /proc/$PPID/exe)\")/agent.sock\"";
     eventually("the agent listens", async || alice.ssh(listens).run().await.succeeded().then_some(())).await;
     agent
+}
+
+/// Has `line` be all of `file` in alice's pod, for whoever has no link to its agent yet, as long as what is returned is
+/// held; none if her user may not.
+async fn holds(alice: &User, file: &str, line: &str) -> Option<(Option<Session>, TempDir)> {
+    let folder = tempfile::tempdir().expect("it can be had");
+    // Only a real pod has files of its own.
+    if is_real() {
+        let written = alice.ssh(&format!("echo {line} >{file}")).run().await;
+        return written.succeeded().then_some((None, folder));
+    }
+    let own = folder.path().join("file");
+    std::fs::write(&own, format!("{line}\n")).expect("the folder is ours");
+    let agent = confined(alice, &format!("mount -o bind {} {file}", own.display())).await;
+    Some((Some(agent), folder))
 }
 
 const REFUSED: &str = "Read-only file system";
@@ -85,7 +101,7 @@ async fn a_pod_that_can_be_written_nowhere_serves_what_writes_nothing() {
     confined.kill().await;
 }
 
-/// It stayed with the few that runtimes give, one process for all.
+/// Regression: the agent stayed with the few that runtimes give, one process for all.
 #[tokio::test]
 async fn an_agent_takes_the_files_that_it_may_have_and_programs_get_what_was_given() {
     skip_unless!(can_confine(), NOT_HERE);
@@ -109,27 +125,18 @@ import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.53.53.53', 53)); print('listens')
 while True: s.recv(512); print('asked')
 \"";
-const RESOLV_CONF: &str = "nameserver 127.53.53.53";
 
 #[tokio::test]
 async fn a_name_that_nobody_tells_is_given_up_and_delays_nobody() {
     skip_unless!(has_agents() && (is_real() || can_confine()), NOT_HERE);
     let product = Product::shared().await;
-    let (alice, folder) = (product.user("alice").await, tempfile::tempdir().expect("it can be had"));
+    let alice = product.user("alice").await;
     let mut deaf = alice.ssh(DEAF).input(Input::Held).start();
     eventually("a name server, or its end", async || (!deaf.stdout_is_empty() || !deaf.is_running()).then_some(()))
         .await;
     skip_unless!(!deaf.stdout_is_empty(), "nobody may listen at port 53 here");
-    // Only a real pod has a resolv.conf of its own.
-    let _confined = if is_real() {
-        let written = alice.ssh(&format!("echo {RESOLV_CONF} >/etc/resolv.conf")).run().await;
-        skip_unless!(written.succeeded(), "the pod's user may not change its resolv.conf");
-        None
-    } else {
-        let resolv = folder.path().join("resolv.conf");
-        std::fs::write(&resolv, format!("{RESOLV_CONF}\n")).expect("the folder is ours");
-        Some(confined(&alice, &format!("mount -o bind {} /etc/resolv.conf", resolv.display())).await)
-    };
+    let held = holds(&alice, "/etc/resolv.conf", "nameserver 127.53.53.53").await;
+    skip_unless!(held.is_some(), "the pod's user may not change its resolv.conf");
     let replica = product.serve(&[]).await;
     alice.is_known_at(&replica).await;
     let there = free_port();
@@ -153,6 +160,21 @@ async fn a_name_that_nobody_tells_is_given_up_and_delays_nobody() {
     // It is the same connection.
     assert_eq!(exchange(connect(here).await, b"and on").await, b"AND ON");
     both.kill().await;
+}
+
+#[tokio::test]
+async fn a_name_that_only_the_pod_knows_leads_into_it() {
+    skip_unless!(has_agents() && (is_real() || can_confine()), NOT_HERE);
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let there = free_port();
+    let _server = shouts(&alice, &there.to_string()).await;
+    let held = holds(&alice, "/etc/hosts", "127.0.0.1 only-here.example").await;
+    skip_unless!(held.is_some(), "the pod's user may not change its hosts file");
+    let replica = product.serve(&[]).await;
+    alice.is_known_at(&replica).await;
+    let words = alice.shell_at(&replica).argument("-W").argument(&format!("only-here.example:{there}"));
+    words.input(Input::Bytes(b"by name".into())).run().await.exits(0).prints("BY NAME");
 }
 
 /// Nobody else on this machine runs as this user: the kernel counts processes by it.

@@ -1,4 +1,5 @@
-//! Where forwards may lead (OpenSSH's PermitOpen and PermitListen): as the configuration, a user's object or a key lists it.
+//! Where forwards may lead (OpenSSH's PermitOpen and PermitListen): as the configuration, a user's object or a key
+//! lists it.
 
 use std::time::Duration;
 
@@ -34,7 +35,8 @@ impl Ports {
         Self { open, listen, _server }
     }
 
-    /// Forwards of every kind lead to `localhost` at these ports. By another name for it, or at another port, none does.
+    /// Forwards of every kind lead to `localhost` at these ports. By another name for it, or at another port, none
+    /// does.
     async fn are_all_that_forwards_lead_to(&self, ssh: impl Fn() -> Ssh) {
         let Self { open, listen, .. } = self;
         let words = ssh().argument("-W").argument(&format!("localhost:{open}")).input(Input::Bytes(b"by -W".into()));
@@ -124,7 +126,8 @@ async fn any_port_may_be_what_a_list_permits() {
     alice.shell_at(&replica).argument("-W").argument("localhost:22").run().await.exits(255).says(PROHIBITED);
 }
 
-/// As with sshd: but for `*:*`, whoever lists where to connect to permits no sockets; to listen there is another matter.
+/// As with sshd: but for `*:*`, whoever lists where to connect to permits no sockets; to listen there is another
+/// matter.
 #[tokio::test]
 async fn sockets_are_a_matter_of_their_own() {
     let Some((product, [alice])) = with_agents(["alice"]).await else { return };

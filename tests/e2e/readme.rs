@@ -1,7 +1,7 @@
 //! What README tells users and administrators to type is typed here, and answered as it says.
 //!
-//! In its `console` blocks a line after `$ ` is a command and the lines below are what it prints; `…` stands for anything.
-//! What is told elsewhere, between back-quotes or in other blocks, is done by a test that `ELSEWHERE` names.
+//! In its `console` blocks a line after `$ ` is a command and the lines below are what it prints; `…` stands for
+//! anything. What is told elsewhere, between back-quotes or in other blocks, is done by a test that `ELSEWHERE` names.
 
 use std::path::Path;
 use std::time::Duration;
@@ -153,7 +153,8 @@ impl Example {
         let ended = within(LIMIT, command, shell.output()).await.expect("bash is installed");
         let (out, err) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
         assert!(ended.status.success(), "$ {command}\nended with {} and said:\n{err}{out}", ended.status);
-        // A client may write what comes on stderr before or after what comes on stdout, and a login that takes long tells why.
+        // A client may write what comes on stderr before or after what comes on stdout, and a login that takes long
+        // tells why.
         let is_told = is_like(output, &out) || is_like(output, &format!("{err}{out}"));
         assert!(is_told, "$ {command}\nREADME says:\n{output}\nit was, on stderr:\n{err}\non stdout:\n{out}");
     }

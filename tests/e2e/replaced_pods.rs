@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::harness::{Input, Master, User, eventually, free_port, with_agents};
 
-/// It was lost, where it began just before its pod was told to end: no other pod could be asked for what may have run.
+/// Regression: a command was lost that began just before its pod was told to end: no other could be asked for it.
 #[tokio::test]
 async fn each_command_of_many_runs_while_its_pod_is_replaced() {
     let Some((_, [alice])) = with_agents(["alice"]).await else { return };
@@ -77,7 +77,8 @@ async fn the_next_pod_listens_for_a_client_too() {
     eventually("the port is free", async || alice.ssh(&taken).run().await.succeeded().then_some(())).await;
 }
 
-/// As after a kernel's kill of its first process: the same pod, by the same name and number, and nothing of before in it.
+/// As after a kernel's kill of its first process: the same pod, by the same name and number, and nothing of before in
+/// it.
 #[tokio::test]
 async fn a_container_that_starts_again_ends_what_ran_in_it_with_a_sentence() {
     let Some((_, [alice, bob])) = with_agents(["alice", "bob"]).await else { return };

@@ -195,6 +195,31 @@ fn open_files_are_synced_and_their_file_system_is_told() {
     assert_eq!((numbers[0], numbers[1], numbers[2], numbers[10]), (there.f_bsize, there.f_frsize, there.f_blocks, 255));
 }
 
+/// What it answers is what it does: clients choose the size of their packets by it, and how much they keep open.
+#[test]
+fn limits_are_told_as_they_are() {
+    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+    let mut talk = Talk::start(folder.path());
+    let (kind, numbers) = talk.ask(EXTENDED, extended("limits@openssh.com"));
+    let numbers: Vec<u64> = numbers.as_chunks().0.iter().map(|number| u64::from_be_bytes(*number)).collect();
+    let [packet, read, write, handles] = numbers[..] else { panic!("{numbers:?}") };
+    assert_eq!((kind, packet, read, write), (EXTENDED_REPLY, 256 << 10, 255 << 10, 255 << 10));
+    let size = |size: u64| usize::try_from(size).expect("it is small");
+
+    let file = talk.open("file");
+    let write = |data: u64| Fields::default().string(&file).u64(0).string(vec![7; size(data)]);
+    // A packet has its kind, its number and its other fields beside the data.
+    let around = 1 + 4 + write(0).0.len() as u64;
+    assert_eq!(talk.status(WRITE, write(packet - around)), OK);
+    let (kind, data) = talk.ask(READ, Fields::default().string(&file).u64(0).u32(u32::MAX));
+    assert_eq!((kind, take_string(&data).0.len()), (DATA, size(read)), "no more is read at once");
+
+    let limits = fs::read_to_string(format!("/proc/{}/limits", talk.server.id())).expect("it runs");
+    let open_files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("Linux tells");
+    let open_files: u64 = open_files.split_whitespace().next().expect("the soft limit").parse().expect("a number");
+    assert!(handles + 32 > open_files && handles < open_files, "{handles} of {open_files}");
+}
+
 #[test]
 fn bytes_beyond_four_gigabytes_are_where_they_belong() {
     const COPY: &str = "copy-data";

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::harness::{Agent, Replica, Ssh, Terminal, User, eventually, with_agents};
+use crate::harness::{Agent, Master, Replica, Ssh, Terminal, User, eventually, with_agents};
 
 /// Her next login, once the end of the last connection was heard of and `shows` tells that it is back in her shell.
 pub(crate) async fn comes_back(alice: &User, at: &Replica, (rows, columns): (u16, u16), shows: &str) -> Terminal {
@@ -31,12 +31,17 @@ pub(crate) async fn is_back(alice: &User, (rows, columns): (u16, u16)) -> Termin
     alice.shell().terminal(rows, columns)
 }
 
-/// Leaves a shell at this login's other end.
-pub(crate) async fn leaves_a_shell(login: Ssh) {
+/// A new shell at this login's other end, that can be told from others.
+async fn in_a_new_shell(login: Ssh) -> Terminal {
     let mut terminal = login.terminal(24, 100);
     terminal.types("answer=$((40+2)); seq 100; echo said:$answer\r").await;
     terminal.shows_row("said:42").await;
-    terminal.kill().await;
+    terminal
+}
+
+/// Leaves a shell at this login's other end.
+pub(crate) async fn leaves_a_shell(login: Ssh) {
+    in_a_new_shell(login).await.kill().await;
 }
 
 /// Whether a terminal of 30 rows and 120 columns is in the shell that was left; ends it.
@@ -62,6 +67,21 @@ async fn the_next_login_is_back_in_the_shell_that_was_left() {
     third.exits(0).await;
 }
 
+/// OpenSSH ends the connection in good order, or only the session's channel where others share the connection.
+#[tokio::test]
+async fn a_shell_that_is_left_by_will_waits_as_well() {
+    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
+    let mut escaped = in_a_new_shell(alice.shell()).await;
+    escaped.types("\r~.").await;
+    escaped.ends().await;
+    is_the_one_that_was_left(is_back(&alice, (30, 120)).await).await;
+
+    let master = Master::start(alice.shell()).await;
+    in_a_new_shell(master.shell()).await.closes_window().await;
+    is_the_one_that_was_left(is_back(&alice, (30, 120)).await).await;
+    master.ssh("echo on").run().await.exits(0).prints("on\n");
+}
+
 #[tokio::test]
 async fn a_server_that_dies_does_not_take_shells_with_it() {
     let Some((product, [alice])) = with_agents(["alice"]).await else { return };
@@ -78,7 +98,7 @@ async fn a_server_that_dies_does_not_take_shells_with_it() {
     second.exits(0).await;
 }
 
-/// It counted as looked at for ever, and whoever tried to look at it hung.
+/// Regression: such a shell counted as looked at for ever, and whoever tried to look at it hung.
 #[tokio::test]
 async fn a_shell_whose_program_let_go_of_the_terminal_is_left_and_ends() {
     let Some((product, [alice])) = with_agents(["alice"]).await else { return };

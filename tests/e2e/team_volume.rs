@@ -87,7 +87,8 @@ impl Team {
         .await;
     }
 
-    /// Makes a DevServer `train` that has the path of the team's volume in `$TEAM`; paths are the embedded cluster's own.
+    /// Makes a DevServer `train` that has the path of the team's volume in `$TEAM`; paths are the embedded cluster's
+    /// own.
     async fn devserver(&self, user: &User, volumes: Value) {
         let spec = json!({ "env": [{ "name": "TEAM", "value": self.path() }], "volumes": volumes });
         user.has::<ServiceAccount>(user.name()).await;

@@ -304,8 +304,8 @@ async fn a_status_that_is_made_up_leads_nowhere() {
         let refused = servers.patch_status("dev", &PatchParams::default(), &patch).await;
         assert!(matches!(refused, Err(kube::Error::Api(status)) if status.code == 403));
     }
-    // As if she could: a name that would lead out of the URL of her namespace. It is put right by the operator, sooner or
-    // later than a login.
+    // As if she could: a name that would lead out of the URL of her namespace. It is put right by the operator, sooner
+    // or later than a login.
     for name in [format!("../../{}/pods/dev", bob.namespace()), "..".to_owned()] {
         let patch = Patch::Merge(json!({"status": {"podName": name}}));
         let servers = alice.api::<DevServer>();

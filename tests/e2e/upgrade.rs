@@ -1,5 +1,5 @@
-//! A new version on a cluster that an older one worked on. `scripts/upgrade` does it with the older version at work, on a
-//! real cluster as well.
+//! A new version on a cluster that an older one worked on. `scripts/upgrade` does it with the older version at work, on
+//! a real cluster as well.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,9 +15,9 @@ use serde_json::Value;
 
 use crate::harness::{Server, Ssh, eventually, is_real, keygen, open_client, skip_unless};
 
-/// What `bastion dev` of 21 November 2026 (23e0351), before DevServers could sleep, had in its store when alice had logged in
-/// to her default DevServer and to `train`, and bob to his: one object per line, under the name of its resource. `{AGENT}`
-/// stands for where its agent was.
+/// What `bastion dev` of 21 November 2026 (23e0351), before DevServers could sleep, had in its store when alice had
+/// logged in to her default DevServer and to `train`, and bob to his: one object per line, under the name of its
+/// resource. `{AGENT}` stands for where its agent was.
 const BEFORE: &str = include_str!("fixtures/before_lifecycle.jsonl");
 
 /// The store of an embedded cluster, as it is on disk.

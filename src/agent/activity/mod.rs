@@ -1,7 +1,7 @@
 //! What tells whether the pod is in use. A process serves one pod, so it counts for all that it serves.
 //!
-//! A sign of use is what is above the threshold that [`usage`](super::usage) has for it, over a minute: an editor that is
-//! left open sends signs of life, and a `top` draws its screen, all night. Each sign has a file here.
+//! A sign of use is what is above the threshold that [`usage`](super::usage) has for it, over a minute: an editor that
+//! is left open sends signs of life, and a `top` draws its screen, all night. Each sign has a file here.
 
 mod counts;
 mod gpu;

@@ -6,8 +6,8 @@ use std::io;
 
 use rustix::process::{getpid, getppid};
 
-/// What all of them took since the beginning, and hold now. What a process took goes over to its parent when that buries it, so that
-/// the sum only falls where one is buried by nobody.
+/// What all of them took since the beginning, and hold now. What a process took goes over to its parent when that
+/// buries it, so that the sum only falls where one is buried by nobody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Taken {
     /// Hundredths of a second.

@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Socket, resolve};
 use crate::agent::open_files;
 use crate::agent::place;
-use crate::agent::request::{Accepted, Address, Listen, News, Origin};
+use crate::agent::request::{Accepted, Address, Listen, Origin, Response};
 use crate::carrier::{Carrier, Message, Stream, json};
 
 const BACKLOG: i32 = 128;
@@ -30,7 +30,7 @@ pub(in crate::agent) async fn listen(request: Listen, carrier: &Carrier, stream:
     let (listeners, port) = match bound {
         Ok(bound) => bound,
         Err(error) => {
-            let _ = sender.send(Message::control(&News::NotStarted(error.to_string())));
+            let _ = sender.send(Message::control(&Response::NotStarted(error.to_string())));
             return;
         }
     };
@@ -38,7 +38,7 @@ pub(in crate::agent) async fn listen(request: Listen, carrier: &Carrier, stream:
         .into_iter()
         .map(|listener| AbortOnDropHandle::new(tokio::spawn(accept(listener, always(request.listener, carrier)))))
         .collect();
-    let _ = sender.send(Message::control(&News::Listening(port)));
+    let _ = sender.send(Message::control(&Response::Listening(port)));
     while receiver.receive().await.is_some() {}
 }
 

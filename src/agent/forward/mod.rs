@@ -18,7 +18,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::request::{Address, News};
+use super::request::{Address, Response};
 use super::{activity, open_files, piece};
 use crate::carrier::{Message, Receiver, Sender, Stream};
 
@@ -40,12 +40,12 @@ pub(super) async fn connect(address: Address, stream: Stream) {
     };
     match connected {
         Ok(socket) => {
-            if stream.sender.send(Message::control(&News::Started)).is_ok() {
+            if stream.sender.send(Message::control(&Response::Started)).is_ok() {
                 socket.copy(stream).await;
             }
         }
         Err(error) => {
-            let _ = stream.sender.send(Message::control(&News::NotStarted(error.to_string())));
+            let _ = stream.sender.send(Message::control(&Response::NotStarted(error.to_string())));
         }
     }
 }
@@ -225,7 +225,7 @@ mod tests {
         }
     }
 
-    /// Its last words were thrown away with what it did not read.
+    /// Regression: such a program's last words were thrown away with what it did not read.
     #[tokio::test]
     async fn a_program_that_reads_no_more_is_heard_out() {
         let (bastion, _) = Carrier::new(Side::Bastion, "one".into());

@@ -52,8 +52,8 @@ impl Cgroup {
     }
 }
 
-/// The folder of the group that counts memory, as `/proc/self/cgroup` and what is mounted tell. A container that does not
-/// see the groups above its own has that right at the mount, whatever its path is called outside.
+/// The folder of the group that counts memory, as `/proc/self/cgroup` and what is mounted tell. A container that does
+/// not see the groups above its own has that right at the mount, whatever its path is called outside.
 fn find(groups: &str, mount: &Path) -> Option<PathBuf> {
     let lines = || groups.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
     let of_memory = lines().find(|(names, _)| names.split(',').any(|name| name == "memory"));

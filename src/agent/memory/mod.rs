@@ -1,5 +1,5 @@
-//! Running out of memory. The kernel ends a program of the container then, or all of them; of one of them its user reads
-//! no more than `Killed`. Here it is noticed, and told to whoever is in.
+//! Running out of memory. The kernel ends a program of the container then, or all of them; of one of them its user
+//! reads no more than `Killed`. Here it is noticed, and told to whoever is in.
 
 mod cgroup;
 
@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
 use self::cgroup::Cgroup;
-use super::request::{Exit, News, OutOfMemory};
+use super::request::{Exit, OutOfMemory, Response};
 
 static CGROUP: LazyLock<Option<Cgroup>> = LazyLock::new(Cgroup::own);
 /// The count of programs ended that terminals were told of.
@@ -65,23 +65,23 @@ impl Listener {
     }
 
     /// What was announced.
-    pub(super) fn hear(&mut self) -> Option<News> {
+    pub(super) fn hear(&mut self) -> Option<Response> {
         self.take(*ANNOUNCED.borrow())
     }
 
     /// The same of a program that ended so, perhaps for that.
-    pub(super) fn hear_at(&mut self, end: Exit) -> Option<News> {
+    pub(super) fn hear_at(&mut self, end: Exit) -> Option<Response> {
         let is_it = is_kill(end) && seconds().is_some_and(|seconds| seconds <= RECENT.as_secs());
         is_it.then(|| self.take(look()))?
     }
 
-    fn take(&mut self, kills: u64) -> Option<News> {
+    fn take(&mut self, kills: u64) -> Option<Response> {
         if !self.understands || kills <= self.heard {
             return None;
         }
         self.heard = kills;
         let memory = CGROUP.as_ref().map(Cgroup::memory).unwrap_or_default();
-        Some(News::OutOfMemory(OutOfMemory { limit: memory.limit, peak: memory.peak }))
+        Some(Response::OutOfMemory(OutOfMemory { limit: memory.limit, peak: memory.peak }))
     }
 }
 

@@ -24,7 +24,7 @@ use super::forward::{Display, Leading, SshAgentSocket};
 use super::hang_up;
 use super::ledger;
 use super::memory;
-use super::request::{Exit, News, ProgramRequest, X11};
+use super::request::{Exit, ProgramRequest, Response, X11};
 use crate::carrier::{Carrier, Message, Stream};
 use start::Held;
 
@@ -48,14 +48,14 @@ pub(super) async fn run(
     let started = match start::start(&request, account) {
         Ok(started) => started,
         Err(why) => {
-            let _ = sender.send(Message::control(&News::NotStarted(why)));
+            let _ = sender.send(Message::control(&Response::NotStarted(why)));
             return;
         }
     };
     let start::Started { mut child, group, stdin, output, held } = started;
     let _counted = activity::program();
     let _told = ledger::Entry::new(group, held.pipes());
-    if sender.send(Message::control(&News::Started)).is_err() {
+    if sender.send(Message::control(&Response::Started)).is_err() {
         return hang_up(child, group, held).await;
     }
     let terminal = matches!(held, Held::Terminal(_));
@@ -82,7 +82,7 @@ pub(super) async fn run(
     match status {
         Some(status) => {
             let end = exit(status);
-            for news in listener.hear_at(end).into_iter().chain([News::Exited(end)]) {
+            for news in listener.hear_at(end).into_iter().chain([Response::Exited(end)]) {
                 let _ = sender.send(Message::control(&news));
             }
         }
@@ -100,7 +100,8 @@ async fn hang_up(mut child: Child, group: Pid, held: Held) {
     }
 }
 
-/// The place of the ssh-agent's socket, if one is forwarded. Where there is none the program runs without, as with sshd.
+/// The place of the ssh-agent's socket, if one is forwarded. Where there is none the program runs without, as with
+/// sshd.
 fn ssh_agent_socket(request: &mut ProgramRequest) -> Option<SshAgentSocket> {
     let socket = request.ssh_agent.and_then(|_| SshAgentSocket::new().ok())?;
     request.environment.push(("SSH_AUTH_SOCK".to_owned(), socket.path().to_string_lossy().into_owned()));

@@ -11,7 +11,7 @@ use tokio::io::AsyncRead;
 use tokio::process::Child;
 use tokio::time::{sleep, timeout};
 
-use super::super::request::News;
+use super::super::request::Response;
 use super::super::{activity, piece};
 use super::exit;
 use super::start::Output;
@@ -20,8 +20,8 @@ use crate::carrier::{Ended, Message, Sender};
 /// Most programs end with their output, and their end alone is told.
 const SOON: Duration = Duration::from_millis(20);
 
-/// What a terminal whose program has ended still holds. It shows up at once, and a kernel holds little; what its background
-/// jobs write later is not waited for, and if they never cease it is not all read.
+/// What a terminal whose program has ended still holds. It shows up at once, and a kernel holds little; what its
+/// background jobs write later is not waited for, and if they never cease it is not all read.
 pub(super) struct LastWords {
     waits: u32,
     bytes: usize,
@@ -50,8 +50,9 @@ impl LastWords {
     }
 }
 
-/// Copies until the program has ended and nothing of its output is left; none if the stream ends before. `early`: how it
-/// ended is told before, if somebody else holds its output. `is_buried`: nothing keeps the number of its group any more.
+/// Copies until the program has ended and nothing of its output is left; none if the stream ends before. `early`: how
+/// it ended is told before, if somebody else holds its output. `is_buried`: nothing keeps the number of its group any
+/// more.
 pub(super) async fn copy(
     output: Output,
     child: &mut Child,
@@ -79,7 +80,7 @@ pub(super) async fn copy(
                 }
                 ended = left, if early => ended.ok()?,
             };
-            sender.send(Message::control(&News::Ended(exit(ended)))).ok()?;
+            sender.send(Message::control(&Response::Ended(exit(ended)))).ok()?;
             copied.await.ok()?;
             Some(ended)
         }

@@ -22,7 +22,8 @@ use super::super::request::{Program, ProgramRequest, Terminal};
 use super::super::scp;
 use super::modes;
 
-/// What a program's pipes hold, in bytes: twice the usual, so that neither side waits for the other while both have work.
+/// What a program's pipes hold, in bytes: twice the usual, so that neither side waits for the other while both have
+/// work.
 const PIPE: usize = 128 * 1024;
 
 pub(super) struct Started {

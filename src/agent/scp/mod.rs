@@ -1,12 +1,12 @@
-//! The far end of scp's first protocol, which `scp -O` and small clients still speak, on stdin and stdout. OpenSSH's scp
-//! is its only definition. A program of the pod finds it as `scp`, after all of the image's own.
+//! The far end of scp's first protocol, which `scp -O` and small clients still speak, on stdin and stdout. OpenSSH's
+//! scp is its only definition. A program of the pod finds it as `scp`, after all of the image's own.
 
+mod command_line;
 mod sink;
 mod source;
 mod wire;
-mod words;
 
-pub(super) use words::words;
+pub(super) use command_line::words;
 
 use std::ffi::OsString;
 use std::io::{BufReader, Read, Write};

@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(status, 1);
     }
 
-    /// It was told as copied.
+    /// Regression: a file that the disk did not take was told as copied.
     #[test]
     fn what_only_the_close_tells_not_to_be_written_is_told() {
         let folder = folder();

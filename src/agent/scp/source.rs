@@ -151,7 +151,7 @@ mod tests {
         let told: Vec<&str> = sent.lines().collect();
         assert!(told[0].starts_with("\x01scp: ") && told[0].contains("missing: No such file"), "{sent:?}");
         assert!(told[1].starts_with("\x01scp: ") && told[1].ends_with("/d: not a regular file"), "{sent:?}");
-        assert!(told[2].starts_with("\x01scp: ") && told[2].contains("line?break: "), "{sent:?}");
+        assert!(told[2].starts_with("\x01scp: ") && told[2].contains("line break: "), "{sent:?}");
         assert_eq!((&told[3..], status), (&["C0750 3 a b", "abc\0"][..], 1));
     }
 

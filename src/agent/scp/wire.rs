@@ -6,6 +6,8 @@ use std::io::{self, BufRead, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::time::{Duration, SystemTime};
 
+use crate::plain::plain;
+
 /// Bytes of the longest record: a kernel takes no longer path.
 const MAX_LINE: u64 = 4096;
 
@@ -100,7 +102,7 @@ impl<R: BufRead, W: Write> Peer<R, W> {
         match self.byte()? {
             Some(GOOD) => Ok(true),
             Some(word) if self.is_word(word)? => Ok(false),
-            Some(_) => Err(Failure::told("protocol error: an answer that is none")),
+            Some(_) => Err(Failure::told("protocol error: unexpected answer")),
             None => Err(Failure::Known),
         }
     }
@@ -134,8 +136,7 @@ impl<R: BufRead, W: Write> Peer<R, W> {
     }
 
     fn say(&mut self, kind: u8, why: &str) -> io::Result<()> {
-        let line: String = why.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-        self.output.write_all(&[&[kind], &b"scp: "[..], line.as_bytes(), b"\n"].concat())?;
+        self.output.write_all(&[&[kind], &b"scp: "[..], plain(why).as_bytes(), b"\n"].concat())?;
         self.output.flush()
     }
 
@@ -150,7 +151,7 @@ impl<R: BufRead, W: Write> Peer<R, W> {
         (&mut self.input).take(MAX_LINE).read_until(b'\n', &mut line)?;
         match line.pop() {
             Some(b'\n') => Ok(line),
-            _ if line.len() + 1 == MAX_LINE as usize => Err(Failure::told("protocol error: a line too long")),
+            _ if line.len() + 1 == MAX_LINE as usize => Err(Failure::told("protocol error: line too long")),
             _ => Err(Failure::Known),
         }
     }
@@ -164,16 +165,16 @@ impl Record {
             b'C' | b'D' => {
                 let mut words = line.splitn(3, |&byte| byte == b' ');
                 let mut word = || words.next().unwrap_or_default();
-                let mode = octal(word()).ok_or("a mode that is none")?;
-                let size = decimal(word()).filter(|&size| i64::try_from(size).is_ok()).ok_or("a size that is none")?;
+                let mode = octal(word()).ok_or("invalid mode")?;
+                let size = decimal(word()).filter(|&size| i64::try_from(size).is_ok()).ok_or("invalid size")?;
                 let name = word();
                 if matches!(name, b"" | b"." | b"..") || name.contains(&b'/') {
-                    return Err("a name that leads elsewhere");
+                    return Err("unexpected file name");
                 }
                 let name = OsString::from_vec(name.to_vec());
                 Ok(if kind == b'C' { Self::File { mode, size, name } } else { Self::Folder { mode, name } })
             }
-            _ => Err("a record that is none"),
+            _ => Err("unknown record"),
         }
     }
 }
@@ -187,7 +188,7 @@ impl Times {
             let micros = u32::try_from(micros).ok().filter(|&micros| micros < 1_000_000)?;
             SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, micros * 1000))
         };
-        let times = time().zip(time()).ok_or("times that are none")?;
+        let times = time().zip(time()).ok_or("invalid times")?;
         Ok(Self { modified: times.0, accessed: times.1 })
     }
 }
@@ -260,7 +261,7 @@ mod tests {
             assert!(matches!(record(line), Err(Some(_))), "{}", String::from_utf8_lossy(line));
         }
         let endless = record(&b"C".repeat(1 << 20));
-        assert_eq!(endless, Err(Some("protocol error: a line too long".to_owned())));
+        assert_eq!(endless, Err(Some("protocol error: line too long".to_owned())));
     }
 
     #[test]
@@ -283,6 +284,6 @@ mod tests {
     fn words_stay_on_their_line() {
         let mut peer = Peer::new(&b""[..], Vec::new());
         assert!(peer.warn("a\nC0644 b").is_ok());
-        assert_eq!(peer.output, b"\x01scp: a?C0644 b\n");
+        assert_eq!(peer.output, b"\x01scp: a C0644 b\n");
     }
 }

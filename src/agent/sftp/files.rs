@@ -174,7 +174,7 @@ fn fields(found: &StatVfs) -> [u64; 11] {
 mod tests {
     use super::*;
 
-    /// It waited for somebody to read the pipe, and with it all of the session.
+    /// Regression: the server waited for somebody to read the pipe, and with it all of the session.
     #[test]
     fn a_pipe_has_no_size_and_all_else_is_set_that_can_be() {
         let folder = tempfile::tempdir().unwrap();
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!((fs::read(&one).unwrap(), fs::read(&two).unwrap()), (b"other".to_vec(), b"data".to_vec()));
     }
 
-    /// It read what it had just written, until the disk was full.
+    /// Regression: such a copy read what it had just written, until the disk was full.
     #[test]
     fn a_file_is_not_copied_to_itself() {
         let folder = tempfile::tempdir().unwrap();

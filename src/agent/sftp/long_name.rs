@@ -71,8 +71,8 @@ fn mode(mode: u32) -> String {
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// In UTC: the time zone of whoever reads it is unknown. The year stands for the hour of what is older than half a year.
-/// Not by `strftime`, which would take a good part of the agent's size.
+/// In UTC: the time zone of whoever reads it is unknown. The year stands for the hour of what is older than half a
+/// year. Not by `strftime`, which would take a good part of the agent's size.
 fn time(seconds: i64) -> String {
     const HALF_A_YEAR: i64 = 182 * 24 * 3600;
     let Ok(time) = jiff::Timestamp::from_second(seconds) else { return "?".to_owned() };

@@ -1,5 +1,5 @@
-//! An SFTP server, version 3 (draft-ietf-secsh-filexfer-02) with OpenSSH's extensions (OpenSSH PROTOCOL §4), on stdin and
-//! stdout. Answers in order, as fast as requests come; replies are written together while more requests wait.
+//! An SFTP server, version 3 (draft-ietf-secsh-filexfer-02) with OpenSSH's extensions (OpenSSH PROTOCOL §4), on stdin
+//! and stdout. Answers in order, as fast as requests come; replies are written together while more requests wait.
 
 pub(crate) mod codes;
 mod extension;
@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(exchange(&whole)[4..13], [101, 0, 0, 0, 7, 0, 0, 0, 2]);
     }
 
-    /// It was told as copied, and whoever deleted the original had lost it.
+    /// Regression: such a file was told as copied, and whoever deleted the original had lost it.
     #[test]
     fn what_only_the_close_tells_not_to_be_written_is_told() {
         let open = request(fxp::OPEN, |packet| {

@@ -179,7 +179,7 @@ async fn sending_goes_on_while_memory_is_scarce() {
     assert!(took.elapsed() < 6 * KEEPALIVE.ping, "{:?}", took.elapsed());
 }
 
-/// It ended the link, and each link after it.
+/// Regression: a stream too many ended the link, and each link after it.
 #[tokio::test]
 async fn a_stream_too_many_is_over_and_all_others_go_on() {
     let mut pair = Pair::new();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::channel::mpsc;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, sink, stream};
 use tokio::task::JoinHandle;
 
 use super::frame::{Acknowledgement, Body, Frame, Hello, Pieces};
@@ -94,6 +94,24 @@ async fn whatever_was_opened_before_a_link_is_opened_by_it() {
     }
 }
 
+/// Regression: a hello that a slow node had kept ended what was begun by the link after it, which it did not know of.
+#[tokio::test]
+async fn a_link_that_comes_late_is_not_believed() {
+    let pair = Pair::new();
+    let said = |link| {
+        let hello = Hello { version: VERSION, carrier: "one".into(), link, ..Hello::default() };
+        let mut buffer = bytes::BytesMut::new();
+        Frame { stream: 0, body: Body::Hello(hello) }.encode(&mut buffer);
+        stream::iter([Ok::<_, Infallible>(buffer.freeze())])
+    };
+    for (link, is_late) in [(None, false), (Some(2), false), (Some(1), true), (Some(2), true), (Some(3), false)] {
+        let mut source = said(link);
+        let accepted = accept(&mut source).await.unwrap();
+        let ended = pair.agent.accepted(Link { source, sink: sink::drain() }, accepted).await;
+        assert_eq!(matches!(ended, Err(Error::Late)), is_late, "{link:?}: {ended:?}");
+    }
+}
+
 #[tokio::test]
 async fn bytes_survive_broken_links() {
     let Pair { bastion, agent, mut opened } = Pair::new();
@@ -171,7 +189,7 @@ fn receive(carrier: &Carrier, stream: u32, body: Body) -> Result<(), Error> {
     carrier.0.state().receive(&carrier.0, Frame { stream, body }).map(|_| ())
 }
 
-/// It asked, and never read the answers: they filled the memory.
+/// Regression: the answers to a side that asked and never read filled the memory.
 #[test]
 fn who_asks_without_reading_is_answered_once() {
     let (carrier, _incoming) = Carrier::new(Side::Bastion, "one".into());
@@ -186,7 +204,7 @@ fn who_asks_without_reading_is_answered_once() {
     assert!(late.any(|refused| matches!(refused, Err(Error::Protocol(_)))));
 }
 
-/// It filled the memory for whoever did not read, by what no window holds up.
+/// Regression: a stream filled the memory for whoever did not read, by what no window holds up.
 #[tokio::test]
 async fn a_stream_floods_nobody_with_control_messages() {
     let (carrier, _incoming) = Carrier::new(Side::Bastion, "one".into());
@@ -269,7 +287,7 @@ async fn a_closed_carrier_takes_nothing_in_and_keeps_nothing() {
     assert_eq!(pair.agent.0.state().streams.capacity(), 0);
 }
 
-/// It told of bytes that it took and never of messages, which are kept until it does: all that was sent.
+/// Regression: a side told of bytes that it took and never of messages, which are kept until it does.
 #[tokio::test]
 async fn bytes_make_room_only_once_their_message_has_arrived() {
     let (carrier, _incoming) = Carrier::new(Side::Bastion, "one".into());
@@ -303,7 +321,7 @@ async fn a_message_too_long_ends_its_stream_and_no_other() {
     assert!(!link.is_finished());
 }
 
-/// It was closed between somebody's look for it and her stream.
+/// Regression: a carrier was closed between somebody's look for it and her stream.
 #[tokio::test]
 async fn a_carrier_that_somebody_uses_or_is_about_to_is_not_closed_as_unused() {
     let mut pair = Pair::new();
@@ -372,7 +390,7 @@ async fn a_copy_leaves_half_its_window_unused_while_somebody_types() {
     copy.sender.data(half).now_or_never().expect("nobody types any more").unwrap();
 }
 
-/// It was never told that there was room again, and a program that echoes read no more either.
+/// Regression: the other side was never told that there was room again, and a program that echoes read no more either.
 #[tokio::test]
 async fn a_reader_that_leaves_takes_no_room_with_it() {
     let mut pair = Pair::new();

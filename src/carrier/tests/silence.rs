@@ -10,7 +10,7 @@ fn speechless(hello: Hello) -> BoxStream<'static, Result<Bytes, Infallible>> {
     stream::iter([Ok(bytes.freeze())]).chain(stream::pending()).boxed()
 }
 
-/// It waited for ever, with its pings behind what nobody took.
+/// Regression: such a link was waited for without end, its pings behind what nobody took.
 #[tokio::test]
 async fn a_link_that_takes_nothing_is_given_up() {
     let (bastion, _incoming) = Carrier::new(Side::Bastion, "one".into());
@@ -26,7 +26,7 @@ async fn a_link_that_takes_nothing_is_given_up() {
     let ended =
         bastion.link(Link { source: speechless(Hello::default()), sink }, keepalive, |news| told.push(news)).await;
     assert!(matches!(ended, Err(Error::Silent)), "{ended:?}");
-    assert_eq!(told, [News::Linked]);
+    assert_eq!(told, [LinkEvent::Linked]);
 }
 
 /// Whoever linked next waited for it for ever.
@@ -40,7 +40,7 @@ async fn a_link_that_does_not_even_take_a_hello_makes_way() {
     assert!(!bastion.is_linked());
 }
 
-/// It was told of as an interruption, as nothing asked the other side.
+/// Regression: such a pause was told of as an interruption, as nothing asked the other side.
 #[tokio::test]
 async fn a_ping_that_falls_due_while_something_is_sent_follows_it() {
     let (bastion, _incoming) = Carrier::new(Side::Bastion, "one".into());

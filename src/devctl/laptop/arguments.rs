@@ -29,8 +29,8 @@ Exit status:
   255 the bastion cannot be reached or does not let you in
 ssh, exec, cp, forward and shells end as the program does.";
 
-/// The command line with the options of [`Cluster`] in front, which may stand behind the verb, too: up to words that are a
-/// program's, as those of ssh's command are.
+/// The command line with the options of [`Cluster`] in front, which may stand behind the verb, too: up to words that
+/// are a program's, as those of ssh's command are.
 pub(super) fn in_front(words: Vec<OsString>) -> Vec<OsString> {
     let mut words = words.into_iter();
     let mut front: Vec<OsString> = words.next().into_iter().collect();
@@ -192,7 +192,10 @@ impl std::str::FromStr for Ports {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let port = |text: &str| {
-            text.parse().ok().filter(|port: &u16| *port > 0).ok_or_else(|| format!("`{text}` is no port (1 to 65535)"))
+            text.parse()
+                .ok()
+                .filter(|port: &u16| *port > 0)
+                .ok_or_else(|| format!("`{text}` is not a port (1 to 65535)"))
         };
         match text.split_once(':') {
             Some((local, remote)) => Ok(Self { local: port(local)?, remote: port(remote)? }),

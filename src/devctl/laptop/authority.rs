@@ -1,7 +1,7 @@
 //! Who vouches for the host keys of DevServers, as the bastion itself shows it.
 //!
-//! A DevServer's SSH server is the bastion's, within the connection; its host certificate names the authority, and whom it
-//! belongs to. The connection around it is checked, so this is as good as the bastion's word.
+//! A DevServer's SSH server is the bastion's, within the connection; its host certificate names the authority, and whom
+//! it belongs to. The connection around it is checked, so this is as good as the bastion's word.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -177,7 +177,7 @@ enum Unusable {
     Missing,
     #[error("it cannot be read: {0}")]
     Unreadable(std::io::Error),
-    #[error("it is no private key that devctl understands; `ssh-add` it")]
+    #[error("it is not a private key that devctl understands; `ssh-add` it")]
     NoKey,
     #[error("it has a passphrase, and {0} beside it is missing: `ssh-keygen -y -f KEY >KEY.pub` makes it")]
     NoPublicHalf(String),

@@ -21,6 +21,7 @@ mod login;
 mod openssh;
 mod pattern;
 mod places;
+mod quote;
 mod remote;
 mod settings;
 mod sftp;
@@ -28,7 +29,6 @@ mod ssh_config;
 mod ssh_setup;
 mod startup_script;
 mod terminal;
-mod words;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -210,7 +210,7 @@ fn written(error: &io::Error) -> Result<u8, Failure> {
 /// The words after `devctl` that the bastion is to answer.
 fn line(words: &[OsString]) -> Vec<u8> {
     let all: Vec<OsString> = std::iter::once("devctl".into()).chain(words.iter().cloned()).collect();
-    words::quote(&all)
+    quote::quote(&all)
 }
 
 #[cfg(test)]

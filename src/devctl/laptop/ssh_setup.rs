@@ -1,6 +1,7 @@
 //! `devctl config ssh`: has OpenSSH, and all that build on it, find DevServers as `NAME.dev`.
 //!
-//! What OpenSSH is told is in files of devctl's own. Of hers, `~/.ssh/config` gets one line, and is as it was without it.
+//! What OpenSSH is told is in files of devctl's own. Of hers, `~/.ssh/config` gets one line, and is as it was without
+//! it.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

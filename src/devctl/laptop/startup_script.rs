@@ -5,12 +5,11 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 
 use super::failure::{Failure, USAGE};
+use crate::api::devserver::MAX_STARTUP_SCRIPT;
 
 const OPTION: &[u8] = b"--startup-script";
 /// What takes all words that follow, whatever they look like.
 const REST: [&str; 2] = ["--command", "--"];
-/// What the API takes.
-const MOST: u64 = 64 << 10;
 
 /// `words` with the file's text in place of its name.
 pub(super) fn inline(words: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
@@ -43,17 +42,18 @@ fn read(file: &OsStr) -> Result<String, Failure> {
     let failed = |error: io::Error| Failure::new(format!("failed to read the startup script {shown}: {error}"));
     let mut bytes = Vec::new();
     // A little more, to be told that it is too much.
+    let most = MAX_STARTUP_SCRIPT as u64 + 1;
     let read = match file.as_bytes() {
-        b"-" => io::stdin().take(MOST + 1).read_to_end(&mut bytes),
-        _ => std::fs::File::open(file).map_err(failed)?.take(MOST + 1).read_to_end(&mut bytes),
+        b"-" => io::stdin().take(most).read_to_end(&mut bytes),
+        _ => std::fs::File::open(file).map_err(failed)?.take(most).read_to_end(&mut bytes),
     };
     read.map_err(failed)?;
-    if bytes.len() as u64 > MOST {
+    if bytes.len() > MAX_STARTUP_SCRIPT {
         let cure = "keep what is longer in the image or the home, and call it from a short one";
         return Err(Failure::new(format!("{shown} has more than 64 KiB")).cure(cure).status(USAGE));
     }
     String::from_utf8(bytes).map_err(|_| {
-        Failure::new(format!("{shown} is no text in UTF-8")).cure("a script is; call a program from one").status(USAGE)
+        Failure::new(format!("{shown} is not UTF-8 text")).cure("a script is; call a program from one").status(USAGE)
     })
 }
 

@@ -22,12 +22,8 @@ pub struct Args {
 
 impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
-        let name = caller.name(self.name)?;
-        let server = caller.devserver(&name).await?;
-        if let Some(text) = output::object(self.output.format, &server)? {
-            caller.print(&text).await;
-            return Ok(());
-        }
+        let Some(server) = output::shown(caller, self.name, self.output.format).await? else { return Ok(()) };
+        let name = server.name_any();
         let now = caller.now();
         let (pods, claims) = (caller.api::<Pod>(), caller.api::<PersistentVolumeClaim>());
         let home = Kept::of(&server);

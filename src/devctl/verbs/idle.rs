@@ -19,12 +19,8 @@ pub struct Args {
 
 impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
-        let name = caller.name(self.name)?;
-        let server = caller.devserver(&name).await?;
-        if let Some(text) = output::object(self.output.format, &server)? {
-            caller.print(&text).await;
-            return Ok(());
-        }
+        let Some(server) = output::shown(caller, self.name, self.output.format).await? else { return Ok(()) };
+        let name = server.name_any();
         let mut fields = Fields::default();
         fields.put("Name", server.name_any());
         fields.put("Status", format!("{:?}", phase(&server)));

@@ -8,6 +8,7 @@ use kube::api::LogParams;
 use super::list::phase;
 use crate::api::{DevServer, Phase, names};
 use crate::devctl::{Caller, Error};
+use crate::plain::plain;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -73,7 +74,7 @@ fn explain(name: &str, server: &DevServer, previous: bool, error: kube::Error) -
         }
         kube::Error::Api(status) if status.code == 400 => Error::failed(format!(
             "`{name}` has written nothing yet ({}); `devctl why {name}` tells what it waits for",
-            crate::devctl::plain(&status.message)
+            plain(&status.message)
         )),
         error => Error::of_api(error),
     }

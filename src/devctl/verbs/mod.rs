@@ -24,10 +24,10 @@ mod suspend;
 mod top;
 mod update;
 mod users;
+mod values;
 mod version;
 mod whoami;
 mod why;
-mod words;
 
 pub use enter::Enter;
 pub(super) use enter::ShellsArgs;

@@ -1,7 +1,7 @@
 //! A spec that the API took and the operator did not: what runs is as it was before.
 
 use crate::api::{DevServerStatus, Phase, conditions};
-use crate::devctl::plain;
+use crate::plain::plain;
 
 /// Why what runs is not what its spec says; none if it is. `before` is what was told before the spec changed.
 pub(super) fn refused(now: &DevServerStatus, before: Option<&DevServerStatus>) -> Option<String> {

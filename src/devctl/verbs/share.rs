@@ -26,7 +26,7 @@ impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
         let Self { name, users, read_only, remove, output } = self;
         if let Some(wrong) = users.iter().find(|user| !names::is_user_name(user)) {
-            return Err(Error::usage(format!("`{wrong}` is no user's name")));
+            return Err(Error::usage(format!("`{wrong}` is not a valid user name")));
         }
         let server = caller.devserver(&name).await?;
         if users.is_empty() {

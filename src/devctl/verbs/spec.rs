@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::startup_script::StartupScript;
-use super::words::{self, User};
+use super::values::{self, User};
 use crate::api::{DevServerSpec, EnvVar, Home, Idle, IdleAction, Lifecycle, RunAs, TimeSpan, Volume};
 use crate::devctl::{Caller, Error, time};
 
@@ -22,16 +22,16 @@ pub(super) struct Settings {
     #[arg(long, value_name = "TIME", value_parser = time::parser())]
     idle_after: Option<TimeSpan>,
     /// What happens when nobody uses it
-    #[arg(long, value_name = "WHAT", ignore_case = true, value_parser = words::idle_action())]
+    #[arg(long, value_name = "WHAT", ignore_case = true, value_parser = values::idle_action())]
     when_idle: Option<IdleAction>,
     /// A variable for every program in it; may be given again
-    #[arg(long, short, value_name = "NAME=VALUE", value_parser = words::variable)]
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = values::variable)]
     env: Vec<EnvVar>,
     /// A variable whose value is in a Secret of yours; may be given again
-    #[arg(long, value_name = "NAME=SECRET/KEY[:optional]", value_parser = words::secret_variable)]
+    #[arg(long, value_name = "NAME=SECRET/KEY[:optional]", value_parser = values::secret_variable)]
     env_secret: Vec<EnvVar>,
     /// A claim of yours to mount; may be given again
-    #[arg(long, short, value_name = "CLAIM:/PATH[:ro]", value_parser = words::volume)]
+    #[arg(long, short, value_name = "CLAIM:/PATH[:ro]", value_parser = values::volume)]
     volume: Vec<Volume>,
     /// Size of the home volume, such as 20Gi; it can only grow
     #[arg(long, value_name = "SIZE")]
@@ -43,7 +43,7 @@ pub(super) struct Settings {
     #[arg(long, value_name = "SIZE")]
     shm_size: Option<String>,
     /// Whom its programs run as, by number
-    #[arg(long, value_name = "UID[:GID]", value_parser = words::user)]
+    #[arg(long, value_name = "UID[:GID]", value_parser = values::user)]
     user: Option<User>,
     /// Whether its programs may gain rights, as sudo does
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "true|false", hide_possible_values = true)]

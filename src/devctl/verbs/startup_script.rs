@@ -1,5 +1,6 @@
 //! `--startup-script`: a file, which the laptop's `devctl` puts into the command, or what is sent on stdin.
 
+use crate::api::devserver::MAX_STARTUP_SCRIPT;
 use crate::devctl::{Caller, Error};
 
 #[derive(clap::Args, Default, PartialEq)]
@@ -11,9 +12,6 @@ pub(super) struct StartupScript {
     #[arg(long, value_name = "TEXT", hide = true, conflicts_with = "startup_script")]
     startup_script_text: Option<String>,
 }
-
-/// As the schema has it.
-const MOST: usize = 64 << 10;
 
 impl StartupScript {
     /// Reads the script where it is to be read.
@@ -34,7 +32,7 @@ impl StartupScript {
             Some("") => {
                 Err(Error::usage("the startup script is empty; `devctl update --reset startup-script` takes one away"))
             }
-            Some(text) if text.len() > MOST => Err(too_long()),
+            Some(text) if text.len() > MAX_STARTUP_SCRIPT => Err(too_long()),
             _ => Ok(()),
         }
     }
@@ -49,11 +47,11 @@ async fn sent(caller: &mut Caller) -> Result<String, Error> {
     loop {
         let Some(line) = caller.line().await? else { return Ok(text) };
         if line.contains(char::REPLACEMENT_CHARACTER) {
-            return Err(Error::usage("the startup script is no text in UTF-8"));
+            return Err(Error::usage("the startup script is not UTF-8 text"));
         }
         text.push_str(&line);
         text.push('\n');
-        if text.len() > MOST + 1 {
+        if text.len() > MAX_STARTUP_SCRIPT + 1 {
             return Err(too_long());
         }
     }

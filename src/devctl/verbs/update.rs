@@ -13,6 +13,7 @@ use super::spec::Settings;
 use crate::api::{DevServerSpec, DevServerStatus, Phase};
 use crate::devctl::output::{self, OutputArgs};
 use crate::devctl::{Caller, Error, revise, wait};
+use crate::plain::plain;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -67,11 +68,11 @@ impl Args {
         };
         for variable in &unset_env {
             let known = new.env.iter().any(|one| one.name == *variable);
-            is_there(known, format!("variable {}", crate::devctl::plain(variable)))?;
+            is_there(known, format!("variable {}", plain(variable)))?;
         }
         for path in &remove_volume {
             let known = new.volumes.iter().any(|one| one.mount_path == *path);
-            is_there(known, format!("volume at {}", crate::devctl::plain(path)))?;
+            is_there(known, format!("volume at {}", plain(path)))?;
         }
         new.env.retain(|variable| !unset_env.contains(&variable.name));
         new.volumes.retain(|volume| !remove_volume.contains(&volume.mount_path));

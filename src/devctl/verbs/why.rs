@@ -9,7 +9,8 @@ use super::list::phase;
 use super::refused;
 use crate::api::{Activity, DevServer, DevServerStatus, LastEnd, Phase, SuspensionReason, conditions};
 use crate::devctl::output::{self, OutputArgs};
-use crate::devctl::{Caller, Error, plain, time};
+use crate::devctl::{Caller, Error, time};
+use crate::plain::plain;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -21,12 +22,8 @@ pub struct Args {
 
 impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
-        let name = caller.name(self.name)?;
-        let server = caller.devserver(&name).await?;
-        if let Some(text) = output::object(self.output.format, &server)? {
-            caller.print(&text).await;
-            return Ok(());
-        }
+        let Some(server) = output::shown(caller, self.name, self.output.format).await? else { return Ok(()) };
+        let name = server.name_any();
         let now = caller.now();
         let mut lines = explain(&server, now);
         if matches!(phase(&server), Phase::Pending | Phase::Starting) {

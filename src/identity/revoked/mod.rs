@@ -78,9 +78,9 @@ mod tests {
 
     use super::*;
 
-    /// Made with `ssh-keygen -k -z 7 -s CA`, CA being the key of seed 1: serials 5, 100-200, 1000, 1002, 1003, 1005, 1009,
-    /// 1010, 1012 and the greatest there is, the key id "lost laptop", and, of any CA, serial 42. Key 2 by itself, 3 by its
-    /// SHA-1 and 4 by its SHA-256.
+    /// Made with `ssh-keygen -k -z 7 -s CA`, CA being the key of seed 1: serials 5, 100-200, 1000, 1002, 1003, 1005,
+    /// 1009, 1010, 1012 and the greatest there is, the key id "lost laptop", and, of any CA, serial 42. Key 2 by
+    /// itself, 3 by its SHA-1 and 4 by its SHA-256.
     const LIST: &[u8] = include_bytes!("ssh-keygen.krl");
 
     fn key(seed: u8) -> PrivateKey {

@@ -1,5 +1,5 @@
-//! Who asks: one token lets everything through; a service account may be impersonated inside its own namespace, and where its
-//! roles let it.
+//! Who asks: one token lets everything through; a service account may be impersonated inside its own namespace, and
+//! where its roles let it.
 
 use super::{rbac, route::Route, status::Refusal};
 use crate::minik8s::store::{Key, Objects};

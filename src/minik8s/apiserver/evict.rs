@@ -6,7 +6,7 @@ use super::{
     status::Refusal,
 };
 use crate::minik8s::{
-    kubelet::{condition, set_condition},
+    object::{condition, set_condition},
     store::Store,
 };
 use serde_json::{Value, json};

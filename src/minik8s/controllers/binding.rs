@@ -7,8 +7,8 @@ use crate::minik8s::{
 };
 use serde_json::{Value, json};
 
-/// Binds `claim` to the volume that it names, if that is there and no other's. Kubernetes would also let it have one that is
-/// reserved for nobody.
+/// Binds `claim` to the volume that it names, if that is there and no other's. Kubernetes would also let it have one
+/// that is reserved for nobody.
 pub(super) fn bind(store: &Store, claim: &Value) {
     let key = Key::new("persistentvolumes", "", object::text(&claim["spec"]["volumeName"]));
     let Some(volume) = store.get(&key).filter(|volume| fits(volume, claim)) else { return };

@@ -1,5 +1,5 @@
-//! A claim is a folder, bound at once, unless it names a PersistentVolume or wants no class; it lives until the claim is
-//! deleted and no pod uses it.
+//! A claim is a folder, bound at once, unless it names a PersistentVolume or wants no class; it lives until the claim
+//! is deleted and no pod uses it.
 
 use super::{binding, edit};
 use crate::minik8s::{apiserver::CLAIM_PROTECTION, object, store::Store};

@@ -1,5 +1,6 @@
-//! A PersistentVolume that somebody made: bound to the claim that names it, and released when that claim is gone. What is
-//! behind it is never deleted, whatever its reclaim policy; of sources, `hostPath` is a folder and all others are empty.
+//! A PersistentVolume that somebody made: bound to the claim that names it, and released when that claim is gone. What
+//! is behind it is never deleted, whatever its reclaim policy; of sources, `hostPath` is a folder and all others are
+//! empty.
 
 use super::{claim, edit};
 use crate::minik8s::{

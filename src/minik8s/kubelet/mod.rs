@@ -18,7 +18,6 @@ pub(super) use log::Wanted as LogWanted;
 pub(super) use process::Process;
 pub(super) use sandbox::StartError;
 pub(super) use schedule::NODE;
-pub(super) use status::{condition, set_condition};
 
 use super::{
     object,
@@ -166,14 +165,14 @@ impl Kubelet {
             };
             let obstacle = schedule::obstacle(&waiting, &node, placed, is_bound);
             let condition = match &obstacle {
-                None => status::condition("PodScheduled", true, "", ""),
-                Some(why) => status::condition("PodScheduled", false, "Unschedulable", why),
+                None => object::condition("PodScheduled", true, "", ""),
+                Some(why) => object::condition("PodScheduled", false, "Unschedulable", why),
             };
             let written = self.store.edit(&key, |pod| {
                 if obstacle.is_none() {
                     pod["spec"]["nodeName"] = json!(NODE);
                 }
-                status::set_condition(&mut pod["status"], condition);
+                object::set_condition(&mut pod["status"], condition);
             });
             match written {
                 Ok(()) if obstacle.is_none() => placed.push(waiting),

@@ -100,7 +100,8 @@ fn bury_orphans() {
     }
 }
 
-/// Asks everything under the mark to end, gives it that long, then kills. `orphans`: also what was adopted and has lost its mark.
+/// Asks everything under the mark to end, gives it that long, then kills. `orphans`: also what was adopted and has lost
+/// its mark.
 pub(super) async fn end_all(mark: String, grace: Duration, orphans: bool) {
     let end = move || {
         let deadline = Instant::now() + grace;
@@ -144,7 +145,8 @@ fn signal_all(mark: &str, orphans: bool, signals: &[Signal]) -> usize {
 
 /// The living processes whose environment carries the mark, and their descendants.
 fn marked(mark: &str, orphans: bool) -> Vec<Entry> {
-    // From /proc, as those that it is compared with: a session led from outside of our PID namespace is 0, which getsid(2) cannot say.
+    // From /proc, as those that it is compared with: a session led from outside of our PID namespace is 0, which
+    // getsid(2) cannot say.
     let (me, session) = (getpid().as_raw_pid(), read(getpid()).map_or(0, |me| me.session));
     let (mut found, mut others): (Vec<Entry>, Vec<Entry>) =
         processes().into_iter().filter(|process| !process.zombie && process.pid.as_raw_pid() != me).partition(

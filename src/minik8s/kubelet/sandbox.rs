@@ -1,7 +1,8 @@
 //! What a pod's processes run in. There is no isolation: its volumes are folders, and where a path would be mounted,
 //! the environment and arguments name the folder instead (so `HOME=/home/dev` becomes a home of the pod's own).
 //! Secrets are read whenever a process starts, not once per container; `$(NAME)` in values is left as it is.
-//! Nothing is mounted read-only. A volume in memory is a folder too, of no certain size: processes of the host have the host's `/dev/shm`.
+//! Nothing is mounted read-only. A volume in memory is a folder too, of no certain size: processes of the host have the
+//! host's `/dev/shm`.
 
 use super::process::{MARK, Process};
 use crate::minik8s::store::{Key, Store};

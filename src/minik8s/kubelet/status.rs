@@ -1,6 +1,6 @@
 //! A pod's status from its containers' states. Pure but for the clock.
 
-use crate::minik8s::object;
+use crate::minik8s::object::{self, condition, set_condition};
 use serde_json::{Value, json};
 
 pub(super) fn waiting(reason: &str, message: &str) -> Value {
@@ -97,33 +97,4 @@ pub(super) fn of_pod(old: &Value, containers: &[Value], ip: &str, over: bool) ->
         set_condition(&mut status, condition);
     }
     status
-}
-
-pub(crate) fn condition(kind: &str, holds: bool, reason: &str, message: &str) -> Value {
-    let mut condition = json!({
-        "type": kind,
-        "status": if holds { "True" } else { "False" },
-        "lastTransitionTime": object::now(),
-    });
-    for (field, text) in [("reason", reason), ("message", message)] {
-        if !text.is_empty() {
-            condition[field] = json!(text);
-        }
-    }
-    condition
-}
-
-/// Puts a condition in its place; its time is that of the last change of its status.
-pub(crate) fn set_condition(status: &mut Value, mut new: Value) {
-    let mut conditions = object::list(&status["conditions"]).to_vec();
-    match conditions.iter_mut().find(|old| old["type"] == new["type"]) {
-        Some(old) => {
-            if old["status"] == new["status"] {
-                new["lastTransitionTime"] = old["lastTransitionTime"].clone();
-            }
-            *old = new;
-        }
-        None => conditions.push(new),
-    }
-    status["conditions"] = json!(conditions);
 }

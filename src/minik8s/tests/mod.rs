@@ -1,13 +1,16 @@
 //! A started cluster, driven from outside by kube's clients and by a WebSocket of our own.
 
-mod api;
+mod access;
+mod clients;
 mod exec;
+mod objects;
 mod pods;
 mod socket;
 mod volumes;
+mod watches;
 
 use super::*;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use kube::{
     Api, Client,
     api::PostParams,
@@ -20,7 +23,8 @@ use std::fmt::Debug;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Cluster {
-    /// For tests of what works on it: with these kinds, a client, and its folder, which it needs for as long as it runs.
+    /// For tests of what works on it: with these kinds, a client, and its folder, which it needs for as long as it
+    /// runs.
     pub(crate) async fn start_for_a_test(crds: Vec<CustomResourceDefinition>) -> (Cluster, Client, tempfile::TempDir) {
         let data = tempfile::tempdir().unwrap();
         let config = Config::new("127.0.0.1:0".parse().unwrap(), data.path());
@@ -105,6 +109,10 @@ impl Running {
         pods.create(&PostParams::default(), &pod).await.unwrap();
         name.to_owned()
     }
+}
+
+fn config_map(name: &str, value: &str) -> ConfigMap {
+    from(json!({"metadata": {"name": name}, "data": {"key": value}}))
 }
 
 fn container(script: &str) -> Value {

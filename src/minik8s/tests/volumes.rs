@@ -98,3 +98,24 @@ async fn a_volume_whose_claim_is_gone_is_released() {
     until(&claims, "shared", |claim: Option<&PersistentVolumeClaim>| claim.is_none()).await;
     running.cluster.stop().await;
 }
+
+#[tokio::test]
+async fn a_claim_is_bound_and_goes_with_its_data() {
+    let running = Running::start().await;
+    let claims = running.within::<PersistentVolumeClaim>("default");
+    let claim = from(json!({"metadata": {"name": "home"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}},
+    }}));
+    claims.create(&PostParams::default(), &claim).await.unwrap();
+    let bound = |claim: Option<&PersistentVolumeClaim>| {
+        claim.and_then(|claim| claim.status.as_ref()?.phase.as_deref()) == Some("Bound")
+    };
+    until(&claims, "home", bound).await;
+    let folder = running.data.path().join("volumes/default/home");
+    assert!(folder.is_dir());
+
+    claims.delete("home", &DeleteParams::default()).await.unwrap();
+    until(&claims, "home", |claim: Option<&PersistentVolumeClaim>| claim.is_none()).await;
+    eventually("the folder is removed", || !folder.exists()).await;
+    running.cluster.stop().await;
+}

@@ -45,39 +45,6 @@ pub(super) struct Seen {
 }
 
 impl Stores {
-    /// Until every watch has listed once: an empty store would mean "nothing there".
-    pub(super) async fn wait_until_ready(&self) {
-        let Self {
-            devservers,
-            flavors,
-            users,
-            teams,
-            classes,
-            pods,
-            claims,
-            guests,
-            guest_roles,
-            ready,
-            unreadable: _,
-            unreadable_owners: _,
-        } = self;
-        let all = async {
-            // It fails only when the watch is dropped, and then the one who asks is dropped too.
-            let _ = tokio::join!(
-                devservers.wait_until_ready(),
-                flavors.wait_until_ready(),
-                users.wait_until_ready(),
-                teams.wait_until_ready(),
-                classes.wait_until_ready(),
-                pods.wait_until_ready(),
-                claims.wait_until_ready(),
-                guests.wait_until_ready(),
-                guest_roles.wait_until_ready(),
-            );
-        };
-        ready.once(all).await;
-    }
-
     pub(super) fn fetch(&self, server: &DevServer) -> Seen {
         let namespace = server.namespace().unwrap_or_default();
         let name = server.name_any();

@@ -7,6 +7,7 @@ mod ends;
 mod events;
 mod fetch;
 mod guests;
+mod idleness;
 mod lifecycle;
 mod limits;
 mod memory;
@@ -20,7 +21,6 @@ mod strays;
 mod suspend;
 mod team;
 mod time_limit;
-mod usage;
 mod watches;
 
 use std::sync::Arc;
@@ -113,7 +113,7 @@ pub(super) async fn run(client: Client, config: Config, unreadable: &Unreadable)
 
 /// Fetch, resolve, build, apply, status: each time all of it, whatever changed.
 async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Action, Error> {
-    context.stores.wait_until_ready().await;
+    context.stores.ready.once().await;
     let key = ObjectRef::from_obj(&*server);
     let seen = context.stores.fetch(&server);
     let is_going = server.metadata.deletion_timestamp.is_some();
@@ -183,7 +183,7 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
 /// `limit`: for how long it may run, of its flavor's and its owner's.
 fn decide(server: &DevServer, limit: Option<Duration>, context: &Context) -> Life {
     let now = Timestamp::now();
-    let usage = usage::usage(&server.status.clone().unwrap_or_default(), now);
+    let usage = idleness::usage(&server.status.clone().unwrap_or_default(), now);
     lifecycle::decide(server, &usage, limit, &context.config.lifecycle, now)
 }
 

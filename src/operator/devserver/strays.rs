@@ -87,7 +87,7 @@ pub(super) async fn clear(context: &Context, key: &ObjectRef<DevServer>) {
 
 async fn try_to_clear(context: &Context, key: &ObjectRef<DevServer>) -> Result<(), Error> {
     let stores = &context.stores;
-    stores.wait_until_ready().await;
+    stores.ready.once().await;
     let namespace = key.namespace.as_deref().unwrap_or_default();
     if names::user_of(namespace).is_none() || !stores.is_gone(key) {
         return Ok(());

@@ -2,7 +2,6 @@
 //! them to look at.
 
 use std::collections::HashSet;
-use std::future::ready;
 use std::sync::Arc;
 
 use futures::channel::mpsc::{UnboundedReceiver, unbounded};
@@ -53,27 +52,28 @@ pub(super) struct Triggers {
 /// `unreadable`: DevServers and flavors that are left out.
 pub(super) fn watch(client: &Client, unreadable: &Unreadable) -> (Stores, Changes) {
     let (relisted, relists) = unbounded();
-    let (devservers, devserver_changes) = reflect_ours(client, unreadable, relisted.clone());
+    let mut ready = Ready::default();
+    let (devservers, devserver_changes) = ready.of(reflect_ours(client, unreadable, relisted.clone()));
     let offers = Arc::new(Offers::default());
-    let (flavors, flavor_changes) = reflect_listed(client, unreadable, relisted.clone(), {
+    let (flavors, flavor_changes) = ready.of(reflect_listed(client, unreadable, relisted.clone(), {
         let offers = offers.clone();
         move |flavor: &DevServerFlavor| offers.listed(flavor)
-    });
+    }));
     // Its own of users and teams: who can be read again must be in the store before her limits are gone by.
     let unreadable_owners = Unreadable::silent();
-    let (users, user_changes) = reflect_ours(client, &unreadable_owners, relisted.clone());
+    let (users, user_changes) = ready.of(reflect_ours(client, &unreadable_owners, relisted.clone()));
     let members = Arc::new(Members::new(team::shared));
-    let (teams, team_changes) = reflect_listed(client, &Unreadable::silent(), relisted.clone(), {
+    let (teams, team_changes) = ready.of(reflect_listed(client, &Unreadable::silent(), relisted.clone(), {
         let members = members.clone();
         move |team: &DevServerTeam| members.listed(team)
-    });
-    let (classes, class_changes) = reflect(client, watcher::Config::default(), relisted.clone());
-    let (pods, pod_changes) = reflect(client, ours(), relisted.clone());
-    let (claims, claim_changes) = reflect(client, ours(), relisted.clone());
+    }));
+    let (classes, class_changes) = ready.of(reflect(client, watcher::Config::default(), relisted.clone()));
+    let (pods, pod_changes) = ready.of(reflect(client, ours(), relisted.clone()));
+    let (claims, claim_changes) = ready.of(reflect(client, ours(), relisted.clone()));
     let of_devservers =
         ours().labels(&format!("{}={},{}", names::MANAGED_BY_LABEL, names::MANAGED_BY, names::DEVSERVER_LABEL));
-    let (guests, guest_changes) = reflect(client, of_devservers.clone(), relisted.clone());
-    let (guest_roles, guest_role_changes) = reflect(client, of_devservers, relisted);
+    let (guests, guest_changes) = ready.of(reflect(client, of_devservers.clone(), relisted.clone()));
+    let (guest_roles, guest_role_changes) = ready.of(reflect(client, of_devservers, relisted));
     let stores = Stores {
         devservers,
         flavors,
@@ -84,13 +84,13 @@ pub(super) fn watch(client: &Client, unreadable: &Unreadable) -> (Stores, Change
         claims,
         guests,
         guest_roles,
-        ready: Ready::default(),
+        ready,
         unreadable: unreadable.clone(),
         unreadable_owners,
     };
     let changes = Changes {
         devservers: devserver_changes.boxed(),
-        flavors: flavor_changes.filter(move |change| ready(offers.is_another(change))).boxed(),
+        flavors: flavor_changes.filter(move |change| std::future::ready(offers.is_another(change))).boxed(),
         users: user_changes.boxed(),
         members: team_changes.map(move |change| members.affected(&change)).boxed(),
         classes: class_changes.boxed(),

@@ -5,6 +5,8 @@ mod amounts;
 mod capacity;
 mod known;
 mod node_pool;
+#[cfg(test)]
+mod quiet;
 mod status;
 
 use std::collections::BTreeMap;
@@ -29,7 +31,7 @@ use tracing::{debug, warn};
 use self::amounts::Amounts;
 use self::known::Known;
 use super::mirror::Mirror;
-use super::watched::Watched;
+use super::mirrors::Watched;
 use crate::api::{DevServerFlavor, names, write_status};
 use crate::telemetry::chain;
 use crate::watch::{self, Unreadable};

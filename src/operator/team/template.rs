@@ -34,7 +34,7 @@ pub(super) fn access_mode(
     if !is_kept_for(team, template) {
         let message = format!(
             "PersistentVolume {name} is not kept for this team: set its spec.claimRef to name {team} and to a namespace \
-             that is no user's, such as bastion's own"
+             that is not a user's, such as bastion's own"
         );
         return problem("VolumeNotReserved", message);
     }

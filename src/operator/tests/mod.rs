@@ -1,5 +1,8 @@
 //! The configuration; and, on the embedded cluster, what the operator makes of objects.
 
+#[cfg(feature = "embedded")]
+pub(super) mod sent;
+
 use super::*;
 
 pub(super) fn config() -> Config {
@@ -39,6 +42,7 @@ mod on_the_embedded_cluster {
     use tokio::task::JoinHandle;
     use tokio::time::timeout;
 
+    use super::sent::Sent;
     use super::*;
     use crate::api::user::UserPhase;
     use crate::api::{
@@ -346,8 +350,10 @@ mod on_the_embedded_cluster {
     #[tokio::test]
     async fn of_two_operators_one_works_and_the_other_follows_it() {
         let scene = Scene::start().await;
-        let mut second = Operator::start(&scene.client);
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        let sent = Sent::default();
+        let mut second = Operator::start(&sent.through(&scene.client));
+        // One try takes fewer; the first came to nothing.
+        sent.has_looks(5).await;
         assert!(second.leads.try_recv().is_err(), "the first one leads");
 
         let Scene { cluster, client, operator, _data } = scene;

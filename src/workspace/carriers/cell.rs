@@ -29,9 +29,9 @@ impl Cell {
         self.agent.get()
     }
 
-    /// The agent, by way of `open` unless somebody else has opened it. Whoever waited for a try that failed since, as the
-    /// cluster or the node was away, hears of it with who tried: one after the other they would wait for ever. If who tries
-    /// leaves, the next one does.
+    /// The agent, by way of `open` unless somebody else has opened it. Whoever waited for a try that failed since, as
+    /// the cluster or the node was away, hears of it with who tried: one after the other they would wait for ever. If
+    /// who tries leaves, the next one does.
     pub(super) async fn get_or_open(&self, open: impl AsyncFnOnce() -> Result<Agent, Error>) -> Result<&Agent, Error> {
         let since = Instant::now();
         let open = async || {

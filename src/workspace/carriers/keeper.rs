@@ -10,7 +10,7 @@ use tracing::{debug, info};
 use super::super::breaks::Breaks;
 use super::super::{Error, Workspace};
 use super::{Carriers, open_link};
-use crate::carrier::{self, Carrier, News};
+use crate::carrier::{self, Carrier, LinkEvent};
 use crate::telemetry::chain;
 
 /// Between two looks whether a carrier is in use, at least.
@@ -59,8 +59,8 @@ impl Keeper {
         self.carriers.forget_closed(&self.workspace);
     }
 
-    /// Serves one exec, until it breaks or the carrier is closed as nobody has needed it for a while. Returns for how long
-    /// it was linked, if at all, and why it is no more.
+    /// Serves one exec, until it breaks or the carrier is closed as nobody has needed it for a while. Returns for how
+    /// long it was linked, if at all, and why it is no more.
     pub(super) async fn link(
         &self,
         first: &mut Option<oneshot::Sender<Result<(), Error>>>,
@@ -78,8 +78,8 @@ impl Keeper {
         let on_news = |news| {
             linked.get_or_insert_with(Instant::now);
             self.broken.send_replace(match news {
-                News::Linked | News::Heard => None,
-                News::Silent(since) => Some(since),
+                LinkEvent::Linked | LinkEvent::Heard => None,
+                LinkEvent::Silent(since) => Some(since),
             });
             if let Some(first) = first.take()
                 && first.send(Ok(())).is_err()

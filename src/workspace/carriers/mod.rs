@@ -49,8 +49,8 @@ pub(super) struct Carriers {
 
 type OfPods = DashMap<Workspace, Arc<Cell>>;
 
-/// A login's look at the carrier of a pod. Where none could be opened, or she left meanwhile, the last who looked leaves no
-/// trace of it.
+/// A login's look at the carrier of a pod. Where none could be opened, or she left meanwhile, the last who looked
+/// leaves no trace of it.
 struct Visit<'a> {
     workspace: &'a Workspace,
     of_pods: &'a OfPods,
@@ -180,8 +180,8 @@ impl Deref for Held {
     }
 }
 
-/// Does `work` over a carrier of its own, which it may open streams on: sooner, and an agent takes the carrier for one that
-/// it has forgotten.
+/// Does `work` over a carrier of its own, which it may open streams on: sooner, and an agent takes the carrier for one
+/// that it has forgotten.
 async fn once_linked<R, W, T>(
     carrier: &Carrier,
     link: Link<R, W>,

@@ -101,7 +101,7 @@ async fn whoever_leaves_while_a_carrier_is_opened_leaves_no_trace() {
     assert!(carriers.of_pods.is_empty());
 }
 
-/// It was opened for nobody, and kept for the linger.
+/// Regression: a carrier was opened for nobody, and kept for the linger.
 #[tokio::test]
 async fn a_carrier_that_nobody_waits_for_is_not_opened() {
     let carriers = Carriers { client: silent(), answered: LONG, ..carriers() };
@@ -137,7 +137,8 @@ async fn an_exec_that_is_never_answered_is_given_up() {
     assert!(matches!(linked, (None, Error::Lost(_))));
 }
 
-/// Each of fifty logins to a silent node asked it anew once the one before had waited in vain: the last for a quarter of an hour.
+/// Each of fifty logins to a silent node asked it anew once the one before had waited in vain: the last for a quarter
+/// of an hour.
 #[tokio::test]
 async fn whoever_waits_for_a_carrier_that_cannot_be_opened_hears_of_it_at_once() {
     static ASKED: AtomicUsize = AtomicUsize::new(0);

@@ -3,7 +3,7 @@
 use super::super::agent::unanswered;
 use super::super::{Error, X11};
 use super::{Command, Program};
-use crate::agent::request::{self, News, ProgramRequest, Request, ShellsRequest};
+use crate::agent::request::{self, ProgramRequest, Request, Response, ShellsRequest};
 use crate::carrier::{Carrier, Message, Receiver, parse};
 
 pub(super) fn request(
@@ -41,8 +41,8 @@ pub(super) fn request(
     })
 }
 
-/// Returns once the agent says that `program`, which was asked of it, runs. A command of which nobody knows whether it has
-/// begun is not to be asked of another agent: it must not run twice, while a second shell does no harm.
+/// Returns once the agent says that `program`, which was asked of it, runs. A command of which nobody knows whether it
+/// has begun is not to be asked of another agent: it must not run twice, while a second shell does no harm.
 pub(super) async fn answered(program: &Program, carrier: &Carrier, receiver: &mut Receiver) -> Result<(), Error> {
     match (begun(carrier, receiver).await, program) {
         (Err(Error::Lost(_) | Error::OldAgent), Program::Command(_)) if receiver.was_asked() => Err(Error::Unanswered),
@@ -54,15 +54,15 @@ pub(super) async fn answered(program: &Program, carrier: &Carrier, receiver: &mu
 pub(super) async fn begun(carrier: &Carrier, receiver: &mut Receiver) -> Result<(), Error> {
     match receiver.receive().await.map(|(message, _)| message) {
         Some(Message::Control(news)) => match parse(&news).map_err(Error::Carrier)? {
-            News::Started => Ok(()),
-            News::NotStarted(why) => Err(Error::NotStarted(why)),
-            News::Exited(_)
-            | News::Ended(_)
-            | News::OutOfMemory(_)
-            | News::Notice(_)
-            | News::Listening(_)
-            | News::Activity(_)
-            | News::History(_) => Err(Error::Protocol("a program that ended before it began")),
+            Response::Started => Ok(()),
+            Response::NotStarted(why) => Err(Error::NotStarted(why)),
+            Response::Exited(_)
+            | Response::Ended(_)
+            | Response::OutOfMemory(_)
+            | Response::Notice(_)
+            | Response::Listening(_)
+            | Response::Activity(_)
+            | Response::History(_) => Err(Error::Protocol("a program that ended before it began")),
         },
         Some(_) => Err(Error::Protocol("a program that speaks before it began")),
         None => Err(unanswered(carrier, receiver)),
@@ -85,7 +85,7 @@ mod tests {
         carrier.open(json(&Request::Activity))
     }
 
-    /// It was asked of the next pod, on the same home.
+    /// Regression: such a command was asked of the next pod, on the same home.
     #[tokio::test]
     async fn a_command_that_may_have_begun_is_not_asked_for_again() {
         let command = Program::Command(b"./deploy".into());

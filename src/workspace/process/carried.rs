@@ -14,11 +14,11 @@ use super::asked::{answered, lasts, request};
 use super::comeback::{Comeback, Way};
 use super::outages::Outages;
 use super::{CHUNKS, Command, Output, Process, Redraw, TerminalSize};
-use crate::agent::request::{News, Order};
+use crate::agent::request::{Order, Response};
 use crate::carrier::{MAX_PAYLOAD, Message, Receiver, Sender, Stream, json, parse};
 
-/// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up. To a shell
-/// that lasts, `way` leads back, if there is one.
+/// Starts `command` and returns once it runs. Dropping the process ends the stream, and the agent hangs it up. To a
+/// shell that lasts, `way` leads back, if there is one.
 pub(in super::super) async fn start(
     agent: &Agent,
     command: &Command,
@@ -170,19 +170,19 @@ async fn downward(mut receiver: Receiver, mut outages: Outages, words: &Words, o
             Message::Eof => output.send(Output::Eof).await,
             Message::Control(news) => {
                 let end = match parse(&news) {
-                    Ok(News::OutOfMemory(told)) => {
+                    Ok(Response::OutOfMemory(told)) => {
                         let _ = output.send(Output::Notice(words.say(told))).await;
                         continue;
                     }
-                    Ok(News::Notice(text)) => {
+                    Ok(Response::Notice(text)) => {
                         let _ = output.send(Output::Notice(text)).await;
                         continue;
                     }
-                    Ok(News::Ended(exit)) => {
+                    Ok(Response::Ended(exit)) => {
                         let _ = output.send(Output::Ended(exit)).await;
                         continue;
                     }
-                    Ok(News::Exited(exit)) => Output::Exit(exit),
+                    Ok(Response::Exited(exit)) => Output::Exit(exit),
                     _ => Output::Failed(Error::Protocol("news of a program that cannot be")),
                 };
                 // The end may be the first that is heard after an interruption.

@@ -17,8 +17,8 @@ const PATIENCE: [u64; 5] = [0, 1, 5, 15, 60];
 /// What programs have to end once they are told to, and more.
 const ENDS: Duration = Duration::from_secs(10);
 
-/// An exec'd program survives its connection: hangs up the process group that `shell` leads. One that was not heard of may
-/// yet begin, so it is looked for as often as a node is asked that does not answer.
+/// An exec'd program survives its connection: hangs up the process group that `shell` leads. One that was not heard of
+/// may yet begin, so it is looked for as often as a node is asked that does not answer.
 pub(super) async fn hang_up(client: &kube::Client, workspace: Workspace, shell: &Shell) {
     let pauses = PATIENCE.map(Duration::from_secs);
     try_to_hang_up(client, workspace, shell, &pauses, ANSWERED + ENDS).await;
@@ -88,7 +88,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(120);
 
-    /// Its node was silent: the first try had no end, and a drain waited for it.
+    /// Regression: with a silent node the first try had no end, and a drain waited for it.
     #[tokio::test]
     async fn a_node_that_does_not_answer_is_asked_as_often_as_any_other() {
         static ASKED: AtomicUsize = AtomicUsize::new(0);

@@ -37,7 +37,8 @@ pub(super) use comeback::Way;
 #[derive(Clone, Debug)]
 pub struct Command {
     pub program: Program,
-    /// The terminal to run it on; without one, stdin, stdout and stderr are apart. Its modes are not applied without an agent.
+    /// The terminal to run it on; without one, stdin, stdout and stderr are apart. Its modes are not applied without an
+    /// agent.
     pub terminal: Option<Terminal>,
     /// Further variables of its environment.
     pub environment: Vec<(String, String)>,

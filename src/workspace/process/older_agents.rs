@@ -11,7 +11,7 @@ use super::super::listeners::Listeners;
 use super::super::{Error, Shells, X11};
 use super::asked::{answered, begun, request};
 use super::{Command, Program, Terminal, TerminalSize};
-use crate::agent::request::{Address, Attach, Exit, Listing, News, Request, ReturnRequest};
+use crate::agent::request::{Address, Attach, Exit, Listing, Request, Response, ReturnRequest};
 use crate::carrier::linked::while_linked;
 use crate::carrier::{Carrier, Message, Side, json, parse};
 
@@ -129,17 +129,17 @@ fn what_is_asked_of_them_is_what_they_understand() {
 #[test]
 fn what_they_answer_is_understood() {
     let answers = [
-        (r#""Started""#, News::Started),
-        (r#"{"Listening":22}"#, News::Listening(22)),
-        (r#"{"NotStarted":"no such shell"}"#, News::NotStarted("no such shell".to_owned())),
-        (r#"{"Exited":{"Code":3}}"#, News::Exited(Exit::Code(3))),
+        (r#""Started""#, Response::Started),
+        (r#"{"Listening":22}"#, Response::Listening(22)),
+        (r#"{"NotStarted":"no such shell"}"#, Response::NotStarted("no such shell".to_owned())),
+        (r#"{"Exited":{"Code":3}}"#, Response::Exited(Exit::Code(3))),
         (
             r#"{"Exited":{"Signal":{"number":9,"core_dumped":false}}}"#,
-            News::Exited(Exit::Signal { number: 9, core_dumped: false }),
+            Response::Exited(Exit::Signal { number: 9, core_dumped: false }),
         ),
     ];
     for (answer, expected) in answers {
-        assert_eq!(parse::<News>(answer.as_bytes()).unwrap(), expected);
+        assert_eq!(parse::<Response>(answer.as_bytes()).unwrap(), expected);
     }
 }
 

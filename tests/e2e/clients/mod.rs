@@ -1,4 +1,5 @@
-//! Clients other than OpenSSH's, each with what it can do: commands, files, forwards. A machine that lacks one skips it.
+//! Clients other than OpenSSH's, each with what it can do: commands, files, forwards. A machine that lacks one skips
+//! it.
 
 mod ansible;
 mod dropbear;

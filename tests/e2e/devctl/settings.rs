@@ -59,7 +59,7 @@ async fn every_setting_has_its_option() {
     let long = Input::Bytes(vec![b'x'; 70_000]);
     devctl(&alice, "create y --startup-script -").input(long).run().await.exits(2).says("64 KiB");
     let latin = Input::Bytes(b"echo caf\xe9\n".to_vec());
-    devctl(&alice, "create y --startup-script -").input(latin).run().await.exits(2).says("no text in UTF-8");
+    devctl(&alice, "create y --startup-script -").input(latin).run().await.exits(2).says("not UTF-8 text");
 
     devctl(&alice, "delete all").run().await.exits(2).says("`--yes` says so");
     devctl(&alice, "suspend all").run().await.exits(2).says("What is in the home of `all` is lost").says("`--yes`");

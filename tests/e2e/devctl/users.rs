@@ -63,7 +63,7 @@ async fn an_administrator_adds_lists_and_removes_users() {
     eventually("the new key is good", async || log_in(&second).await.then_some(())).await;
     eventually("the old one is not", async || (!log_in(&first).await).then_some(())).await;
     let nonsense = devctl(&alice, &format!("users keys {carol} --add nonsense")).run().await;
-    nonsense.exits(2).says("`nonsense` is no public key");
+    nonsense.exits(2).says("`nonsense` is not a public key");
 
     devctl(&alice, &format!("users remove {carol}")).run().await.exits(2).says("`--yes` says so");
     let removed = devctl(&alice, &format!("users remove {carol} --yes -o name")).run().await;

@@ -84,7 +84,7 @@ async fn an_administrator_asks_the_cluster() {
     }
     let mut nobodys = office.desk.command(&["list", "--context", "ours", "-n", "default"]);
     nobodys.env_remove("KUBECONFIG");
-    Desk::finish(nobodys).await.exits(0).prints("").says("namespace default is no user's");
+    Desk::finish(nobodys).await.exits(0).prints("").says("namespace default is not a user's");
     let elsewhere = office.desk.devctl(&["list", "--context", "theirs"]).await;
     elsewhere.exits(1).prints("").says("theirs").says("kubectl config get-contexts");
 }

@@ -163,7 +163,7 @@ async fn nothing_is_woken_for_a_completion() {
     desk.completes("dev:he").await.exits(0).prints("").says_exactly("");
 }
 
-/// It was told to nobody what the next command should have said.
+/// Regression: a completion took what the next command should have said.
 #[tokio::test]
 async fn a_completion_takes_no_news_away() {
     skip_unless!(has_agents(), "pods without the agent have no sftp");

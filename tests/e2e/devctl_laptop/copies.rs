@@ -115,7 +115,7 @@ async fn what_cannot_be_copied_is_named_and_the_rest_is_copied() {
     assert!(desk.laptop.holds("here/folder/file", b"in\n"));
     desk.copies(&["here/file", "dev:nope/file"]).await.exits(1).says("dev:nope/file: No such file or directory");
     desk.copies(&["nothing", "dev:"]).await.exits(1).says("nothing: No such file or directory");
-    desk.copies(&["here/file", "key", "dev:nope"]).await.exits(1).says("dev:nope is no folder");
+    desk.copies(&["here/file", "key", "dev:nope"]).await.exits(1).says("dev:nope is not a folder");
     desk.copies(&["here/file", "copy"]).await.exits(2).says("none of these is in a DevServer");
     desk.copies(&["here/file", "nope:"]).await.says("you have no DevServer `nope`").fails();
     desk.copies(&["here/file", "No:"]).await.exits(255).says("devctl list");

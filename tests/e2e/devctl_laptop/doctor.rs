@@ -254,7 +254,7 @@ async fn what_is_no_bastion_is_called_so() {
     let report = Report::of(&desk, None).await;
     report.finished.exits(1);
     report.says("host key", "ok", &[]);
-    report.says("server", "failed", &["it is no bastion, but SSH-2.0-", "devctl login"]);
+    report.says("server", "failed", &["it is not a bastion but SSH-2.0-", "devctl login"]);
     report.says("login", "failed", &["does not let"]);
     serving.abort();
 }

@@ -182,7 +182,8 @@ pub(crate) fn kubectl(arguments: &[&str], input: &str) -> String {
     String::from_utf8(output.stdout).expect("kubectl writes text")
 }
 
-/// A port that nobody else takes: not in the range that `bind` to port 0 draws from, and never given twice by this process.
+/// A port that nobody else takes: not in the range that `bind` to port 0 draws from, and never given twice by this
+/// process.
 pub(crate) fn free_port() -> u16 {
     const PORTS: std::ops::Range<u16> = 11_000..29_000; // NodePorts begin at 30000, ephemeral ports at 32768.
     // Runs side by side begin far from each other.

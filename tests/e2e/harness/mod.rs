@@ -43,7 +43,8 @@ macro_rules! skip_unless {
 }
 pub(crate) use skip_unless;
 
-/// The shared product, and new users called something like `names`; none, with a printed reason, where pods have no agent.
+/// The shared product, and new users called something like `names`; none, with a printed reason, where pods have no
+/// agent.
 pub(crate) async fn with_agents<const N: usize>(names: [&str; N]) -> Option<(Product, [User; N])> {
     if !has_agents() {
         eprintln!("skipped: the pods have no agent");

@@ -123,7 +123,8 @@ impl Ssh {
             .key(key)
     }
 
-    /// OpenSSH ends the proxy of [`Self::jump`] by hanging it up. Under nohup it has to hear of the end from the server.
+    /// OpenSSH ends the proxy of [`Self::jump`] by hanging it up. Under nohup it has to hear of the end from the
+    /// server.
     pub(crate) fn proxy_under_nohup(mut self) -> Self {
         for argument in &mut self.arguments {
             if let Some(command) = argument.to_str().and_then(|argument| argument.strip_prefix("ProxyCommand=")) {
@@ -265,6 +266,11 @@ impl Master {
 
     /// A session on this connection, and on no other.
     pub(crate) fn ssh(&self, command: &str) -> Ssh {
+        self.shell().command(command)
+    }
+
+    /// A login shell on this connection, and on no other.
+    pub(crate) fn shell(&self) -> Ssh {
         let mut arguments: Vec<OsString> = vec!["-F".into(), "none".into(), "-S".into(), self.path().into_os_string()];
         // Without its master the client would log in by itself; this proxy keeps it from that.
         arguments
@@ -274,7 +280,7 @@ impl Master {
             login: "shared".to_owned(),
             host: "connection".to_owned(),
             copy: None,
-            command: Some(command.into()),
+            command: None,
             environment: Vec::new(),
             modes: None,
             input: Input::Nothing,

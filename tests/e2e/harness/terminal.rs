@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pty_process::{OwnedWritePty, Size};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Child;
 use tokio::task::JoinHandle;
@@ -115,6 +116,13 @@ impl Terminal {
 
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.expect("it is our child");
+    }
+
+    /// Closes the window that it is in: `ssh` is hung up, and ends.
+    pub(crate) async fn closes_window(mut self) {
+        let pid = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        kill_process(pid.expect("it runs"), Signal::HUP).expect("it is our child");
+        self.ends().await;
     }
 
     fn emulator(&self) -> MutexGuard<'_, vt100::Parser> {

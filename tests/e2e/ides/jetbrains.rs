@@ -8,9 +8,9 @@ use crate::harness::{Laptop, eventually, free_port, with_agents};
 const WORKER: &str = "#!/bin/sh\nwhile read -r line; do echo \"answer:$line\"; done\n";
 
 /// Known from users' logs (github/codespaces-jetbrains-feedback 13 and 59, coder/coder 16762): a worker is put into
-/// `~/.cache/JetBrains/RemoteDev/remote-dev-worker` by SFTP, under a name that ends in `.tmp` until it is whole, and runs
-/// on stdio; the IDE, started by `remote-dev-server.sh run`, stays when Gateway leaves, and is reached by a forward to the
-/// port of its link `tcp://127.0.0.1:PORT`.
+/// `~/.cache/JetBrains/RemoteDev/remote-dev-worker` by SFTP, under a name that ends in `.tmp` until it is whole, and
+/// runs on stdio; the IDE, started by `remote-dev-server.sh run`, stays when Gateway leaves, and is reached by a
+/// forward to the port of its link `tcp://127.0.0.1:PORT`.
 #[tokio::test]
 async fn jetbrains_deploys_a_worker_and_an_ide_that_stays() {
     let Some((product, [alice])) = with_agents(["alice"]).await else { return };

@@ -1,4 +1,5 @@
-//! What editors send, replayed, or sent by the editor itself where it can be had. Their servers in the pod are stood in for.
+//! What editors send, replayed, or sent by the editor itself where it can be had. Their servers in the pod are stood in
+//! for.
 
 mod jetbrains;
 mod tramp;

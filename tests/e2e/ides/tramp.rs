@@ -17,8 +17,8 @@ const PROGRAM: &str = r#"
 (signal-process (emacs-pid) 'KILL)
 "#;
 
-/// Such a shell was left to the user's next login, whose prompt was TRAMP's and whose terminal did not echo; and the next
-/// TRAMP waited for a prompt in vain.
+/// Such a shell was left to the user's next login, whose prompt was TRAMP's and whose terminal did not echo; and the
+/// next TRAMP waited for a prompt in vain.
 #[tokio::test]
 async fn tramp_edits_and_leaves_its_shell_to_nobody() {
     skip_unless!(has_agents(), "the pods have no agent");

@@ -8,7 +8,8 @@ use crate::harness::{Laptop, Product, User, eventually, free_port, has_agents, s
 ///
 /// Known from users' logs in the issues of microsoft/vscode-remote-release (10864, 8946, 10017): `ssh -T -D PORT HOST
 /// bash` is given the script on stdin, which stays open; the server is put in the background with its output in a file,
-/// without nohup; pid and log tell a later window of a server that runs; what cannot be downloaded there is copied by scp.
+/// without nohup; pid and log tell a later window of a server that runs; what cannot be downloaded there is copied by
+/// scp.
 const SCRIPT: &str = r#"
 echo "7a5c: running"
 root=~/.vscode-server; folder=$root/bin/4949701c; log=$root/.4949701c.log; pid=$root/.4949701c.pid
@@ -160,8 +161,8 @@ async fn vscode_has_its_server_listen_on_a_socket() {
 }
 
 /// Known from the sources of jeanp413/open-remote-ssh (`src/scripts/server-setup.sh`) and from Cursor's logs
-/// (cursor/cursor 847): the whole script is the command, some kilobytes with line feeds and quotes; it holds a lock by a
-/// descriptor and a trap, starts the server in the background and ends, and so must the session; then -L or -D.
+/// (cursor/cursor 847): the whole script is the command, some kilobytes with line feeds and quotes; it holds a lock by
+/// a descriptor and a trap, starts the server in the background and ends, and so must the session; then -L or -D.
 #[tokio::test]
 async fn cursor_has_its_script_as_the_command() {
     skip_unless!(has_agents(), "the pods have no agent");

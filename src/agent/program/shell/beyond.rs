@@ -3,8 +3,8 @@
 
 use vt100::{Callbacks, Screen};
 
-/// Modes that are off at first, and told of (`CSI ? n h`): a cursor that blinks, focus, the wheel as keys, coordinates of
-/// the mouse, light and dark, sizes.
+/// Modes that are off at first, and told of (`CSI ? n h`): a cursor that blinks, focus, the wheel as keys, coordinates
+/// of the mouse, light and dark, sizes.
 const MODES: [u16; 7] = [12, 1004, 1007, 1015, 1016, 2031, 2048];
 /// The one that is on: text goes on in the next row.
 const WRAP: u16 = 7;

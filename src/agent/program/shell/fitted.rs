@@ -1,7 +1,7 @@
-//! A shell's screen on a terminal of another size. What programs write would mean something else there: a line would not
-//! end where it ends, and the last row would be another one. So it is painted row by row, as far as it fits.
+//! A shell's screen on a terminal of another size. What programs write would mean something else there: a line would
+//! not end where it ends, and the last row would be another one. So it is painted row by row, as far as it fits.
 
-use super::screen::{PLAIN, Screen};
+use super::screen::{Frame, PLAIN, Screen};
 use crate::agent::request::Size;
 
 /// Takes back what a program asked of the mouse, of the keyboard and of the cursor's shape.
@@ -10,17 +10,6 @@ const QUIET: &str = "\x1b[?9;1000;1002;1003;1004;1005;1006;1015;1016l\x1b[>4m\x1
 pub(super) struct Fitted {
     size: Size,
     shown: Option<Frame>,
-}
-
-/// What there is to see of a screen.
-#[derive(PartialEq)]
-pub(super) struct Frame {
-    pub(super) full_screen: bool,
-    pub(super) rows: Vec<String>,
-    /// Row and column, from 0.
-    pub(super) cursor: (u16, u16),
-    pub(super) cursor_is_hidden: bool,
-    pub(super) modes: String,
 }
 
 impl Fitted {

@@ -22,7 +22,7 @@ use crate::agent::memory;
 use crate::agent::program::exit;
 use crate::agent::program::output::{LastWords, read};
 use crate::agent::program::redraw::MOMENT;
-use crate::agent::request::{Exit, News, Size};
+use crate::agent::request::{Exit, Response, Size};
 use crate::carrier::Message;
 
 /// How often it is tried to bring up to date who was too slow.
@@ -88,7 +88,7 @@ impl Keeper {
         self.all_taken(&mut viewers).await;
         let end = status.map_or(Exit::Signal { number: HUP, core_dumped: false }, exit);
         for mut viewer in viewers {
-            for news in viewer.listener.hear_at(end).into_iter().chain([News::Exited(end)]) {
+            for news in viewer.listener.hear_at(end).into_iter().chain([Response::Exited(end)]) {
                 let _ = viewer.sender.send(Message::control(&news));
             }
         }
@@ -98,7 +98,8 @@ impl Keeper {
     /// How it ended; none if nobody came back in time.
     async fn serve(&mut self, viewers: &mut Vec<Viewer>) -> Option<ExitStatus> {
         let mut announced = memory::announcements();
-        // Whoever lets go of the terminal, as a daemon in the shell's place does, may run on: it is left and given up as others.
+        // Whoever lets go of the terminal, as a daemon in the shell's place does, may run on: it is left and given up
+        // as others.
         let mut caught_up = Instant::now();
         loop {
             let since = *self.detached.borrow();
@@ -264,7 +265,8 @@ impl Keeper {
         changes
     }
 
-    /// Makes the program draw its screen anew, as it does on a terminal that was resized: for a moment it is a row shorter.
+    /// Makes the program draw its screen anew, as it does on a terminal that was resized: for a moment it is a row
+    /// shorter.
     fn nudge(&mut self) {
         if let Some(rows) = self.size.rows.checked_sub(1).filter(|rows| *rows > 0) {
             self.tell_size(Size { rows, ..self.size });

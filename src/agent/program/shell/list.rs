@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::Shell;
 use crate::agent::request::Listing;
+use crate::plain::plain;
 
 /// Characters of a command line that are told at most.
 const COMMAND: usize = 1024;
@@ -109,8 +110,7 @@ fn yaml(shells: &[Entry]) -> String {
 fn command_line(pid: i32) -> String {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let line = String::from_utf8_lossy(&line);
-    let line: String = line.trim_end_matches('\0').chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    shortened(&line, COMMAND)
+    shortened(&plain(line.trim_end_matches('\0')), COMMAND)
 }
 
 fn shortened(line: &str, most: usize) -> String {

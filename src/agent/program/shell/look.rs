@@ -20,11 +20,11 @@ use crate::agent::memory;
 use crate::agent::program::answers::Answers;
 use crate::agent::program::input::signal;
 use crate::agent::program::lead;
-use crate::agent::request::{self, Exit, News, Terminal, X11};
+use crate::agent::request::{self, Exit, Response, Terminal, X11};
 use crate::carrier::{Carrier, Credit, Message, Receiver, Stream, parse};
 
-/// Undoes what programs do to a terminal: alternate screen, rows that scroll, line drawing, keys, cut lines, the cursor,
-/// mouse and focus, pasting, keyboards of xterm and kitty, colours. What is said goes below all of it.
+/// Undoes what programs do to a terminal: alternate screen, rows that scroll, line drawing, keys, cut lines, the
+/// cursor, mouse and focus, pasting, keyboards of xterm and kitty, colours. What is said goes below all of it.
 const TAKEN_OVER: &str = "\x1b[=0u\x1b[?1049l\x1b[=0u\x1b[>4m\x1b[?6l\x1b[r\x1b(B\x0f\x1b[4l\x1b[?1l\x1b>\x1b[?7h\x1b[?25h\x1b[0 q\
                           \x1b[?9;1000;1002;1003;1004;1005;1006;1015;1016l\x1b[?2004l\x1b[m\x1b[999;1H\r\n\
                           bastion: another session has taken this shell over\r\n";
@@ -69,7 +69,8 @@ struct Looker {
 }
 
 impl Shell {
-    /// For how long nobody has looked at it, which ends now; none if somebody does, or there is nothing to see any more.
+    /// For how long nobody has looked at it, which ends now; none if somebody does, or there is nothing to see any
+    /// more.
     pub(super) fn claim(&self) -> Option<Duration> {
         if self.let_go.load(Ordering::Relaxed) {
             return None;
@@ -83,7 +84,8 @@ impl Shell {
             self.lookers().expected.clear();
             return Some(since.elapsed());
         }
-        // A server that went away may come back for its sessions; until then they do not keep their user from her shell.
+        // A server that went away may come back for its sessions; until then they do not keep their user from her
+        // shell.
         let left = {
             let lookers = self.lookers();
             !lookers.there.is_empty() && lookers.there.values().all(|looker| !looker.carrier.is_linked())
@@ -164,7 +166,7 @@ impl Shell {
         self.leave(number, carrier);
         if gone.is_cancelled() {
             let _ = sender.data(TAKEN_OVER.into()).await;
-            let _ = sender.send(Message::control(&News::Exited(Exit::Code(0))));
+            let _ = sender.send(Message::control(&Response::Exited(Exit::Code(0))));
         }
     }
 

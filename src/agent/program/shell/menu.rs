@@ -1,7 +1,7 @@
 //! What a session asks about the shells, and on a terminal the choice of one.
 
 use super::list::{Entry, list};
-use crate::agent::request::{Attach, Exit, News, Order, Shells, Terminal};
+use crate::agent::request::{Attach, Exit, Order, Response, Shells, Terminal};
 use crate::carrier::{Message, Sender, Stream, parse};
 
 const CTRL_C: u8 = 3;
@@ -48,7 +48,7 @@ pub(super) async fn choose(
     match chosen {
         Some(number) => Choice::Attach { number, mode },
         None => {
-            let _ = stream.sender.send(Message::control(&News::Exited(Exit::Code(0))));
+            let _ = stream.sender.send(Message::control(&Response::Exited(Exit::Code(0))));
             Choice::Nothing
         }
     }
@@ -57,7 +57,7 @@ pub(super) async fn choose(
 /// Says why there is nothing to look at.
 pub(super) async fn refuse(why: &str, sender: &Sender) {
     let _ = sender.stderr(format!("bastion: {why}\r\n").into()).await;
-    let _ = sender.send(Message::control(&News::Exited(Exit::Code(1))));
+    let _ = sender.send(Message::control(&Response::Exited(Exit::Code(1))));
 }
 
 /// The number that is typed; none if none is.

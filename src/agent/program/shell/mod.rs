@@ -26,7 +26,7 @@ use crate::agent::account::Account;
 use crate::agent::activity;
 use crate::agent::forward::{Display, SshAgentSocket};
 use crate::agent::ledger;
-use crate::agent::request::{Attach, News, ProgramRequest, ReturnRequest, ShellsRequest, Terminal};
+use crate::agent::request::{Attach, ProgramRequest, Response, ReturnRequest, ShellsRequest, Terminal};
 use crate::carrier::{Carrier, Message, Stream};
 use keeper::{Keeper, Order};
 use look::{Brought, Look, Lookers};
@@ -81,12 +81,12 @@ impl Shells {
             None => match self.begin(request, terminal, patience, account) {
                 Ok(shell) => (shell, None),
                 Err(why) => {
-                    let _ = stream.sender.send(Message::control(&News::NotStarted(why)));
+                    let _ = stream.sender.send(Message::control(&Response::NotStarted(why)));
                     return;
                 }
             },
         };
-        let _ = stream.sender.send(Message::control(&News::Started));
+        let _ = stream.sender.send(Message::control(&Response::Started));
         let look = Look { terminal, notice, read_only: false, brought, out_of_memory, session, carrier };
         shell.look(look, stream).await;
     }
@@ -95,7 +95,7 @@ impl Shells {
     pub(in crate::agent) async fn serve(&self, request: ShellsRequest, carrier: &Carrier, mut stream: Stream) {
         let ShellsRequest { shells, mut terminal, ssh_agent, x11, out_of_memory, session } = request;
         let brought = Brought { ssh_agent, x11 };
-        let _ = stream.sender.send(Message::control(&News::Started));
+        let _ = stream.sender.send(Message::control(&Response::Started));
         let choice = menu::choose(shells, &self.list(), &mut terminal, &mut stream).await;
         let Choice::Attach { number, mode } = choice else { return };
         let Some(terminal) = &terminal else {
@@ -120,10 +120,10 @@ impl Shells {
         let shell = self.shells().iter().find(|shell| shell.expects(&session, read_only)).cloned();
         let Some(shell) = shell else {
             let why = "it ended meanwhile, or another session is in it now".to_owned();
-            let _ = stream.sender.send(Message::control(&News::NotStarted(why)));
+            let _ = stream.sender.send(Message::control(&Response::NotStarted(why)));
             return;
         };
-        let _ = stream.sender.send(Message::control(&News::Started));
+        let _ = stream.sender.send(Message::control(&Response::Started));
         let notice = Some(Notice { text: BACK.to_owned(), is_new: false });
         let (brought, session) = (Brought { ssh_agent, x11 }, Some(session));
         let look = Look { terminal: &terminal, notice, read_only, brought, out_of_memory: true, session, carrier };

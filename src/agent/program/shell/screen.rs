@@ -7,7 +7,6 @@ use vt100::capture::{BasicFormattedCaptureState, RowContents};
 use vt100::{Callbacks, Parser};
 
 use super::beyond::Beyond;
-use super::fitted::Frame;
 use crate::agent::request::Size;
 
 /// Lines that are kept of what has scrolled away: a cell takes 32 bytes, so these take a megabyte on a usual terminal.
@@ -22,6 +21,17 @@ pub(super) const PLAIN: &str = "\x1b(B\x0f\x1b[4l\x1b[?6l\x1b[?7h\x1b[r";
 const RESET: &[u8] = b"\x1bc";
 
 pub(super) struct Screen(Parser<Beyond>);
+
+/// What there is to see of it on a terminal of some size.
+#[derive(PartialEq)]
+pub(super) struct Frame {
+    pub(super) full_screen: bool,
+    pub(super) rows: Vec<String>,
+    /// Row and column, from 0.
+    pub(super) cursor: (u16, u16),
+    pub(super) cursor_is_hidden: bool,
+    pub(super) modes: String,
+}
 
 /// What goes over the first row of a screen that is shown to a session.
 pub(super) struct Notice {
@@ -64,8 +74,8 @@ impl Screen {
         self.0.screen().alternate_screen()
     }
 
-    /// What makes any terminal show the same, with what is under a full-screen program, and what has scrolled away if the
-    /// notice is new.
+    /// What makes any terminal show the same, with what is under a full-screen program, and what has scrolled away if
+    /// the notice is new.
     pub(super) fn repaint(&self, notice: &Notice) -> Vec<u8> {
         let mut bytes = if notice.is_new { self.history() } else { Vec::new() };
         bytes.extend(self.anew());
@@ -191,7 +201,7 @@ mod tests {
         terminal
     }
 
-    /// It was kept whole, and its room for the pod's life: a log that was cut in a hyperlink cost what came after it.
+    /// Regression: a sequence was kept whole for the pod's life; a log cut in a hyperlink cost what came after it.
     #[test]
     fn a_sequence_that_never_ends_takes_no_memory() {
         let resident = || {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::fitted::Fitted;
 use super::screen::{Notice, Screen};
 use crate::agent::memory;
-use crate::agent::request::{News, Size};
+use crate::agent::request::{Response, Size};
 use crate::carrier::{Message, Sender};
 
 /// For so long a shell waits for one of those who work in it, while others do too.
@@ -49,8 +49,8 @@ pub(super) struct Sending {
     taken: BoxFuture<'static, bool>,
 }
 
-/// Waits until somebody has taken what it is being sent, or the shell waits no longer for it. Returns the numbers of those
-/// who are there no more. Cancel safe.
+/// Waits until somebody has taken what it is being sent, or the shell waits no longer for it. Returns the numbers of
+/// those who are there no more. Cancel safe.
 pub(super) async fn settled(viewers: &mut [Viewer]) -> Vec<u64> {
     let until = viewers.iter().filter_map(Viewer::until).min();
     let taken = poll_fn(|context| {
@@ -130,7 +130,7 @@ impl Viewer {
         }
         self.send(shown.into());
         if self.told && screen.is_full_screen() {
-            let _ = self.sender.send(Message::control(&News::Notice(notice.text)));
+            let _ = self.sender.send(Message::control(&Response::Notice(notice.text)));
         }
     }
 
@@ -161,8 +161,8 @@ impl Viewer {
         }
     }
 
-    /// Who works in the shell alone is waited for; who does so with others for a moment, if it kept up before; who only looks
-    /// takes it at once. Else it is behind. Whether it is still there.
+    /// Who works in the shell alone is waited for; who does so with others for a moment, if it kept up before; who only
+    /// looks takes it at once. Else it is behind. Whether it is still there.
     fn send(&mut self, shown: Bytes) -> bool {
         if shown.is_empty() {
             return !self.gone.is_cancelled();

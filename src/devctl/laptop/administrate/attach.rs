@@ -6,15 +6,27 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::super::failure::Failure;
-use super::super::remote::{PIECE, write};
+use super::super::remote::{PIECE, terminated, write};
 use super::super::terminal::Raw;
 use super::super::written;
 use super::pod::{self, Pod, size};
-use crate::devctl::error::plain;
-use crate::workspace::{Exit, Output, Process, TerminalSize};
+use crate::plain::plain;
+use crate::workspace::{Exit, Output, Process, Program, TerminalSize};
+
+/// Runs `program`, joined to this process, until it has ended or somebody ends this process: then the terminal is left
+/// as it was found, and the program not left behind.
+pub(super) async fn run(pod: Pod, program: Program, terminal: bool) -> Result<u8, Failure> {
+    let joined = async { join(pod.start(program, terminal).await?, terminal, &pod).await };
+    let status = tokio::select! {
+        status = joined => status,
+        status = terminated() => Ok(status),
+    };
+    pod.leave().await;
+    status
+}
 
 /// Passes on until the program has ended, and tells how. Dropped, it leaves the terminal as it was found.
-pub(super) async fn join(process: Process, terminal: bool, pod: &Pod) -> Result<u8, Failure> {
+async fn join(process: Process, terminal: bool, pod: &Pod) -> Result<u8, Failure> {
     let Process { stdin, size, output, .. } = process;
     let _raw = match terminal {
         true => Some(Raw::enter().map_err(|error| Failure::new(format!("failed to set up the terminal: {error}")))?),

@@ -12,7 +12,7 @@ use super::super::openssh;
 use super::super::remote::PIECE;
 use super::Pod;
 use crate::carrier::{Message, Stream};
-use crate::devctl::error::plain;
+use crate::plain::plain;
 
 /// Forwards until Ctrl-C.
 pub(in super::super) async fn run(cluster: &Cluster, forward: &Forward) -> Result<u8, Failure> {

@@ -43,12 +43,12 @@ struct There {
 pub(super) async fn verb(cluster: &Cluster, words: &[OsString]) -> Result<u8, Failure> {
     let words = words.iter().map(|word| word.to_str().map(str::to_owned));
     let words: Option<Vec<String>> = std::iter::once(Some(devctl::NAME.to_owned())).chain(words).collect();
-    let words = words.ok_or_else(|| Failure::new("an argument is no text").status(USAGE))?;
+    let words = words.ok_or_else(|| Failure::new("an argument is not UTF-8 text").status(USAGE))?;
     let columns = columns();
     let work = match devctl::parse(&words, columns, colour(columns)) {
         Request::Enter(enter) => {
             let (pod, program) = (Pod::open(cluster, enter.name()).await?, enter.program());
-            return pod.run(program, terminal::is_interactive()).await;
+            return attach::run(pod, program, terminal::is_interactive()).await;
         }
         // Help needs no cluster.
         Request::Explain(explanation) => {
@@ -73,7 +73,7 @@ pub(super) async fn ssh(cluster: &Cluster, ssh: &Ssh) -> Result<u8, Failure> {
     let command = ssh.line();
     let terminal = ssh.wants_terminal(&command);
     let pod = Pod::open(cluster, ssh.name.as_deref()).await?;
-    pod.run(command.map_or(Program::Shell, Program::Command), terminal).await
+    attach::run(pod, command.map_or(Program::Shell, Program::Command), terminal).await
 }
 
 /// That something is of this laptop, and no cluster's.
@@ -83,8 +83,8 @@ pub(super) fn not_there() -> Failure {
         .status(USAGE)
 }
 
-/// Does `work` with what is said shown here, until it is done or Ctrl-C was pressed twice: a verb may have last words, but
-/// she is not kept. None: whoever reads our stdout has gone.
+/// Does `work` with what is said shown here, until it is done or Ctrl-C was pressed twice: a verb may have last words,
+/// but she is not kept. None: whoever reads our stdout has gone.
 async fn attended<T>(
     there: There,
     lines: mpsc::Receiver<String>,

@@ -7,12 +7,12 @@ use tokio::time::timeout;
 
 use super::super::arguments::Cluster;
 use super::super::failure::{Failure, INTERRUPTED, USAGE};
-use super::super::remote::{VARIABLES, terminated};
+use super::super::remote::VARIABLES;
 use super::super::terminal;
-use super::{There, attach, attended};
+use super::{There, attended};
 use crate::api::names;
-use crate::devctl::error::plain;
 use crate::devctl::{self, Exit};
+use crate::plain::plain;
 use crate::workspace::{
     Address, Command, Direct, Error, Process, Program, Target, Terminal, TerminalSize, WITHOUT_AGENT,
 };
@@ -29,8 +29,8 @@ pub(in super::super) struct Pod {
 }
 
 impl Pod {
-    /// Enters the pod of `mydev`, or of `mydev.alice`, whatever the namespace. A DevServer that is suspended is resumed, and what
-    /// it waits for is told.
+    /// Enters the pod of `mydev`, or of `mydev.alice`, whatever the namespace. A DevServer that is suspended is
+    /// resumed, and what it waits for is told.
     pub(in super::super) async fn open(cluster: &Cluster, name: Option<&str>) -> Result<Self, Failure> {
         let Some(name) = name.filter(|name| !name.is_empty()) else {
             return Err(Failure::new("name a DevServer")
@@ -64,18 +64,6 @@ impl Pod {
         };
         let direct = entered.map_err(|error| explain(&error, &name, &namespace, &why))?;
         Ok(Self { direct, name, namespace, why })
-    }
-
-    /// Runs `program`, joined to this process, until it has ended or somebody ends this process: then the terminal is left as it
-    /// was found, and the program not left behind.
-    pub(super) async fn run(self, program: Program, terminal: bool) -> Result<u8, Failure> {
-        let joined = async { attach::join(self.start(program, terminal).await?, terminal, &self).await };
-        let status = tokio::select! {
-            status = joined => status,
-            status = terminated() => Ok(status),
-        };
-        self.leave().await;
-        status
     }
 
     pub(in super::super) async fn start(&self, program: Program, terminal: bool) -> Result<Process, Failure> {

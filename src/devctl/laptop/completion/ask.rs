@@ -26,8 +26,9 @@ pub(super) fn names(kind: &str) -> Option<String> {
     })
 }
 
-/// The paths in DevServer `name`, the default one where it is empty, that begin so, folders with a slash behind. None of one
-/// that sleeps: it is not woken for this. By SFTP, for no command of hers is to be run, and no news told to nobody.
+/// The paths in DevServer `name`, the default one where it is empty, that begin so, folders with a slash behind. None
+/// of one that sleeps: it is not woken for this. By SFTP, for no command of hers is to be run, and no news told to
+/// nobody.
 pub(super) fn paths(name: &str, begun: &str) -> Option<Vec<String>> {
     let bastion = bastion()?;
     let login = openssh::login(&bastion, Some(name).filter(|name| !name.is_empty())).ok()?;

@@ -32,8 +32,8 @@ pub(super) fn script(shell: Shell) -> Result<u8, Failure> {
     print(&scripts::script(shell)?)
 }
 
-/// Whether the line that is completed asks a cluster: the bastion's names are not meant then. The script's own words come
-/// first, up to `--`.
+/// Whether the line that is completed asks a cluster: the bastion's names are not meant then. The script's own words
+/// come first, up to `--`.
 fn names_a_cluster(words: &[OsString]) -> bool {
     let line = words.iter().skip_while(|word| *word != "--").skip(1);
     let mut options = line.take_while(|word| *word != "--").map(|word| word.to_string_lossy());

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::super::sftp::{Sftp, Wrong};
 use crate::agent::sftp_wire::Attributes;
-use crate::devctl::error::plain;
+use crate::plain::plain;
 
 /// One end of a copy.
 #[derive(Clone)]

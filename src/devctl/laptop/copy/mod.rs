@@ -1,4 +1,5 @@
-//! `devctl cp` where OpenSSH is not installed, or no bastion is asked: files by SFTP, over a connection of devctl's own.
+//! `devctl cp` where OpenSSH is not installed, or no bastion is asked: files by SFTP, over a connection of devctl's
+//! own.
 
 mod end;
 mod pattern;
@@ -96,7 +97,7 @@ async fn copy_all(ends: &mut Ends<'_>, copy: &Copy, places: &[Place], target: &P
         let path = home(&copying.from, &place.path);
         let meant = pattern::expand(&copying.from, path).await.map_err(|_| by.lost())?;
         if !is_folder && places.len().max(meant.len()) > 1 {
-            let message = format!("{} is no folder, and more than one file is to be copied", to.show(&target));
+            let message = format!("{} is not a folder, and more than one file is to be copied", to.show(&target));
             return Err(Failure::new(message).cure("make it: `mkdir`, or `devctl ssh NAME mkdir`"));
         }
         for path in &meant {
@@ -119,8 +120,8 @@ fn within(folder: &Path, path: &Path) -> PathBuf {
     }
 }
 
-/// `~` is her home in the DevServer, where its server begins; the shell has seen to the one here. The server is not asked: it would
-/// choose what a file is called here.
+/// `~` is her home in the DevServer, where its server begins; the shell has seen to the one here. The server is not
+/// asked: it would choose what a file is called here.
 fn home(end: &End, path: &Path) -> PathBuf {
     match path.strip_prefix("~") {
         Ok(rest) if matches!(end, End::There { .. }) => Path::new(".").join(rest),

@@ -71,7 +71,7 @@ async fn reach(report: &mut Report, places: &Places) -> Option<(Bastion, Connect
         true => report.ok("server", software),
         false => report.failed(
             "server",
-            format!("it is no bastion, but {software}"),
+            format!("it is not a bastion but {software}"),
             "is the port right? `devctl login [USER@]HOST[:PORT]`",
         ),
     }

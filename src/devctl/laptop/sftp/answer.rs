@@ -15,7 +15,7 @@ use super::Wrong;
 use super::way::{Came, Reader};
 use crate::agent::sftp_codes::{fx, fxp};
 use crate::agent::sftp_wire::{Attributes, Fields, Malformed};
-use crate::devctl::error::plain;
+use crate::plain::plain;
 
 /// No server answers with more.
 const MOST: usize = 1 << 20;

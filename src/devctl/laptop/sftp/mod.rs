@@ -37,8 +37,8 @@ pub(super) struct Sftp {
 }
 
 impl Sftp {
-    /// Starts it; a DevServer that sleeps wakes, and tells on stderr how far it is. If that is to be `quiet`, what was said
-    /// is told only where it fails.
+    /// Starts it; a DevServer that sleeps wakes, and tells on stderr how far it is. If that is to be `quiet`, what was
+    /// said is told only where it fails.
     pub(super) async fn start(connection: &Connection, quiet: bool) -> Result<Self, Failure> {
         let channel = connection.handle.channel_open_session().await?;
         channel.request_subsystem(true, "sftp").await?;

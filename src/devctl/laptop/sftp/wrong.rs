@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use crate::devctl::error::plain;
+use crate::plain::plain;
 
 /// Of one file; but for the last, others may still do.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 use sha2::{Digest, Sha256};
 
 use crate::devctl::{Caller, Error};
+use crate::plain::plain;
 
 /// More than this is no list of one person's keys, and it is kept in the bastion's memory: in bytes and in lines.
 const MOST: usize = 256 << 10;
@@ -23,9 +24,10 @@ pub(super) async fn read(caller: &mut Caller, given: Vec<String>) -> Result<Vec<
     for line in lines.iter().map(|line| line.trim()).filter(|line| says_something(line)) {
         if fingerprint(line).is_none() {
             let start: String = line.chars().take(40).collect();
-            let text =
-                format!("`{start}` is no public key; one begins like `ssh-ed25519 AAAA…` (cat ~/.ssh/id_ed25519.pub)");
-            return Err(Error::usage(crate::devctl::plain(&text)));
+            let text = format!(
+                "`{start}` is not a public key; one begins like `ssh-ed25519 AAAA…` (cat ~/.ssh/id_ed25519.pub)"
+            );
+            return Err(Error::usage(plain(&text)));
         }
         if !keys.iter().any(|key| key == line) {
             keys.push(line.to_owned());

@@ -10,7 +10,8 @@ use serde_json::json;
 
 use crate::api::{DevServerTeam, DevServerUser, DevServerUserSpec, names};
 use crate::devctl::output::{self, Format, OutputArgs, Table};
-use crate::devctl::{Caller, Error, plain, revise};
+use crate::devctl::{Caller, Error, revise};
+use crate::plain::plain;
 use crate::watch;
 
 #[derive(clap::Args)]

@@ -144,7 +144,7 @@ impl TryFrom<String> for BaseUrl {
     type Error = String;
 
     fn try_from(url: String) -> Result<Self, String> {
-        let uri: Uri = url.parse().map_err(|error| format!("{url:?} is no URL: {error}"))?;
+        let uri: Uri = url.parse().map_err(|error| format!("{url:?} is not a valid URL: {error}"))?;
         let host = uri.host().unwrap_or_default();
         let here =
             host.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| ip.is_loopback()) || host == "localhost";

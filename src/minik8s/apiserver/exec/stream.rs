@@ -1,5 +1,6 @@
-//! The channels of an exec, with the ways of the real thing, its traps included: one loop reads the socket and writes stdin
-//! itself, so what the program does not read holds up resizes, pings and the close; a connection that breaks ends nothing.
+//! The channels of an exec, with the ways of the real thing, its traps included: one loop reads the socket and writes
+//! stdin itself, so what the program does not read holds up resizes, pings and the close; a connection that breaks ends
+//! nothing.
 
 use super::Lost;
 use super::stdin::{PipeStdin, Stdin};
@@ -31,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
-const STATUS: u8 = 3;
+const ERROR: u8 = 3;
 const RESIZE: u8 = 4;
 /// v5: the byte that follows names the channel that its sender will write no more.
 const CLOSE: u8 = 255;
@@ -50,6 +51,13 @@ pub(super) struct Stream {
     idle: Duration,
 }
 
+/// What of an exec is at an end.
+#[derive(Default)]
+struct Ended {
+    output: CancellationToken,
+    stdin: CancellationToken,
+}
+
 impl Stream {
     pub(super) fn new(socket: Socket, idle: Duration) -> Stream {
         let (sink, source) = socket.split();
@@ -66,7 +74,7 @@ impl Stream {
         let first = match (wanted.stdout, wanted.stderr && !wanted.tty) {
             (true, _) => STDOUT,
             (_, true) => STDERR,
-            _ => STATUS,
+            _ => ERROR,
         };
         self.send(Bytes::copy_from_slice(&[first])).await?;
         Ok(self)
@@ -74,57 +82,60 @@ impl Stream {
 
     pub(super) async fn run(&self, exec: Exec) -> Result<(), Lost> {
         let Exec { mut process, stdio } = exec;
-        let output_ended = CancellationToken::new();
-        let stdin_ended = CancellationToken::new();
-        match stdio {
+        let ended = Ended::default();
+        let code = match stdio {
             ExecStdio::Pipes { stdin, mut stdout, mut stderr } => {
                 let mut stdin = Stdin::Pipe(stdin.map(PipeStdin::new));
                 let outputs = async {
                     let stdout = async {
                         let copied = self.copy(STDOUT, stdout.as_mut()).await;
-                        output_ended.cancel();
+                        ended.output.cancel();
                         copied
                     };
                     join(stdout, self.copy(STDERR, stderr.as_mut())).await
                 };
-                let ended = tokio::select! {
-                    code = finish(outputs, &mut process, &stdin_ended) => Some(code),
-                    Lost = self.listen(&mut stdin, &output_ended, &stdin_ended) => None,
-                    Lost = self.idle() => None,
+                let code = self.until_over(outputs, &mut process, &mut stdin, &ended).await;
+                let Some(code) = code else {
+                    drop(stdin);
+                    outlive(process, (stdout, stderr));
+                    return Err(Lost);
                 };
-                match ended {
-                    Some(code) => self.close(&exit_status(code?)).await,
-                    None => {
-                        drop(stdin);
-                        outlive(process, (stdout, stderr));
-                        Err(Lost)
-                    }
-                }
+                code
             }
             ExecStdio::Terminal(pty) => {
                 let (mut output, input) = pty.into_split();
                 let mut stdin = Stdin::Terminal(input);
-                stdin_ended.cancel();
+                ended.stdin.cancel();
                 let outputs = async { (self.copy(STDOUT, Some(&mut output)).await, Ok(())) };
-                let ended = tokio::select! {
-                    code = finish(outputs, &mut process, &stdin_ended) => Some(code),
-                    Lost = self.listen(&mut stdin, &output_ended, &stdin_ended) => None,
-                    Lost = self.idle() => None,
+                let code = self.until_over(outputs, &mut process, &mut stdin, &ended).await;
+                let Some(code) = code else {
+                    outlive(process, (output, stdin));
+                    return Err(Lost);
                 };
-                match ended {
-                    Some(code) => self.close(&exit_status(code?)).await,
-                    None => {
-                        outlive(process, (output, stdin));
-                        Err(Lost)
-                    }
-                }
+                code
             }
+        };
+        self.close(&exit_status(code?)).await
+    }
+
+    /// The program's exit code; none if its client is gone before.
+    async fn until_over(
+        &self,
+        outputs: impl Future<Output = (Result<(), Lost>, Result<(), Lost>)>,
+        process: &mut Process,
+        stdin: &mut Stdin,
+        ended: &Ended,
+    ) -> Option<Result<i32, Lost>> {
+        tokio::select! {
+            code = finish(outputs, process, &ended.stdin) => Some(code),
+            Lost = self.listen(stdin, ended) => None,
+            Lost = self.idle() => None,
         }
     }
 
     /// Sends the status, which is the last word, and waits for the client to hang up.
     pub(super) async fn close(&self, status: &Value) -> Result<(), Lost> {
-        let mut frame = vec![STATUS];
+        let mut frame = vec![ERROR];
         frame.extend(status.to_string().into_bytes());
         self.send(frame.into()).await?;
         let goodbye = CloseFrame { code: CloseCode::Normal, reason: "".into() };
@@ -137,25 +148,20 @@ impl Stream {
     }
 
     /// The one loop that reads the socket. Ends when the client is gone.
-    async fn listen(
-        &self,
-        stdin: &mut Stdin,
-        output_ended: &CancellationToken,
-        stdin_ended: &CancellationToken,
-    ) -> Lost {
+    async fn listen(&self, stdin: &mut Stdin, ended: &Ended) -> Lost {
         let mut source = self.source.lock().await;
         if stdin.is_closed() {
-            stdin_ended.cancel();
+            ended.stdin.cancel();
         }
         loop {
             let message = tokio::select! {
                 biased;
                 // The trap that loses uploads: containerd takes the end of stdout for the end of all.
-                () = output_ended.cancelled(), if !stdin_ended.is_cancelled() => {
+                () = ended.output.cancelled(), if !ended.stdin.is_cancelled() => {
                     if stdin.settle(&mut *source).await.is_err() {
                         return Lost;
                     }
-                    stdin_ended.cancel();
+                    ended.stdin.cancel();
                     continue;
                 }
                 message = source.next() => message,
@@ -171,7 +177,7 @@ impl Stream {
                 Some(&RESIZE) => stdin.resize(&frame[1..]),
                 Some(&CLOSE) if frame[1..] == [STDIN] => {
                     stdin.close();
-                    stdin_ended.cancel();
+                    ended.stdin.cancel();
                 }
                 _ => {}
             }
@@ -214,7 +220,8 @@ impl Stream {
     }
 }
 
-/// An exec is over when its program has ended, its output is at an end (a child may hold it longer) and so is its input.
+/// An exec is over when its program has ended, its output is at an end (a child may hold it longer) and so is its
+/// input.
 async fn finish(
     outputs: impl Future<Output = (Result<(), Lost>, Result<(), Lost>)>,
     process: &mut Process,

@@ -58,7 +58,7 @@ fn grow(
     class: Option<&StorageClass>,
 ) -> (Quantity, Option<String>) {
     let Some((wish_bytes, requested_bytes)) = value(wish).zip(value(&requested)) else {
-        let note = format!("the home keeps its {}: {:?} is no size", requested.0, wish.0);
+        let note = format!("the home keeps its {}: {:?} is not a valid size", requested.0, wish.0);
         return (requested, Some(note));
     };
     if wish_bytes == requested_bytes {

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use self::plan::{Plan, next_warning};
-use super::usage::Usage;
+use super::idleness::Usage;
 use crate::api::{DevServer, DevServerStatus, IdleAction, Lifecycle, Phase, Suspension, SuspensionReason, TimeSpan};
 use crate::operator::LifecycleConfig;
 

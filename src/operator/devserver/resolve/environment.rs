@@ -13,10 +13,10 @@ pub(super) fn resolve(variables: Vec<EnvVar>) -> Result<Vec<v1::EnvVar>, Invalid
             return refuse("is the session's own; the home's path is home.mountPath");
         }
         if !is_name(&name) {
-            return refuse("is no name: letters, digits, '_', '-' and '.', no digit first");
+            return refuse("is not a valid name: letters, digits, '_', '-' and '.', no digit first");
         }
         if resolved.iter().any(|other| other.name == name) {
-            return refuse("is there twice");
+            return refuse("appears twice");
         }
         if value.is_some() == value_from.is_some() {
             return refuse("has to have either a value or a valueFrom");
@@ -53,9 +53,9 @@ mod tests {
             assert_eq!(error(vec![plain(name)]), told);
         }
         for name in ["", "1A", "A=B", "A B"] {
-            assert!(error(vec![plain(name)]).contains("is no name"), "{name}");
+            assert!(error(vec![plain(name)]).contains("is not a valid name"), "{name}");
         }
-        assert_eq!(error(vec![plain("A"), plain("A")]), r#"env "A" is there twice"#);
+        assert_eq!(error(vec![plain("A"), plain("A")]), r#"env "A" appears twice"#);
         let empty = EnvVar { value: None, ..plain("A") };
         assert_eq!(error(vec![empty]), r#"env "A" has to have either a value or a valueFrom"#);
         assert!(resolve(vec![plain("PATH"), plain("a.b-c_1")]).is_ok());

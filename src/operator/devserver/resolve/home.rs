@@ -20,7 +20,7 @@ pub(super) fn resolve(home: Home, config: &Config) -> Result<ResolvedHome, Inval
         }
         (Some(claim), false) if !is_claim_name(&claim) => {
             return Err(Invalid::Home(
-                "existingClaim names no claim: lower-case letters, digits, inner hyphens and dots",
+                "existingClaim is not a valid claim name: lower-case letters, digits, inner hyphens and dots",
             ));
         }
         (None, true) => HomeVolume::Ephemeral,

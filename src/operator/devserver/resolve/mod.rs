@@ -3,6 +3,7 @@
 mod environment;
 pub(super) mod flavor;
 mod home;
+mod invalid;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 
-use crate::api::conditions::reason;
+pub(super) use self::invalid::Invalid;
+use crate::api::devserver::MAX_STARTUP_SCRIPT;
 use crate::api::{self, DevServer, DevServerFlavor, DevServerSpec, RunAs, Volume, names};
 use crate::operator::quantity::value;
 use crate::operator::{AgentConfig, Config};
@@ -102,68 +104,6 @@ pub(super) struct Wishes {
     existing_claim: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     ephemeral: bool,
-}
-
-/// Why nothing can be built until someone changes something.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Invalid {
-    #[error("{0:?} cannot name a DevServer: a name has 1 to 58 lower-case letters, digits and inner hyphens")]
-    Name(String),
-    #[error("namespace {0} belongs to no user: DevServers live in namespaces dev-USER")]
-    Namespace(String),
-    #[error("there is no flavor {name:?}; {}", offered(existing))]
-    NoFlavor { name: String, existing: Vec<String> },
-    #[error("flavor {name:?} is not for {user}; {}", usable(existing))]
-    FlavorNotAllowed { name: String, user: String, existing: Vec<String> },
-    /// Nobody knows what her object allows.
-    #[error("the DevServerUser of {0} cannot be read, nor what it allows; tell an administrator")]
-    UnreadableOwner(String),
-    /// Beyond what her object allows.
-    #[error("{0}")]
-    Limit(String),
-    #[error("home.mountPath {0:?} is no absolute path without '..', or is one that the system needs")]
-    MountPath(String),
-    #[error("command names no program")]
-    Command,
-    #[error("env {name:?} {why}")]
-    Env { name: String, why: &'static str },
-    #[error("shm {0:?} is no size such as 8Gi")]
-    Shm(String),
-    #[error("the volume at {path:?} {why}")]
-    Volume { path: String, why: &'static str },
-    #[error("home.{0}")]
-    Home(&'static str),
-    #[error("user.{0} has to be between 0 and 2147483647")]
-    RunAs(&'static str),
-    #[error("startupScript {0}")]
-    StartupScript(&'static str),
-    #[error(
-        "automountServiceAccountToken is for DevServers that nobody else works in (share): a guest could act as the owner"
-    )]
-    SharedToken,
-}
-
-impl Invalid {
-    /// The condition's reason.
-    pub(super) fn reason(&self) -> &'static str {
-        match self {
-            Self::NoFlavor { .. } => reason::FLAVOR_NOT_FOUND,
-            Self::FlavorNotAllowed { .. } => reason::FLAVOR_NOT_ALLOWED,
-            Self::UnreadableOwner(_) => "OwnerUnreadable",
-            Self::Limit(_) => "Limit",
-            Self::Name(_)
-            | Self::Namespace(_)
-            | Self::MountPath(_)
-            | Self::Command
-            | Self::Env { .. }
-            | Self::Shm(_)
-            | Self::Volume { .. }
-            | Self::Home(_)
-            | Self::RunAs(_)
-            | Self::StartupScript(_)
-            | Self::SharedToken => "InvalidSpec",
-        }
-    }
 }
 
 pub(super) fn resolve(
@@ -263,7 +203,7 @@ fn resolve_run_as(run_as: Option<RunAs>) -> Result<RunAs, Invalid> {
 
 fn resolve_startup_script(script: Option<String>, config: &Config) -> Result<Option<String>, Invalid> {
     match &script {
-        Some(text) if text.len() > MAX_SCRIPT => Err(Invalid::StartupScript("is longer than 64 KiB")),
+        Some(text) if text.len() > MAX_STARTUP_SCRIPT => Err(Invalid::StartupScript("is longer than 64 KiB")),
         Some(_) if config.agent.image.is_empty() => {
             Err(Invalid::StartupScript("needs the agent; ask your administrator to set operator.agent"))
         }
@@ -271,8 +211,6 @@ fn resolve_startup_script(script: Option<String>, config: &Config) -> Result<Opt
     }
 }
 
-/// The schema counts characters.
-const MAX_SCRIPT: usize = 64 << 10;
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 /// The schema says the same; not every API server looks at it.
@@ -281,14 +219,6 @@ pub(super) fn can_mount(path: &str) -> bool {
     let parts = || relative.split('/');
     parts().all(|part| !matches!(part, "" | "." | "..") && !part.contains(':'))
         && !matches!(parts().next(), Some("proc" | "sys" | "dev" | ".bastion"))
-}
-
-fn usable(existing: &[String]) -> String {
-    if existing.is_empty() { "none is".to_owned() } else { format!("these are: {}", existing.join(", ")) }
-}
-
-fn offered(existing: &[String]) -> String {
-    if existing.is_empty() { "there are none".to_owned() } else { format!("there are: {}", existing.join(", ")) }
 }
 
 #[cfg(test)]

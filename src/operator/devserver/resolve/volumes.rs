@@ -17,16 +17,16 @@ fn check(volumes: &[Volume], home: &str) -> Result<(), Invalid> {
     for (index, Volume { claim, mount_path, read_only: _ }) in volumes.iter().enumerate() {
         let refuse = |why| Err(Invalid::Volume { path: mount_path.clone(), why });
         if !is_claim_name(claim) {
-            return refuse("names no claim: lower-case letters, digits, inner hyphens and dots");
+            return refuse("does not name a valid claim: lower-case letters, digits, inner hyphens and dots");
         }
         if !can_mount(mount_path) {
-            return refuse("is at no absolute path without '..', or at one that the system needs");
+            return refuse("must be at an absolute path without `..`, outside /proc, /sys, /dev and /.bastion");
         }
         if mount_path == home {
             return refuse("is at the home's own path");
         }
         if volumes[..index].iter().any(|other| other.mount_path == *mount_path) {
-            return refuse("is there twice");
+            return refuse("appears twice");
         }
     }
     Ok(())
@@ -56,12 +56,12 @@ mod tests {
     fn what_cannot_be_mounted_is_refused_in_a_sentence() {
         let error = |volumes| resolve(volumes, &[], "/home/dev").unwrap_err().to_string();
         assert_eq!(error(vec![volume("a", "/home/dev")]), r#"the volume at "/home/dev" is at the home's own path"#);
-        assert_eq!(error(vec![volume("a", "/x"), volume("b", "/x")]), r#"the volume at "/x" is there twice"#);
+        assert_eq!(error(vec![volume("a", "/x"), volume("b", "/x")]), r#"the volume at "/x" appears twice"#);
         for path in ["/proc", "/sys/fs", "/dev/shm", "/.bastion", "/a/../b", "a", "/"] {
-            assert!(error(vec![volume("a", path)]).contains("the system needs"), "{path}");
+            assert!(error(vec![volume("a", path)]).contains("must be at an absolute path"), "{path}");
         }
         for claim in ["", "../a", "A", "a."] {
-            assert!(error(vec![volume(claim, "/x")]).contains("names no claim"), "{claim}");
+            assert!(error(vec![volume(claim, "/x")]).contains("does not name a valid claim"), "{claim}");
         }
         assert!(resolve(vec![volume("a.b-1", "/home/dev/data")], &[], "/home/dev").is_ok(), "below the home");
         assert!(resolve(vec![], &[volume("a", "/home/dev")], "/home/dev").is_err(), "a flavor's likewise");

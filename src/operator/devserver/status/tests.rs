@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::DevServerSpec;
+use crate::operator::devserver::idleness::Usage;
 use crate::operator::devserver::refusal::Refusal;
 use crate::operator::devserver::resolve::tests::server;
-use crate::operator::devserver::usage::Usage;
 use crate::operator::tests::config;
 
 /// What is seen of alice's `dev`.

@@ -16,7 +16,7 @@ pub enum Listing {
 }
 
 impl Listing {
-    pub(super) fn is_table(self) -> bool {
+    pub(in crate::agent) fn is_table(self) -> bool {
         matches!(self, Self::Table | Self::Wide)
     }
 }

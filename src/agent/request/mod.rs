@@ -1,20 +1,22 @@
 //! The words between the bastion and the agent: what a stream asks for, and what is said on it besides data.
 
+mod listing;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use super::listing::Listing;
+pub use self::listing::Listing;
 pub use super::usage::Activity;
 use super::usage::History;
 
-/// The first message of a stream that the bastion opens. What it asks for is answered with [`News`].
+/// The first message of a stream that the bastion opens. What it asks for is answered with [`Response`].
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub enum Request {
     Program(ProgramRequest),
     /// About the shells that last; goes on as a program does.
     Shells(ShellsRequest),
-    /// To look on at the shell that a session looked at whose carrier was given up; goes on as a program does.
+    /// To be back in the shell of a session whose carrier was given up; goes on as a program does.
     Return(ReturnRequest),
     /// A connection to make, from within the pod; then the stream's data is the connection's.
     Connect(Address),
@@ -40,7 +42,8 @@ impl Request {
     }
 }
 
-/// The first message of a stream that the agent opens: a listener has accepted a connection, whose data is the stream's.
+/// The first message of a stream that the agent opens: a listener has accepted a connection, whose data is the
+/// stream's.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Accepted {
     pub listener: u64,
@@ -86,13 +89,13 @@ pub struct ProgramRequest {
     /// For how many seconds a shell on a terminal goes on when nobody looks at it; none if it ends with its session.
     #[serde(default)]
     pub detached: Option<u64>,
-    /// Whether the session understands [`News::OutOfMemory`].
+    /// Whether the session understands [`Response::OutOfMemory`].
     #[serde(default)]
     pub out_of_memory: bool,
-    /// Whether it understands [`News::Ended`].
+    /// Whether it understands [`Response::Ended`].
     #[serde(default)]
     pub ended: bool,
-    /// What a session is called that can come back to a shell that lasts. It understands [`News::Notice`].
+    /// What a session is called that can come back to a shell that lasts. It understands [`Response::Notice`].
     #[serde(default)]
     pub session: Option<String>,
 }
@@ -197,8 +200,8 @@ pub struct Size {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub enum Order {
     Resize(Size),
-    /// The terminal is to be shown anew, as something else was written over it: a shell that lasts by the agent, another
-    /// program by itself.
+    /// The terminal is to be shown anew, as something else was written over it: a shell that lasts by the agent,
+    /// another program by itself.
     Redraw,
     /// The name of a signal without SIG, as in RFC 4254 §6.10.
     Signal(String),
@@ -206,13 +209,13 @@ pub enum Order {
 
 /// What the agent tells of what was asked.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub enum News {
+pub enum Response {
     /// The program runs, or the connection is made.
     Started,
     /// The port that it listens on; 0 for a socket in the file system.
     Listening(u16),
-    /// The kernel ended a program of the pod for want of memory. To a terminal while it goes on, and to any session whose
-    /// own program it was, before [`News::Exited`].
+    /// The kernel ended a program of the pod for want of memory. To a terminal while it goes on, and to any session
+    /// whose own program it was, before [`Response::Exited`].
     OutOfMemory(OutOfMemory),
     /// What whoever looks at a shell should read, where a full-screen program leaves no row for it.
     Notice(String),
@@ -220,7 +223,7 @@ pub enum News {
     Activity(Activity),
     /// And how it was in the last hour. The last.
     History(History),
-    /// How the program ended, while others still hold its output open. Then [`News::Exited`] is their end.
+    /// How the program ended, while others still hold its output open. Then [`Response::Exited`] is their end.
     Ended(Exit),
     /// In words for the user. The last.
     NotStarted(String),

@@ -66,21 +66,21 @@ impl Usage {
         match (&activity.awake, activity.gpu, activity.last_sign()) {
             (Some(signs), ..) => format!("{name} is in use: {signs}"),
             (None, None, _) => {
-                format!("{name} has an agent that measures sessions only; it counts as in use. Restart it")
+                format!("{name} has an agent that measures sessions only; restart it; until then it counts as in use")
             }
             (None, Some(GpuUse::Unknown), _) => {
                 format!("{name} has a GPU whose use nothing in its image tells (nvidia-smi); it counts as in use")
             }
             (None, _, Some((sign, then))) => {
                 let ago = now.duration_since(then);
-                format!("{name} is idle for {}: {sign} was the last sign of use", length(ago))
+                format!("{name} has been idle for {}; last sign of use: {sign}", length(ago))
             }
-            (None, _, None) => format!("{name} is idle: there was no sign of use since it began"),
+            (None, _, None) => format!("{name} is idle: no sign of use since it started"),
         }
     }
 }
 
-const LEGEND: &str = "A column is a minute, the last one the one that is now. ▂ is too little to be a sign of use.";
+const LEGEND: &str = "Each column is one minute, the last one is now. ▂ is below what counts as use.";
 
 type Line = (&'static str, fn(&Minute) -> Option<(u64, u64)>, Option<u64>);
 
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(line("CPU"), format!("CPU        {}▂▄█      now", " ".repeat(57)));
         assert_eq!(line("GPU"), format!("GPU        {}▁█    2m ago", " ".repeat(57)));
         assert!(line("keystrokes").ends_with("▁▁▅      now") && line("disk").ends_with("▁▁▁    never"), "{text}");
-        let width = text.lines().filter(|line| !line.starts_with('A')).map(|line| line.chars().count()).max();
+        let width = text.lines().map(|line| line.chars().count()).max();
         assert!(width.unwrap() <= 80, "{text}");
     }
 
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn the_verdict_says_what_is_known() {
         let first = |usage: &Usage| usage.explain(now()).lines().take(2).map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(first(&idle()), ["dev is idle for 42m: CPU was the last sign of use", ""]);
+        assert_eq!(first(&idle()), ["dev has been idle for 42m; last sign of use: CPU", ""]);
         let unknown = usage(Activity { gpu: Some(Gpu::Unknown), ..Activity::default() }, Vec::new());
         assert!(first(&unknown)[0].contains("counts as in use") && unknown.explain(now()).contains(" unknown\n"));
         let old = usage(Activity::default(), Vec::new());
