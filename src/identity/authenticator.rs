@@ -217,14 +217,14 @@ impl Authenticator {
         let names = |principal: &String| certificate.valid_principals().contains(principal);
         let admit = || certificate::admit(certificate, from, now);
         let until = certificate::expiry(certificate);
-        if self.trusts(authority) {
+        let trusted = self.trusts(authority);
+        if trusted {
             let user = self.registries.find(login).next().ok_or(Refusal::Unknown)?.user;
-            return if names(&user) {
-                Ok(Grant { user, permissions: admit()?, until })
-            } else {
-                Err(Refusal::Principal)
-            };
+            if names(&user) {
+                return Ok(Grant { user, permissions: admit()?, until });
+            }
         }
+        // As with sshd: a line of hers may let in whom the authority does not name as her.
         self.first_line(login, authority, |user, options| {
             let principals = options.principals.as_deref();
             match principals.unwrap_or(std::slice::from_ref(user)).iter().any(names) {
@@ -237,7 +237,7 @@ impl Authenticator {
                 }
             }
         })
-        .unwrap_or(Err(Refusal::UntrustedAuthority))
+        .unwrap_or(Err(if trusted { Refusal::Principal } else { Refusal::UntrustedAuthority }))
     }
 
     /// The first line of `login` with `key` that `admit`s; if there is none, why the last one does not.
@@ -249,7 +249,7 @@ impl Authenticator {
     ) -> Option<Result<Grant, Refusal>> {
         let mut refusal = None;
         for found in self.registries.find(login) {
-            for line in found.keys().filter(|line| line.key.key_data() == key) {
+            for line in self.registries.keys(&found).filter(|line| line.key.key_data() == key) {
                 let options = Options::parse(line.options).inspect_err(|reason| {
                     warn!(user = found.user, registry = found.registry, %reason, "refused a registered key");
                 });
@@ -265,7 +265,8 @@ impl Authenticator {
     /// Whether a line of `login` names an authority.
     fn has_authority(&self, login: &str) -> bool {
         let authority = |options: &str| Options::parse(options).is_ok_and(|options| options.authority);
-        self.registries.find(login).any(|found| found.keys().any(|line| authority(line.options)))
+        let registries = &self.registries;
+        registries.find(login).any(|found| registries.keys(&found).any(|line| authority(line.options)))
     }
 
     fn trusts(&self, authority: &KeyData) -> bool {

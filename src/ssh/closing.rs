@@ -49,7 +49,7 @@ impl Closing {
     }
 
     /// Counts a channel that the server closes first.
-    pub(super) fn count(&self) {
+    fn count(&self) {
         if self.closed_first.fetch_add(1, Ordering::Relaxed) + 1 == MAX_CLOSED_FIRST {
             info!(channels = MAX_CLOSED_FIRST, "a connection has had so many channels that it gets no more, and ends");
             self.worn_out.cancel();

@@ -44,12 +44,16 @@ impl Jump {
         let Self { logged_in, target, client } = self;
         let depth = client.outer.as_ref().map_or(0, |outer| outer.depth);
         if depth >= MAX_DEPTH {
+            info!(user = logged_in.identity.user(), depth, "refused a jump: it is within too many others");
             return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
         }
         // It is one more connection of hers, from its beginning: what nobody speaks on costs as much as what is logged in.
         let place = logged_in.allowance.connections.clone().try_acquire_owned();
         let (Some(_slot), Ok(_place)) = (logged_in.slot(), place) else {
-            info!("refused a jump: its user has too many connections or channels open");
+            info!(
+                user = logged_in.identity.user(),
+                "refused a jump: its user has too many connections or channels open"
+            );
             return reply.reject(ChannelOpenFailure::ResourceShortage).await;
         };
         let (context, user) = (logged_in.context.clone(), logged_in.identity.user().to_owned());
@@ -78,19 +82,16 @@ impl Jump {
         };
         reply.accept().await;
         let (stream, half, _receiving) = ChannelStream::new(channel, logged_in.inbox());
-        let cut = stream.events.closed.clone();
-        let half_closed = cut.child_token();
+        let Events { closed, overflowed: cut, .. } = &*stream.events;
+        let (closed, cut) = (closed.clone(), cut.clone());
         let outer = Outer { user, target, depth: depth + 1, standing: logged_in.standing.clone() };
         let client = Client { outer: Some(outer), ..client };
         info!(devserver, "jumped to a DevServer");
-        let connection = serve::connection(context, host_keys, stream, client, None, half_closed);
+        let connection = serve::connection(context, host_keys, stream, client, None, cut);
         connection.instrument(info_span!("jump", devserver)).await;
-        if !cut.is_cancelled() {
-            logged_in.slots.closing.count();
-        }
-        cut.cancel();
         // Whatever ended the inner connection: its client may wait for this.
-        let _ = half.close().await;
+        logged_in.slots.closing.close(&half, &closed, false).await;
+        closed.cancel();
     }
 }
 
@@ -104,9 +105,9 @@ struct ChannelStream {
 impl ChannelStream {
     fn new(channel: Channel<Msg>, inbox: Inbox) -> (Self, ChannelWriteHalf<Msg>, AbortOnDropHandle<()>) {
         let (reader, half) = channel.split();
-        // A stream with a gap leads nowhere.
+        // A stream with a gap leads nowhere, nor does one whose other end is closed.
         let closed = CancellationToken::new();
-        let events = Arc::new(Events { overflowed: closed.clone(), closed, ..Events::default() });
+        let events = Arc::new(Events { overflowed: closed.child_token(), closed, ..Events::default() });
         let inbox = Arc::new(inbox);
         let receiving = receive(reader, inbox.clone(), events.clone());
         let receiving = AbortOnDropHandle::new(tokio::spawn(receiving.in_current_span()));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::allowance::Allowance;
@@ -26,6 +26,8 @@ pub(super) struct LoggedIn {
     pub(super) allowance: Arc<Allowance>,
     /// Whether she may stay.
     pub(super) standing: Standing,
+    /// Cancelled once the connection is over.
+    pub(super) over: CancellationToken,
 }
 
 impl LoggedIn {
@@ -40,19 +42,12 @@ impl LoggedIn {
 
     /// Room for one more forwarded connection, if there is.
     pub(super) fn slot(&self) -> Option<Slot> {
-        self.take(&self.slots.forwards)
+        self.slots.forward(&self.allowance)
     }
 
     /// Room for one more session.
     pub(super) fn session_slot(&self) -> Option<Slot> {
-        self.take(&self.slots.sessions)
-    }
-
-    fn take(&self, slots: &Arc<Semaphore>) -> Option<Slot> {
-        match self.slots.closing.is_worn_out() {
-            true => None,
-            false => Slot::take(slots, &self.allowance),
-        }
+        self.slots.session(&self.allowance)
     }
 
     pub(super) fn inbox(&self) -> Inbox {

@@ -22,6 +22,10 @@ pub(super) struct Login {
     /// Keys offered so far, and how many welcome ones were not followed by a good signature.
     offered: u32,
     unproven: u32,
+    /// The login name that was asked for before any key was offered.
+    named: Option<String>,
+    /// What was welcome last and is not proven: the login name and the key.
+    welcomed: Option<(String, String)>,
     /// The last login name and why it was refused.
     refused: Option<(String, String)>,
     succeeded: Option<(Identity, Target)>,
@@ -41,17 +45,23 @@ const MAX_FAILED_SIGNATURES: u32 = 3;
 /// Longer than any login name is, shorter than what a client may send.
 const MAX_LOGGED_LOGIN: usize = 128;
 
+/// Why there is nothing else to tell: of a certificate that russh refuses by itself it tells nobody.
+const NOTHING_OFFERED: &str =
+    "no key was offered, or a certificate that has expired, is not valid yet, is badly signed or of an unknown kind";
+const UNPROVEN: &str = "it was welcome, but no good signature followed";
+
 impl Login {
     pub(super) fn new(context: Arc<Context>, client: Client) -> Self {
-        let (refused, succeeded) = (None, None);
         Self {
             context,
             client,
             began: Instant::now(),
             offered: 0,
             unproven: 0,
-            refused,
-            succeeded,
+            named: None,
+            welcomed: None,
+            refused: None,
+            succeeded: None,
             proven: None,
             span: Span::current(),
         }
@@ -73,11 +83,20 @@ impl Login {
         metrics().login_duration.observe(self.began.elapsed().as_secs_f64());
     }
 
+    /// Takes the login name that most clients send before they offer a key.
+    pub(super) fn name(&mut self, user_name: &str) {
+        self.named = Some(logged(&self.asked(user_name).0));
+    }
+
     /// Whether the client should prove with `algorithm` to hold `key`. russh asks this before it looks at any signature, and
     /// counts only one of that algorithm.
     pub(super) async fn welcome(&mut self, user_name: &str, key: &PublicKey, algorithm: &Algorithm) -> Auth {
         let (login, _) = self.asked(user_name);
         self.offered += 1;
+        let offer = (logged(&login), Credential::Key(key).fingerprint());
+        if self.welcomed.as_ref() != Some(&offer) {
+            self.tell_unproven();
+        }
         // Said to be no choice (`server-sig-algs`), but not every client listens, and russh knows it still.
         if matches!(algorithm, Algorithm::Rsa { hash: None }) {
             return self.refuse(&login, Credential::Key(key), Refusal::Sha1);
@@ -86,6 +105,7 @@ impl Login {
         match self.ask(&login, || authenticate.welcome(&login, key, from)).await {
             Ok(()) => {
                 self.unproven += 1;
+                self.welcomed = Some(offer);
                 Auth::Accept
             }
             Err(reason) => self.refuse(&login, Credential::Key(key), reason),
@@ -93,12 +113,22 @@ impl Login {
     }
 
     /// Whether the client has had its tries.
-    pub(super) fn is_exhausted(&self) -> bool {
+    pub(super) fn is_exhausted(&mut self) -> bool {
         let exhausted = self.unproven >= MAX_FAILED_SIGNATURES;
         if exhausted {
+            self.tell_unproven();
+            let _in_connection = self.span.enter();
             info!(signatures = self.unproven, "ended a connection: welcome keys were not followed by good signatures");
         }
         exhausted
+    }
+
+    /// Tells of the key that was welcome last, if it was not proven since.
+    fn tell_unproven(&mut self) {
+        let Some((login, key)) = self.welcomed.take() else { return };
+        let _in_connection = self.span.enter();
+        info!(login, key, reason = UNPROVEN, "refused a key");
+        self.refused = Some((login, UNPROVEN.to_owned()));
     }
 
     /// Takes what the client proved to hold.
@@ -106,6 +136,7 @@ impl Login {
         let (login, target) = self.asked(user_name);
         let Client { address, outer, .. } = self.client.clone();
         self.unproven = self.unproven.saturating_sub(1);
+        self.welcomed = None;
         let authenticate = self.context.authenticate.clone();
         let identity = match self.ask(&login, || authenticate.resolve(&login, credential, address.ip())).await {
             Ok(identity) => identity,
@@ -144,11 +175,18 @@ impl Login {
     fn refuse(&mut self, login: &str, credential: Credential<'_>, reason: Refusal) -> Auth {
         let (key, certificate) = (credential.fingerprint(), credential.certificate());
         // As texts, which the log escapes: some of it is the client's.
-        let (login, reason) = (login.chars().take(MAX_LOGGED_LOGIN).collect::<String>(), reason.to_string());
+        let (login, reason) = (logged(login), reason.to_string());
+        // russh calls in a task of its own.
+        let _in_connection = self.span.enter();
         info!(login, key, certificate, reason, "refused a key");
         self.refused = Some((login, reason));
         Auth::reject()
     }
+}
+
+/// As much of a login name as the log has room for.
+fn logged(login: &str) -> String {
+    login.chars().take(MAX_LOGGED_LOGIN).collect()
 }
 
 impl Drop for Login {
@@ -157,17 +195,20 @@ impl Drop for Login {
         if self.succeeded.is_some() {
             return;
         }
+        self.tell_unproven();
         let _in_connection = self.span.enter();
-        let (login, reason) = self.refused.as_ref().map(|(login, reason)| (login, reason)).unzip();
+        let named = || self.named.clone().map(|login| (login, NOTHING_OFFERED.to_owned()));
+        let (login, reason) = self.refused.clone().or_else(named).unzip();
         let keys = self.offered;
         let offence = if self.began.elapsed() >= self.context.config.login_grace_time {
             metrics().login(LoginResult::TimedOut);
             info!(login, keys, reason, "no login within login_grace_time");
             Offence::GraceExceeded
-        } else if self.offered > 0 {
+        } else if login.is_some() {
             metrics().login(LoginResult::Refused);
             info!(login, keys, reason, "left without a login");
-            Offence::AuthFailed
+            // Without an offer it may have had nothing to try.
+            if keys > 0 { Offence::AuthFailed } else { Offence::NoAuth }
         } else {
             // Scanners and load balancers' health checks.
             debug!("left without trying to log in");

@@ -1,12 +1,14 @@
 //! Serves one SSH connection over any byte stream, from its first byte to its last.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use russh::server::Handle;
 use russh::{Disconnect, MethodKind, MethodSet, SshId, cipher};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{sleep, timeout};
+use tokio::sync::SetOnce;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
@@ -24,6 +26,10 @@ use crate::telemetry::chain;
 const MIB: u64 = 1024 * 1024;
 /// Between the last session's end, the farewell and the cut of a draining connection: for the last packets.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How a connection ends that the server does not end.
+const BY_CLIENT: &str = "the client ended it";
+const GONE: &str = "the client is gone";
 
 /// What of a refused client's algorithms is logged, in characters.
 const MAX_NAMES: usize = 500;
@@ -62,12 +68,12 @@ pub(super) async fn connection(
     let config = &context.config;
     let (slow_above, limit) = (config.spool_slow_above_mib * MIB, config.spool_limit_mib * MIB);
     let throttle = Throttle::new(slow_above, limit, context.allowances.rooms().clone());
-    let login_done = CancellationToken::new();
+    let (began, user, goodbye) = (Instant::now(), Arc::new(SetOnce::new()), SetOnce::new());
     let slots = Slots::new(config.max_sessions, config.max_forwards);
     let standing = Standing::default();
-    let gave_way = client.gave_way.clone();
-    let handler =
-        Connection::new(context.clone(), throttle.clone(), client, login_done.clone(), slots.clone(), standing.clone());
+    let (gave_way, is_within) = (client.gave_way.clone(), client.outer.is_some());
+    let (of_user, of_slots, of_standing, over) = (user.clone(), slots.clone(), standing.clone(), cut.clone());
+    let handler = Connection::new(context.clone(), throttle.clone(), client, of_user, of_slots, of_standing, over);
     let transport = Transport::new(stream, cut.clone(), throttle);
     let connection = async {
         let (stream, ciphers) = version_exchange::exchange(transport, &config.ciphers).await?;
@@ -76,51 +82,76 @@ pub(super) async fn connection(
         let handle = running.handle();
         tokio::select! {
             ended = &mut running => return ended,
-            () = leave(&context, &slots, &handle) => {}
-            () = turn_out(&standing, &slots, &handle) => {}
+            () = leave(&context, &slots, &handle, &goodbye) => {}
+            () = turn_out(&standing, &slots, &handle, &goodbye) => {}
         }
         cut.cancel();
         running.await
     };
-    let deadline = deadline(startup, config.login_grace_time, &login_done, &gave_way, &cut);
+    let deadline = deadline(startup, config.login_grace_time, &user, &gave_way, &cut);
     tokio::pin!(connection, deadline);
     let ended = tokio::select! {
         ended = &mut connection => ended,
         () = &mut deadline => connection.await,
     };
     cut.cancel();
-    match ended {
-        Ok(()) => debug!("connection ended"),
-        Err(russh::Error::NoCommonAlgo { kind, theirs, .. }) => {
+    tell_end(ended, goodbye.get(), user.get(), is_within, began);
+}
+
+/// Tells how it ended, if somebody was logged in; and why a client did not get so far.
+fn tell_end(
+    ended: Result<(), russh::Error>,
+    goodbye: Option<&String>,
+    user: Option<&String>,
+    is_within: bool,
+    began: Instant,
+) {
+    let why = match ended {
+        // Whatever its client did when it heard that.
+        _ if goodbye.is_some() => goodbye.cloned().unwrap_or_default(),
+        Ok(()) => BY_CLIENT.to_owned(),
+        Err(russh::Error::NoCommonAlgo { kind, theirs, .. }) if user.is_none() => {
             let theirs: String = theirs.join(",").chars().take(MAX_NAMES).collect();
-            info!(?kind, theirs, "refused a client that shares no algorithm with us");
+            return info!(?kind, theirs, "refused a client that shares no algorithm with us");
         }
-        Err(error) => debug!(error = chain(&error), "connection ended"),
+        Err(russh::Error::KeepaliveTimeout) => "the client gave no sign of life".to_owned(),
+        Err(russh::Error::IO(error)) => match error.kind() {
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => GONE.to_owned(),
+            // Of one within another the channel is closed at once, whatever its client said last.
+            ErrorKind::ConnectionAborted if is_within => BY_CLIENT.to_owned(),
+            _ => error.to_string(),
+        },
+        Err(error) => chain(&error),
+    };
+    match user {
+        Some(user) => info!(user, why, duration = ?began.elapsed(), "connection ended"),
+        None => debug!(why, "connection ended"),
     }
 }
 
 /// A drain ends connections that run nothing, now or later, and so ends what has had too many channels. Returns when the
 /// last words were said.
-async fn leave(context: &Context, slots: &Slots, client: &Handle) {
+async fn leave(context: &Context, slots: &Slots, client: &Handle, goodbye: &SetOnce<String>) {
     let why = tokio::select! {
         () = context.drain.begun() => "the server goes down",
         () = slots.closing.worn_out() => "this connection has had too many channels: connect again",
     };
     let _nothing_new = slots.all_free(LAST_WORDS).await;
-    say_goodbye(client, why).await;
+    say(goodbye, client, why).await;
 }
 
 /// Who may not be here any more is told so. Returns when the last words were said.
-async fn turn_out(standing: &Standing, slots: &Slots, client: &Handle) {
+async fn turn_out(standing: &Standing, slots: &Slots, client: &Handle, goodbye: &SetOnce<String>) {
     let why = standing.ended().await;
     info!(why, "ending a connection: whoever logged in may not any more");
     // Sessions say why, and end.
     let _ = timeout(LAST_WORDS, slots.no_session()).await;
     sleep(LAST_WORDS).await;
-    say_goodbye(client, why).await;
+    say(goodbye, client, why).await;
 }
 
-async fn say_goodbye(client: &Handle, why: &str) {
+async fn say(goodbye: &SetOnce<String>, client: &Handle, why: &str) {
+    let _ = goodbye.set(why.to_owned());
     let bye = client.disconnect(Disconnect::ByApplication, why.to_owned(), "en".into());
     let _ = timeout(LAST_WORDS, bye).await;
     sleep(LAST_WORDS).await;
@@ -130,7 +161,7 @@ async fn say_goodbye(client: &Handle, why: &str) {
 async fn deadline(
     startup: Option<Startup>,
     login_grace_time: Duration,
-    login_done: &CancellationToken,
+    user: &SetOnce<String>,
     gave_way: &CancellationToken,
     cut: &CancellationToken,
 ) {
@@ -142,7 +173,7 @@ async fn deadline(
     };
     tokio::select! {
         biased;
-        () = login_done.cancelled() => {}
+        _ = user.wait() => {}
         () = sleep(login_grace_time) => {
             debug!("no login within login_grace_time; cutting the connection");
             cut.cancel();

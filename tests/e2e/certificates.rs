@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::harness::{Agent, Product, Replica, Ssh, User, certify, keygen, public, revoke};
+use crate::harness::{Agent, Product, Replica, Ssh, User, certify, eventually, keygen, public, revoke};
 
 /// An authority, and a user with a key that nobody registered.
 struct Signed {
@@ -77,6 +77,22 @@ async fn a_trusted_authoritys_certificate_lets_in_whom_it_names() {
     signed.with(product.front(), &["-n", name]).command("echo in").run().await.exits(255).prints("");
     let unknown = signed.with(&replica, &["-n", "nobody-here"]).login("nobody-here").command("echo in");
     unknown.run().await.exits(255).prints("");
+}
+
+/// Nothing but the login name is heard of it: it is refused before anybody is asked whose it is.
+#[tokio::test]
+async fn the_log_tells_whose_certificate_has_expired() {
+    let product = Product::shared().await;
+    let signed = Signed::new(&product).await;
+    let replica = signed.trusted(&product).await;
+    let name = signed.alice.name();
+    // The key itself is not to be offered, as it is not where only the certificate is in an agent.
+    let expired = signed.with(&replica, &["-n", name, "-V", "20200101:20200102"]);
+    let expired = expired.option("PubkeyAcceptedAlgorithms=ssh-ed25519-cert-v01@openssh.com");
+    expired.command("echo in").run().await.exits(255).prints("");
+    let words = ["left without a login", name, "has expired", "client.addr=127.0.0.1"];
+    let tells = |line: &str| words.iter().all(|word| line.contains(word));
+    eventually("the log tells", async || replica.log().lines().any(tells).then_some(())).await;
 }
 
 #[tokio::test]
@@ -184,6 +200,22 @@ async fn a_users_own_authority_lets_in_for_her_only() {
     authority(",principals=\"dev,ops\",command=\"echo forced\"");
     signed.with(&replica, &["-n", "ops"]).command("echo in").run().await.exits(0).prints("forced\n");
     signed.with(&replica, &["-n", name]).command("echo in").run().await.exits(255).prints("");
+}
+
+/// As with sshd: it was refused before her line was looked at.
+#[tokio::test]
+async fn a_trusted_authority_may_be_a_users_own_too_for_other_principals() {
+    let product = Product::shared().await;
+    let signed = Signed::new(&product).await;
+    let (name, folder) = (signed.alice.name(), signed.folder.path());
+    let line = format!("cert-authority,principals=\"deploy\",command=\"echo forced\" {}", public(&signed.ca));
+    std::fs::write(folder.join(name), line).expect("the folder is ours");
+    let registries = format!("identity.registries=[{{ kind = \"files\", directory = \"{}\" }}]", folder.display());
+    let trusted = format!("identity.trusted_user_ca_keys=[\"{}\"]", signed.ca.with_extension("pub").display());
+    let replica = product.serve(&[&registries, &trusted]).await;
+    signed.with(&replica, &["-n", name]).command("echo in").run().await.exits(0).prints("in\n");
+    signed.with(&replica, &["-n", "deploy"]).command("echo in").run().await.exits(0).prints("forced\n");
+    signed.with(&replica, &["-n", "ops"]).command("echo in").run().await.exits(255).prints("");
 }
 
 /// Where certificates are trusted, each key of an agent is asked to sign before it is refused.

@@ -101,6 +101,18 @@ async fn a_key_with_options_that_cannot_be_honoured_is_refused_and_the_log_says_
     }
 }
 
+/// A typo in a list of keys was to be seen nowhere.
+#[tokio::test]
+async fn a_line_that_cannot_be_read_is_told_once_and_hides_no_other() {
+    let product = Product::shared().await;
+    let mut line = Line::of(&product).await;
+    for _ in 0..2 {
+        line.with("ssh-ed25519 AAAAtypo\n").command("echo in").run().await.exits(0).prints("in\n");
+    }
+    let log = line.replica.server().log();
+    assert_eq!(log.matches("ignored a line of a user's keys").count(), 1, "{log}");
+}
+
 #[tokio::test]
 async fn a_banner_is_shown_before_the_login() {
     let product = Product::shared().await;

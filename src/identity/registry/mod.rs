@@ -2,6 +2,7 @@
 
 mod code_host;
 mod file;
+mod unreadable;
 mod user_object;
 
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use serde::Deserialize;
-use tracing::debug;
+use tracing::warn;
 
 use super::Config;
 use super::authorized_key::AuthorizedKey;
@@ -19,6 +20,7 @@ use code_host::CodeHost;
 use code_host::CodeHostConfig;
 pub(super) use code_host::{CodeHostsConfig, Error};
 use file::Files;
+use unreadable::Unreadable;
 use user_object::UserObjects;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -56,20 +58,12 @@ pub(super) struct Found {
     lines: Vec<String>,
 }
 
-impl Found {
-    /// Her keys.
-    pub(super) fn keys(&self) -> impl Iterator<Item = AuthorizedKey<'_>> {
-        self.lines.iter().filter_map(|line| {
-            let not_read =
-                |reason: &String| debug!(user = self.user, registry = self.registry, reason, "ignored a line");
-            AuthorizedKey::parse(line)?.inspect_err(not_read).ok()
-        })
-    }
-}
-
 /// All configured registries.
 #[derive(Clone)]
-pub(super) struct Registries(Arc<[Box<dyn KeyRegistry>]>);
+pub(super) struct Registries {
+    all: Arc<[Box<dyn KeyRegistry>]>,
+    unreadable: Arc<Unreadable>,
+}
 
 impl Registries {
     pub(super) fn new(config: &Config, cache: &Cache) -> Result<Self, Error> {
@@ -80,21 +74,35 @@ impl Registries {
                 RegistryConfig::CodeHost(host) => Box::new(CodeHost::new(host, &config.code_hosts, cache.clone())?),
             })
         };
-        Ok(Self(config.registries.iter().map(registry).collect::<Result<_, _>>()?))
+        let all = config.registries.iter().map(registry).collect::<Result<_, _>>()?;
+        Ok(Self { all, unreadable: Arc::default() })
     }
 
     /// Whom `login` names, in the configured order.
     pub(super) fn find(&self, login: &str) -> impl Iterator<Item = Found> {
-        self.0.iter().filter_map(move |registry| registry.find(login))
+        self.all.iter().filter_map(move |registry| registry.find(login))
+    }
+
+    /// The keys of a user who was found.
+    pub(super) fn keys<'a>(&self, found: &'a Found) -> impl Iterator<Item = AuthorizedKey<'a>> {
+        let Found { user, registry, lines } = found;
+        lines.iter().filter_map(move |line| {
+            let not_read = |reason: &String| {
+                if self.unreadable.is_news(user, line) {
+                    warn!(user, registry, reason, "ignored a line of a user's keys");
+                }
+            };
+            AuthorizedKey::parse(line)?.inspect_err(not_read).ok()
+        })
     }
 
     /// Differs once any of them may find something else than before. Reads files.
     pub(super) fn version(&self) -> Vec<u64> {
-        self.0.iter().map(|registry| registry.version()).collect()
+        self.all.iter().map(|registry| registry.version()).collect()
     }
 
     /// Asks all registries at once for what they do not know yet; whether one may know more now.
     pub(super) async fn learn(&self, login: &str) -> bool {
-        join_all(self.0.iter().map(|registry| registry.learn(login))).await.contains(&true)
+        join_all(self.all.iter().map(|registry| registry.learn(login))).await.contains(&true)
     }
 }

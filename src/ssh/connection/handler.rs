@@ -34,6 +34,11 @@ impl Handler for Connection {
         Ok(self.context.config.banner.clone())
     }
 
+    async fn auth_none(&mut self, user_name: &str) -> Result<Auth, Self::Error> {
+        self.login.name(user_name);
+        Ok(Auth::reject())
+    }
+
     async fn auth_publickey_offered(
         &mut self,
         user_name: &str,
@@ -64,7 +69,9 @@ impl Handler for Connection {
         }
         self.login.count();
         self.watching = self.watch().map(|watch| AbortOnDropHandle::new(tokio::spawn(watch)));
-        self.login_done.cancel();
+        if let Some((identity, _)) = self.login.succeeded() {
+            let _ = self.user.set(identity.user().to_owned());
+        }
         Ok(())
     }
 
@@ -92,7 +99,8 @@ impl Handler for Connection {
                     session.run(channel, command).await;
                 }
                 None => {
-                    info!("refused a session: its user or connection has or had too many channels open");
+                    let user = session.logged_in.identity.user();
+                    info!(user, "refused a session: its user or connection has or had too many channels open");
                     reply.reject(ChannelOpenFailure::ResourceShortage).await;
                 }
             }
@@ -110,10 +118,8 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         _: &mut Replies,
     ) -> Result<(), Self::Error> {
-        let (Some(address), Ok(port)) = (tcp(host, port), u16::try_from(port)) else { return Ok(()) };
-        let Some(logged_in) = self.logged_in().filter(|logged_in| logged_in.admits(Asked::Connect(&address))) else {
-            return Ok(());
-        };
+        let (Some(address), Ok(port)) = (self.sound(tcp(host, port)), u16::try_from(port)) else { return Ok(()) };
+        let Some(logged_in) = self.admitted(Asked::Connect(&address)) else { return Ok(()) };
         let LoggedIn { context, identity, target, .. } = &logged_in;
         let is_hers = |target: &Target| context.run.has(identity, target);
         match Destination::of(host, port, identity.user(), target, is_hers) {
@@ -136,8 +142,8 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         _: &mut Replies,
     ) -> Result<(), Self::Error> {
-        let Some(address) = unix(path) else { return Ok(()) };
-        if let Some(logged_in) = self.logged_in().filter(|logged_in| logged_in.admits(Asked::Connect(&address))) {
+        let Some(address) = self.sound(unix(path)) else { return Ok(()) };
+        if let Some(logged_in) = self.admitted(Asked::Connect(&address)) {
             let target = logged_in.target.clone();
             self.spawn(async move { logged_in.connect(&target, &address, channel, reply).await });
         }
@@ -145,7 +151,7 @@ impl Handler for Connection {
     }
 
     async fn tcpip_forward(&mut self, host: &str, port: &mut u32, replies: &mut Replies) -> Result<bool, Self::Error> {
-        let Some(address) = tcp(host, *port) else { return Ok(false) };
+        let Some(address) = self.sound(tcp(host, *port)) else { return Ok(false) };
         let listening = self.listen(address, replies.handle()).await;
         if let Some(bound) = listening {
             *port = bound.into();
@@ -158,7 +164,7 @@ impl Handler for Connection {
     }
 
     async fn streamlocal_forward(&mut self, path: &str, replies: &mut Replies) -> Result<bool, Self::Error> {
-        let Some(address) = unix(path) else { return Ok(false) };
+        let Some(address) = self.sound(unix(path)) else { return Ok(false) };
         Ok(self.listen(address, replies.handle()).await.is_some())
     }
 
@@ -174,7 +180,7 @@ impl Handler for Connection {
     async fn agent_request(&mut self, channel: ChannelId, _: &mut Replies) -> Result<bool, Self::Error> {
         let logged_in = self.logged_in();
         let Some(request) = self.requests.get_mut(&channel) else { return Ok(false) };
-        request.ssh_agent = logged_in.is_some_and(|logged_in| logged_in.admits_ssh_agent());
+        request.ssh_agent = self.span.in_scope(|| logged_in.is_some_and(|logged_in| logged_in.admits_ssh_agent()));
         Ok(request.ssh_agent)
     }
 
@@ -190,7 +196,7 @@ impl Handler for Connection {
         modes: &[(Pty, u32)],
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        let permitted = self.permissions().is_some_and(|permissions| permissions.pty);
+        let permitted = self.admits_terminal();
         let request = self.requests.get_mut(&channel).filter(|_| permitted);
         let set = request.map(|request| request.set_terminal(term, terminal_size(columns, rows), modes));
         Self::answer(channel, set.is_some(), replies)
@@ -258,7 +264,7 @@ impl Handler for Connection {
         screen: u32,
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        let permitted = self.logged_in().is_some_and(|logged_in| logged_in.admits_x11());
+        let permitted = self.tell(|| self.logged_in().is_some_and(|logged_in| logged_in.admits_x11()));
         let display = forward::x11(single_connection, protocol, cookie, screen).filter(|_| permitted);
         let request = self.requests.get_mut(&channel);
         let granted = request.is_some_and(|request| {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use russh::ChannelId;
 use russh::server::{Handle, Session as Replies};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, SetOnce};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, Span, info};
@@ -30,8 +30,8 @@ pub(super) struct Connection {
     throttle: Arc<Throttle>,
     client: Client,
     login: Login,
-    /// Cancelled once somebody is logged in.
-    login_done: CancellationToken,
+    /// Who is logged in, once somebody is.
+    user: Arc<SetOnce<String>>,
     slots: Slots,
     /// What whoever logged in may have in all, and this connection's place in it.
     allowance: Option<Arc<Allowance>>,
@@ -42,6 +42,8 @@ pub(super) struct Connection {
     standing: Standing,
     /// Ends the standing.
     watching: Option<AbortOnDropHandle<()>>,
+    /// Cancelled once it is over.
+    over: CancellationToken,
     span: Span,
 }
 
@@ -50,16 +52,17 @@ impl Connection {
         context: Arc<Context>,
         throttle: Arc<Throttle>,
         client: Client,
-        login_done: CancellationToken,
+        user: Arc<SetOnce<String>>,
         slots: Slots,
         standing: Standing,
+        over: CancellationToken,
     ) -> Self {
         Self {
             login: Login::new(context.clone(), client.clone()),
             context,
             throttle,
             client,
-            login_done,
+            user,
             slots,
             allowance: None,
             place: None,
@@ -67,6 +70,7 @@ impl Connection {
             requests: HashMap::new(),
             standing,
             watching: None,
+            over,
             span: Span::current(),
         }
     }
@@ -80,8 +84,37 @@ impl Connection {
     fn logged_in(&self) -> Option<LoggedIn> {
         let (identity, target) = self.login.succeeded().filter(|_| self.standing.holds()).cloned()?;
         let (context, throttle, slots) = (self.context.clone(), self.throttle.clone(), self.slots.clone());
-        let (allowance, standing) = (self.allowance.clone()?, self.standing.clone());
-        Some(LoggedIn { context, throttle, identity, target, slots, allowance, standing })
+        let (allowance, standing, over) = (self.allowance.clone()?, self.standing.clone(), self.over.clone());
+        Some(LoggedIn { context, throttle, identity, target, slots, allowance, standing, over })
+    }
+
+    /// What a client named, if it can be one; if not, the log tells so.
+    fn sound(&self, address: Option<Address>) -> Option<Address> {
+        if address.is_none() {
+            let user = self.user.get();
+            self.tell(|| info!(user, "refused to forward connections: no name is so long, or no port so high"));
+        }
+        address
+    }
+
+    /// Whether she may have a terminal; if not, the log tells so.
+    fn admits_terminal(&self) -> bool {
+        let permitted = self.permissions().is_some_and(|permissions| permissions.pty);
+        if !permitted {
+            let (user, by) = (self.user.get(), "options of her key or certificate");
+            self.tell(|| info!(user, by, "refused a terminal"));
+        }
+        permitted
+    }
+
+    /// Whoever logged in, if she may have this forwarded; if not, the log tells why.
+    fn admitted(&self, asked: Asked<'_>) -> Option<LoggedIn> {
+        self.tell(|| self.logged_in().filter(|logged_in| logged_in.admits(asked)))
+    }
+
+    /// What is logged meanwhile is of this connection: russh calls in a task of its own.
+    fn tell<T>(&self, tell: impl FnOnce() -> T) -> T {
+        self.span.in_scope(tell)
     }
 
     /// Counts the connection among those of whoever logged in; why not, if she has too many. One within another has been
@@ -92,7 +125,9 @@ impl Connection {
         self.throttle.belong(allowance.rooms.clone());
         if self.client.outer.is_none() {
             let Ok(place) = allowance.connections.clone().try_acquire_owned() else {
-                info!(user = identity.user(), "ended a connection: this user has max_connections_per_user of them");
+                self.tell(|| {
+                    info!(user = identity.user(), "ended a connection: this user has max_connections_per_user of them");
+                });
                 let most = self.context.config.max_connections_per_user;
                 return Err(format!("too many connections: you have {most} open already"));
             };
@@ -131,8 +166,8 @@ impl Connection {
 
     /// Has the pod listen for the client, if she may; the port, if it does.
     async fn listen(&mut self, address: Address, client: Handle) -> Option<u16> {
-        let logged_in = self.logged_in().filter(|logged_in| logged_in.admits(Asked::Listen(&address)))?;
-        self.listeners.begin(logged_in, address, client).await
+        let logged_in = self.admitted(Asked::Listen(&address))?;
+        self.listeners.begin(logged_in, address, client).instrument(self.span.clone()).await
     }
 
     fn begin(&mut self, channel: ChannelId, program: Program, replies: &mut Replies) -> Result<(), russh::Error> {

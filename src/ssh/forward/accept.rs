@@ -3,7 +3,7 @@
 use futures::FutureExt;
 use russh::Channel;
 use russh::server::{Handle, Msg};
-use tracing::{Instrument, Span, debug};
+use tracing::{Instrument, Span, debug, info};
 
 use super::copy;
 use crate::carrier::Stream;
@@ -35,12 +35,19 @@ impl LoggedIn {
         open: impl Future<Output = Result<Channel<Msg>, russh::Error>> + Send + 'static,
     ) {
         let Some(slot) = self.slot() else {
-            return debug!("refused a connection: too many are forwarded");
+            let user = self.identity.user();
+            return info!(
+                user,
+                "refused a connection to a client: its user or connection has or had too many channels open"
+            );
         };
         let logged_in = self.clone();
         let serve = async move {
             match open.await {
-                Ok(channel) => copy(channel, stream, &logged_in, slot, logged_in.standing.ended().map(drop)).await,
+                Ok(channel) => {
+                    debug!(user = logged_in.identity.user(), "forwarding a connection to the client");
+                    copy(channel, stream, &logged_in, slot, logged_in.standing.ended().map(drop)).await;
+                }
                 Err(error) => debug!(error = chain(&error), "the client does not take a connection"),
             }
         };

@@ -18,8 +18,9 @@ impl LoggedIn {
         channel: Channel<Msg>,
         reply: ChannelOpenHandle,
     ) {
+        let user = self.identity.user();
         let Some(slot) = self.slot() else {
-            info!("refused a forward: its user or connection has or had too many channels open");
+            info!(user, "refused a forward: its user or connection has or had too many channels open");
             return reply.reject(ChannelOpenFailure::ResourceShortage).await;
         };
         // From before she is let in there, or one who is turned out meanwhile would stay.
@@ -35,14 +36,18 @@ impl LoggedIn {
         let connected = tokio::select! {
             connected = self.context.run.connect(&self.identity, target, address) => connected,
             () = &mut leave => return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await,
+            // A pod may take minutes to start, and nobody waits for it any more. Before it is answered a client cannot close
+            // the channel.
+            () = self.over.cancelled() => return,
         };
         match connected {
             Ok(stream) => {
+                debug!(user, ?address, "forwarding a connection");
                 reply.accept().await;
                 copy(channel, stream, &self, slot, leave).await;
             }
             Err(error) => {
-                debug!(error = chain(&error), ?address, "a forwarded connection was not made");
+                debug!(user, error = chain(&error), ?address, "a forwarded connection was not made");
                 reply.reject(ChannelOpenFailure::ConnectFailed).await;
             }
         }

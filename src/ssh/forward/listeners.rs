@@ -23,7 +23,9 @@ impl Listeners {
     /// Has the pod listen for the client; the port, if it does. Where the pod has yet to be made or woken and the port is
     /// known, that is the answer, and it listens as soon as it can. A port of the pod's choice has to be waited for.
     pub(in crate::ssh) async fn begin(&mut self, logged_in: LoggedIn, address: Address, client: Handle) -> Option<u16> {
+        let user = logged_in.identity.user().to_owned();
         if self.0.len() >= logged_in.context.config.max_sessions {
+            info!(user, ?address, "refused to listen: the connection has max_sessions listeners");
             return None;
         }
         let known = match address {
@@ -44,7 +46,7 @@ impl Listeners {
             Ok(Ok(State::Asking | State::Waiting)) | Err(_) => known,
         };
         let Some(port) = port else {
-            info!(?address, "refused to listen: the pod does not, or was not ready in time to choose a port");
+            info!(user, ?address, "refused to listen: the pod does not, or was not ready in time to choose a port");
             return None;
         };
         listening.promised.cancel();

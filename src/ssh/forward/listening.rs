@@ -75,11 +75,14 @@ async fn keep(
         *port = listener.port;
     }
     state.send_replace(State::At(listener.port));
+    info!(user = identity.user(), ?address, "the pod listens for a client");
     loop {
+        let listens = logged_in.slots.listens();
         let port = listener.port;
         while let Some((origin, stream)) = listener.accept().await {
             logged_in.hand_over(stream, open(client.clone(), asked.clone(), port, origin));
         }
+        drop(listens);
         info!(?address, "the pod is gone that listened for a client; its next one will");
         listener = match again(&logged_in, &address).await {
             Ok(listener) => listener,
@@ -112,7 +115,7 @@ async fn again(logged_in: &LoggedIn, address: &Address) -> Result<Listener, Erro
 /// left alone.
 async fn give_up(logged_in: &LoggedIn, client: &Handle, error: &Error) {
     info!("gave up listening for a client");
-    if logged_in.slots.is_free_of_sessions() {
+    if logged_in.slots.is_idle() {
         let why = format!("the pod does not listen for you: {}", error.user_message());
         let _ = client.disconnect(Disconnect::ByApplication, why, "en".into()).await;
     }

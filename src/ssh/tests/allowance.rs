@@ -17,6 +17,7 @@ use super::super::allowance::Allowances;
 use super::super::config::PenaltiesConfig;
 use super::super::inbox::Inbox;
 use super::super::throttle::{Pace, Throttle};
+use super::log::Log;
 use super::{AnyHost, Config, PATIENCE, TestServer, config, ended, exec, new_key};
 
 const PIECE: usize = 32 * 1024;
@@ -44,7 +45,7 @@ fn is_short<T>(opened: &Result<T, Error>) -> bool {
 }
 
 /// A jump, as soon as there is room for one.
-async fn jump(alice: &Handle<AnyHost>) -> Handle<AnyHost> {
+pub(super) async fn jump(alice: &Handle<AnyHost>) -> Handle<AnyHost> {
     let open = async {
         loop {
             match alice.channel_open_direct_tcpip("gpu", 22, "localhost", 1).await {
@@ -59,6 +60,7 @@ async fn jump(alice: &Handle<AnyHost>) -> Handle<AnyHost> {
 
 #[tokio::test]
 async fn names_that_nothing_has_are_not_kept() {
+    let log = Log::collect();
     let server = TestServer::start(config()).await;
     let alice = server.log_in("alice").await;
     let long = "a".repeat(200_000);
@@ -70,6 +72,9 @@ async fn names_that_nothing_has_are_not_kept() {
     assert!(alice.channel_open_direct_streamlocal(&long).await.is_err());
     assert!(alice.tcpip_forward(&long, 8080).await.is_err());
     assert!(alice.streamlocal_forward(&long).await.is_err());
+    assert!(alice.tcpip_forward("localhost", 65_536).await.is_err());
+    let told = log.lines(&["refused to forward", "user=\"alice\"", "no port so high", "client.addr=127.0.0.1"]);
+    assert_eq!(told.len(), 6, "{told:#?}");
 }
 
 #[tokio::test]

@@ -1,26 +1,39 @@
 //! What the server needs of the rest, with tasks for programs.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::carrier::Stream;
 use crate::identity::Identity;
 use crate::ssh::{Answer, Answered, Run};
 use crate::workspace::{Address, Command, EchoWorkspaces, Error, Listener, Process, Progress, Reader, Target};
 
-/// Who would listen there waits for a DevServer that does not come.
+/// Who would listen there or connect to it waits for a DevServer that does not come.
 pub(super) const NEVER_MADE: u16 = 7;
 
-impl Answer for EchoWorkspaces {
+/// Where people go.
+#[derive(Clone, Default)]
+pub(super) struct Echo {
+    /// Somebody waits.
+    pub(super) waits: Arc<Notify>,
+    /// Then nobody waits any more for what does not come.
+    pub(super) given_up: CancellationToken,
+}
+
+impl Answer for Echo {
     fn answer(&self, _: &Identity, _: &Target, _: &str, _: &Command) -> Option<Answered> {
         None
     }
 }
 
 #[async_trait]
-impl Run for EchoWorkspaces {
+impl Run for Echo {
     async fn start(&self, _: &Identity, target: &Target, command: &Command, _: Progress<'_>) -> Result<Process, Error> {
         let missing = |name: &str| Error::NoSuchDevServer {
             user: "alice".into(),
@@ -30,11 +43,15 @@ impl Run for EchoWorkspaces {
         match target {
             Target::Named(name) if name != "gpu" => Err(missing(name)),
             Target::Shared { .. } => Err(missing(&target.to_string())),
-            _ => Ok(Self::start(*self, command)),
+            _ => Ok(EchoWorkspaces.start(command)),
         }
     }
 
-    async fn connect(&self, _: &Identity, _: &Target, _: &Address) -> Result<Stream, Error> {
+    async fn connect(&self, _: &Identity, _: &Target, address: &Address) -> Result<Stream, Error> {
+        if matches!(address, Address::Tcp { port: NEVER_MADE, .. }) {
+            self.waits.notify_one();
+            self.given_up.cancelled().await;
+        }
         Err(Error::NoAgent)
     }
 
@@ -45,13 +62,11 @@ impl Run for EchoWorkspaces {
         address: &Address,
         progress: Progress<'_>,
     ) -> Result<Listener, Error> {
-        match address {
-            Address::Tcp { port: NEVER_MADE, .. } => {
-                progress("waking your DevServer");
-                std::future::pending().await
-            }
-            _ => Err(Error::NoAgent),
+        if matches!(address, Address::Tcp { port: NEVER_MADE, .. }) {
+            progress("waking your DevServer");
+            self.given_up.cancelled().await;
         }
+        Err(Error::NoAgent)
     }
 
     async fn listen_again(&self, _: &Identity, _: &Target, _: &Address) -> Result<Listener, Error> {

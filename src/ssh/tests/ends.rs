@@ -1,9 +1,10 @@
 //! What the server ends, and how it is told.
 
 use russh::client::Msg;
-use russh::{Channel, ChannelMsg};
+use russh::{Channel, ChannelMsg, Disconnect};
 use tokio::time::timeout;
 
+use super::log::Log;
 use super::{Config, PATIENCE, TestServer, config, ended, exec};
 
 #[tokio::test]
@@ -110,4 +111,27 @@ async fn a_channel_ends_with_the_connection_that_jumps_through_it() {
         timeout(PATIENCE, closed).await.expect("the channel is closed");
     }
     assert_eq!(ended(exec(&alice, "exit 3").await).await.2, Some(3), "the connection around it goes on");
+}
+
+#[tokio::test]
+async fn the_log_tells_whose_connection_ended_and_how() {
+    let log = Log::collect();
+    let server = TestServer::start(config()).await;
+    let ended = ["connection ended", "client.addr=127.0.0.1", "duration="];
+    let tells = async |words: [&str; 2]| log.tells(&[&ended[..], &words].concat()).await;
+    let stranger = server.connect().await;
+    stranger.disconnect(Disconnect::ByApplication, "", "en").await.unwrap();
+    drop(stranger);
+    let alice = server.log_in("alice").await;
+    alice.disconnect(Disconnect::ByApplication, "", "en").await.unwrap();
+    drop(alice);
+    tells(["user=\"alice\"", "the client ended it"]).await;
+    let _bob = server.log_in("bob").await;
+    server.key_removed.cancel();
+    tells(["user=\"bob\"", "your key was removed"]).await;
+    let server = TestServer::start(config()).await;
+    let _alice = server.log_in("alice").await;
+    server.shutdown.cancel();
+    tells(["user=\"alice\"", "the server goes down"]).await;
+    assert_eq!(log.lines(&ended).len(), 3, "of who did not log in nothing is told here");
 }

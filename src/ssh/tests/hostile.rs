@@ -45,7 +45,7 @@ impl TestServer {
 }
 
 /// A channel, as soon as one before has been forgotten.
-async fn opens(alice: &Handle<AnyHost>) -> Channel<Msg> {
+pub(super) async fn opens(alice: &Handle<AnyHost>) -> Channel<Msg> {
     let open = async {
         loop {
             match alice.channel_open_session().await {

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::echo::NEVER_MADE;
+use super::log::Log;
 use super::{AnyHost, Config, PATIENCE, TestServer, config, ended, exec};
 
 #[tokio::test]
@@ -39,6 +40,7 @@ async fn a_pod_that_cannot_listen_is_a_refusal() {
 
 #[tokio::test]
 async fn a_client_that_gives_no_sign_of_life_is_cut() {
+    let log = Log::collect();
     let often = Duration::from_millis(500);
     let server = TestServer::start(Config { keepalive_interval: often, keepalive_count_max: 2, ..config() }).await;
     let (relay, silent) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), CancellationToken::new());
@@ -65,4 +67,5 @@ async fn a_client_that_gives_no_sign_of_life_is_cut() {
     assert_eq!(ended(exec(&alice, "exit 3").await).await.2, Some(3));
     silent.cancel();
     timeout(PATIENCE, cut).await.expect("the server cuts it off").unwrap();
+    log.tells(&["connection ended", "user=\"alice\"", "no sign of life"]).await;
 }

@@ -11,6 +11,7 @@ use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
 use russh::{SendError, Signer};
 use tokio::time::timeout;
 
+use super::log::Log;
 use super::{Config, PATIENCE, TestServer, config, new_key};
 use crate::identity::Permissions;
 
@@ -100,6 +101,52 @@ async fn three_bad_signatures_end_the_connection() {
         assert_eq!(answer.is_ok_and(|answer| answer.success()), bad < 3, "after {bad}");
         assert_eq!(connection.is_closed(), bad == 3);
     }
+}
+
+/// As somebody does who looks for the owner of a key: everybody's public keys are at code hosts.
+#[tokio::test]
+async fn a_key_that_is_welcome_and_not_proven_is_in_the_log() {
+    let log = Log::collect();
+    let server = TestServer::start(config()).await;
+    let public = server.key.public_key();
+    let key = public.fingerprint(HashAlg::Sha256).to_string();
+    let refused = ["refused a key", "login=\"alice\"", &key, "no good signature followed", "client.addr=127.0.0.1"];
+
+    let mut connection = server.connect().await;
+    let unknown = PrivateKeyWithHashAlg::new(Arc::new(new_key()), None);
+    assert!(!connection.authenticate_publickey("mallory", unknown).await.unwrap().success());
+    let mut leaves = Asked(false);
+    assert!(connection.authenticate_publickey_with("alice", public.clone(), None, &mut leaves).await.is_err());
+    assert!(leaves.0 && log.lines(&refused).is_empty(), "it may prove it yet");
+    drop(connection);
+    log.tells(&refused).await;
+    log.tells(&["left without a login", "login=\"alice\"", "keys=2", "no good signature followed"]).await;
+
+    let mut connection = server.connect().await;
+    for _ in 0..2 {
+        let mut forger = Forger(new_key());
+        let answer = connection.authenticate_publickey_with("alice", public.clone(), None, &mut forger).await;
+        assert!(!answer.unwrap().success());
+    }
+    server.prove(connection, "alice").await;
+    log.tells(&["logged in", "login=\"alice\""]).await;
+    assert_eq!(log.lines(&refused).len(), 1, "what is proven in the end is not refused");
+}
+
+/// A certificate that russh refuses by itself leaves no more than this.
+#[tokio::test]
+async fn who_asks_for_a_login_and_offers_nothing_is_in_the_log() {
+    let log = Log::collect();
+    let server = TestServer::start(config()).await;
+    let mut connection = server.connect().await;
+    assert!(!connection.authenticate_none("alice+gpu").await.unwrap().success());
+    drop(connection);
+    log.tells(&["left without a login", "login=\"alice\"", "keys=0", "has expired", "client.addr=127.0.0.1"]).await;
+    // Whoever goes on is told of by what comes after.
+    let mut connection = server.connect().await;
+    assert!(!connection.authenticate_none("alice").await.unwrap().success());
+    server.prove(connection, "bob").await;
+    assert_eq!(log.lines(&["left without a login"]).len(), 1);
 }
 
 #[tokio::test]

@@ -4,8 +4,10 @@ mod allowance;
 mod echo;
 mod ends;
 mod flow;
+mod forwards;
 mod hostile;
 mod keepalive;
+mod log;
 mod login;
 mod permissions;
 mod requests;
@@ -29,7 +31,7 @@ use super::config::PenaltiesConfig;
 use super::variables::AcceptEnv;
 use super::{Authenticate, Authority, Config, HostKeySource, HostKeys, Server};
 use crate::identity::{Credential, Identity, OwnedCredential, Permissions, Permits, Refusal};
-use crate::workspace::EchoWorkspaces;
+use echo::Echo;
 
 /// Longer than anything here takes, and the end of what hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -64,6 +66,7 @@ struct TestServer {
     key: Arc<PrivateKey>,
     shutdown: CancellationToken,
     key_removed: CancellationToken,
+    there: Echo,
     run: JoinHandle<()>,
 }
 
@@ -148,11 +151,12 @@ impl TestServer {
         let user = OneUser(known, permissions, key_removed.clone());
         let host_keys = HostKeys { keys: vec![new_key()], certificates: vec![] };
         let authority = Arc::new(Authority::new(&host_keys.keys[0]).unwrap());
-        let (user, echo) = (Arc::new(user), Arc::new(EchoWorkspaces));
+        let there = Echo::default();
+        let (user, echo) = (Arc::new(user), Arc::new(there.clone()));
         let server = Server::new(config, host_keys, authority, user, echo.clone(), echo);
         let shutdown = CancellationToken::new();
         let run = tokio::spawn(server.run(listener, shutdown.clone()));
-        Self { address, key, shutdown, key_removed, run }
+        Self { address, key, shutdown, key_removed, there, run }
     }
 
     async fn connect(&self) -> Handle<AnyHost> {

@@ -3,6 +3,7 @@
 use russh::{ChannelMsg, ChannelOpenFailure, Error};
 use tokio::time::timeout;
 
+use super::log::Log;
 use super::{Config, PATIENCE, Permissions, Permits, TestServer, config, ended, exec};
 use crate::identity::Way;
 
@@ -48,11 +49,13 @@ async fn a_forced_command_is_not_its_clients_to_signal() {
 
 #[tokio::test]
 async fn a_terminal_that_is_not_permitted_is_refused_and_the_session_goes_on() {
+    let log = Log::collect();
     let permissions = Permissions { pty: false, ..Permissions::ALL };
     let alice = TestServer::permitting(config(), permissions).await.log_in("alice").await;
     let mut channel = alice.channel_open_session().await.unwrap();
     channel.request_pty(true, "xterm", 80, 24, 0, 0, &[]).await.unwrap();
     assert!(matches!(timeout(PATIENCE, channel.wait()).await.unwrap(), Some(ChannelMsg::Failure)));
+    log.tells(&["refused a terminal", "user=\"alice\"", "client.addr=127.0.0.1"]).await;
     channel.exec(false, "stderr apart").await.unwrap();
     assert_eq!(ended(channel).await, (vec![], "apart".into(), Some(0)));
 }
