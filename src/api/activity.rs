@@ -6,8 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// How a pod with bastion-agent is used. Each time is when that sign of use was last seen; none if it never was since the
-/// pod began. `devctl idle` explains the last hour.
+/// How a pod with bastion-agent is used. Each time is when that sign of use was last seen; none if it never was since
+/// the pod began. `devctl idle` explains the last hour.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Activity {
@@ -63,8 +63,8 @@ pub struct Activity {
     pub forwards: u32,
 }
 
-/// What is known of the use of GPUs: while it is `Unknown` the DevServer is not idle. Absent if the pod's agent is so old
-/// that it measures nothing but sessions.
+/// What is known of the use of GPUs: while it is `Unknown` the DevServer is not idle. Absent if the pod's agent is so
+/// old that it measures nothing but sessions.
 #[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GpuUse {
     /// The pod has no GPU.

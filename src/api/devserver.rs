@@ -81,8 +81,8 @@ pub struct DevServerSpec {
     #[x_kube(validation = Rule::new("type(self) == int ? self >= 0 : isQuantity(self) && !quantity(self).isLessThan(quantity('0'))")
         .message("the size of shm is 0 or a positive quantity such as 8Gi"))]
     pub shm: Option<Quantity>,
-    /// Claims of the namespace to mount beside the home, at most 16, each path once. Those of the flavor are mounted too,
-    /// but where both name one path. Changing them restarts the pod; the home stays.
+    /// Claims of the namespace to mount beside the home, at most 16, each path once. Those of the flavor are mounted
+    /// too, but where both name one path. Changing them restarts the pod; the home stays.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["mountPath".to_owned()]))]
@@ -93,16 +93,16 @@ pub struct DevServerSpec {
     /// A script that runs in the container each time it starts, as its user and in the home, before sessions can enter:
     /// what its first line names runs it (`#!/usr/bin/env bash`), else `/bin/sh`. Its output is kept in
     /// `~/.bastion/startup.log`, or `/tmp/bastion-startup.log` where the home takes none. One that fails, or takes
-    /// longer than 30 minutes, keeps nobody out: sessions can enter then, and the status and the next login tell its last
-    /// words. The pod's `command` starts after it. Who may see the DevServer can read it: put passwords in a Secret.
-    /// At most 64 KiB. Changing it restarts the pod; the home stays.
+    /// longer than 30 minutes, keeps nobody out: sessions can enter then, and the status and the next login tell its
+    /// last words. The pod's `command` starts after it. Who may see the DevServer can read it: put passwords in a
+    /// Secret. At most 64 KiB. Changing it restarts the pod; the home stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = MAX_STARTUP_SCRIPT))]
     pub startup_script: Option<String>,
-    /// Whether the pod has the token of its owner's service account, where Kubernetes' clients look for it. Whatever runs
-    /// there can then do by the API what the owner can do by `devctl`: ClusterRole `dev-user` and the `roleRefs` of the
-    /// owner's DevServerUser, in the owner's namespace alone. So it is for DevServers that nobody else may work in
-    /// (`share`). Default: no. Changing it restarts the pod; the home stays.
+    /// Whether the pod has the token of its owner's service account, where Kubernetes' clients look for it. Whatever
+    /// runs there can then do by the API what the owner can do by `devctl`: ClusterRole `dev-user` and the `roleRefs`
+    /// of the owner's DevServerUser, in the owner's namespace alone. So it is for DevServers that nobody else may work
+    /// in (`share`). Default: no. Changing it restarts the pod; the home stays.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub automount_service_account_token: bool,
     /// When it runs and when it is suspended.
@@ -119,8 +119,8 @@ pub struct DevServerSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RunAs {
-    /// The user's number. Default: the image's own user; where the cluster lets nobody be root (Pod Security `restricted`),
-    /// the operator's `operator.restricted_uid`.
+    /// The user's number. Default: the image's own user; where the cluster lets nobody be root (Pod Security
+    /// `restricted`), the operator's `operator.restricted_uid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2147483647))]
     pub uid: Option<i64>,
@@ -128,8 +128,8 @@ pub struct RunAs {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2147483647))]
     pub gid: Option<i64>,
-    /// Whether programs may gain rights that their user lacks, as sudo does where the image has it. Default: yes, and no
-    /// where the cluster lets nobody be root.
+    /// Whether programs may gain rights that their user lacks, as sudo does where the image has it. Default: yes, and
+    /// no where the cluster lets nobody be root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sudo: Option<bool>,
 }
@@ -143,8 +143,8 @@ pub struct RunAs {
 ).message("home.ephemeral goes with no existingClaim, size or storageClass"))]
 #[serde(rename_all = "camelCase")]
 pub struct Home {
-    /// Size of the claim. Default: the operator's `operator.home_size`, for a claim that is made. It can grow where the storage
-    /// class allows it.
+    /// Size of the claim. Default: the operator's `operator.home_size`, for a claim that is made. It can grow where the
+    /// storage class allows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("type(self) == int ? self > 0 : isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))")
         .message("a size is a positive quantity such as 10Gi"))]
@@ -154,8 +154,8 @@ pub struct Home {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub storage_class: Option<String>,
-    /// Name of a claim of the namespace that is the home, instead of one made for it. Nothing here makes, grows or deletes
-    /// it. It cannot change afterwards.
+    /// Name of a claim of the namespace that is the home, instead of one made for it. Nothing here makes, grows or
+    /// deletes it. It cannot change afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub existing_claim: Option<String>,
@@ -192,8 +192,8 @@ pub struct DevServerStatus {
     /// Whether bastion-agent runs in that pod. Without it sessions are plain execs: no sftp, no forwards.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub agent: bool,
-    /// How its pod is used, as the pod's agent measures it. The SSH server writes it: once a minute at most, and every few
-    /// minutes while it looks at it.
+    /// How its pod is used, as the pod's agent measures it. The SSH server writes it: once a minute at most, and every
+    /// few minutes while it looks at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activity: Option<Activity>,
     /// When it was last made or resumed; its time to live counts from here.

@@ -47,13 +47,13 @@ pub struct DevServerFlavorSpec {
     /// suspended. Default: what the operator's configuration says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit: Option<TimeSpan>,
-    /// Who may use it, by the names of their DevServerUsers. Every user can read the list. Default: everybody. A pod that runs
-    /// goes on when its owner is taken from the list.
+    /// Who may use it, by the names of their DevServerUsers. Every user can read the list. Default: everybody. A pod
+    /// that runs goes on when its owner is taken from the list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1024), inner(length(min = 1, max = 59)))]
     pub allowed_users: Vec<String>,
-    /// Claims to mount in each DevServer of this flavor, such as data that all share: at most 16, each path once. A claim
-    /// is looked for in the DevServer's own namespace. A DevServer's own volume wins at the same path.
+    /// Claims to mount in each DevServer of this flavor, such as data that all share: at most 16, each path once. A
+    /// claim is looked for in the DevServer's own namespace. A DevServer's own volume wins at the same path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["mountPath".to_owned()]))]
@@ -63,7 +63,8 @@ pub struct DevServerFlavorSpec {
     pub default: bool,
 }
 
-/// Whether there is room for one more DevServer of a flavor. The operator keeps it current as nodes and pods come and go.
+/// Whether there is room for one more DevServer of a flavor. The operator keeps it current as nodes and pods come and
+/// go.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct DevServerFlavorStatus {

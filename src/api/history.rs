@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct LastEnd {
     /// When it ended.
     pub time: Time,
-    /// Why, in one word: `OutOfMemory`, `Evicted`, `Preempted`, `NodeLost`, `NodeShutdown`, `NodeRestarted`, `CommandEnded`, `Killed`,
-    /// or what Kubernetes calls it.
+    /// Why, in one word: `OutOfMemory`, `Evicted`, `Preempted`, `NodeLost`, `NodeShutdown`, `NodeRestarted`,
+    /// `CommandEnded`, `Killed`, or what Kubernetes calls it.
     pub reason: String,
     /// The same in a sentence for its owner, with what to do about it.
     pub message: String,

@@ -14,8 +14,8 @@ pub struct Lifecycle {
     /// it; a login, or `devctl resume`, resumes it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspended: bool,
-    /// For how long it runs after it was made or resumed, such as `4h`, `90m` or `7d`; then it is suspended. Default and
-    /// most: what the flavor and the operator's configuration say.
+    /// For how long it runs after it was made or resumed, such as `4h`, `90m` or `7d`; then it is suspended. Default
+    /// and most: what the flavor and the operator's configuration say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_live: Option<TimeSpan>,
     /// It runs at least until then, whatever `timeToLive` says, but no longer than the most that is allowed.
@@ -33,8 +33,8 @@ pub struct Lifecycle {
 }
 
 /// What can be read as a point in time: the format `date-time` also has the last days of year 9999, and offsets such as
-/// `+99:99`. A DevServer that cannot be read is one that no operator suspends. A rule in CEL would see what Go makes of the
-/// string, and Go reads more than is read here.
+/// `+99:99`. A DevServer that cannot be read is one that no operator suspends. A rule in CEL would see what Go makes of
+/// the string, and Go reads more than is read here.
 const READABLE_TIME: &str = concat!(
     r"^([0-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])-[0-9]{2}-[0-9]{2}",
     r"[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?",

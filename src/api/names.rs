@@ -52,10 +52,10 @@ pub fn service_account_username(user: &str) -> String {
     format!("system:serviceaccount:{}:{}", namespace(user), service_account(user))
 }
 
-/// The account that stands for guest `user` in the namespace of whoever lets him work there. The dot keeps it apart from her
-/// own. Nobody makes it: the bastion alone acts as it, for of an account that is not there no pod and nobody else has a token.
-/// And in her namespace, where nobody but herself could make it: what his own account may, and its token in a pod of his, is
-/// of no use there.
+/// The account that stands for guest `user` in the namespace of whoever lets him work there. The dot keeps it apart
+/// from her own. Nobody makes it: the bastion alone acts as it, for of an account that is not there no pod and nobody
+/// else has a token. And in her namespace, where nobody but herself could make it: what his own account may, and its
+/// token in a pod of his, is of no use there.
 pub fn guest_account(user: &str) -> String {
     format!("guest.{user}")
 }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::user::{DevServerDefaults, Quotas};
 use super::{DevServerTeamStatus, DevServerUser, DevServerUserSpec, TeamVolume};
 
-/// People who share defaults, limits and a volume. What a member's own DevServerUser says goes before; of several teams,
-/// the first by name that says something. A member of several has the volumes of all.
+/// People who share defaults, limits and a volume. What a member's own DevServerUser says goes before; of several
+/// teams, the first by name that says something. A member of several has the volumes of all.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "devserver.io",
@@ -39,8 +39,8 @@ pub struct DevServerTeamSpec {
     /// Limits of each member's namespace, each member's own, where the member's object says nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quotas: Option<Quotas>,
-    /// Storage that is mounted in each member's DevServers. A pod that runs has it from its next start on, and keeps it until
-    /// then when the member leaves the team. It counts as one claim of 1Mi against a member's quota.
+    /// Storage that is mounted in each member's DevServers. A pod that runs has it from its next start on, and keeps it
+    /// until then when the member leaves the team. It counts as one claim of 1Mi against a member's quota.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<TeamVolume>,
 }

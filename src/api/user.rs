@@ -30,8 +30,8 @@ use super::{Home, TimeSpan};
 #[serde(rename_all = "camelCase")]
 pub struct DevServerUserSpec {
     /// Public keys that may log in as this user, each a line as in OpenSSH's `authorized_keys`. Of the options there,
-    /// `from`, `expiry-time`, `command`, `restrict`, `pty`, `permitopen`, `permitlisten`, `cert-authority`, `principals`
-    /// and the `no-…` ones hold; a key with any other is refused.
+    /// `from`, `expiry-time`, `command`, `restrict`, `pty`, `permitopen`, `permitlisten`, `cert-authority`,
+    /// `principals` and the `no-…` ones hold; a key with any other is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 16384)))]
     pub public_keys: Vec<String>,
@@ -39,12 +39,12 @@ pub struct DevServerUserSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 128), regex(pattern = r"^[^\s+:/]+$")))]
     pub logins: Vec<String>,
-    /// The user's accounts at code hosts, by the names that the configuration gives these (`identity.registries`), such as
-    /// `github: octocat`. Whatever public keys such an account has may log in as this user.
+    /// The user's accounts at code hosts, by the names that the configuration gives these (`identity.registries`), such
+    /// as `github: octocat`. Whatever public keys such an account has may log in as this user.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub accounts: BTreeMap<String, String>,
-    /// Whether the user is kept out: no key logs in any more, and open connections end at once. DevServers, homes and what
-    /// runs in them stay.
+    /// Whether the user is kept out: no key logs in any more, and open connections end at once. DevServers, homes and
+    /// what runs in them stay.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled: bool,
     /// What the user may do by SSH. A key's options, a certificate and the configuration can only take away from that.
@@ -59,8 +59,8 @@ pub struct DevServerUserSpec {
     /// What the user's DevServers may be. One that is beyond says so in its status; a pod that runs goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<UserLimits>,
-    /// Further roles for the user's service account, in the user's namespace alone. Each has to be one that the operator may
-    /// `bind`: ClusterRole `bastion-operator` lists them.
+    /// Further roles for the user's service account, in the user's namespace alone. Each has to be one that the
+    /// operator may `bind`: ClusterRole `bastion-operator` lists them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub role_refs: Vec<UserRoleRef>,
@@ -123,9 +123,9 @@ pub struct SshPolicy {
         .message("any and none stand alone"))]
     pub permit_open: Option<Vec<String>>,
     /// Where the user may have pods listen (`-R`), as in OpenSSH's `PermitListen`: `port` or `host:port` each, or one
-    /// word, `any` or `none`. `*` and `?` in a host stand for any others. A port that the pod is to choose (`-R 0:…`) is
-    /// `*` alone, and the host is `localhost` where ssh is told none. This says nothing of sockets in the file system. At
-    /// most 256. Default: `any`.
+    /// word, `any` or `none`. `*` and `?` in a host stand for any others. A port that the pod is to choose (`-R 0:…`)
+    /// is `*` alone, and the host is `localhost` where ssh is told none. This says nothing of sockets in the file
+    /// system. At most 256. Default: `any`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), inner(length(max = 1024), regex(pattern = PLACE_TO_LISTEN)))]
     #[x_kube(validation = Rule::new("self.size() == 1 || self.all(word, !(word in ['any', 'none']))")
@@ -209,7 +209,8 @@ pub struct DevServerUserStatus {
     /// The spec's generation that this status tells about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: the namespace and all that is in it are as the spec says. `RolesBound`: so are `roleRefs`, where there are any.
+    /// `Ready`: the namespace and all that is in it are as the spec says. `RolesBound`: so are `roleRefs`, where there
+    /// are any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,

@@ -59,7 +59,8 @@ pub(super) struct Hello {
     pub(super) version: u32,
     /// The carrier that this link continues or begins.
     pub(super) carrier: String,
-    /// The number of the link, counted by the side that links: of two hellos the one that was said later may come first.
+    /// The number of the link, counted by the side that links: of two hellos the one that was said later may come
+    /// first.
     #[serde(default)]
     pub(super) link: Option<u64>,
     /// For how many seconds this side waits for the next link when this one breaks.

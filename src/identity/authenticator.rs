@@ -160,7 +160,8 @@ impl Authenticator {
         self.resolve(login, Credential::Key(key), from).map(|_| ())
     }
 
-    /// Asks for keys of `login` that are not known yet, but not for long; whether one that was unknown may be known now.
+    /// Asks for keys of `login` that are not known yet, but not for long; whether one that was unknown may be known
+    /// now.
     pub async fn learn(&self, login: &str) -> bool {
         self.registries.learn(login).await
     }

@@ -16,8 +16,8 @@ use serde::de::DeserializeOwned;
 use super::watch::ours;
 use crate::api::{DevServerUser, names};
 
-/// Users of whose objects of this kind one is no longer as it was. That also hears what happened while the watch was lost.
-/// An object as we just made it is told too: then nothing is to be done.
+/// Users of whose objects of this kind one is no longer as it was. That also hears what happened while the watch was
+/// lost. An object as we just made it is told too: then nothing is to be done.
 pub(super) fn disturbed<K>(
     client: &Client,
 ) -> impl Stream<Item = watcher::Result<ObjectRef<DevServerUser>>> + Send + use<K>

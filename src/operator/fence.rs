@@ -1,5 +1,5 @@
-//! Keeps a leader from writing once it cannot be sure that it leads. A process that was stopped for a while, or a machine that
-//! slept, goes on where it was, with what it knew then, and finds out late that another one leads.
+//! Keeps a leader from writing once it cannot be sure that it leads. A process that was stopped for a while, or a
+//! machine that slept, goes on where it was, with what it knew then, and finds out late that another one leads.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -64,8 +64,8 @@ impl Times {
         Duration::from_secs(self.grace).saturating_sub(self.request * 3)
     }
 
-    /// How long the lease is ours for sure after a renewal was not told to have failed. The last one that worked began a
-    /// renewal's interval and a request's time before that, at most.
+    /// How long the lease is ours for sure after a renewal was not told to have failed. The last one that worked began
+    /// a renewal's interval and a request's time before that, at most.
     fn certainty(&self) -> Duration {
         Duration::from_secs(self.grace).saturating_sub(self.request)
     }
@@ -116,7 +116,8 @@ async fn lost(manager: &LeaseManager, times: &Times, fence: &Fence) {
             Ok(Ok(false)) => return,
             Ok(Ok(true)) | Err(_) => {
                 failing_since = None;
-                // A wait that took far too long was none: this process was stopped or the machine slept, and nobody listened.
+                // A wait that took far too long was none: this process was stopped or the machine slept, and nobody
+                // listened.
                 if uptime().saturating_sub(began) < times.request * 5 / 2 {
                     fence.open_for(times.certainty());
                 }

@@ -1,4 +1,5 @@
-//! What is kept of several kinds of objects, each by a watch of its own, for one who looks at all of it when it changes.
+//! What is kept of several kinds of objects, each by a watch of its own, for one who looks at all of it when it
+//! changes.
 
 use std::time::Instant;
 

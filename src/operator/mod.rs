@@ -127,7 +127,8 @@ pub enum Error {
     LeaseDuration(Duration),
 }
 
-/// Reconciles until `shutdown`, whenever this operator holds the lease; then releases it. `ready` is called the first time.
+/// Reconciles until `shutdown`, whenever this operator holds the lease; then releases it. `ready` is called the first
+/// time.
 pub async fn run(
     client: Client,
     config: Config,

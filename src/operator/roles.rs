@@ -47,8 +47,8 @@ impl Outcome {
     }
 }
 
-/// Binds what the spec lists, and takes back what it lists no more. Users without any cost no call, but for the first look
-/// at each spec.
+/// Binds what the spec lists, and takes back what it lists no more. Users without any cost no call, but for the first
+/// look at each spec.
 pub(super) async fn bind(client: &Client, user: &DevServerUser) -> Result<Outcome, kube::Error> {
     let wanted = &user.spec.role_refs;
     if wanted.is_empty() && has_none(user) {
@@ -80,8 +80,8 @@ pub(super) async fn bind(client: &Client, user: &DevServerUser) -> Result<Outcom
     })
 }
 
-/// Whether this very spec was looked at to the end, and nothing was bound. A status goes with its user, and with an operator
-/// that is killed before it writes it; bindings stay.
+/// Whether this very spec was looked at to the end, and nothing was bound. A status goes with its user, and with an
+/// operator that is killed before it writes it; bindings stay.
 fn has_none(user: &DevServerUser) -> bool {
     user.status.as_ref().is_some_and(|status| {
         status.phase == UserPhase::Ready

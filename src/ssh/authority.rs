@@ -1,6 +1,7 @@
 //! The host keys of DevServers, which have no sshd that could keep one, and the authority that vouches for them.
 //!
-//! All are derived from the bastion's own host key: the same on every replica and after every restart, and kept nowhere.
+//! All are derived from the bastion's own host key: the same on every replica and after every restart, and kept
+//! nowhere.
 
 use hkdf::Hkdf;
 use russh::keys::ssh_key::certificate::{Builder, CertType};
@@ -22,8 +23,8 @@ impl Authority {
         Ok(Self { secret, key })
     }
 
-    /// What a client writes into its `known_hosts` file (sshd(8)) to trust each host that `patterns` match and that this
-    /// authority vouches for.
+    /// What a client writes into its `known_hosts` file (sshd(8)) to trust each host that `patterns` match and that
+    /// this authority vouches for.
     pub fn known_hosts_line(&self, patterns: &str) -> String {
         format!("@cert-authority {patterns} {} {}", self.key.algorithm().as_str(), self.key.public_key_base64())
     }

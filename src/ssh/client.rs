@@ -122,8 +122,8 @@ impl Slots {
         self.until(Self::is_free_of_sessions).await;
     }
 
-    /// Who asks for permits takes them while he waits for the last, and nothing new could be opened beside what is still
-    /// open; so this only looks, whenever one is given back.
+    /// Who asks for permits takes them while he waits for the last, and nothing new could be opened beside what is
+    /// still open; so this only looks, whenever one is given back.
     async fn until(&self, is_so: impl Fn(&Self) -> bool) {
         loop {
             // Hears of what is given back from here on.
@@ -135,8 +135,8 @@ impl Slots {
         }
     }
 
-    /// Waits until nothing is open and, `later`, still nothing: OpenSSH reports 255 if it reads a good-bye together with an
-    /// exit status, and left alone goes by itself. While the permits are kept nothing new is opened.
+    /// Waits until nothing is open and, `later`, still nothing: OpenSSH reports 255 if it reads a good-bye together
+    /// with an exit status, and left alone goes by itself. While the permits are kept nothing new is opened.
     pub(super) async fn all_free(&self, later: Duration) -> [SemaphorePermit<'_>; 2] {
         loop {
             self.until(Self::is_free).await;

@@ -1,5 +1,5 @@
-//! Who closes a channel first. russh keeps something of each channel that the server closed before its client did, until
-//! the connection ends: some KiB, which nothing else counts.
+//! Who closes a channel first. russh keeps something of each channel that the server closed before its client did,
+//! until the connection ends: some KiB, which nothing else counts.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,8 +10,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-/// Where nothing more comes from either side, OpenSSH closes what it forwards by itself, after one way to it and back. It
-/// waits for the server where it has a session, or runs as `ssh -W`, so this is also how much later that ends.
+/// Where nothing more comes from either side, OpenSSH closes what it forwards by itself, after one way to it and back.
+/// It waits for the server where it has a session, or runs as `ssh -W`, so this is also how much later that ends.
 const CLIENTS_TURN: Duration = Duration::from_millis(250);
 /// Channels of one connection that the server may have closed first: some 50 MiB.
 const MAX_CLOSED_FIRST: u32 = 16_384;

@@ -17,7 +17,8 @@ pub(super) enum Destination {
 }
 
 impl Destination {
-    /// `here` is the DevServer that she is logged in to; `is_hers` tells others, those included that are shared with her.
+    /// `here` is the DevServer that she is logged in to; `is_hers` tells others, those included that are shared with
+    /// her.
     pub(super) fn of(host: &str, port: u16, user: &str, here: &Target, is_hers: impl Fn(&Target) -> bool) -> Self {
         let local = |target| Self::Address(target, Address::Tcp { host: "localhost".to_owned(), port });
         let own = host.strip_suffix(user).and_then(|rest| rest.strip_suffix('.'));
@@ -35,7 +36,8 @@ impl Destination {
             _ if !is_nameable(asked) => Self::Address(here.clone(), Address::Tcp { host: host.to_owned(), port }),
             "localhost" | "127.0.0.1" | "::1" if port == SSH => Self::Server(here.clone()),
             _ if is_hers(&target) && port == SSH => Self::Server(target),
-            // Whoever shares a DevServer with her, asked or not, chose its name: a service of that name is what she means.
+            // Whoever shares a DevServer with her, asked or not, chose its name: a service of that name is what she
+            // means.
             _ if is_hers(&target) && !matches!(target, Target::Shared { .. }) => local(target),
             // No host has such a name: let her read which DevServers she has.
             _ if port == SSH && (own.is_some() || !host.contains(['.', ':'])) => Self::Server(target),

@@ -47,7 +47,8 @@ impl Jump {
             info!(user = logged_in.identity.user(), depth, "refused a jump: it is within too many others");
             return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
         }
-        // It is one more connection of hers, from its beginning: what nobody speaks on costs as much as what is logged in.
+        // It is one more connection of hers, from its beginning: what nobody speaks on costs as much as what is logged
+        // in.
         let place = logged_in.allowance.connections.clone().try_acquire_owned();
         let (Some(_slot), Ok(_place)) = (logged_in.slot(), place) else {
             info!(

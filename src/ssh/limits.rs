@@ -30,8 +30,8 @@ impl Startups {
         Self { limit_per_source, all: Crowd::new(limit), per_source: Arc::default() }
     }
 
-    /// Lets a connection from `address` in, or tells which limit it is over. Where all places are taken, it may get one of
-    /// somebody's who has more of them.
+    /// Lets a connection from `address` in, or tells which limit it is over. Where all places are taken, it may get one
+    /// of somebody's who has more of them.
     pub(super) fn admit(&self, address: IpAddr) -> Result<Startup, &'static str> {
         let source = source_of(address);
         // Counted first and given back by the drop if it was one too many.

@@ -88,8 +88,8 @@ impl Login {
         self.named = Some(logged(&self.asked(user_name).0));
     }
 
-    /// Whether the client should prove with `algorithm` to hold `key`. russh asks this before it looks at any signature, and
-    /// counts only one of that algorithm.
+    /// Whether the client should prove with `algorithm` to hold `key`. russh asks this before it looks at any
+    /// signature, and counts only one of that algorithm.
     pub(super) async fn welcome(&mut self, user_name: &str, key: &PublicKey, algorithm: &Algorithm) -> Auth {
         let (login, _) = self.asked(user_name);
         self.offered += 1;
@@ -214,8 +214,8 @@ impl Drop for Login {
             debug!("left without trying to log in");
             Offence::NoAuth
         };
-        // Who it is within another is known, and her neighbours behind the same address have nothing to do with it; and who
-        // had to give way did nothing.
+        // Who it is within another is known, and her neighbours behind the same address have nothing to do with it; and
+        // who had to give way did nothing.
         if self.client.outer.is_none() && !self.client.gave_way.is_cancelled() {
             self.context.penalties.add(self.client.address.ip(), offence, Instant::now());
         }

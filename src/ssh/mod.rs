@@ -68,7 +68,8 @@ use crate::workspace::{self, Address, Command, Listener, Process, Program, Progr
 pub trait Authenticate: Send + Sync + 'static {
     /// Whether `login` should prove, from the address `from`, to hold `key`, or a certificate of it.
     fn welcome(&self, login: &str, key: &PublicKey, from: IpAddr) -> Result<(), Refusal>;
-    /// Asks for keys of `login` that are not known yet, but not for long; whether one that was unknown may be known now.
+    /// Asks for keys of `login` that are not known yet, but not for long; whether one that was unknown may be known
+    /// now.
     async fn learn(&self, login: &str) -> bool;
     /// The person that `login` names, now that the client at `from` proved to hold `credential`.
     fn resolve(&self, login: &str, credential: Credential<'_>, from: IpAddr) -> Result<Identity, Refusal>;
@@ -113,8 +114,8 @@ pub trait Run: Send + Sync + 'static {
         address: &Address,
     ) -> Result<Listener, workspace::Error>;
 
-    /// Waits until somebody else's place, which is shared with her as this is called, is no longer; why, in a sentence for
-    /// her.
+    /// Waits until somebody else's place, which is shared with her as this is called, is no longer; why, in a sentence
+    /// for her.
     fn withdrawn<'a>(&'a self, identity: &'a Identity, target: &'a Target) -> BoxFuture<'a, String>;
 
     /// The name of the DevServer that `target` means.

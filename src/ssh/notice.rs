@@ -63,8 +63,8 @@ impl Notices {
         self.added.drain(..)
     }
 
-    /// What is next; `input` counts the bytes from the client. On a terminal that `is_drawn_anew` a warning lies over the
-    /// upper rows until it was seen, on another it is a line of its own. Cancel safe.
+    /// What is next; `input` counts the bytes from the client. On a terminal that `is_drawn_anew` a warning lies over
+    /// the upper rows until it was seen, on another it is a line of its own. Cancel safe.
     pub(super) async fn next(&mut self, input: &mut watch::Receiver<u64>, is_drawn_anew: bool) -> Notice {
         let Self { texts, added, size, sizes, shown, begin, reading } = self;
         let text = async {

@@ -18,7 +18,8 @@ const TURN: Duration = Duration::from_secs(4);
 /// Shows the last of `messages` until their sender is dropped; `columns` is the terminal's width, if there is one.
 /// Returns whether a line must be cleared from the terminal.
 pub(super) async fn show(mut messages: watch::Receiver<String>, writer: &Writer, columns: Option<u16>) -> bool {
-    // What a command writes can overtake stderr on the way to the terminal, and a line cleared then would be the command's.
+    // What a command writes can overtake stderr on the way to the terminal, and a line cleared then would be the
+    // command's.
     let passing = columns.filter(|_| writer.end == End::Screen);
     if passing.is_none() {
         let patience = Instant::now() + PATIENCE;

@@ -22,7 +22,8 @@ pub(super) struct ToProgram {
     pub(super) takes_signals: bool,
 }
 
-/// Takes what the client sends until it closes, which has to be heard of whatever else happens. Never waits for the program.
+/// Takes what the client sends until it closes, which has to be heard of whatever else happens. Never waits for the
+/// program.
 pub(super) async fn receive(mut reader: ChannelReadHalf, program: ToProgram, events: Arc<Events>, terminal: bool) {
     let ToProgram { inbox, size, signal, takes_signals } = program;
     loop {

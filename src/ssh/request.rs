@@ -70,7 +70,8 @@ impl Request {
     pub(super) fn begin(self, asked: Program, permissions: &Permissions) {
         let Self { terminal, mut environment, variables: _, detached, ssh_agent, x11, begin } = self;
         let program = force(asked, permissions, &mut environment);
-        // Programs say dumb, Emacs for one: they know no screen to come back to, and whoever logs in next would be in theirs.
+        // Programs say dumb, Emacs for one: they know no screen to come back to, and whoever logs in next would be in
+        // theirs.
         let detached = detached.filter(|_| terminal.as_ref().is_some_and(|terminal| terminal.term != DUMB));
         // A session that ended meanwhile does not listen.
         let _ = begin.send(Command { program, terminal, environment, ssh_agent, x11, detached });

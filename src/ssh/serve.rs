@@ -129,8 +129,8 @@ fn tell_end(
     }
 }
 
-/// A drain ends connections that run nothing, now or later, and so ends what has had too many channels. Returns when the
-/// last words were said.
+/// A drain ends connections that run nothing, now or later, and so ends what has had too many channels. Returns when
+/// the last words were said.
 async fn leave(context: &Context, slots: &Slots, client: &Handle, goodbye: &SetOnce<String>) {
     let why = tokio::select! {
         () = context.drain.begun() => "the server goes down",

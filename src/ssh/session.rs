@@ -179,8 +179,8 @@ impl Session {
         if is_own { ended } else { self.explain(ended, writer).await }
     }
 
-    /// Returns some time after she may not be there any more: for a client that does not read, and so is not told why, and
-    /// whose input would reach the program for as long as it likes.
+    /// Returns some time after she may not be there any more: for a client that does not read, and so is not told why,
+    /// and whose input would reach the program for as long as it likes.
     async fn turned_out(&self) {
         self.logged_in.standing.ended().await;
         sleep(LAST_WORD).await;

@@ -12,9 +12,9 @@ use super::room::{Room, Rooms};
 /// What waits in all inboxes of one connection, in bytes.
 ///
 /// russh tells the client on receipt that there is room for more, so a client never stops by itself. While programs
-/// read, its socket is read as fast as they do and what waits fits in memory. Where none reads, what came so far goes to
-/// disk so that its neighbours are not held up; past `slow_above`, and where there is hardly any room left there, the
-/// socket is read at a trickle.
+/// read, its socket is read as fast as they do and what waits fits in memory. Where none reads, what came so far goes
+/// to disk so that its neighbours are not held up; past `slow_above`, and where there is hardly any room left there,
+/// the socket is read at a trickle.
 #[derive(Debug)]
 pub(super) struct Throttle {
     waiting: AtomicU64,
@@ -49,9 +49,9 @@ const GO_ON_AT: u64 = FOLLOW_ABOVE / 2;
 const MOST_TIMES: u32 = 8;
 /// After so many waits in vain programs are not waited for, until one reads again.
 const STALL: u32 = 25;
-/// The longest wait for a program that reads, so that its neighbours are not held up by one that reads slowly; longer the
-/// more waits, as many times as that is [`FOLLOW_ABOVE`]. The way to a pod stands still for tenths of a second, and what goes to
-/// disk meanwhile costs more than it.
+/// The longest wait for a program that reads, so that its neighbours are not held up by one that reads slowly; longer
+/// the more waits, as many times as that is [`FOLLOW_ABOVE`]. The way to a pod stands still for tenths of a second, and
+/// what goes to disk meanwhile costs more than it.
 const FOLLOW: Duration = Duration::from_millis(2);
 /// Between two reads of a slow connection whose programs read nothing. It is read all the same: window adjustments and
 /// keystrokes for others come in the same stream.

@@ -15,8 +15,8 @@ pub(super) const PERSIST: &str = "BASTION_PERSIST";
 const MAX_VARIABLES: usize = 32;
 const MAX_NAME: usize = 64;
 const MAX_VALUE: usize = 1024;
-/// What makes a shell or a loader do something else than what is asked for, a forced command too, or tells what is ours to
-/// tell. Whatever is accepted, not these.
+/// What makes a shell or a loader do something else than what is asked for, a forced command too, or tells what is ours
+/// to tell. Whatever is accepted, not these.
 const NEVER: [&str; 21] = [
     "BASHOPTS",
     "BASH_*",

@@ -55,8 +55,8 @@ impl Writer {
         Self { half, events, end, over: AtomicBool::new(false), told: AtomicBool::new(false) }
     }
 
-    /// Tells the client that no output follows; once. What the bastion itself would say then is not said: OpenSSH's client
-    /// ends its connection at data on stderr that comes after.
+    /// Tells the client that no output follows; once. What the bastion itself would say then is not said: OpenSSH's
+    /// client ends its connection at data on stderr that comes after.
     pub(super) async fn eof(&self) {
         if !self.over.swap(true, Ordering::Relaxed) {
             let _ = self.until_closed(self.half.eof()).await;

@@ -1,5 +1,5 @@
-//! The Pod Security level that a namespace enforces, in the words of its admission: what a pod of a user could try that it is
-//! not to have. What nobody would notice here (SELinux, sysctls, ports of the host) is not looked at.
+//! The Pod Security level that a namespace enforces, in the words of its admission: what a pod of a user could try that
+//! it is not to have. What nobody would notice here (SELinux, sysctls, ports of the host) is not looked at.
 
 use crate::minik8s::object;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, SecurityContext, Volume};

@@ -1,5 +1,5 @@
-//! What others do to the objects that the operator made: they delete them, and change fields that are its own. Fields that
-//! others add beside stay, on every cluster, so nobody adds any.
+//! What others do to the objects that the operator made: they delete them, and change fields that are its own. Fields
+//! that others add beside stay, on every cluster, so nobody adds any.
 
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, PersistentVolumeClaim, Pod, ResourceQuota, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;

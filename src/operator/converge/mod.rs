@@ -1,6 +1,6 @@
-//! The property that everything else rests on: whatever happened before, the same specs come to the same objects. Random
-//! histories of changed and deleted specs, of others who meddle with what the operator made, of lost watches and of
-//! operators that are killed, each against a cluster that only ever saw the specs they end with.
+//! The property that everything else rests on: whatever happened before, the same specs come to the same objects.
+//! Random histories of changed and deleted specs, of others who meddle with what the operator made, of lost watches and
+//! of operators that are killed, each against a cluster that only ever saw the specs they end with.
 //!
 //! `BASTION_TEST_SEEDS=100..200` tries more of them.
 

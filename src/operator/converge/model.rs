@@ -1,5 +1,5 @@
-//! What people may ask for, and what they ask for in the end. History must not matter to the latter, so it asks for nothing
-//! that a running pod outlives by design: a flavor that is gone, a limit that is passed.
+//! What people may ask for, and what they ask for in the end. History must not matter to the latter, so it asks for
+//! nothing that a running pod outlives by design: a flavor that is gone, a limit that is passed.
 
 use serde_json::{Value, json};
 

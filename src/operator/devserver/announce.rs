@@ -1,5 +1,6 @@
-//! What events tell about a DevServer: that it can be entered, or why it cannot be had; how its pod ended; that its startup
-//! script failed; that its sleep is announced, begun and over. Each when it comes about, not each time somebody looks.
+//! What events tell about a DevServer: that it can be entered, or why it cannot be had; how its pod ended; that its
+//! startup script failed; that its sleep is announced, begun and over. Each when it comes about, not each time somebody
+//! looks.
 
 use dashmap::DashMap;
 use jiff::Timestamp;
@@ -12,8 +13,8 @@ use crate::api::conditions::reason;
 use crate::api::{DevServer, DevServerStatus, Phase, SuspensionReason, conditions};
 use crate::operator::publish::event;
 
-/// What was told of each, with its uid: another one of that name has not been told of yet. A watch may bring the next change
-/// before the status that was written of the last one.
+/// What was told of each, with its uid: another one of that name has not been told of yet. A watch may bring the next
+/// change before the status that was written of the last one.
 #[derive(Default)]
 pub(super) struct Announced(DashMap<ObjectRef<DevServer>, (String, Word)>);
 

@@ -286,8 +286,8 @@ pub(super) async fn apply_status(client: &Client, server: &DevServer, status: &D
     written.map_err(|error| Error::Status(Box::new(error)))
 }
 
-/// If it is waited for, asks again for a while when it was only too early: a quota is unknown until its controller has counted, some
-/// tens of milliseconds after it was made, and a first login waits for this.
+/// If it is waited for, asks again for a while when it was only too early: a quota is unknown until its controller has
+/// counted, some tens of milliseconds after it was made, and a first login waits for this.
 pub(super) async fn patiently<T, F>(
     what: &str,
     waits: bool,

@@ -1,5 +1,5 @@
-//! The ends that were told of lately: a watch may bring the next pod before the status that tells of the last one. And those
-//! of pods that are gone: one may go before anybody looked at why.
+//! The ends that were told of lately: a watch may bring the next pod before the status that tells of the last one. And
+//! those of pods that are gone: one may go before anybody looked at why.
 
 use dashmap::DashMap;
 use k8s_openapi::api::core::v1::Pod;

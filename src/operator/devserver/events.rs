@@ -84,7 +84,8 @@ impl EventWatches {
         self.watches.insert(namespace.to_owned(), Watch { _task: task, at_once });
     }
 
-    /// Notes what there is now, which a watch may hear of only later. It is known until the DevServer is followed no more.
+    /// Notes what there is now, which a watch may hear of only later. It is known until the DevServer is followed no
+    /// more.
     pub(super) async fn look(&self, key: &ObjectRef<DevServer>) -> kube::Result<()> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), namespace_of(key));
         let events = events.list(&ListParams::default()).await?;

@@ -75,8 +75,8 @@ impl Stores {
         Terms { pod_security: config.pod_security, limits }
     }
 
-    /// Whether `user` may log in, as far as the user's object says. Who has none is a user no more, or gets one with the first
-    /// login.
+    /// Whether `user` may log in, as far as the user's object says. Who has none is a user no more, or gets one with
+    /// the first login.
     pub(super) fn may_log_in(&self, user: &str) -> bool {
         self.users.get(&ObjectRef::new(user)).is_some_and(|user| !user.spec.disabled)
     }

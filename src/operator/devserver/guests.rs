@@ -1,5 +1,5 @@
-//! Who may exec into a DevServer's pod beside its owner: a Role for that one pod, bound to the accounts that stand for those
-//! with whom she shares it and who may log in. Who may only look has none: the SSH server shows it to her.
+//! Who may exec into a DevServer's pod beside its owner: a Role for that one pod, bound to the accounts that stand for
+//! those with whom she shares it and who may log in. Who may only look has none: the SSH server shows it to her.
 
 use std::collections::BTreeSet;
 
@@ -22,8 +22,8 @@ pub(super) enum Change {
     Withdraw,
 }
 
-/// From the role and the binding there are to what the DevServer's share list says, whatever else of its spec cannot be had: taking back
-/// has to work. `may_log_in` tells of users. Pure.
+/// From the role and the binding there are to what the DevServer's share list says, whatever else of its spec cannot be
+/// had: taking back has to work. `may_log_in` tells of users. Pure.
 pub(super) fn change(
     server: &DevServer,
     pod: Option<&Pod>,
@@ -37,7 +37,8 @@ pub(super) fn change(
     let owner = owner.filter(|_| server.metadata.deletion_timestamp.is_none());
     // Nor by somebody who may not come in herself.
     let owner = owner.filter(|owner| may_log_in(owner));
-    // Nor where a guest could act as the owner: what her spec says now may not have replaced the pod yet, or never does.
+    // Nor where a guest could act as the owner: what her spec says now may not have replaced the pod yet, or never
+    // does.
     let has_token = pod.and_then(|pod| pod.spec.as_ref()?.automount_service_account_token).unwrap_or_default();
     let owner = owner.filter(|_| !has_token && !server.spec.automount_service_account_token);
     let mut guests = owner.map(|owner| guests(&server.spec.share, owner)).unwrap_or_default();

@@ -16,7 +16,8 @@ use super::refusal::Refusal;
 use super::resolve::Resolved;
 use crate::api::{DevServer, names};
 
-/// Brings about the claim, and notes it and what of it cannot be had; why it is refused, and for how long to leave it at that.
+/// Brings about the claim, and notes it and what of it cannot be had; why it is refused, and for how long to leave it
+/// at that.
 pub(super) async fn apply(
     context: &Context,
     key: &ObjectRef<DevServer>,

@@ -20,8 +20,8 @@ pub(super) enum Usage {
 /// Servers that nobody is in are looked at every five minutes (`workspace.sample_interval`); after three misses it is
 /// not known any more.
 const STALE: SignedDuration = SignedDuration::from_mins(15);
-/// So long after a look nothing else has begun, as far as anybody is put to sleep by that. One that is announced is looked
-/// at about every half minute.
+/// So long after a look nothing else has begun, as far as anybody is put to sleep by that. One that is announced is
+/// looked at about every half minute.
 const FRESH: SignedDuration = SignedDuration::from_secs(90);
 /// Two machines' clocks.
 const SKEW: SignedDuration = SignedDuration::from_mins(1);

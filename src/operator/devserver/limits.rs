@@ -19,8 +19,8 @@ fn longest(limits: &UserLimits) -> Option<Duration> {
     limits.max_time_to_live.as_ref()?.get().filter(|longest| !longest.is_zero())
 }
 
-/// Whether `server`, one of its owner's `servers`, is within her limits. `most` is how many she may have whose object does
-/// not say it; zero: any number.
+/// Whether `server`, one of its owner's `servers`, is within her limits. `most` is how many she may have whose object
+/// does not say it; zero: any number.
 pub(super) fn check(
     server: &DevServer,
     wanted: &Resolved,
@@ -75,8 +75,8 @@ impl Sibling {
     }
 }
 
-/// Those that have a place are within the limit first, then the oldest: a name that sorts before others of the same second
-/// gets no further one.
+/// Those that have a place are within the limit first, then the oldest: a name that sorts before others of the same
+/// second gets no further one.
 fn count(server: &DevServer, servers: &Siblings, most: u32, user: &str) -> Result<(), Invalid> {
     let name = server.name_any();
     let rank = |server: &DevServer, has_place: bool| {

@@ -32,7 +32,8 @@ struct Memory {
 struct Refused {
     asked: Asked,
     refusal: Refusal,
-    /// It is not asked for again before then, whoever looks: a refusal is told in the status, whose change is looked at too.
+    /// It is not asked for again before then, whoever looks: a refusal is told in the status, whose change is looked at
+    /// too.
     until: Instant,
 }
 

@@ -155,7 +155,8 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
             suspend::put_away(&context, &key, seen.pod.as_deref(), Step::End).await?;
             Done::nothing(seen)
         }
-        // First it is told, below: who wakes it before its pod is gone is to find that it slept, or its time would be over.
+        // First it is told, below: who wakes it before its pod is gone is to find that it slept, or its time would be
+        // over.
         _ if life.state == State::Asleep => Done::nothing(seen),
         Ok(wanted) => apply::apply(&context, &key, wanted, seen).await?,
         Err(_) => apply::keep(&context, &server, seen).await?,

@@ -1,5 +1,5 @@
-//! Whether a flavor offers something else than before. How many of it still fit is in its status, which changes with every
-//! pod that comes or goes in the cluster, and is nothing to DevServers.
+//! Whether a flavor offers something else than before. How many of it still fit is in its status, which changes with
+//! every pod that comes or goes in the cluster, and is nothing to DevServers.
 
 use dashmap::DashMap;
 use kube::ResourceExt;

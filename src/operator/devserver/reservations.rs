@@ -1,5 +1,5 @@
-//! Who of an owner's DevServers is let through to a pod that no watch has brought yet. Of several that are made within a
-//! moment each would else be looked at as if it were alone.
+//! Who of an owner's DevServers is let through to a pod that no watch has brought yet. Of several that are made within
+//! a moment each would else be looked at as if it were alone.
 
 use std::collections::HashSet;
 

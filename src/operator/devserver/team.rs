@@ -73,7 +73,8 @@ fn problem(team: &DevServerTeam) -> Option<String> {
     }
 }
 
-/// `wanted` with those volumes that can be mounted, where nothing else is. One that lacks keeps nobody out of her DevServer.
+/// `wanted` with those volumes that can be mounted, where nothing else is. One that lacks keeps nobody out of her
+/// DevServer.
 pub(super) fn mount(mut wanted: Resolved, teams: &[TeamVolume]) -> Result<Resolved, Invalid> {
     let of_claim = |claim: &str| teams.iter().find(|team| team.volume.claim == claim);
     let is_teams = |claim: &str| names::team_of_claim(claim).is_some();

@@ -24,8 +24,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// The flavors whose status is not what it should be, with what it should be; none until all is known, or is known not
-    /// to be seen `at` that moment.
+    /// The flavors whose status is not what it should be, with what it should be; none until all is known, or is known
+    /// not to be seen `at` that moment.
     pub(super) fn changed_statuses(
         &self,
         by_default: &Amounts,

@@ -43,7 +43,8 @@ pub(super) fn status(flavor: &DevServerFlavor, observed: &Observed<'_>, now: &Ti
     }
 }
 
-/// `default`: the first by name of those default flavors that everybody may use. One that comes before it is for some alone.
+/// `default`: the first by name of those default flavors that everybody may use. One that comes before it is for some
+/// alone.
 fn conditions_of(flavor: &DevServerFlavor, default: Option<&str>, now: &Time) -> Vec<Condition> {
     let mut all = flavor.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
     all.retain(|condition| condition.type_ != conditions::DEFAULT || flavor.spec.default);

@@ -22,8 +22,8 @@ impl<T: PartialEq> Members<T> {
         self.known.insert(team.name_any(), self.see(team));
     }
 
-    /// Those who belong to the team, and those who did when it was last seen; nobody, if neither they nor what matters of it
-    /// changed: its status does each time that somebody gets its volume.
+    /// Those who belong to the team, and those who did when it was last seen; nobody, if neither they nor what matters
+    /// of it changed: its status does each time that somebody gets its volume.
     pub(in crate::operator) fn affected(&self, change: &Change<DevServerTeam>) -> Vec<String> {
         let (team, now) = match change {
             Change::Applied(team) => (team, self.see(team)),

@@ -1,8 +1,9 @@
-//! `DevServerTeam` with a volume → for each member a PersistentVolume on the team's storage, and a claim bound to it in her
-//! namespace. Both are taken away when she leaves or the volume does; the storage is never touched.
+//! `DevServerTeam` with a volume → for each member a PersistentVolume on the team's storage, and a claim bound to it in
+//! her namespace. Both are taken away when she leaves or the volume does; the storage is never touched.
 //!
-//! The claim is owned by its volume, and a volume is deleted in the foreground: so the garbage collector deletes the claim,
-//! when no pod mounts it any more, and the operator needs no right to delete claims. Those of homes it had better not have.
+//! The claim is owned by its volume, and a volume is deleted in the foreground: so the garbage collector deletes the
+//! claim, when no pod mounts it any more, and the operator needs no right to delete claims. Those of homes it had
+//! better not have.
 
 mod apply;
 mod build;

@@ -1,5 +1,5 @@
-//! What could not be done, by the name of what it was about, and when each is tried again: one that is refused for ever holds up
-//! no other.
+//! What could not be done, by the name of what it was about, and when each is tried again: one that is refused for ever
+//! holds up no other.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! What the client asks on one connection.
 //!
-//! russh calls these inside its session loop: they reply and spawn, and never wait for the network. Only a login may wait
-//! a moment for keys: nothing else happens on its connection yet.
+//! russh calls these inside its session loop: they reply and spawn, and never wait for the network. Only a login may
+//! wait a moment for keys: nothing else happens on its connection yet.
 
 use futures::FutureExt;
 use russh::keys::Certificate;

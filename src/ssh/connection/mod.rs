@@ -117,8 +117,8 @@ impl Connection {
         self.span.in_scope(tell)
     }
 
-    /// Counts the connection among those of whoever logged in; why not, if she has too many. One within another has been
-    /// counted when it began.
+    /// Counts the connection among those of whoever logged in; why not, if she has too many. One within another has
+    /// been counted when it began.
     fn take_place(&mut self) -> Result<(), String> {
         let Some((identity, _)) = self.login.succeeded() else { return Ok(()) };
         let allowance = self.context.allowances.of(identity.user());

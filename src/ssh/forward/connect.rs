@@ -36,8 +36,8 @@ impl LoggedIn {
         let connected = tokio::select! {
             connected = self.context.run.connect(&self.identity, target, address) => connected,
             () = &mut leave => return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await,
-            // A pod may take minutes to start, and nobody waits for it any more. Before it is answered a client cannot close
-            // the channel.
+            // A pod may take minutes to start, and nobody waits for it any more. Before it is answered a client cannot
+            // close the channel.
             () = self.over.cancelled() => return,
         };
         match connected {

@@ -15,13 +15,13 @@ use crate::workspace::Address;
 #[derive(Default)]
 pub(in crate::ssh) struct Listeners(HashMap<Address, Listening>);
 
-/// How long a client that asks the pod to listen is kept waiting, and its other channels and signs of life with it: russh
-/// wants the answer at once. OpenSSH with ServerAliveInterval=5 puts up with it.
+/// How long a client that asks the pod to listen is kept waiting, and its other channels and signs of life with it:
+/// russh wants the answer at once. OpenSSH with ServerAliveInterval=5 puts up with it.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 impl Listeners {
-    /// Has the pod listen for the client; the port, if it does. Where the pod has yet to be made or woken and the port is
-    /// known, that is the answer, and it listens as soon as it can. A port of the pod's choice has to be waited for.
+    /// Has the pod listen for the client; the port, if it does. Where the pod has yet to be made or woken and the port
+    /// is known, that is the answer, and it listens as soon as it can. A port of the pod's choice has to be waited for.
     pub(in crate::ssh) async fn begin(&mut self, logged_in: LoggedIn, address: Address, client: Handle) -> Option<u16> {
         let user = logged_in.identity.user().to_owned();
         if self.0.len() >= logged_in.context.config.max_sessions {

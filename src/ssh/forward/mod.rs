@@ -33,7 +33,8 @@ use crate::telemetry::metrics;
 /// What a client sent before it closed is given so long to reach whoever should read it.
 const LINGER: Duration = Duration::from_secs(60);
 
-/// Copies both ways, each to its own end, until both are done, either side is gone, or `leave` says that she may not stay.
+/// Copies both ways, each to its own end, until both are done, either side is gone, or `leave` says that she may not
+/// stay.
 async fn copy(
     channel: Channel<Msg>,
     stream: Stream,
@@ -63,7 +64,8 @@ async fn copy(
     events.closed.cancel();
 }
 
-/// Takes what the client sends until it closes, which has to be heard of whatever else happens. Never waits for the pod.
+/// Takes what the client sends until it closes, which has to be heard of whatever else happens. Never waits for the
+/// pod.
 pub(super) async fn receive(mut reader: ChannelReadHalf, inbox: Arc<Inbox>, events: Arc<Events>) {
     loop {
         match reader.wait().await {

@@ -74,9 +74,9 @@ fn build_spec(wanted: &Resolved) -> PodSpec {
         security_context: Some(PodSecurityContext {
             seccomp_profile: Some(runtimes_own()),
             // A new volume is root's; this lets an image's other user write in it. Only when the root of the volume
-            // differs, or each start would walk through every file of the home. One group whatever user.gid says, for it
-            // is of all volumes: of members of a team who start in turn each would have all of its volume given to his own.
-            // Every process of the pod is in it.
+            // differs, or each start would walk through every file of the home. One group whatever user.gid says, for
+            // it is of all volumes: of members of a team who start in turn each would have all of its volume given to
+            // his own. Every process of the pod is in it.
             fs_group: Some(home.group),
             fs_group_change_policy: Some("OnRootMismatch".to_owned()),
             ..PodSecurityContext::default()
@@ -144,8 +144,8 @@ fn home_variable(wanted: &Resolved) -> EnvVar {
     EnvVar { name: "HOME".to_owned(), value: Some(wanted.home.mount_path.clone()), value_from: None }
 }
 
-/// Brings the agent into the pod. A pod asks for the most that any of its containers does: with what the namespace gives
-/// to those that say nothing, a small pod would not be small, nor a guaranteed one guaranteed.
+/// Brings the agent into the pod. A pod asks for the most that any of its containers does: with what the namespace
+/// gives to those that say nothing, a small pod would not be small, nor a guaranteed one guaranteed.
 fn install_agent(agent: &AgentConfig, wanted: &Resolved) -> Container {
     let resources = &wanted.flavor.resources;
     let own = |quantities: &Option<BTreeMap<String, Quantity>>| {
@@ -209,8 +209,8 @@ const FLAVOR: &str = "devserver.io/flavor";
 const TIME_LIMIT: &str = "devserver.io/time-limit";
 
 /// Process 1 of a pod whose image brings none of its own. Process 1 has no default signal handlers, so without the trap
-/// every stop would take the whole grace period. `wait` reaps what dying sessions leave behind, and is interrupted by the
-/// trap, which a foreground `sleep` would hold up.
+/// every stop would take the whole grace period. `wait` reaps what dying sessions leave behind, and is interrupted by
+/// the trap, which a foreground `sleep` would hold up.
 const WAIT_AND_REAP: &str = "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done";
 
 #[cfg(test)]

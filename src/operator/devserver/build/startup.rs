@@ -12,8 +12,8 @@ pub(super) fn script_variable(script: &str) -> EnvVar {
     EnvVar { name: SCRIPT_VARIABLE.to_owned(), value: Some(encoded), value_from: None }
 }
 
-/// Succeeds when the startup script is over. One look lasts as long as the script does, so that a kubelet has nothing to
-/// tell until then; it fails once if the script failed, which makes an event of the script's last words.
+/// Succeeds when the startup script is over. One look lasts as long as the script does, so that a kubelet has nothing
+/// to tell until then; it fails once if the script failed, which makes an event of the script's last words.
 pub(super) fn startup_probe() -> Probe {
     let look = [names::AGENT, "started"].map(str::to_owned).into();
     Probe {

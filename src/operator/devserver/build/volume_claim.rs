@@ -18,9 +18,9 @@ pub(in super::super) struct BuiltClaim {
     pub(in super::super) note: Option<String>,
 }
 
-/// The claim for `wanted`, given the one that exists and the class it has. A home that was kept from an earlier DevServer
-/// or that somebody restored, is taken over as it is: a claim's class cannot change, and its size can only grow, if its
-/// owner says so.
+/// The claim for `wanted`, given the one that exists and the class it has. A home that was kept from an earlier
+/// DevServer or that somebody restored, is taken over as it is: a claim's class cannot change, and its size can only
+/// grow, if its owner says so.
 pub(in super::super) fn build_claim(
     wanted: &Resolved,
     existing: Option<&PersistentVolumeClaim>,

@@ -42,7 +42,8 @@ fn empty_volume(name: &str) -> Volume {
     Volume { name: name.to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() }
 }
 
-/// Everybody in the pod may write in it, on a disk that belongs to the whole node. Past its limit the kubelet ends the pod.
+/// Everybody in the pod may write in it, on a disk that belongs to the whole node. Past its limit the kubelet ends the
+/// pod.
 fn agent_volume() -> Volume {
     let limited = EmptyDirVolumeSource { size_limit: Some(Quantity(AGENT_FOLDER_LIMIT.to_owned())), medium: None };
     Volume { empty_dir: Some(limited), ..empty_volume("agent") }
@@ -53,7 +54,8 @@ fn shm_volume(size: Quantity) -> Volume {
     Volume { name: "shm".to_owned(), empty_dir: Some(in_memory), ..Volume::default() }
 }
 
-/// The home's claim, if it has one, then each other one once: kubelets have hung on a claim that is two volumes of a pod.
+/// The home's claim, if it has one, then each other one once: kubelets have hung on a claim that is two volumes of a
+/// pod.
 fn claims(wanted: &Resolved) -> Vec<Option<String>> {
     let mut claims = vec![match &wanted.home.volume {
         HomeVolume::Own { .. } => Some(names::home_claim(&wanted.name)),

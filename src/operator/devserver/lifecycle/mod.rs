@@ -41,7 +41,8 @@ pub(super) enum State {
     Asleep,
 }
 
-/// Decides about `server`, whose pod is used as `usage` tells and which may run for `allowed` by its flavor and its owner's limits.
+/// Decides about `server`, whose pod is used as `usage` tells and which may run for `allowed` by its flavor and its
+/// owner's limits.
 pub(super) fn decide(
     server: &DevServer,
     usage: &Usage,
@@ -201,8 +202,8 @@ const EXPIRY_ANNOUNCED: Duration = Duration::from_mins(30);
 /// How soon to look again at one that is used, or of which it cannot be told.
 const BUSY_LOOK: Duration = Duration::from_mins(1);
 const UNKNOWN_LOOK: Duration = Duration::from_mins(5);
-/// By how much is put off what was to be done now and rests on what was seen too long ago. Who looks writes what is seen,
-/// and that is another reason to look again.
+/// By how much is put off what was to be done now and rests on what was seen too long ago. Who looks writes what is
+/// seen, and that is another reason to look again.
 const UNCERTAIN_LOOK: Duration = Duration::from_secs(30);
 
 #[cfg(test)]

@@ -23,8 +23,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// When it will be. What comes about all of a sudden, by a changed setting or an operator that was away, waits until
-    /// the warning could be read.
+    /// When it will be. What comes about all of a sudden, by a changed setting or an operator that was away, waits
+    /// until the warning could be read.
     pub(super) fn at(&self, announced: Option<&Suspension>, now: Timestamp) -> Timestamp {
         let noticed = later(now, self.notice);
         let announced = announced.filter(|announced| announced.reason == self.reason);

@@ -96,8 +96,8 @@ pub(super) struct ResolvedFlavor {
     volumes: Vec<Volume>,
 }
 
-/// The owner's own words: when they change the pod is replaced, even a running one. What she does not say is left out, so
-/// that a field that this program learns does not replace the pods of those who do not use it.
+/// The owner's own words: when they change the pod is replaced, even a running one. What she does not say is left out,
+/// so that a field that this program learns does not replace the pods of those who do not use it.
 #[derive(Clone, Debug, serde::Serialize)]
 pub(super) struct Wishes {
     flavor: Option<String>,

@@ -1,5 +1,5 @@
-//! What a user's namespace adds to what was resolved: limits for containers that name none (its LimitRange), and what each
-//! container has to be like (its Pod Security level).
+//! What a user's namespace adds to what was resolved: limits for containers that name none (its LimitRange), and what
+//! each container has to be like (its Pod Security level).
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,8 @@ pub(in super::super) fn fit(mut wanted: Resolved, terms: &Terms, config: &Config
     Ok(wanted)
 }
 
-/// With the namespace's limit below what is requested it would be no valid pod: it gets what it requests then, and no more.
+/// With the namespace's limit below what is requested it would be no valid pod: it gets what it requests then, and no
+/// more.
 fn raise_limits(resources: &mut ResourceRequirements, by_default: &BTreeMap<String, Quantity>) {
     let ResourceRequirements { requests, limits, claims: _ } = resources;
     for (name, request) in requests.iter().flatten() {

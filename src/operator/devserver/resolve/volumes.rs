@@ -1,4 +1,5 @@
-//! The owner's volumes and her flavor's, as one list. The schema says the same of each; not every API server looks at it.
+//! The owner's volumes and her flavor's, as one list. The schema says the same of each; not every API server looks at
+//! it.
 
 use super::{Invalid, can_mount};
 use crate::api::Volume;

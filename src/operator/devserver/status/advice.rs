@@ -1,9 +1,10 @@
-//! What the owner of a DevServer can do about what keeps it from running. It is part of what is told of it, so that logins,
-//! `devctl describe` and `why`, and `kubectl describe` say the same. Pure.
+//! What the owner of a DevServer can do about what keeps it from running. It is part of what is told of it, so that
+//! logins, `devctl describe` and `why`, and `kubectl describe` say the same. Pure.
 
 use crate::api::conditions::reason;
 
-/// For DevServer `name`, by the reason of its condition Ready; none where the message itself says it, or nothing is to be done.
+/// For DevServer `name`, by the reason of its condition Ready; none where the message itself says it, or nothing is to
+/// be done.
 pub(super) fn on(name: &str, reason: &str) -> Option<String> {
     let advice = match reason {
         reason::CANNOT_PULL_IMAGE => format!(

@@ -20,8 +20,8 @@ pub(super) fn newest(known: Option<&DevServerStatus>, pod: Option<&Pod>) -> Opti
     }
 }
 
-/// Why the cluster took a pod that is gone. How its container ended counts for nothing: it was deleted, and its kubelet, done
-/// with it much later than it ended, has set anew when that was asked for.
+/// Why the cluster took a pod that is gone. How its container ended counts for nothing: it was deleted, and its
+/// kubelet, done with it much later than it ended, has set anew when that was asked for.
 pub(in crate::operator::devserver) fn of_gone(pod: &Pod) -> Option<LastEnd> {
     disruption(pod).or_else(|| over(pod))
 }
@@ -37,8 +37,8 @@ fn of_pod(pod: &Pod, activity: Option<&Activity>) -> Option<LastEnd> {
     })
 }
 
-/// When the pod's deletion was asked for, or a little before. Its time stamp is when the grace for that is over; a kubelet
-/// that is done with the pod sets both anew, to now and no grace.
+/// When the pod's deletion was asked for, or a little before. Its time stamp is when the grace for that is over; a
+/// kubelet that is done with the pod sets both anew, to now and no grace.
 fn asked_to_end(pod: &Pod) -> Option<Timestamp> {
     let over = pod.metadata.deletion_timestamp.as_ref()?.0;
     let given = pod.metadata.deletion_grace_period_seconds.unwrap_or_default();

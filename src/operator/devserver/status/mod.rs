@@ -1,4 +1,5 @@
-//! What to tell of a DevServer: phase, condition, and a sentence for its owner. Pure but for the clock of the condition.
+//! What to tell of a DevServer: phase, condition, and a sentence for its owner. Pure but for the clock of the
+//! condition.
 
 mod advice;
 mod container_end;

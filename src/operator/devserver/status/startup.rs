@@ -32,7 +32,8 @@ pub(super) fn set_condition(
     (!holds).then_some(message)
 }
 
-/// Whether the script of the present container is over, and nobody has looked yet whether there is an event of its failure.
+/// Whether the script of the present container is over, and nobody has looked yet whether there is an event of its
+/// failure.
 pub(in crate::operator::devserver) fn is_in_doubt(all: &[Condition], pod: Option<&Pod>, notes: &[Note]) -> bool {
     let Some(pod) = pod.filter(|pod| has_script(pod) && is_over(pod)) else { return false };
     let Some(started) = started_at(pod) else { return false };

@@ -67,7 +67,8 @@ fn other_claims(pod: &Pod) -> Vec<&str> {
     claims.filter(|claim| *claim != home).collect()
 }
 
-/// `0/3 nodes are available: 3 Insufficient cpu. preemption: …` → `no node fits: 0/3 nodes are available: 3 Insufficient cpu`.
+/// `0/3 nodes are available: 3 Insufficient cpu. preemption: …` → `no node fits: 0/3 nodes are available: 3
+/// Insufficient cpu`.
 pub(super) fn unschedulable(said: &str) -> String {
     let said = said.split(" preemption:").next().unwrap_or(said);
     // What of the scheduler's plugins has nothing to say about a pod without resource claims.

@@ -125,7 +125,8 @@ impl Observed<'_> {
         state
     }
 
-    /// Whether somebody else deleted it, and not in the foreground: nobody deletes its claim then, and it waits for that.
+    /// Whether somebody else deleted it, and not in the foreground: nobody deletes its claim then, and it waits for
+    /// that.
     fn is_stuck(&self, volume: &MembersVolume) -> bool {
         let (namespace, claim) = (names::namespace(&volume.user), names::team_claim(&volume.team));
         let claim = self.claims.get(&(namespace.as_str(), claim.as_str()));
