@@ -21,7 +21,7 @@ use super::account::Account;
 use super::pipe::{most, widen, write_all};
 use super::request::{ENDING, Request, Response};
 use super::{activity, forward, memory, open_files, program, socket};
-use crate::carrier::{self, Budget, Carrier, Incoming, Link, Message, Side, Stream};
+use crate::carrier::{self, Carrier, Incoming, Link, Message, Side, Stream};
 
 /// How long programs wait for the next link after theirs broke, unless the bastion says how long it tries.
 const GRACE: Duration = Duration::from_secs(60);
@@ -39,8 +39,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 const READ: usize = 64 * 1024;
 /// What a link's pipes hold, in bytes.
 const PIPE: usize = 512 * 1024;
-/// What may wait on all carriers, in bytes, before each connection has to do with less: it is memory of the container.
-const MEMORY: usize = 32 * 1024 * 1024;
 
 /// Serves until it is told to end.
 pub async fn serve() -> io::Result<()> {
@@ -71,7 +69,6 @@ struct Server {
     /// Looked up for each program, as by sshd: a startup script may change it, and so may its user.
     account: fn() -> Account,
     carriers: Arc<Mutex<HashMap<String, Known>>>,
-    budget: Arc<Budget>,
     shells: program::Shells,
     tasks: TaskTracker,
     /// The pod is about to end: nothing begins any more.
@@ -91,7 +88,6 @@ impl Server {
         Self {
             account,
             carriers: Arc::default(),
-            budget: Budget::new(MEMORY),
             shells: Default::default(),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
@@ -166,7 +162,7 @@ impl Server {
         if !accepted.is_new() {
             return Carrier::new(Side::Agent, String::new()).0;
         }
-        let (carrier, incoming) = Carrier::within(self.budget.clone(), Side::Agent, accepted.carrier().to_owned());
+        let (carrier, incoming) = Carrier::new(Side::Agent, accepted.carrier().to_owned());
         if self.ending.is_cancelled() {
             carrier.refuse();
         }

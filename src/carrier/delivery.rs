@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::frame::{Body, Frame, Message};
 use super::inbox::Refused;
 use super::state::{GONE, MAX_STREAMS, State, window_of};
-use super::{Error, Opened, Shared, Side};
+use super::{Error, Opened, Shared};
 
 impl State {
     /// Takes a frame that came; returns the stream that it opens.
@@ -58,11 +58,10 @@ impl State {
         let Some(entry) = self.streams.get_mut(&id) else {
             return self.tell_gone(id);
         };
-        // What an agent keeps is its own user's memory, and was sent to be read: there only the windows bound it.
-        let floor = match self.side {
-            Side::Agent => None,
-            Side::Bastion if entry.is_terminal => self.share.terminal_floor(streams, self.terminals),
-            Side::Bastion => self.share.floor(streams),
+        let floor = if entry.is_terminal {
+            self.share.terminal_floor(streams, self.terminals)
+        } else {
+            self.share.floor(streams)
         };
         let weight = message.weight() as u64;
         entry.arrived.messages += 1;
