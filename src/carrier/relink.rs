@@ -59,7 +59,7 @@ impl State {
             let Some(entry) = self.streams.get_mut(&id) else { continue };
             (entry.written, entry.is_ready, entry.told) = (0, false, Acknowledgement::default());
             // What went with the link before was perhaps not heard.
-            entry.asks |= entry.outgoing.weight(usize::MAX) > 0;
+            entry.asks |= entry.window.available_permits() < self.window;
             let is_new = !received.contains_key(&id);
             match received.get(&id) {
                 Some(&messages) => entry.acknowledge(Acknowledgement { messages, ..entry.acknowledged })?,
