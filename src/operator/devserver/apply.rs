@@ -254,6 +254,10 @@ pub(super) async fn delete_pod(context: &Context, pod: &Pod, why: Step) -> Resul
     match pods.delete(&pod.name_any(), &params).await {
         Ok(_) => {
             info!(namespace = pod.namespace(), pod = pod.name_any(), ?why, "pod deleted");
+            // Of a DevServer that goes nobody asks any more.
+            if why != Step::End {
+                context.going.told(pod);
+            }
             Ok(())
         }
         // Gone, or another by now: the watch will tell.

@@ -6,6 +6,7 @@ mod build;
 mod ends;
 mod events;
 mod fetch;
+mod going;
 mod guests;
 mod home;
 mod idleness;
@@ -42,6 +43,7 @@ use self::apply::{Done, Error};
 use self::ends::Ends;
 use self::events::EventWatches;
 use self::fetch::Stores;
+use self::going::Going;
 use self::lifecycle::{Life, State};
 use self::memory::Memories;
 use self::reservations::Reservations;
@@ -60,6 +62,7 @@ struct Context {
     config: Config,
     provisioning: provisioning::Config,
     stores: Stores,
+    going: Going,
     memories: Memories,
     events: EventWatches,
     ends: Ends,
@@ -85,6 +88,7 @@ pub(super) async fn run(client: Client, config: Config, provisioning: provisioni
         config,
         provisioning,
         stores,
+        going: Going::default(),
         memories: Memories::default(),
         events,
         ends: Ends::default(),
@@ -119,7 +123,8 @@ pub(super) async fn run(client: Client, config: Config, provisioning: provisioni
 async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Action, Error> {
     context.stores.ready.once().await;
     let key = ObjectRef::from_obj(&*server);
-    let seen = context.stores.fetch(&server);
+    let mut seen = context.stores.fetch(&server);
+    seen.pod = context.going.seen(&key, seen.pod);
     let is_going = server.metadata.deletion_timestamp.is_some();
     let may_log_in = |user: &str| context.stores.may_log_in(user);
     let (role, binding) = (seen.guest_role.as_deref(), seen.guests.as_deref());
@@ -155,8 +160,7 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
             suspend::put_away(&context, &key, seen.pod.as_deref(), Step::End).await?;
             Done::nothing(seen)
         }
-        // First it is told, below: who wakes it before its pod is gone is to find that it slept, or its time would be
-        // over.
+        // Told first, and then done: who wakes it meanwhile is to find that it slept, or its time would be over.
         _ if life.state == State::Asleep => Done::nothing(seen),
         Ok(wanted) => apply::apply(&context, &key, wanted, seen).await?,
         Err(_) => apply::keep(&context, &server, seen).await?,
@@ -179,12 +183,13 @@ async fn reconcile(server: Arc<DevServer>, context: Arc<Context>) -> Result<Acti
     } else {
         context.events.unfollow(&key);
     }
-    apply::apply_status(&context.client, &server, &status).await?;
-    for event in context.announced.news(&server, &status, Timestamp::now()) {
-        publish(&context.recorder, &server.object_ref(&()), &event).await;
-    }
+    let told = apply::apply_status(&context.client, &server, &status).await;
     if life.state == State::Asleep && !is_going {
         suspend::put_away(&context, &key, done.pod.as_deref(), Step::Suspend).await?;
+    }
+    told?;
+    for event in context.announced.news(&server, &status, Timestamp::now()) {
+        publish(&context.recorder, &server.object_ref(&()), &event).await;
     }
     // Last, and as often as it takes.
     shared.map_err(|error| Error::Guests(Box::new(error)))?;
