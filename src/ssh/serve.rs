@@ -121,7 +121,8 @@ fn tell_end(
             ErrorKind::ConnectionAborted if is_within => BY_CLIENT.to_owned(),
             _ => error.to_string(),
         },
-        Err(error) => chain(&error),
+        // Names that the client sent may be in it.
+        Err(error) => chain(&error).chars().take(MAX_NAMES).collect(),
     };
     match user {
         Some(user) => info!(user, why, duration = ?began.elapsed(), "connection ended"),

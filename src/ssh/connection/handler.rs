@@ -196,7 +196,7 @@ impl Handler for Connection {
         modes: &[(Pty, u32)],
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        let permitted = self.admits_terminal();
+        let permitted = self.requests.contains_key(&channel) && self.admits_terminal();
         let request = self.requests.get_mut(&channel).filter(|_| permitted);
         let set = request.map(|request| request.set_terminal(term, terminal_size(columns, rows), modes));
         Self::answer(channel, set.is_some(), replies)

@@ -114,7 +114,7 @@ async fn again(logged_in: &LoggedIn, address: &Address) -> Result<Listener, Erro
 /// A client that runs nothing and only waits for connections is told, and may then connect anew. One that is in use is
 /// left alone.
 async fn give_up(logged_in: &LoggedIn, client: &Handle, error: &Error) {
-    info!("gave up listening for a client");
+    info!(error = chain(error), "gave up listening for a client");
     if logged_in.slots.is_idle() {
         let why = format!("the pod does not listen for you: {}", error.user_message());
         let _ = client.disconnect(Disconnect::ByApplication, why, "en".into()).await;

@@ -1,12 +1,12 @@
 //! What the server tells whoever runs it.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::subscriber::DefaultGuard;
-use tracing::{Level, subscriber};
+use tracing::{Dispatch, Level, subscriber};
 
 use super::PATIENCE;
 
@@ -36,9 +36,14 @@ impl io::Write for Writer {
     }
 }
 
+/// With one subscriber alone, tracing asks the thread that comes by a line first whether anybody wants it, and believes that
+/// for all: another test's thread says no.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
+
 impl Log {
     /// Collects from now on.
     pub(super) fn collect() -> Self {
+        LazyLock::force(&SECOND);
         let text = Arc::<Text>::default();
         let to = text.clone();
         let log = tracing_subscriber::fmt().with_max_level(Level::DEBUG).with_ansi(false);
