@@ -18,12 +18,12 @@ mod uptime;
 mod user;
 mod watch;
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::Client;
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, Unexpected};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::IdleAction;
@@ -44,8 +44,9 @@ pub struct Config {
     pub home_mount_path: String,
     /// Group that may write in the home.
     pub home_group: i64,
-    /// Whom programs run as that may not be root, and of which nobody says it.
-    pub restricted_uid: NonZeroU32,
+    /// The uid of programs that may not be root, where the DevServer names none.
+    #[serde(deserialize_with = "not_root")]
+    pub restricted_uid: i64,
     /// How many DevServers a user may have whose object does not say it; zero: any number.
     pub max_devservers: u32,
     /// How long a pod waits for its volume before it is made all the same.
@@ -66,6 +67,14 @@ pub struct Config {
     pub lifecycle: LifecycleConfig,
     /// Who of several operators works.
     pub lease: LeaseConfig,
+}
+
+/// A uid that Kubernetes takes, but root's.
+fn not_root<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let uid = i64::deserialize(deserializer)?;
+    let is_one = (1..=i32::MAX.into()).contains(&uid);
+    let expected = &"a uid from 1 to 2147483647";
+    is_one.then_some(uid).ok_or_else(|| D::Error::invalid_value(Unexpected::Signed(uid), expected))
 }
 
 /// The `[operator.lifecycle]` section of the configuration.

@@ -108,6 +108,7 @@ async fn a_flavor_may_request_more_than_a_namespace_allows_to_who_says_nothing()
     let requests = json!({ "cpu": "5m", "memory": "128Mi" });
     add_flavor(client.clone(), &name, json!({ "resources": { "requests": requests } })).await;
     add_devserver(&alice, "train", &name).await;
+    alice.runs("train").await;
     alice.shell_in("train").command("echo in").run().await.exits(0).prints("in\n");
     let spec = alice.has::<Pod>("train").await.spec.expect("it has one");
     let limits = |container: &Container| container.resources.clone()?.limits?.remove("memory");

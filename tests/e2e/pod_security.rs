@@ -32,9 +32,10 @@ async fn where_nobody_may_be_root_devservers_run_as_somebody_else() {
         status.message.filter(|_| status.phase == Phase::Failed)
     })
     .await;
-    assert!(message.starts_with("user.sudo is not to be had here"), "{message}");
+    assert!(message.starts_with("user.sudo is not allowed here"), "{message}");
     let gives_in = Patch::Merge(json!({"spec": {"user": {"sudo": false}}}));
     alice.api::<DevServer>().patch("sudo", &PatchParams::default(), &gives_in).await.expect("it can be changed");
+    alice.runs("sudo").await;
     let whose = alice.shell_in("sudo").command("id -u").run().await.exits(0).text();
     assert!(!is_real() || whose == "1234\n", "{whose}");
 }

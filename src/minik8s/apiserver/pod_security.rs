@@ -43,6 +43,10 @@ fn restricted(spec: &PodSpec) -> Vec<String> {
         let dropped = context.capabilities.as_ref().and_then(|capabilities| capabilities.drop.as_ref());
         !dropped.is_some_and(|dropped| dropped.iter().any(|capability| capability == "ALL"))
     };
+    let adds = |context: &SecurityContext| {
+        let added = context.capabilities.as_ref().and_then(|capabilities| capabilities.add.as_ref());
+        added.into_iter().flatten().any(|capability| capability != "NET_BIND_SERVICE")
+    };
     let may_be_root = |context: &SecurityContext| {
         context.run_as_non_root.or(of_pod.and_then(|of_pod| of_pod.run_as_non_root)) != Some(true)
     };
@@ -64,6 +68,7 @@ fn restricted(spec: &PodSpec) -> Vec<String> {
             named(spec, escalates, "must set securityContext.allowPrivilegeEscalation=false"),
         ),
         told("unrestricted capabilities", named(spec, keeps, "must set securityContext.capabilities.drop=[\"ALL\"]")),
+        told("unrestricted capabilities", named(spec, adds, "must not add any in securityContext.capabilities.add")),
         told("runAsNonRoot != true", named(spec, may_be_root, "must set securityContext.runAsNonRoot=true")),
         told("runAsUser=0", named(spec, is_root, "must not set runAsUser=0")),
         told(
@@ -174,6 +179,9 @@ mod tests {
         let mut root = right();
         root["runAsUser"] = json!(0);
         assert!(said(Some("restricted"), pod(root)).contains("runAsUser=0"));
+        let mut adds = right();
+        adds["capabilities"]["add"] = json!(["CHOWN"]);
+        assert!(said(Some("restricted"), pod(adds)).contains("must not add any"));
         let mut of_pod = pod(json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}));
         of_pod["securityContext"] = json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}});
         assert_eq!(said(Some("restricted"), of_pod), "", "what the pod says holds for all of it");

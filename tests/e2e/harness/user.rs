@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bastion::api::{DevServer, DevServerUser, names};
+use bastion::api::{DevServer, DevServerUser, Phase, names};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -76,6 +76,12 @@ impl User {
     /// Logs in, so that what follows meets a pod that runs.
     pub(crate) async fn is_running(&self) {
         self.ssh("true").run().await.exits(0).prints("");
+    }
+
+    /// Waits until her DevServer `name` runs, without waking it.
+    pub(crate) async fn runs(&self, name: &str) {
+        let phase = async || self.has::<DevServer>(name).await.status.filter(|status| status.phase == Phase::Running);
+        eventually("the DevServer runs", phase).await;
     }
 
     pub(crate) fn namespace(&self) -> String {

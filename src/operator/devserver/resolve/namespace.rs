@@ -55,13 +55,15 @@ fn half(memory: &Quantity) -> Option<Quantity> {
 fn unprivileged(RunAs { uid, gid, sudo }: RunAs, config: &Config) -> Result<RunAs, Invalid> {
     if uid == Some(0) {
         return Err(Invalid::Restricted(
-            "uid 0 is root, whom nobody is here (Pod Security restricted): say another, or none",
+            "uid 0 is root, which is not allowed here (Pod Security restricted): name another uid, or none",
         ));
     }
     if sudo == Some(true) {
-        return Err(Invalid::Restricted("sudo is not to be had here (Pod Security restricted): say false, or nothing"));
+        return Err(Invalid::Restricted(
+            "sudo is not allowed here (Pod Security restricted): set it to false, or leave it out",
+        ));
     }
-    Ok(RunAs { uid: uid.or(Some(config.restricted_uid.get().into())), gid, sudo: Some(false) })
+    Ok(RunAs { uid: uid.or(Some(config.restricted_uid)), gid, sudo: Some(false) })
 }
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
@@ -135,9 +137,12 @@ pub(in crate::operator::devserver) mod tests {
         assert_eq!(restricted(json!(null)), is(1000, None), "whom the settings name");
         assert_eq!(restricted(json!({ "uid": 1234, "gid": 0, "sudo": false })), is(1234, Some(0)));
         let refused = restricted(json!({ "uid": 0 })).unwrap_err();
-        assert!(refused.starts_with("user.uid 0 is root") && refused.ends_with("say another, or none"), "{refused}");
+        assert!(
+            refused.starts_with("user.uid 0 is root") && refused.ends_with("name another uid, or none"),
+            "{refused}"
+        );
         let refused = restricted(json!({ "uid": 1234, "sudo": true })).unwrap_err();
-        assert!(refused.starts_with("user.sudo") && refused.ends_with("say false, or nothing"), "{refused}");
+        assert!(refused.starts_with("user.sudo") && refused.ends_with("leave it out"), "{refused}");
         let root = RunAs { uid: Some(0), gid: None, sudo: Some(true) };
         for level in [PodSecurity::Privileged, PodSecurity::Baseline] {
             assert_eq!(run_as(level, json!({ "uid": 0, "sudo": true })), Ok((root.clone(), false)));
