@@ -1,5 +1,5 @@
-//! Pods that were told to go. The watch says so a moment later; who looked meanwhile would tell them to go once more, or lead
-//! a login into one.
+//! Pods that were told to go. The watch says so a moment later; who looked meanwhile would tell them to go once more,
+//! or lead a login into one.
 
 use std::sync::Arc;
 

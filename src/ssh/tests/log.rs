@@ -36,8 +36,8 @@ impl io::Write for Writer {
     }
 }
 
-/// With one subscriber alone, tracing asks the thread that comes by a line first whether anybody wants it, and believes that
-/// for all: another test's thread says no.
+/// With one subscriber alone, tracing asks the thread that comes by a line first whether anybody wants it, and believes
+/// that for all: another test's thread says no.
 static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
 
 impl Log {
