@@ -6,93 +6,19 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, Client, Resource, ResourceExt};
-use tokio::time::sleep;
+use kube::{Api, Client, ResourceExt};
 use tracing::info;
 
+use super::asking::{namespaced, patiently};
 use super::build::{build_pod, is_same_template};
+use super::done::{Done, Error};
 use super::fetch::Seen;
 use super::memory::Asked;
-use super::refusal::{self, Refusal, RefusalKind};
+use super::refusal::{Refusal, RefusalKind};
 use super::resolve::{HomeVolume, Resolved};
 use super::step::{Situation, Step, Volume, belongs_to, next_step, volume};
 use super::{Context, home, team};
 use crate::api::{DevServer, DevServerStatus, Phase, names, write_status};
-
-/// What reconciling came to: the status tells about it.
-pub(super) struct Done {
-    pub(super) pod: Option<Arc<Pod>>,
-    pub(super) claim: Option<Arc<PersistentVolumeClaim>>,
-    pub(super) step: Step,
-    pub(super) refusal: Option<Refusal>,
-    /// What of the wishes cannot be had although the pod runs.
-    pub(super) note: Option<String>,
-    /// When to look again although nothing changes.
-    pub(super) look_again: Option<Duration>,
-}
-
-impl Error {
-    /// Whether it is a "no" that a moment does not help.
-    pub(super) fn is_refusal(&self) -> bool {
-        matches!(self.cause(), kube::Error::Api(status) if matches!(status.code, 400..=428))
-    }
-
-    /// In the API server's words, where it said anything.
-    pub(super) fn said(&self) -> String {
-        match self.cause() {
-            kube::Error::Api(status) => status.message.clone(),
-            error => error.to_string(),
-        }
-    }
-
-    fn cause(&self) -> &kube::Error {
-        match self {
-            Self::Claim(cause)
-            | Self::CreatePod(cause)
-            | Self::LookUp(cause)
-            | Self::DeletePod(cause)
-            | Self::Guests(cause)
-            | Self::Events(cause)
-            | Self::Suspend(cause)
-            | Self::Status(cause) => cause,
-        }
-    }
-}
-
-impl Done {
-    /// There is nothing to apply, only something to tell.
-    pub(super) fn nothing(seen: Seen) -> Self {
-        Self { pod: seen.pod, claim: seen.claim, step: Step::Keep, refusal: None, note: None, look_again: None }
-    }
-
-    /// It is asked for again after `pause`.
-    fn refused(mut self, refusal: Refusal, pause: Duration) -> Self {
-        self.look_again = Some(pause);
-        self.refusal = Some(refusal);
-        self
-    }
-}
-
-/// Why it could not be done. A refusal is no error: it is told in the status.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
-    #[error("failed to apply the home's claim")]
-    Claim(#[source] Box<kube::Error>),
-    #[error("failed to create the pod")]
-    CreatePod(#[source] Box<kube::Error>),
-    #[error("failed to look whether the DevServer is gone")]
-    LookUp(#[source] Box<kube::Error>),
-    #[error("failed to delete the pod")]
-    DeletePod(#[source] Box<kube::Error>),
-    #[error("failed to change who else may enter the pod")]
-    Guests(#[source] Box<kube::Error>),
-    #[error("failed to look whether the startup script failed")]
-    Events(#[source] Box<kube::Error>),
-    #[error("failed to suspend the DevServer")]
-    Suspend(#[source] Box<kube::Error>),
-    #[error("failed to write the DevServer's status")]
-    Status(#[source] Box<kube::Error>),
-}
 
 /// The claim first: a volume takes longest, and a pod that names a missing claim is put aside by the scheduler.
 pub(super) async fn apply(
@@ -288,40 +214,4 @@ pub(super) async fn apply_status(client: &Client, server: &DevServer, status: &D
     let servers: Api<DevServer> = namespaced(client, server);
     let written = write_status(&servers, names::OPERATOR_FIELD_MANAGER, &name, status).await;
     written.map_err(|error| Error::Status(Box::new(error)))
-}
-
-/// If it is waited for, asks again for a while when it was only too early: a quota is unknown until its controller has
-/// counted, some tens of milliseconds after it was made, and a first login waits for this.
-pub(super) async fn patiently<T, F>(
-    what: &str,
-    waits: bool,
-    mut ask: impl FnMut() -> F,
-) -> Result<Result<T, Refusal>, kube::Error>
-where
-    F: Future<Output = kube::Result<T>>,
-{
-    let mut pause = Duration::from_millis(20);
-    loop {
-        let refusal = match ask().await {
-            Ok(answer) => return Ok(Ok(answer)),
-            Err(kube::Error::Api(status)) => match refusal::read(&status, what) {
-                Some(refusal) => refusal,
-                None => return Err(kube::Error::Api(status)),
-            },
-            Err(error) => return Err(error),
-        };
-        if !waits || refusal.kind != RefusalKind::TooEarly || pause > Duration::from_millis(500) {
-            return Ok(Err(refusal));
-        }
-        sleep(pause).await;
-        pause = pause * 3 / 2;
-    }
-}
-
-pub(super) fn namespaced<A, K>(client: &Client, beside: &A) -> Api<K>
-where
-    A: ResourceExt,
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
-{
-    Api::namespaced(client.clone(), &beside.namespace().unwrap_or_default())
 }

@@ -9,8 +9,9 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
 use super::Context;
-use super::apply::{Done, Error, namespaced, patiently};
+use super::asking::{namespaced, patiently};
 use super::build::build_claim;
+use super::done::{Done, Error};
 use super::memory::Asked;
 use super::refusal::Refusal;
 use super::resolve::Resolved;

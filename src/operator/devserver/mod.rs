@@ -2,7 +2,9 @@
 
 mod announce;
 mod apply;
+mod asking;
 mod build;
+mod done;
 mod ends;
 mod events;
 mod fetch;
@@ -39,7 +41,7 @@ use kube::{Client, Resource, ResourceExt};
 use tracing::warn;
 
 use self::announce::Announced;
-use self::apply::{Done, Error};
+use self::done::{Done, Error};
 use self::ends::Ends;
 use self::events::EventWatches;
 use self::fetch::Stores;

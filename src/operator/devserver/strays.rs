@@ -12,7 +12,8 @@ use kube::{Api, Resource, ResourceExt};
 use tokio::time::sleep;
 use tracing::warn;
 
-use super::apply::{Error, delete_pod};
+use super::apply::delete_pod;
+use super::done::Error;
 use super::fetch::Stores;
 use super::step::Step;
 use super::{Context, guests};

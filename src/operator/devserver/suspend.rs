@@ -7,7 +7,8 @@ use kube::{Api, ResourceExt};
 use tracing::info;
 
 use super::Context;
-use super::apply::{Error, delete_pod};
+use super::apply::delete_pod;
+use super::done::Error;
 use super::step::Step;
 use crate::api::{DevServer, names};
 

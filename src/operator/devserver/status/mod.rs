@@ -16,8 +16,8 @@ use kube::ResourceExt;
 
 pub(super) use self::last_end::of_gone as end_of_gone;
 pub(super) use self::startup::is_in_doubt;
-use super::apply::Done;
 use super::build::has_agent;
+use super::done::Done;
 use super::events::Note;
 use super::lifecycle::{self, Life, State};
 use super::refusal::RefusalKind;
