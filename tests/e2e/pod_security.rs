@@ -1,6 +1,7 @@
 //! Namespaces where Pod Security `restricted` lets nobody be root.
 
-use bastion::api::{DevServer, Phase};
+use bastion::api::user::DevServerDefaults;
+use bastion::api::{DevServer, Home, Phase};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
@@ -11,7 +12,9 @@ use crate::harness::{Product, eventually, is_real};
 #[tokio::test]
 async fn where_nobody_may_be_root_devservers_run_as_somebody_else() {
     let product = Product::undisturbed_with(&["provisioning.pod_security=restricted"]).await;
-    let alice = product.user("alice").await;
+    // The test cluster's volumes are folders of the node, which no group is given; an empty one is.
+    let home = Some(Home { ephemeral: true, ..Home::default() });
+    let alice = product.user_with("alice", DevServerDefaults { home, ..DevServerDefaults::default() }).await;
     alice.ssh("echo hers >note; cat note").run().await.exits(0).prints("hers\n");
     if is_real() {
         // Processes of the embedded cluster are this machine's, whatever their pod says.
