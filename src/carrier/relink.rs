@@ -60,18 +60,21 @@ impl State {
             (entry.written, entry.is_ready, entry.told) = (0, false, Acknowledgement::default());
             // What went with the link before was perhaps not heard.
             entry.asks |= entry.window.available_permits() < self.window;
-            let is_new = !received.contains_key(&id);
-            match received.get(&id) {
-                Some(&messages) => entry.acknowledge(Acknowledgement { messages, ..entry.acknowledged })?,
+            let is_new = match received.get(&id) {
+                Some(&messages) => {
+                    entry.acknowledge(Acknowledgement { messages, ..entry.acknowledged })?;
+                    false
+                }
                 // It has never heard of it: Open is still to come.
                 None if entry.is_unheard_of() => {
                     entry.asked.store(false, Ordering::Relaxed);
+                    true
                 }
                 None => {
                     self.forget(id);
                     continue;
                 }
-            }
+            };
             // New ones in the order of their numbers, terminal or not: one below another would have come and gone.
             entry.is_ready = true;
             self.ready.push(id, entry.is_terminal && !is_new);
