@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Preconditions};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client, ResourceExt};
 use tracing::info;
 
-use super::asking::{namespaced, patiently};
+use super::asking::{create, namespaced};
 use super::build::{build_pod, is_same_template};
 use super::done::{Done, Error};
 use super::fetch::Seen;
@@ -144,8 +144,7 @@ enum Created {
 /// Create, not apply: the name is the lock that keeps two pods from ever sharing a home.
 async fn create_pod(client: &Client, pod: &Pod, owner_uid: &str, waits: bool) -> Result<Created, Error> {
     let pods: Api<Pod> = namespaced(client, pod);
-    let params = PostParams { field_manager: Some(names::OPERATOR_FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    match patiently("pod", waits, || pods.create(&params, pod)).await {
+    match create("pod", waits, &pods, pod).await {
         Ok(Ok(pod)) => {
             info!(namespace = pod.namespace(), pod = pod.name_any(), "pod made");
             Ok(Created::Made(Box::new(pod)))

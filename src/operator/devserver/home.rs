@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
 use super::Context;
-use super::asking::{namespaced, patiently};
+use super::asking::{create, namespaced, patiently};
 use super::build::build_claim;
 use super::done::{Done, Error};
 use super::memory::Asked;
@@ -69,8 +69,7 @@ async fn make(
     waits: bool,
 ) -> Result<Result<Option<PersistentVolumeClaim>, Refusal>, Error> {
     let claims: Api<PersistentVolumeClaim> = namespaced(&context.client, claim);
-    let params = PostParams { field_manager: Some(names::OPERATOR_FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    let refusal = match patiently("home", waits, || claims.create(&params, claim)).await {
+    let refusal = match create("home", waits, &claims, claim).await {
         Ok(Ok(made)) => return Ok(Ok(Some(made))),
         // A quota that is used up refuses it although it is there.
         Ok(Err(refusal)) => Some(refusal),
