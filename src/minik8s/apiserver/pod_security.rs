@@ -21,14 +21,17 @@ fn baseline(spec: &PodSpec) -> Vec<String> {
     let host = [("hostNetwork", spec.host_network), ("hostPID", spec.host_pid), ("hostIPC", spec.host_ipc)];
     let host = host.into_iter().filter(|(_, is_set)| *is_set == Some(true)).map(|(name, _)| format!("{name}=true"));
     let privileged = |context: &SecurityContext| context.privileged == Some(true);
-    let adds = |context: &SecurityContext| {
-        let added = context.capabilities.as_ref().and_then(|capabilities| capabilities.add.as_ref());
-        added.into_iter().flatten().any(|capability| !DEFAULT_CAPABILITIES.contains(&capability.as_str()))
-    };
     [
         told("host namespaces", host.collect()),
         told("privileged", named(spec, privileged, "must not set securityContext.privileged=true")),
-        told("non-default capabilities", named(spec, adds, "must not add others in securityContext.capabilities.add")),
+        told(
+            "non-default capabilities",
+            named(
+                spec,
+                |context| adds_beyond(&DEFAULT_CAPABILITIES, context),
+                "must not add others in securityContext.capabilities.add",
+            ),
+        ),
         told("hostPath volumes", volumes(spec, |volume| volume.host_path.is_some())),
     ]
     .into_iter()
@@ -42,10 +45,6 @@ fn restricted(spec: &PodSpec) -> Vec<String> {
     let keeps = |context: &SecurityContext| {
         let dropped = context.capabilities.as_ref().and_then(|capabilities| capabilities.drop.as_ref());
         !dropped.is_some_and(|dropped| dropped.iter().any(|capability| capability == "ALL"))
-    };
-    let adds = |context: &SecurityContext| {
-        let added = context.capabilities.as_ref().and_then(|capabilities| capabilities.add.as_ref());
-        added.into_iter().flatten().any(|capability| capability != "NET_BIND_SERVICE")
     };
     let may_be_root = |context: &SecurityContext| {
         context.run_as_non_root.or(of_pod.and_then(|of_pod| of_pod.run_as_non_root)) != Some(true)
@@ -68,7 +67,14 @@ fn restricted(spec: &PodSpec) -> Vec<String> {
             named(spec, escalates, "must set securityContext.allowPrivilegeEscalation=false"),
         ),
         told("unrestricted capabilities", named(spec, keeps, "must set securityContext.capabilities.drop=[\"ALL\"]")),
-        told("unrestricted capabilities", named(spec, adds, "must not add any in securityContext.capabilities.add")),
+        told(
+            "unrestricted capabilities",
+            named(
+                spec,
+                |context| adds_beyond(&["NET_BIND_SERVICE"], context),
+                "must not add any in securityContext.capabilities.add",
+            ),
+        ),
         told("runAsNonRoot != true", named(spec, may_be_root, "must set securityContext.runAsNonRoot=true")),
         told("runAsUser=0", named(spec, is_root, "must not set runAsUser=0")),
         told(
@@ -84,6 +90,11 @@ fn restricted(spec: &PodSpec) -> Vec<String> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+fn adds_beyond(permitted: &[&str], context: &SecurityContext) -> bool {
+    let added = context.capabilities.as_ref().and_then(|capabilities| capabilities.add.as_ref());
+    added.into_iter().flatten().any(|capability| !permitted.contains(&capability.as_str()))
 }
 
 fn told(what: &str, offenders: Vec<String>) -> Option<String> {
