@@ -5,6 +5,16 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::ListParams;
 
+/// The code of the answer to `user`.
+async fn asked_as(running: &Running, user: &str, method: &str, path: &str) -> u16 {
+    let request = http::Request::builder().method(method).uri(path).header("Impersonate-User", user);
+    match running.client.request::<Value>(request.body(Vec::new()).unwrap()).await {
+        Ok(_) => 200,
+        Err(kube::Error::Api(status)) => status.code,
+        Err(other) => panic!("{other}"),
+    }
+}
+
 #[tokio::test]
 async fn only_the_token_opens() {
     let running = Running::start().await;
@@ -40,15 +50,7 @@ async fn an_account_acts_in_its_own_namespace_only() {
     let accounts = running.within::<ServiceAccount>("team");
     accounts.create(&PostParams::default(), &from(json!({"metadata": {"name": "alice"}}))).await.unwrap();
     let get = async |user: &str, namespace: &str| {
-        let request = http::Request::get(format!("/api/v1/namespaces/{namespace}/configmaps"))
-            .header("Impersonate-User", user)
-            .body(Vec::new())
-            .unwrap();
-        match running.client.request::<Value>(request).await {
-            Ok(_) => 200,
-            Err(kube::Error::Api(status)) => status.code,
-            Err(other) => panic!("{other}"),
-        }
+        asked_as(&running, user, "GET", &format!("/api/v1/namespaces/{namespace}/configmaps")).await
     };
     assert_eq!(get("system:serviceaccount:team:alice", "team").await, 200);
     assert_eq!(get("system:serviceaccount:team:alice", "default").await, 403);
@@ -69,19 +71,8 @@ async fn an_account_acts_in_its_own_namespace_only() {
 async fn an_account_may_elsewhere_what_roles_say() {
     let running = Running::start().await;
     running.namespace("team").await;
-    let ask = async |method: &str, path: &str| {
-        let request = http::Request::builder()
-            .method(method)
-            .uri(path)
-            .header("Impersonate-User", "system:serviceaccount:team:default")
-            .body(Vec::new())
-            .unwrap();
-        match running.client.request::<Value>(request).await {
-            Ok(_) => 200,
-            Err(kube::Error::Api(status)) => status.code,
-            Err(other) => panic!("{other}"),
-        }
-    };
+    let ask =
+        async |method: &str, path: &str| asked_as(&running, "system:serviceaccount:team:default", method, path).await;
     let rule = json!({"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]});
     let role = from(json!({"metadata": {"name": "see-nodes"}, "rules": [rule]}));
     let role_ref = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "see-nodes"});
@@ -96,10 +87,8 @@ async fn an_account_may_elsewhere_what_roles_say() {
     assert_eq!(ask("GET", "/api/v1/namespaces/default/configmaps").await, 403);
 
     // Nobody looks whether the account is there: roles are bound to a name.
-    let ask_as_nobody = async |path: &str| {
-        let request = http::Request::get(path).header("Impersonate-User", "system:serviceaccount:team:nobody");
-        running.client.request::<Value>(request.body(Vec::new()).unwrap()).await.is_ok()
-    };
+    let ask_as_nobody =
+        async |path: &str| asked_as(&running, "system:serviceaccount:team:nobody", "GET", path).await == 200;
     assert!(!ask_as_nobody("/api/v1/namespaces/team/configmaps").await);
     let rule = json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]});
     let role = from(json!({"metadata": {"name": "see-maps"}, "rules": [rule]}));

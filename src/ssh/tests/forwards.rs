@@ -5,7 +5,7 @@ use tokio::time::timeout;
 
 use super::allowance::jump;
 use super::echo::NEVER_MADE;
-use super::hostile::opens;
+use super::hostile::{is_sent_away, opens};
 use super::log::Log;
 use super::{AnyHost, Config, PATIENCE, TestServer, config, ended, exec};
 
@@ -20,12 +20,7 @@ async fn who_only_waits_for_a_listener_is_told_that_there_will_be_none() {
     let alice = server.log_in("alice").await;
     is_promised(&alice).await;
     server.there.given_up.cancel();
-    let end = async {
-        while !alice.is_closed() {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, end).await.expect("the connection ends");
+    is_sent_away(&alice).await;
 }
 
 /// It was ended although a notebook was open over it.

@@ -57,7 +57,7 @@ pub(super) async fn opens(alice: &Handle<AnyHost>) -> Channel<Msg> {
     timeout(PATIENCE, open).await.expect("those before are forgotten")
 }
 
-async fn is_sent_away(alice: &Handle<AnyHost>) {
+pub(super) async fn is_sent_away(alice: &Handle<AnyHost>) {
     let end = async {
         while !alice.is_closed() {
             tokio::task::yield_now().await;
