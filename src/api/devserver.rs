@@ -87,6 +87,10 @@ pub struct DevServerSpec {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["mountPath".to_owned()]))]
     pub volumes: Vec<Volume>,
+    /// Whether the volumes of the owner's teams are mounted: whoever it is shared with (`share`) reaches them, too.
+    /// Default: yes. Changing it restarts the pod; the home stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mount_team_volumes: Option<bool>,
     /// Whom the programs of the pod run as. Default: whom the image says. Changing it restarts the pod; the home stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<RunAs>,

@@ -11,6 +11,7 @@ mod mirror;
 mod mirrors;
 mod publish;
 mod quantity;
+mod refused;
 mod roles;
 mod team;
 mod unreadable;

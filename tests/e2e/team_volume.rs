@@ -163,6 +163,12 @@ async fn members_see_one_anothers_files_until_they_leave_and_nobody_else_does() 
     team.devserver(&carol, json!([])).await;
     in_train(&carol, "cat $TEAM/note").await.exits(1).prints("");
 
+    // A member does without it, and has it again.
+    for (wish, exit, said) in [("false", 1, ""), ("true", 0, "from alice\nfrom bob\n")] {
+        alice.ssh(&format!("devctl update train --team-volumes={wish} --yes --wait")).run().await.exits(0);
+        in_train(&alice, "cat $TEAM/note").await.exits(exit).prints(said);
+    }
+
     // Who leaves has it until her pod ends.
     team.change(json!({ "members": [alice.name()] })).await;
     eventually("his claim goes", async || claim_of(&bob, &claim).await?.metadata.deletion_timestamp).await;

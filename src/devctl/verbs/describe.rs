@@ -66,6 +66,9 @@ fn fields(server: &DevServer, pod: Option<&Pod>, claim: Option<&PersistentVolume
     for line in pod.map(team_volumes).unwrap_or_default() {
         fields.put("Team volume", line);
     }
+    if spec.mount_team_volumes == Some(false) {
+        fields.put("Team volumes", "not mounted, as its spec says");
+    }
     for variable in &spec.env {
         fields.put("Env", variable_line(variable));
     }

@@ -33,6 +33,9 @@ pub(super) struct Settings {
     /// A claim of yours to mount; may be given again
     #[arg(long, short, value_name = "CLAIM:/PATH[:ro]", value_parser = values::volume)]
     volume: Vec<Volume>,
+    /// Whether the volumes of your teams are mounted
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "true|false", hide_possible_values = true)]
+    team_volumes: Option<bool>,
     /// Size of the home volume, such as 20Gi; it can only grow
     #[arg(long, value_name = "SIZE")]
     home_size: Option<String>,
@@ -71,13 +74,14 @@ impl Settings {
 
     /// `spec` with these settings; variables and volumes take the place of those of the same name or path.
     pub(super) fn applied_to(self, mut spec: DevServerSpec) -> DevServerSpec {
-        let Self { flavor, image, time, idle_after, when_idle, env, env_secret, volume, .. } = self;
+        let Self { flavor, image, time, idle_after, when_idle, env, env_secret, volume, team_volumes, .. } = self;
         let Self { home_size, home_path, shm_size, user, sudo, service_account_token, startup_script, command, .. } =
             self;
         spec.flavor = flavor.or(spec.flavor);
         spec.image = image.or(spec.image);
         spec.command = command.or(spec.command);
         spec.shm = shm_size.map(Quantity).or(spec.shm);
+        spec.mount_team_volumes = team_volumes.or(spec.mount_team_volumes);
         spec.automount_service_account_token = service_account_token.unwrap_or(spec.automount_service_account_token);
         spec.startup_script = startup_script.into_text().or(spec.startup_script);
         if home_size.is_some() || home_path.is_some() {

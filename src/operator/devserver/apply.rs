@@ -27,7 +27,7 @@ pub(super) async fn apply(
     wanted: &Resolved,
     seen: Seen,
 ) -> Result<Done, Error> {
-    let (lacking, is_coming) = (team::note(&seen.team_volumes), team::is_coming(&seen.team_volumes));
+    let (lacking, is_coming) = (team::note(wanted, &seen.team_volumes), team::is_coming(wanted, &seen.team_volumes));
     let mut done = Done::nothing(seen);
     if let Some((refusal, pause)) = home::apply(context, key, wanted, &mut done).await? {
         return Ok(done.refused(refusal, pause));

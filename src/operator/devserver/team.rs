@@ -96,7 +96,7 @@ pub(super) fn mount(mut wanted: Resolved, teams: &[TeamVolume]) -> Result<Resolv
         }
     }
     let mut mounted: Vec<Volume> = Vec::new();
-    for TeamVolume { team: _, volume, lack } in teams {
+    for TeamVolume { team: _, volume, lack } in teams.iter().filter(|_| wanted.has_team_volumes) {
         let path = &volume.mount_path;
         let is_taken = *path == wanted.home.mount_path
             || wanted.volumes.iter().chain(&mounted).any(|other| other.mount_path == *path);
@@ -109,18 +109,26 @@ pub(super) fn mount(mut wanted: Resolved, teams: &[TeamVolume]) -> Result<Resolv
     Ok(wanted)
 }
 
+/// What of `teams` lacks and is to be mounted.
+fn lacking<'a>(wanted: &'a Resolved, teams: &'a [TeamVolume]) -> impl Iterator<Item = (&'a TeamVolume, &'a Lack)> {
+    let is_wanted = |team: &TeamVolume| {
+        wanted.has_team_volumes || wanted.volumes.iter().any(|volume| volume.claim == team.volume.claim)
+    };
+    let wanted = teams.iter().filter(move |team| is_wanted(team));
+    wanted.filter_map(|team| Some((team, team.lack.as_ref()?)))
+}
+
 /// Whether a volume that lacks should be there any moment.
-pub(super) fn is_coming(teams: &[TeamVolume]) -> bool {
-    teams.iter().any(|team| team.lack == Some(Lack::Coming))
+pub(super) fn is_coming(wanted: &Resolved, teams: &[TeamVolume]) -> bool {
+    lacking(wanted, teams).any(|(_, lack)| *lack == Lack::Coming)
 }
 
 /// What the owner is told of what she lacks.
-pub(super) fn note(teams: &[TeamVolume]) -> Option<String> {
-    teams.iter().find_map(|TeamVolume { team, volume: _, lack }| {
-        Some(match lack.as_ref()? {
-            Lack::Coming => format!("the volume of team {team} is not bound yet"),
-            Lack::Problem(why) => format!("the volume of team {team} cannot be mounted: {why}"),
-        })
+pub(super) fn note(wanted: &Resolved, teams: &[TeamVolume]) -> Option<String> {
+    let (TeamVolume { team, .. }, lack) = lacking(wanted, teams).next()?;
+    Some(match lack {
+        Lack::Coming => format!("the volume of team {team} is not bound yet"),
+        Lack::Problem(why) => format!("the volume of team {team} cannot be mounted: {why}"),
     })
 }
 
@@ -147,6 +155,12 @@ mod tests {
 
     fn hers(teams: &[Arc<DevServerTeam>]) -> Vec<TeamVolume> {
         volumes("alice", teams, |_| claim("Bound"))
+    }
+
+    /// Whether what lacks is coming, and what is said of it.
+    fn told(spec: DevServerSpec, teams: &[TeamVolume]) -> (bool, Option<String>) {
+        let wanted = resolve(&server(spec), &[], &config()).unwrap();
+        (is_coming(&wanted, teams), note(&wanted, teams))
     }
 
     fn mounted(spec: DevServerSpec, teams: &[TeamVolume]) -> Vec<(String, String, bool)> {
@@ -227,9 +241,27 @@ mod tests {
     }
 
     #[test]
+    fn an_owner_who_wants_none_has_those_that_she_names() {
+        let teams = [team("vision", &["alice"], None, true), team("speech", &["alice"], None, false)];
+        let own = api::Volume { claim: "team.vision".to_owned(), mount_path: "/v".to_owned(), read_only: false };
+        let without = DevServerSpec { mount_team_volumes: Some(false), ..DevServerSpec::default() };
+        assert_eq!(mounted(without.clone(), &hers(&teams)), []);
+        let lacking = volumes("alice", &teams, |_| None);
+        assert_eq!(told(without.clone(), &lacking), (false, None));
+        let named = DevServerSpec { volumes: vec![own], ..without };
+        assert_eq!(mounted(named.clone(), &hers(&teams)), [volume("team.vision", "/v", true)]);
+        let (is_coming, words) = told(named, &lacking);
+        assert_eq!((is_coming, words.as_deref()), (true, Some("the volume of team vision is not bound yet")));
+    }
+
+    #[test]
     fn one_that_lacks_is_left_out_and_told() {
         let without = team("vision", &["alice"], None, false);
-        let told = |status: &str, reason: &str| {
+        let told_of = |teams: &[TeamVolume]| {
+            let (is_coming, note) = told(DevServerSpec::default(), teams);
+            (is_coming, note.unwrap_or_default())
+        };
+        let told_when = |status: &str, reason: &str| {
             let mut team = (*without).clone();
             team.status = serde_json::from_value(json!({ "conditions": [{
                 "type": "VolumeReady", "status": status, "reason": reason, "message": "bob has none",
@@ -238,17 +270,16 @@ mod tests {
             .unwrap();
             let found = volumes("alice", &[Arc::new(team)], |_| claim("Pending"));
             assert_eq!(mounted(DevServerSpec::default(), &found), []);
-            (is_coming(&found), note(&found).unwrap())
+            told_of(&found)
         };
         let coming = (true, "the volume of team vision is not bound yet".to_owned());
-        let found = volumes("alice", std::slice::from_ref(&without), |_| None);
-        assert_eq!((is_coming(&found), note(&found).unwrap()), coming);
-        assert_eq!(told("True", "Bound"), coming);
-        assert_eq!(told("False", "Binding"), coming);
-        let (is_coming, words) = told("False", "VolumeNotFound");
+        assert_eq!(told_of(&volumes("alice", std::slice::from_ref(&without), |_| None)), coming);
+        assert_eq!(told_when("True", "Bound"), coming);
+        assert_eq!(told_when("False", "Binding"), coming);
+        let (is_coming, words) = told_when("False", "VolumeNotFound");
         assert_eq!((is_coming, words.as_str()), (false, "the volume of team vision cannot be mounted: bob has none"));
-        let (is_coming, words) = told("False", "Refused");
+        let (is_coming, words) = told_when("False", "Refused");
         assert!(!is_coming && !words.contains("bob"), "{words}");
-        assert_eq!(note(&hers(&[without])), None);
+        assert_eq!(told(DevServerSpec::default(), &hers(&[without])), (false, None));
     }
 }

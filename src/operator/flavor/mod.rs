@@ -9,9 +9,9 @@ mod node_pool;
 mod quiet;
 mod status;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -24,23 +24,21 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, ResourceExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
 use self::amounts::Amounts;
 use self::known::Known;
-use super::backoff::doubled;
 use super::mirror::Mirror;
 use super::mirrors::Watched;
+use super::refused::Refused;
 use crate::api::{DevServerFlavor, names, write_status};
 use crate::telemetry::chain;
 use crate::watch::{self, Unreadable};
 
 /// Between two looks at everything: in a busy cluster pods come and go all the time.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Before a status that could not be written is tried again; at first it is `PAUSE`.
-const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 /// While a watch fails.
 const TROUBLE_LOOK: Duration = Duration::from_secs(30);
 /// As the log has it.
@@ -132,71 +130,29 @@ impl Watched<Known> {
         let flavors: Api<DevServerFlavor> = Api::all(client);
         let mut refused = Refused::default();
         loop {
-            let again = if self.known().is_in_trouble() { TROUBLE_LOOK } else { Duration::MAX };
-            let again = refused.next(Instant::now()).map_or(again, |next| again.min(next));
-            // Nothing is lost when the time is over: what is notified meanwhile is seen by that look, or by the next.
-            let _ = timeout(again, self.changed.notified()).await;
-            let changed = self.known().changed_statuses(&by_default, &Time(Timestamp::now()), Instant::now());
-            refused.0.retain(|name, _| changed.iter().any(|(flavor, _)| flavor.name_any() == *name));
+            let trouble = self.known().is_in_trouble().then(|| Instant::now() + TROUBLE_LOOK);
+            match trouble.into_iter().chain(refused.next()).min() {
+                None => self.changed.notified().await,
+                // Over is as good as notified: what is notified meanwhile is seen by this look, or by the next.
+                Some(again) => drop(timeout_at(again, self.changed.notified()).await),
+            }
+            let now = Instant::now();
+            let changed = self.known().changed_statuses(&by_default, &Time(Timestamp::now()), now.into_std());
+            refused.retain(|name| changed.iter().any(|(flavor, _)| flavor.name_any() == name));
             for (flavor, status) in changed {
                 let name = flavor.name_any();
-                if refused.waits(&name, Instant::now()) {
+                if !refused.is_due(&name, now) {
                     continue;
                 }
                 match write_status(&flavors, names::OPERATOR_FIELD_MANAGER, &name, &status).await {
-                    Ok(()) => drop(refused.0.remove(&name)),
+                    Ok(()) => refused.forget(&name),
                     Err(error) => {
-                        let retry_in = refused.again(&name, Instant::now());
+                        let retry_in = refused.put(name.clone(), error.to_string(), Instant::now());
                         warn!(flavor = name, error = chain(&error), ?retry_in, "failed to write the flavor's status");
                     }
                 }
             }
             tokio::time::sleep(PAUSE).await;
         }
-    }
-}
-
-/// The flavors whose status could not be written: how often in a row, and when it is tried again.
-#[derive(Default)]
-struct Refused(HashMap<String, (u32, Instant)>);
-
-impl Refused {
-    fn again(&mut self, flavor: &str, now: Instant) -> Duration {
-        let (times, at) = self.0.entry(flavor.to_owned()).or_insert((0, now));
-        let pause = doubled(PAUSE, LONGEST_PAUSE, *times);
-        (*times, *at) = (times.saturating_add(1), now + pause);
-        pause
-    }
-
-    fn waits(&self, flavor: &str, now: Instant) -> bool {
-        self.0.get(flavor).is_some_and(|(_, at)| now < *at)
-    }
-
-    /// How long until one of them is tried again.
-    fn next(&self, now: Instant) -> Option<Duration> {
-        self.0.values().map(|(_, at)| at.saturating_duration_since(now)).min()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_that_is_refused_is_tried_more_and_more_seldom() {
-        let (mut refused, mut now) = (Refused::default(), Instant::now());
-        assert_eq!((refused.next(now), refused.waits("a", now)), (None, false));
-        let mut pauses = Vec::new();
-        for _ in 0..9 {
-            let pause = refused.again("a", now);
-            assert!(refused.waits("a", now) && !refused.waits("b", now));
-            assert_eq!(refused.next(now), Some(pause));
-            now += pause;
-            assert!(!refused.waits("a", now));
-            pauses.push(pause.as_secs());
-        }
-        assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256, 300]);
-        refused.again("b", now);
-        assert_eq!(refused.next(now).map(|next| next.as_secs()), Some(0), "the sooner one");
     }
 }

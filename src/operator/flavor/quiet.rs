@@ -9,6 +9,7 @@ use hyper::body::Frame;
 use kube::client::Body;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tower::BoxError;
 
 use super::*;

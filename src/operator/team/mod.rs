@@ -10,7 +10,6 @@ mod build;
 mod known;
 mod members;
 mod outlook;
-mod refused;
 mod status;
 mod template;
 
@@ -31,9 +30,9 @@ use tracing::warn;
 use self::known::{Claim, Kept, Known};
 pub(super) use self::members::Members;
 use self::outlook::{Step, TeamState};
-use self::refused::Refused;
 use super::mirrors::Watched;
 use super::publish::{publish, recorder};
+use super::refused::Refused;
 use super::watch::ours;
 use crate::api::{DevServerTeam, DevServerUser, names, write_status};
 use crate::telemetry::chain;

@@ -5,10 +5,10 @@ use kube::ResourceExt;
 use kube::runtime::events::{Event, EventType};
 
 use super::outlook::TeamState;
-use super::refused::Refused;
 use crate::api::conditions::{self, reason};
 use crate::api::{DevServerTeam, DevServerTeamStatus, names};
 use crate::operator::publish::{event, newly_false};
+use crate::operator::refused::Refused;
 
 /// The team's status, if it is another than it has. `refused` tells what could not be done, by the volume's name.
 pub(super) fn changed(

@@ -40,6 +40,8 @@ pub(super) struct Resolved {
     pub(super) shm: Option<Quantity>,
     /// Beside the home; no two at one path.
     pub(super) volumes: Vec<Volume>,
+    /// Whether those of the owner's teams are mounted, named or not.
+    pub(super) has_team_volumes: bool,
     /// Whom the container runs as, and whether its programs may gain rights.
     pub(super) user_in_pod: RunAs,
     /// Whether its containers have to be such as Pod Security `restricted` lets in.
@@ -110,6 +112,8 @@ pub(super) struct Wishes {
     shm: Option<Quantity>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     volumes: Vec<Volume>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    without_team_volumes: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<RunAs>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,6 +148,7 @@ pub(super) fn resolve(
         env,
         shm,
         volumes,
+        mount_team_volumes,
         user: run_as,
         startup_script,
         automount_service_account_token: has_token,
@@ -158,6 +163,7 @@ pub(super) fn resolve(
     }
     check_spans(lifecycle.unwrap_or_default())?;
     let home = home.unwrap_or_default();
+    let has_team_volumes = mount_team_volumes.unwrap_or(true);
     let wishes = Wishes {
         flavor: flavor.clone(),
         image: image.clone(),
@@ -166,6 +172,7 @@ pub(super) fn resolve(
         env: env.clone(),
         shm: shm.clone(),
         volumes: volumes.clone(),
+        without_team_volumes: !has_team_volumes,
         user: run_as.clone(),
         startup_script: startup_script.clone(),
         has_token,
@@ -185,6 +192,7 @@ pub(super) fn resolve(
         env: environment::resolve(env)?,
         shm: resolve_shm(shm)?,
         volumes: volumes::resolve(volumes, &flavor.volumes, &home.mount_path)?,
+        has_team_volumes,
         user_in_pod,
         is_restricted: false,
         startup_script: resolve_startup_script(startup_script, config)?,

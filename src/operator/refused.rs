@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::operator::backoff::doubled;
+use super::backoff::doubled;
 
 #[derive(Default)]
 pub(super) struct Refused(HashMap<String, Refusal>);
