@@ -7,7 +7,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
-use crate::harness::{Product, User, eventually, has_agents, is_real, keygen, skip_unless, with_agents};
+use crate::harness::{Product, User, eventually, has_agents, is_real, keygen, kubectl, skip_unless, with_agents};
 
 /// A client as her account, which is what her sessions act as, and whose token her pods may have.
 async fn client_as(product: &Product, user: &User) -> Client {
@@ -384,8 +384,18 @@ async fn a_namespace_takes_no_pod_beyond_the_baseline() {
 #[tokio::test]
 async fn the_agent_serves_nobody_but_its_own_user() {
     let Some((_, [alice])) = with_agents(["alice"]).await else { return };
-    let id = alice.ssh("id -u").run().await;
-    skip_unless!(id.text() == "0\n", "only root can be somebody else");
+    // Only root can be somebody else.
+    alice.add_devserver_with("root", json!({ "user": { "uid": 0 } })).await;
+    let in_root = async |command: &str| alice.ssh(command).login(&format!("{}+root", alice.name())).run().await;
+    let id = in_root("id -u").await;
+    skip_unless!(id.text() == "0\n", "whoever runs the embedded cluster is not root");
+    if is_real() {
+        let rights = |process| format!("grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/{process}/status");
+        let command = ["exec", "-n", &alice.namespace(), "root", "--", "sh", "-c", &rights("self")];
+        let containers = kubectl(&command, "");
+        in_root(&rights("$PPID")).await.exits(0).prints(&containers);
+        in_root(&rights("self")).await.exits(0).prints(&containers);
+    }
     // Where the agent is, its socket is. Whoever may open it, it hears none but its own user.
     let knock = r#"exec python3 -c "
 import os, socket, sys
@@ -397,7 +407,7 @@ try: s.connect('agent.sock'); print('sent away' if not s.recv(1) else 'answered'
 except PermissionError: print('kept away')
 except TimeoutError: print('heard')
 " $PPID "#;
-    alice.ssh(&format!("{knock} 0")).run().await.exits(0).prints("heard\n");
-    let stranger = alice.ssh(&format!("{knock} 65534")).run().await;
+    in_root(&format!("{knock} 0")).await.exits(0).prints("heard\n");
+    let stranger = in_root(&format!("{knock} 65534")).await;
     assert!(["sent away\n", "kept away\n"].contains(&stranger.exits(0).text().as_str()), "{}", stranger.text());
 }
