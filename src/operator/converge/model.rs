@@ -96,7 +96,7 @@ fn user(dice: &mut Dice) -> Value {
     json!({
         "disabled": dice.once_in(2),
         "quotas": quota(dice, "2"),
-        "limits": { "devServers": dice.one_of(&[8, 9]) },
+        "limits": { "devServers": dice.one_of(&[8, 9]), "maxTimeToLive": dice.one_of(&["50h", "60h"]) },
         "roleRefs": dice.one_of(&roles),
     })
 }
@@ -110,10 +110,20 @@ fn quota(dice: &mut Dice, digit: &str) -> Value {
 
 /// The small one is the default.
 fn flavor(name: &str, dice: &mut Dice) -> Value {
-    json!({
+    let mut spec = json!({
         "default": name == "small",
         "resources": { "limits": { "cpu": dice.one_of(&["1", "2"]) } },
-    })
+    });
+    if dice.once_in(3) {
+        spec["volumes"] = json!([{ "claim": DATA, "mountPath": "/shared", "readOnly": dice.once_in(2) }]);
+    }
+    if dice.once_in(3) {
+        spec["timeLimit"] = json!(dice.one_of(&["20h", "30h"]));
+    }
+    if dice.once_in(3) {
+        spec["tolerations"] = json!([{ "key": dice.one_of(&["gpu", "spot"]), "operator": "Exists" }]);
+    }
+    spec
 }
 
 /// What cannot change afterwards is a matter of the name.
@@ -125,6 +135,22 @@ fn server(name: &str, namespace: &str, dice: &mut Dice) -> Value {
         "lifecycle": { "suspended": dice.once_in(3) },
     });
     if dice.once_in(3) {
+        spec["lifecycle"]["timeToLive"] = json!(dice.one_of(&["4h", "40h"]));
+        spec["lifecycle"]["idle"] = json!({ "action": dice.one_of(&["None", "Suspend"]) });
+    }
+    if dice.once_in(3) {
+        spec["shm"] = json!(dice.one_of(&["0", "1Gi"]));
+    }
+    if dice.once_in(3) {
+        spec["user"] = json!({ "gid": dice.one_of(&[1000, 2000]), "sudo": dice.once_in(2) });
+    }
+    if dice.once_in(3) {
+        spec["mountTeamVolumes"] = json!(dice.once_in(2));
+    }
+    if dice.once_in(3) {
+        spec["automountServiceAccountToken"] = json!(true);
+    }
+    if dice.once_in(3) {
         spec["env"] = json!([{ "name": "WISH", "value": dice.one_of(&["a", "b"]) }]);
     }
     if dice.once_in(3) {
@@ -133,5 +159,9 @@ fn server(name: &str, namespace: &str, dice: &mut Dice) -> Value {
     let others: Vec<&str> = USERS.into_iter().filter(|user| names::namespace(user) != namespace).collect();
     let share = |dice: &mut Dice, user| json!({ "user": user, "readOnly": dice.once_in(3) });
     spec["share"] = dice.some_of(&others).into_iter().map(|user| share(dice, user)).collect();
+    // Who works in it could act as its owner.
+    if spec["share"].as_array().is_some_and(|guests| guests.iter().any(|guest| guest["readOnly"] == false)) {
+        spec["automountServiceAccountToken"] = json!(false);
+    }
     spec
 }
