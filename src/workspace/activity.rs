@@ -142,7 +142,8 @@ fn is_for_idleness(plan: &Plan) -> bool {
 
 /// How long a sign of use may take to be told where it matters, and that there is none.
 const SOON: Duration = Duration::from_secs(5);
-const SOON_SILENCE: Duration = Duration::from_secs(30);
+/// The operator takes what is older than 90 s for no look at all.
+const SOON_SILENCE: Duration = Duration::from_mins(1);
 
 pub(super) fn as_times(activity: &request::Activity, now: Timestamp) -> Activity {
     let request::Activity {
@@ -293,7 +294,7 @@ mod tests {
 
         let plan = |reason| Some(Suspension { time: Time(then), reason, message: String::new() });
         let silence = |plan: &Plan| pace.facing(plan).silence;
-        assert_eq!(silence(&plan(SuspensionReason::Idle)), Duration::from_secs(30));
+        assert_eq!(silence(&plan(SuspensionReason::Idle)), Duration::from_mins(1));
         assert_eq!((silence(&plan(SuspensionReason::Expired)), silence(&None)), (pace.silence, pace.silence));
     }
 

@@ -21,7 +21,7 @@ pub(super) enum Usage {
 /// not known any more.
 const STALE: SignedDuration = SignedDuration::from_mins(15);
 /// So long after a look nothing else has begun, as far as anybody is put to sleep by that. One that is announced is
-/// looked at about every half minute.
+/// looked at about every minute.
 const FRESH: SignedDuration = SignedDuration::from_secs(90);
 /// Two machines' clocks.
 const SKEW: SignedDuration = SignedDuration::from_mins(1);
