@@ -60,7 +60,7 @@ pub(super) struct Kind {
     /// Storage class of the home's volume
     #[arg(long, value_name = "CLASS")]
     home_class: Option<String>,
-    /// A claim of yours that is the home, instead of one made for it
+    /// An existing claim of your namespace that is the home, instead of one made for it
     #[arg(long, value_name = "CLAIM", conflicts_with_all = ["home_class", "home_size"])]
     home_claim: Option<String>,
     /// A home that goes with the pod: empty after each start

@@ -27,10 +27,10 @@ pub(super) struct Settings {
     /// A variable for every program in it; may be given again
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = values::variable)]
     env: Vec<EnvVar>,
-    /// A variable whose value is in a Secret of yours; may be given again
+    /// A variable whose value is in a Secret of your namespace, which an administrator makes; may be given again
     #[arg(long, value_name = "NAME=SECRET/KEY[:optional]", value_parser = values::secret_variable)]
     env_secret: Vec<EnvVar>,
-    /// A claim of yours to mount; may be given again
+    /// A PersistentVolumeClaim of your namespace to mount, which an administrator makes; may be given again
     #[arg(long, short, value_name = "CLAIM:/PATH[:ro]", value_parser = values::volume)]
     volume: Vec<Volume>,
     /// Whether the volumes of your teams are mounted

@@ -11,10 +11,14 @@ pub(super) fn on(name: &str, reason: &str) -> Option<String> {
             "check its name and tag, and that the cluster may pull it; `devctl update {name} --image IMAGE` takes another"
         ),
         reason::CANNOT_READ_ENV => {
-            format!("it starts as soon as they can be; `devctl update {name} --unset-env NAME` does without one")
+            format!(
+                "ask your administrator for what is missing, and it starts; `devctl update {name} --unset-env NAME` does without it"
+            )
         }
         reason::CLAIM_NOT_FOUND => {
-            format!("make it, or do without where it is not the flavor's; `devctl update {name} --remove-volume PATH`")
+            format!(
+                "ask your administrator for it; `devctl update {name} --remove-volume PATH` does without one that is not the flavor's"
+            )
         }
         reason::COMMAND_NOT_FOUND => {
             format!("take one that keeps running: `devctl update {name} --command WORD…`")

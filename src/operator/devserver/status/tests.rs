@@ -257,8 +257,8 @@ fn a_missing_claim_is_told() {
     assert_eq!(scene.status().conditions[0].reason, "ClaimNotFound");
     scene.is(
         Phase::Pending,
-        "there is no claim data in the namespace; make it, or do without where it is not the flavor's; `devctl update dev \
-         --remove-volume PATH`",
+        "there is no claim data in the namespace; ask your administrator for it; `devctl update dev --remove-volume PATH` \
+         does without one that is not the flavor's",
     );
 
     let mut scene = unscheduled("pod has unbound immediate PersistentVolumeClaims").claim("Bound", Some("fast"));
@@ -276,8 +276,8 @@ fn a_missing_claim_is_told() {
 fn a_missing_secret_is_told() {
     Scene::waiting("CreateContainerConfigError", "secret \"wandb\" not found").is(
         Phase::Starting,
-        "the variables of spec.env cannot be read yet: secret \"wandb\" not found; it starts as soon as they can be; \
-         `devctl update dev --unset-env NAME` does without one",
+        "the variables of spec.env cannot be read yet: secret \"wandb\" not found; ask your administrator for \
+         what is missing, and it starts; `devctl update dev --unset-env NAME` does without it",
     );
 }
 
