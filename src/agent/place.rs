@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 /// The name of the program in its folder.
 pub const PROGRAM: &str = "bastion-agent";
+
+/// Beside the program, where it came with one: what reads GPUs (src/nvml).
+pub(super) const NVML: &str = "bastion-nvml";
 
 /// Beside the program: what it can stand in for, for sessions' `PATH`.
 pub(super) const COMMANDS: &str = "bin";
@@ -14,6 +17,17 @@ pub(super) const COMMANDS: &str = "bin";
 /// Where this program was installed.
 pub(super) fn folder() -> Option<PathBuf> {
     Some(std::env::current_exe().ok()?.parent()?.to_owned())
+}
+
+/// A program that was installed beside this one.
+pub(super) fn companion(name: &str) -> Option<PathBuf> {
+    let owner = fs::metadata("/proc/self/exe").ok()?.uid();
+    Some(folder()?.join(name)).filter(|path| is_owned(path, owner))
+}
+
+/// Where none was installed, others of the container may put one of theirs. A link is whoever's who made it.
+fn is_owned(path: &Path, owner: u32) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|file| file.is_file() && file.uid() == owner)
 }
 
 /// Where the commands are that stand in for those that the image lacks.
@@ -33,5 +47,23 @@ pub(super) fn guard() -> io::Result<()> {
     match mode & OTHERS_WRITE {
         0 => Ok(()),
         _ => fs::set_permissions(&folder, fs::Permissions::from_mode(mode | STICKY)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_companion_is_a_file_of_whoever_installed_the_agent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NVML);
+        let owner = fs::metadata(folder.path()).unwrap().uid();
+        assert!(!is_owned(&path, owner));
+        std::os::unix::fs::symlink("/bin/sh", &path).unwrap();
+        assert!(!is_owned(&path, owner));
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "").unwrap();
+        assert!(is_owned(&path, owner) && !is_owned(&path, owner + 1));
     }
 }

@@ -69,7 +69,7 @@ impl Usage {
                 format!("{name} has an agent that measures sessions only; restart it; until then it counts as in use")
             }
             (None, Some(GpuUse::Unknown), _) => {
-                format!("{name} has a GPU whose use nothing in its image tells (nvidia-smi); it counts as in use")
+                format!("{name} has a GPU whose use nothing in it tells (NVML, nvidia-smi); it counts as in use")
             }
             (None, _, Some((sign, then))) => {
                 let ago = now.duration_since(then);

@@ -1,18 +1,21 @@
-//! Whether GPUs work. NVIDIA's library cannot be loaded into a static program, but its tool is where the library is:
-//! the container runtime puts both into the pod.
+//! Whether GPUs work, as NVML has it. A static program cannot load NVIDIA's library, so one beside it does,
+//! `bastion-nvml` (src/nvml): wherever the pod has that library and a C library that is not too old. Else `nvidia-smi`
+//! is asked: the container runtime puts it where it puts the library.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::agent::place::{self, NVML};
 use crate::agent::usage::Gpu;
 
 const TOOL: &str = "nvidia-smi";
 /// Where it is put, whatever `PATH` says.
 const PLACE: &str = "/usr/bin/nvidia-smi";
+/// What `bastion-nvml` need not be told.
 const QUERY: [&str; 2] = ["--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits"];
 /// A GPU that fell off its bus makes it hang.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,33 +41,44 @@ impl Reader {
         if self.hung.is_some_and(|hung| hung.elapsed() < PAUSE) {
             return None;
         }
-        match ask(TOOL).await {
-            Ok(said) => Some(said),
-            Err(Silent::Absent) => ask(PLACE).await.ok(),
-            Err(Silent::Failed) => None,
-            Err(Silent::Hung) => {
-                self.hung = Some(Instant::now());
-                None
-            }
+        let said = first_said(&tools(place::companion(NVML)), ask).await;
+        if said == Err(Silent::Hung) {
+            self.hung = Some(Instant::now());
         }
+        said.ok()
     }
 }
 
-/// Why the tool says nothing.
+/// In the order in which they are asked: NVML before what asks it in turn.
+fn tools(nvml: Option<PathBuf>) -> Vec<PathBuf> {
+    nvml.into_iter().chain([TOOL, PLACE].map(PathBuf::from)).collect()
+}
+
+/// What hangs does so in the driver, as the next one would.
+async fn first_said(tools: &[PathBuf], ask: impl AsyncFn(&Path) -> Result<String, Silent>) -> Result<String, Silent> {
+    for tool in tools {
+        match ask(tool).await {
+            Err(Silent::Failed) => {}
+            told => return told,
+        }
+    }
+    Err(Silent::Failed)
+}
+
+/// Why a tool says nothing.
 #[derive(Debug, PartialEq, Eq)]
 enum Silent {
-    Absent,
+    /// It may as well not be there, or be none that can run here.
     Failed,
     Hung,
 }
 
-async fn ask(tool: &str) -> Result<String, Silent> {
+async fn ask(tool: &Path) -> Result<String, Silent> {
     let mut command = Command::new(tool);
     command.args(QUERY).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     match timeout(PATIENCE, command.output()).await {
         Ok(Ok(output)) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        Ok(Ok(_)) => Err(Silent::Failed),
-        Ok(Err(_)) => Err(Silent::Absent),
+        Ok(_) => Err(Silent::Failed),
         Err(_) => Err(Silent::Hung),
     }
 }
@@ -98,6 +112,8 @@ fn has_device(folder: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::{Cell, RefCell};
+
     use super::*;
 
     #[test]
@@ -122,8 +138,41 @@ mod tests {
 
     #[tokio::test]
     async fn a_tool_that_fails_or_is_not_there_says_nothing() {
-        assert_eq!(ask("/bin/false").await, Err(Silent::Failed));
-        assert_eq!(ask("/no/such/tool").await, Err(Silent::Absent));
-        assert!(ask("/bin/echo").await.unwrap().starts_with("--query-gpu"));
+        for silent in ["/bin/false", "/no/such/tool", "/proc/self/environ"] {
+            assert_eq!(ask(Path::new(silent)).await, Err(Silent::Failed), "{silent}");
+        }
+        assert!(ask(Path::new("/bin/echo")).await.unwrap().starts_with("--query-gpu"));
+    }
+
+    /// Which of three tools are asked where they answer so, and what is said then.
+    async fn asked(answers: [Result<&str, Silent>; 3]) -> (usize, Result<String, Silent>) {
+        let tools = ["0", "1", "2"].map(PathBuf::from);
+        let (answers, asked) = (RefCell::new(answers.into_iter()), Cell::new(0));
+        let said = first_said(&tools, async |tool| {
+            assert_eq!(*tool, tools[asked.replace(asked.get() + 1)]);
+            answers.borrow_mut().next().unwrap().map(str::to_owned)
+        })
+        .await;
+        (asked.get(), said)
+    }
+
+    #[tokio::test]
+    async fn one_tool_after_another_is_asked_until_one_tells_or_hangs() {
+        use Silent::{Failed, Hung};
+        assert_eq!(asked([Ok("1"), Ok("2"), Ok("3")]).await, (1, Ok("1".to_owned())));
+        assert_eq!(asked([Err(Failed), Ok("2"), Ok("3")]).await, (2, Ok("2".to_owned())));
+        assert_eq!(asked([Err(Failed), Err(Failed), Ok("3")]).await, (3, Ok("3".to_owned())));
+        assert_eq!(asked([Err(Failed), Err(Failed), Err(Failed)]).await, (3, Err(Failed)));
+        assert_eq!(asked([Err(Hung), Ok("2"), Ok("3")]).await, (1, Err(Hung)));
+        // It says that it does not know.
+        assert_eq!(asked([Ok("[N/A]"), Ok("2"), Ok("3")]).await, (1, Ok("[N/A]".to_owned())));
+    }
+
+    #[test]
+    fn nvml_is_asked_first_where_the_agent_came_with_it() {
+        let others = [TOOL, PLACE].map(PathBuf::from);
+        assert_eq!(tools(None), others);
+        let all = tools(Some("/.bastion/bastion-nvml".into()));
+        assert_eq!((all[0].as_path(), &all[1..]), (Path::new("/.bastion/bastion-nvml"), &others[..]));
     }
 }
