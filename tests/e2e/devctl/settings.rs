@@ -97,5 +97,5 @@ async fn what_is_used_is_told() {
     assert!(row.contains("Running"), "{row}");
     let wide = devctl(&alice, "list -o wide").run().await.exits(0).text();
     let header = wide.lines().next().expect("it has one");
-    assert!(header.contains("AWAKE") && header.contains("LEFT"), "{wide}");
+    assert!(header.contains("IN USE") && header.contains("LEFT"), "{wide}");
 }

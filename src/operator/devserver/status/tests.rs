@@ -269,7 +269,10 @@ fn a_missing_claim_is_told() {
     ]);
     pod.spec.as_mut().unwrap().volumes = serde_json::from_value(claims).unwrap();
     scene.done.pod = Some(Arc::new(pod));
-    scene.is(Phase::Pending, "waiting for a volume: a claim has none yet, of data");
+    scene.is(
+        Phase::Pending,
+        "waiting for volumes, not all of which are bound yet: data; tell an administrator if it stays so",
+    );
 }
 
 #[test]
@@ -298,7 +301,7 @@ fn a_pod_that_ended_is_made_again() {
     scene.done.step = Step::ClearAway;
     scene.is(
         Phase::Starting,
-        "the pod ended (it was evicted from node n1: The node was low on resource: memory); it is made again",
+        "the pod ended (it was evicted from node n1: The node was low on resource: memory); it is being replaced",
     );
 }
 
@@ -327,5 +330,7 @@ fn a_silent_node_is_told() {
 fn a_devserver_that_goes_says_what_stays() {
     let mut scene = Scene::running();
     scene.server.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
-    scene.is(Phase::Terminating, "the pod stops; the home is kept");
+    scene.is(Phase::Terminating, "the pod stops");
+    scene.server.spec.home = Some(crate::api::Home { ephemeral: true, ..Default::default() });
+    scene.is(Phase::Terminating, "the pod stops, and its home goes with it");
 }
