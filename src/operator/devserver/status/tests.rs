@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::DevServerSpec;
+use crate::api::{DevServerSpec, Home};
 use crate::operator::devserver::idleness::Usage;
 use crate::operator::devserver::refusal::Refusal;
 use crate::operator::devserver::resolve::tests::server;
@@ -327,10 +327,11 @@ fn a_silent_node_is_told() {
 }
 
 #[test]
-fn a_devserver_that_goes_says_what_stays() {
-    let mut scene = Scene::running();
-    scene.server.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
-    scene.is(Phase::Terminating, "the pod stops");
-    scene.server.spec.home = Some(crate::api::Home { ephemeral: true, ..Default::default() });
-    scene.is(Phase::Terminating, "the pod stops, and its home goes with it");
+fn a_devserver_that_goes_says_what_goes_with_it() {
+    for (ephemeral, said) in [(false, "the pod stops"), (true, "the pod stops, and its home goes with it")] {
+        let mut scene = Scene::running();
+        scene.server.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        scene.server.spec.home = Some(Home { ephemeral, ..Home::default() });
+        scene.is(Phase::Terminating, said);
+    }
 }
