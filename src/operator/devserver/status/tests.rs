@@ -159,9 +159,10 @@ fn a_missing_volume_is_told_with_its_reason() {
     waits()
         .claim("Pending", Some("fast"))
         .is(Phase::Pending, "waiting for the home volume dev-home (storage class fast)");
-    waits()
-        .claim("Pending", None)
-        .is(Phase::Pending, "the home volume dev-home cannot be made: the cluster has no default storage class");
+    waits().claim("Pending", None).is(
+        Phase::Pending,
+        "the home volume dev-home cannot be made: the cluster has no default storage class; tell an administrator",
+    );
     waits()
         .claim("Pending", Some("fast"))
         .noted("claim-uid", "ProvisioningFailed", "no space left.")
