@@ -105,7 +105,8 @@ impl Startup {
             return write_end(&self.folder, &format!("{what}; there was no room for its output"));
         };
         let last = last_lines(log).unwrap_or_default();
-        let last = if last.is_empty() { "it wrote nothing".to_owned() } else { format!("its last words: {last}") };
+        let last =
+            if last.is_empty() { "it wrote nothing".to_owned() } else { format!("the end of its output: {last}") };
         let lacks = if is_cut_off(log) { " (not all of it: there is no more room)" } else { "" };
         write_end(&self.folder, &format!("{what}; its output is in {}{lacks}; {last}", log.display()));
     }
@@ -269,7 +270,7 @@ mod tests {
         startup.ended(ExitStatus::from_raw(2 << 8));
         let told = fs::read_to_string(folder.path().join(ENDED)).unwrap();
         let expected = format!(
-            "the startup script failed (exit code 2); its output is in {}; its last words: two / [1mthree / four / five / six",
+            "the startup script failed (exit code 2); its output is in {}; the end of its output: two / [1mthree / four / five / six",
             log.display()
         );
         assert_eq!(told, expected);

@@ -17,7 +17,7 @@ pub struct Activity {
     /// The last of the times below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_use_time: Option<Time>,
-    /// What keeps it awake: the signs of use that there were when it was last looked at, such as `CPU, keystrokes`.
+    /// What it is used by: the signs of use that there were when it was last looked at, such as `CPU, keystrokes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awake: Option<String>,
     /// When a session last began.

@@ -16,6 +16,7 @@ pub const MAX_STARTUP_SCRIPT: usize = 64 << 10;
     group = "devserver.io",
     version = "v1",
     kind = "DevServer",
+    doc = "A development server: a pod with a home that outlives it.",
     plural = "devservers",
     shortname = "dsv",
     namespaced,
@@ -62,8 +63,9 @@ pub struct DevServerSpec {
     /// The volume that holds the home folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home: Option<Home>,
-    /// The pod's first process, as argv; the pod restarts when it ends. Default: a shell that waits and reaps.
-    /// Images without a shell need one of their own here.
+    /// A program that runs beside the sessions, as argv, after the startup script; when it ends the container restarts.
+    /// Default: none. Where the pod has no agent it is the pod's first process; the default is then a shell that
+    /// waits, so an image without one needs a program here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), inner(length(max = 65536)))]
     #[x_kube(validation = Rule::new("self.size() > 0 && self[0] != ''").message("the first word of the command names a program"))]
@@ -87,8 +89,8 @@ pub struct DevServerSpec {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["mountPath".to_owned()]))]
     pub volumes: Vec<Volume>,
-    /// Whether the volumes of the owner's teams are mounted: whoever it is shared with (`share`) reaches them, too.
-    /// Default: yes. Changing it restarts the pod; the home stays.
+    /// Whether the volumes of the owner's teams are mounted; guests (`share`) reach them, too. One that `volumes` names
+    /// is mounted in any case. Default: yes. Changing it restarts the pod; the home stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mount_team_volumes: Option<bool>,
     /// Whom the programs of the pod run as. Default: whom the image says. Changing it restarts the pod; the home stays.
@@ -97,9 +99,10 @@ pub struct DevServerSpec {
     /// A script that runs in the container each time it starts, as its user and in the home, before sessions can enter:
     /// what its first line names runs it (`#!/usr/bin/env bash`), else `/bin/sh`. Its output is kept in
     /// `~/.bastion/startup.log`, or `/tmp/bastion-startup.log` where the home takes none. One that fails, or takes
-    /// longer than 30 minutes, keeps nobody out: sessions can enter then, and the status and the next login tell its
-    /// last words. The pod's `command` starts after it. Who may see the DevServer can read it: put passwords in a
-    /// Secret. At most 64 KiB. Changing it restarts the pod; the home stays.
+    /// longer than 30 minutes, keeps nobody out: sessions can enter then, and the status and the next login show the
+    /// end of its output. The pod's `command` starts after it. Needs the agent (`operator.agent`). Who may see the
+    /// DevServer can read it: passwords belong in a Secret. At most 64 KiB. Changing it restarts the pod; the home
+    /// stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = MAX_STARTUP_SCRIPT))]
     pub startup_script: Option<String>,
@@ -112,7 +115,7 @@ pub struct DevServerSpec {
     /// When it runs and when it is suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifecycle: Option<Lifecycle>,
-    /// Who else may enter it, at most 32, each once. Removing somebody ends their sessions at once.
+    /// Who else may enter it, at most 32, each once. Removing somebody ends their sessions within seconds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["user".to_owned()]))]
@@ -167,7 +170,8 @@ pub struct Home {
     /// afterwards. Default: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ephemeral: bool,
-    /// Absolute path of the home in the pod, and its `HOME`. Default: `/home/dev`.
+    /// Absolute path of the home in the pod, and its `HOME`. Default: the operator's `operator.home_mount_path`,
+    /// `/home/dev` if nobody changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512), regex(pattern = r"^(/[^/:]+)+$"))]
     #[x_kube(validation = Rule::new("!self.split('/').exists(part, part == '.' || part == '..')")
@@ -190,10 +194,11 @@ pub struct DevServerStatus {
     /// The pod that sessions enter; set while the phase is Running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_name: Option<String>,
-    /// The UID of that pod: one that is made anew has the same name.
+    /// The UID of that pod: one that replaces it has the same name.
     #[serde(rename = "podUID", default, skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
-    /// Whether bastion-agent runs in that pod. Without it sessions are plain execs: no sftp, no forwards.
+    /// Whether bastion-agent runs in that pod. Without it sessions are plain execs: no sftp, no forwards, no shells
+    /// that outlive their connections, no startup script, and the DevServer is never found idle.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub agent: bool,
     /// How its pod is used, as the pod's agent measures it. The SSH server writes it: once a minute at most, but for the

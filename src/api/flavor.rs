@@ -15,6 +15,7 @@ use super::{TimeSpan, Volume};
     group = "devserver.io",
     version = "v1",
     kind = "DevServerFlavor",
+    doc = "A size of DevServers that administrators offer: what the pod may use and where it may run.",
     plural = "devserverflavors",
     shortname = "dsf",
     status = "DevServerFlavorStatus",
@@ -44,7 +45,7 @@ pub struct DevServerFlavorSpec {
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub runtime_class_name: Option<String>,
     /// The longest that a DevServer of this flavor may run after it was made or resumed, such as `24h`; then it is
-    /// suspended. Default: what the operator's configuration says.
+    /// suspended. Default: the operator's `operator.lifecycle.max_time_to_live`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit: Option<TimeSpan>,
     /// Who may use it, by the names of their DevServerUsers. Every user can read the list. Default: everybody. A pod

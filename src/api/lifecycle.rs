@@ -15,15 +15,16 @@ pub struct Lifecycle {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspended: bool,
     /// For how long it runs after it was made or resumed, such as `4h`, `90m` or `7d`; then it is suspended. Default
-    /// and most: what the flavor and the operator's configuration say.
+    /// and most: the operator's `operator.lifecycle.time_to_live` and `max_time_to_live`; a flavor's `timeLimit` and a
+    /// user's limits may allow less. `0s` counts as not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_live: Option<TimeSpan>,
-    /// It runs at least until then, whatever `timeToLive` says, but no longer than the most that is allowed.
-    /// `devctl extend` sets it.
+    /// Its time is not over before then, whatever `timeToLive` says, but no later than the longest that is allowed. It
+    /// may still be suspended for being idle (`snoozedUntil`). `devctl extend` sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = READABLE_TIME))]
     pub extended_until: Option<Time>,
-    /// What happens when nobody uses it.
+    /// What happens when nobody uses it. Default: `operator.lifecycle.idle_after` and `idle_action`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<Idle>,
     /// It is not suspended for being idle before then. `devctl snooze` sets it.
@@ -45,10 +46,12 @@ const READABLE_TIME: &str = concat!(
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Idle {
-    /// After how long without any sign of use, such as `1h`. Default: the operator's configuration.
+    /// After how long without any sign of use, such as `1h`. Default: `operator.lifecycle.idle_after`. `0s` counts
+    /// as not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<TimeSpan>,
-    /// What then happens. Default: `Suspend`.
+    /// What then happens. Default: `Suspend`, also where `operator.lifecycle.idle_action` says otherwise: to name
+    /// `idle` at all is to replace that.
     #[serde(default)]
     pub action: IdleAction,
 }

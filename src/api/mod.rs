@@ -96,6 +96,9 @@ mod tests {
             let is_silent = |field: &&(String, Value)| field.1["description"].as_str().unwrap_or_default().is_empty();
             let silent: Vec<_> = fields.iter().filter(is_silent).map(|(path, _)| path).collect();
             assert!(silent.is_empty(), "`kubectl explain` tells nothing of {silent:?}");
+            let of_the_kind = version["schema"]["openAPIV3Schema"]["description"].as_str().unwrap_or_default();
+            let is_ours = !of_the_kind.is_empty() && !of_the_kind.contains("Auto-generated");
+            assert!(is_ours, "`kubectl explain` tells of {kind}: {of_the_kind}");
         }
     }
 

@@ -13,6 +13,7 @@ use super::{DevServerTeamStatus, DevServerUser, DevServerUserSpec, TeamVolume};
     group = "devserver.io",
     version = "v1",
     kind = "DevServerTeam",
+    doc = "People who share defaults, limits and a volume.",
     plural = "devserverteams",
     shortname = "dst",
     status = "DevServerTeamStatus",

@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Home, TimeSpan};
 
-/// A person who may log in. The object's name is her login name and names her namespace `dev-NAME`.
+/// A person who may log in. The object's name is the login name, and names the user's namespace `dev-NAME`.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "devserver.io",
     version = "v1",
     kind = "DevServerUser",
+    doc = "A person who may log in. The object's name is the login name, and names the user's namespace `dev-NAME`.",
     plural = "devserverusers",
     shortname = "dsu",
     status = "DevServerUserStatus",
@@ -39,21 +40,22 @@ pub struct DevServerUserSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 128), regex(pattern = r"^[^\s+:/]+$")))]
     pub logins: Vec<String>,
-    /// The user's accounts at code hosts, by the names that the configuration gives these (`identity.registries`), such
-    /// as `github: octocat`. Whatever public keys such an account has may log in as this user.
+    /// The user's accounts at code hosts, by the names that these have in `identity.registries`, such as
+    /// `github: octocat`. Whatever public keys such an account has may log in as this user.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub accounts: BTreeMap<String, String>,
-    /// Whether the user is kept out: no key logs in any more, and open connections end at once. DevServers, homes and
-    /// what runs in them stay.
+    /// Whether the user is kept out: no key logs in any more, and open connections end within seconds. DevServers,
+    /// homes and what runs in them stay.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled: bool,
-    /// What the user may do by SSH. A key's options, a certificate and the configuration can only take away from that.
+    /// What the user may do by SSH. A key's options, a certificate and section `ssh` of the settings can only take
+    /// away from that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh: Option<SshPolicy>,
     /// What the user's default DevServer is made with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dev_server: Option<DevServerDefaults>,
-    /// Limits of the user's namespace. Default: the configuration's `provisioning` section.
+    /// Limits of the user's namespace. Default: section `provisioning` of the settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quotas: Option<Quotas>,
     /// What the user's DevServers may be. One that is beyond says so in its status; a pod that runs goes on.
@@ -71,18 +73,19 @@ pub struct DevServerUserSpec {
 #[serde(rename_all = "camelCase")]
 pub struct UserLimits {
     /// How many the user may have, suspended ones included. Those with a pod count first, then the oldest.
+    /// Default: the operator's `operator.max_devservers`. `0` is none at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dev_servers: Option<u32>,
     /// Names of the flavors that the user may use. Default: all that are for everybody or for this user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 253)))]
     pub flavors: Vec<String>,
-    /// The longest `lifecycle.timeToLive` that one may have.
+    /// The longest that one may run, also where it asks for nothing or is extended. `0s`: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_time_to_live: Option<TimeSpan>,
 }
 
-/// A role that a user has in her namespace.
+/// A role that a user has in the user's own namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct UserRoleRef {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use toml::Table;
 use tracing::{info, warn};
 
-use super::{dev_roles, host_key};
+use super::{dev_objects, host_key};
 use crate::api::{DevServerUser, DevServerUserSpec, names};
 use crate::config::Config;
 use crate::minik8s;
@@ -94,7 +94,7 @@ async fn serve(
         );
     }
     let client = super::client::new(&cluster.client_config())?;
-    dev_roles::add(&client).await.context("failed to add the roles of users")?;
+    dev_objects::add(&client).await.context("failed to add the roles of users and the flavors")?;
     let (users, identity_file) = users(options).await?;
     for (name, keys) in &users {
         add_user(&client, name, keys).await?;

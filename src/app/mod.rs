@@ -6,7 +6,7 @@ mod client;
 #[cfg(feature = "embedded")]
 mod dev;
 #[cfg(feature = "embedded")]
-mod dev_roles;
+mod dev_objects;
 mod host_key;
 mod read_ahead;
 mod rights;

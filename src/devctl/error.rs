@@ -100,7 +100,7 @@ impl Error {
             }
             403 => Self::new(Exit::Refused, refusal(&message)),
             401 => Self::failed(format!(
-                "the cluster does not know who asks ({message}): the credentials may be over; `kubectl auth whoami` tells \
+                "the cluster does not know who asks ({message}): the credentials may have expired; `kubectl auth whoami` tells \
                  whom a kubeconfig stands for"
             )),
             404 if is_of_no_object(status) => Self::failed(format!(

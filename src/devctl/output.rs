@@ -11,12 +11,13 @@ use crate::plain::plain;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
+    /// For people
     Table,
     /// A table with further columns, where there are any
     Wide,
-    /// For programs: the API's objects, or what a verb of its own tells
+    /// For programs: the API's objects; `top`, `whoami`, `doctor` and `shells` have shapes of their own
     Json,
-    /// The same
+    /// The same as json, in YAML
     Yaml,
     /// Names alone, one a line
     Name,

@@ -47,7 +47,7 @@ async fn follow(
             () = caller.streams.interrupted.cancelled() => {
                 return Err(Error::new(
                     Exit::Interrupted,
-                    format!("`{name}` goes on starting ({message}); `devctl why {name}` tells more, `devctl delete {name}` ends it"),
+                    format!("`{name}` is still starting ({message}); `devctl why {name}` tells more, `devctl delete {name}` ends it"),
                 ));
             }
             change = timeout_at(deadline, changes.next()) => change,
@@ -67,7 +67,7 @@ async fn follow(
                 return Err(Error::new(
                     Exit::Unfinished,
                     format!(
-                        "`{name}` is not ready yet ({message}); it goes on starting: `devctl why {name}` tells more"
+                        "`{name}` is not ready yet ({message}); it is still starting: `devctl why {name}` tells more"
                     ),
                 ));
             }

@@ -5,11 +5,11 @@ use super::key_file;
 /// Why a key or a certificate is not let in.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    #[error("no such user, or not a key of hers")]
+    #[error("no such user, or not one of the user's keys")]
     Unknown,
-    #[error("the user is disabled (spec.disabled of her DevServerUser)")]
+    #[error("the user is disabled (spec.disabled of the DevServerUser)")]
     Disabled,
-    #[error("her DevServerUser cannot be read, so what it forbids is not known: {0}")]
+    #[error("the DevServerUser cannot be read, so what it forbids is not known: {0}")]
     Unreadable(String),
     #[error("the key, its certificate or the certificate's authority is revoked")]
     Revoked,

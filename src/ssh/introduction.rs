@@ -20,10 +20,11 @@ pub(super) fn introduction(logged_in: &LoggedIn) -> Option<Bytes> {
     if logged_in.refusal(Asked::Connect(&jump)).is_some() {
         return None;
     }
-    let text = format!("`ssh -J {user}@THIS-SERVER {devserver}` leads here too, as do scp, rsync and your editor;");
+    let text = format!("`ssh -J {user}@BASTION {devserver}` leads here too, as do scp, rsync and your editor");
     let line = context.authority.known_hosts_line(&format!("{devserver},*.{user}"));
     let lines = [
         message::terminal_line(&text),
+        message::terminal_line("(BASTION is what you typed after the @);"),
         message::terminal_line("so that ssh knows it, put this line into ~/.ssh/known_hosts:"),
         format!("{line}\r\n").into(),
     ];

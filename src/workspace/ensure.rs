@@ -172,7 +172,7 @@ impl Workspaces {
                 return Err(Error::NotRunning { name: target.to_string() });
             }
             if self.sleeps(user, name, generation) {
-                progress("waking your DevServer");
+                progress("resuming your DevServer");
                 generation = wake::wake(&self.client, user, name).await?;
             } else if !self.exists(user, name).await? {
                 if place.access != Access::Owner || name != self.config.default_devserver {

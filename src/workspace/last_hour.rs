@@ -66,7 +66,9 @@ impl Usage {
         match (&activity.awake, activity.gpu, activity.last_sign()) {
             (Some(signs), ..) => format!("{name} is in use: {signs}"),
             (None, None, _) => {
-                format!("{name} has an agent that measures sessions only; restart it; until then it counts as in use")
+                format!(
+                    "{name}'s agent is old and measures sessions only, so it counts as in use; suspend and resume it for a new one"
+                )
             }
             (None, Some(GpuUse::Unknown), _) => {
                 format!("{name} has a GPU whose use nothing in it tells (NVML, nvidia-smi); it counts as in use")

@@ -43,8 +43,8 @@ pub use process::{Command, Output, Process, Program, Redraw};
 pub use target::Target;
 
 /// Why something does not work, and what to do, where the pod has no agent.
-pub const WITHOUT_AGENT: &str =
-    "this DevServer's pod has no agent: ask your administrator to set operator.agent, then restart the DevServer";
+pub const WITHOUT_AGENT: &str = "this DevServer's pod has no agent: ask your administrator to set operator.agent; \
+                                 then `devctl suspend NAME` and `devctl resume NAME` make a pod that has one";
 
 /// Why somebody is not in her workspace.
 #[derive(Debug, thiserror::Error)]
@@ -133,7 +133,7 @@ impl Error {
             Self::NotStarted(message) => format!("your pod could not start the program: {message}"),
             Self::Unreachable(why) => format!("your pod could not do this: {why}"),
             Self::OldAgent => {
-                "your pod could not do this: the pod's agent is older than this server; restart the DevServer"
+                "the pod's agent is too old for this; `devctl suspend NAME` and `devctl resume NAME` make a new pod"
                     .to_owned()
             }
             Self::TooManyStreams => {
@@ -174,13 +174,17 @@ impl Error {
             Self::ReadOnly { name } => format!(
                 "`{name}` is shared with you to look at only: `ssh -t … shells` lists its shells and shows one to you"
             ),
-            Self::NotRunning { name } => format!("`{name}` does not run now; there is nothing to look at"),
+            Self::NotRunning { name } => {
+                format!("`{name}` is not running, and who may only look cannot start it: ask its owner")
+            }
             Self::Failed { name, message } => format!("your DevServer `{name}` cannot run: {message}"),
             Self::NotWoken { name, message } => {
                 format!("your DevServer `{name}` is suspended and could not be resumed: {message}")
             }
             Self::TimedOut { name, message } => {
-                format!("your DevServer `{name}` is not ready yet ({message}); it goes on starting, log in again later")
+                format!(
+                    "your DevServer `{name}` is not ready yet ({message}); it is still starting, log in again later"
+                )
             }
         }
     }

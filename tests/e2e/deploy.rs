@@ -67,6 +67,10 @@ fn an_image_goes_by_a_registry() {
     assert!(at(" -k k8s/crds\n") < at(" -k target/deploy/overlay\n"));
     let object = read("applied");
     assert!(object.contains("name: 'alice'") && object.contains(public(&alice).trim()), "{object}");
+    let mut fingerprint = Command::new("ssh-keygen");
+    fingerprint.args(["-lf", "target/deploy/known_hosts"]).current_dir(clone);
+    let fingerprint = said(&fingerprint.output().expect("ssh-keygen is installed"));
+    assert!(fingerprint.contains("SHA256:") && fingerprint.contains("(ED25519)"), "{fingerprint}");
     is_built(clone, image, "format = \"json\"");
 
     // Settings of one's own.
@@ -95,6 +99,8 @@ fn is_built(clone: &Path, image: &str, setting: &str) {
         );
         assert_eq!(built.matches(&format!("image: {image}\n")).count(), 2, "{built}");
         assert!(built.contains(&format!("value: {image}\n")) && built.contains(setting), "{built}");
+        // Where probes ask, whatever settings one has.
+        assert_eq!(built.matches("name: BASTION_TELEMETRY__LISTEN\n").count(), 2, "{built}");
         assert_eq!(built.matches("kind: NetworkPolicy\n").count(), 2, "of the two that have telemetry: {built}");
     }
 }

@@ -67,7 +67,7 @@ async fn whoever_is_in_is_told_once_that_memory_ran_out() {
         .await;
     let why = observed().command("devctl why").run().await;
     let why = why.exits(0).text();
-    assert!(why.contains("as memory ran out (4Gi in use at most); `devctl update train"), "{why}");
+    assert!(why.contains("memory ran out (4Gi in use at most); `devctl update train"), "{why}");
     let described = observed().command("devctl describe").run().await;
     let described = described.exits(0).text();
     assert!(described.contains("4Gi in use at most") && described.contains("a program was ended"), "{described}");

@@ -42,6 +42,13 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "tests/e2e/devctl_laptop/cluster.rs",
         "fn programs_run_with_their_input_output_and_exit_status",
     ),
+    ("ssh -J alice@bastion NAME.alice", "tests/e2e/jump.rs", "fn the_line_that_is_told_is_all_that_ssh_needs"),
+    (
+        "devctl update NAME --team-volumes=false",
+        "tests/e2e/team_volume.rs",
+        "devctl update train --team-volumes={wish}",
+    ),
+    ("ssh-keygen -lf target/deploy/known_hosts", "tests/e2e/deploy.rs", r#"["-lf", "target/deploy/known_hosts"]"#),
     ("ssh-keygen -k", "tests/e2e/certificates.rs", "fn a_revocation_list_of_ssh_keygen_holds"),
     ("cargo install --path . --bin devctl", "scripts/check", "--path . --bin devctl"),
     (
@@ -50,6 +57,13 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "fn an_image_goes_by_a_registry",
     ),
     ("scripts/deploy --overlay FOLDER", "tests/e2e/deploy.rs", "fn an_image_goes_by_a_registry"),
+    ("kubectl apply --server-side -k k8s/crds", "scripts/deploy", "--force-conflicts -k k8s/crds"),
+    (
+        "kubectl wait --for=condition=Established -f k8s/crds/crds.yaml",
+        "scripts/deploy",
+        "kubectl wait --for=condition=Established",
+    ),
+    ("kubectl apply --server-side -k FOLDER", "scripts/deploy", "--force-conflicts -k \"$overlay\""),
 ];
 
 /// What a command begins with, or `scripts/`.
@@ -123,7 +137,7 @@ async fn administrators_are_told_what_works() {
     laptop.write(&format!("{dan}.pub"), public(carol.key()));
     // Its objects belong to no user, with whom they would go after a run that failed.
     let vision = format!("vision-{}", carol.name());
-    laptop.write(&format!("{vision}.yaml"), file("## For administrators").replace("vision", &vision));
+    laptop.write(&format!("{vision}.yaml"), file("## For administrators", "DevServerTeam").replace("vision", &vision));
     let names = [("carol", carol.name()), ("alice", dan.as_str()), ("vision", vision.as_str())];
     for example in examples("## For administrators", &names) {
         example.holds(&laptop, &[("KUBECONFIG", kubeconfig)]).await;
@@ -165,13 +179,10 @@ fn chapter(heading: &str) -> &'static str {
     text.split("\n## ").next().unwrap_or_default()
 }
 
-/// The file that a chapter has.
-fn file(heading: &str) -> &'static str {
-    chapter(heading)
-        .split_once("```yaml\n")
-        .and_then(|(_, file)| file.split_once("```"))
-        .expect("the chapter has a file")
-        .0
+/// The file of a chapter that makes a `kind`.
+fn file(heading: &str, kind: &str) -> &'static str {
+    let mut files = chapter(heading).split("```yaml\n").skip(1).filter_map(|file| Some(file.split_once("```")?.0));
+    files.find(|file| file.contains(&format!("kind: {kind}\n"))).expect("the chapter has the file")
 }
 
 /// The commands of a chapter, with names that are free instead of those that it has.

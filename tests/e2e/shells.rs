@@ -290,7 +290,7 @@ async fn a_mistake_about_shells_is_explained() {
     let Some((_, [alice])) = with_agents(["alice"]).await else { return };
     alice.ssh("shells --help").run().await.exits(0);
     alice.ssh("shells --sideways").run().await.exits(2).prints("").says("unexpected argument");
-    alice.ssh("shells 1").run().await.exits(1).prints("").says("ssh -t HOST shells NUMBER");
+    alice.ssh("shells 1").run().await.exits(1).prints("").says("ssh -t USER@BASTION shells NUMBER");
     let mut missing = alice.ssh("shells 77").terminal(24, 100);
     missing.shows("there is no shell 77").await;
     missing.exits(1).await;

@@ -56,7 +56,7 @@ async fn a_source_that_fails_to_log_in_is_refused_for_a_while() {
     .await;
     let outcome = log.lines().find(|line| line.contains("left without a login")).expect("it is told");
     assert!(
-        outcome.contains("INFO") && outcome.contains(alice.name()) && outcome.contains("not a key of hers"),
+        outcome.contains("INFO") && outcome.contains(alice.name()) && outcome.contains("not one of the user's keys"),
         "{log}"
     );
 

@@ -159,7 +159,7 @@ async fn members_see_one_anothers_files_until_they_leave_and_nobody_else_does() 
     let grab: PersistentVolumeClaim = serde_json::from_value(grab).expect("it is a claim");
     carol.api().create(&PostParams::default(), &grab).await.expect("claims can be made");
     team.devserver(&carol, json!([{ "claim": "mine", "mountPath": team.path() }])).await;
-    says(&carol, "waiting for a volume").await;
+    says(&carol, "waiting for volumes").await;
     team.devserver(&carol, json!([])).await;
     in_train(&carol, "cat $TEAM/note").await.exits(1).prints("");
 
@@ -235,7 +235,7 @@ async fn a_team_without_its_storage_says_so_and_keeps_nobody_out() {
     std::fs::write(team.storage.path().join("note"), "here\n").expect("the folder is ours");
     team.tells("True", "1 member has it").await;
     // A pod that runs is not ended for it.
-    says(&alice, "the change comes with the next restart").await;
+    says(&alice, "it takes effect when the pod is next made").await;
     assert_eq!(alice.has::<DevServer>("train").await.status.map(|status| status.phase), Some(Phase::Running));
     alice.loses_pod("train").await;
     eventually("it is mounted", async || {

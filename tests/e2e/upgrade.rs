@@ -92,7 +92,7 @@ async fn what_an_older_version_made_goes_on() {
         assert!(status.agent, "{status:?}");
         // The new version's agent is another one; no pod that runs is ended for it.
         let message = status.message.as_deref().unwrap_or_default();
-        assert!(message.ends_with("the change comes with the next restart"), "{message}");
+        assert!(message.contains("it takes effect when the pod is next made"), "{message}");
         // Their time begins now: they are not put to sleep for what was not counted.
         let end = status.expiration_time.as_ref().expect("there is a default").0;
         assert!(end > Timestamp::now() && status.suspension.is_none(), "{status:?}");

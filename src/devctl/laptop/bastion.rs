@@ -40,7 +40,8 @@ impl Bastion {
         let config = HostConfig::load(places, &destination.host, destination.user.as_deref())?;
         let login = destination.user.clone().or_else(|| config.user.clone()).or_else(local_user);
         let login = login.ok_or_else(|| {
-            Failure::new("nobody knows who you are").cure(format!("`devctl login USER@{}`", destination.host))
+            Failure::new("no user name is known: neither given, nor in ~/.ssh/config, nor in USER")
+                .cure(format!("`devctl login USER@{}`", destination.host))
         })?;
         let host = config.host_name.clone().unwrap_or_else(|| destination.host.clone());
         let port = destination.port.or(config.port).unwrap_or(SSH);

@@ -93,8 +93,8 @@ pub(super) async fn greet_on(dialled: Dialled, bastion: &Bastion, unknown: Unkno
         Unknown::Refuse | Unknown::Accept => match timeout(GREET, connect).await {
             Ok(connected) => connected,
             Err(_) => {
-                let message = format!("{} accepted the connection, but says nothing", bastion.display());
-                return Err(Failure::new(message).cure("is it an SSH server's port?").no_connection());
+                let message = format!("{} accepted the connection, but did not answer", bastion.display());
+                return Err(Failure::new(message).cure("is that the port of an SSH server?").no_connection());
             }
         },
     };
@@ -105,8 +105,11 @@ pub(super) async fn greet_on(dialled: Dialled, bastion: &Bastion, unknown: Unkno
         Err(failure) if seen.fingerprint.is_none() => {
             let message = format!("{} does not speak SSH with us: {}", bastion.display(), failure.into_parts().0);
             let cure = match proxy {
-                Some(_) => "does its ProxyJump or ProxyCommand get there? `ssh -v` shows what that says",
-                None => "is it an SSH server's port? One that was tried in vain too often refuses for some minutes",
+                Some(_) => "does the ProxyJump or ProxyCommand of ~/.ssh/config work? `ssh -v HOST` shows",
+                None => {
+                    "is that the port of an SSH server? After too many failed logins a bastion refuses your address for some \
+                     minutes: wait, and try again"
+                }
             };
             Err(Failure::new(message).cure(cure).no_connection())
         }

@@ -84,9 +84,9 @@ pub(super) fn disable(places: &Places) -> Result<u8, Failure> {
     places::remove(&places.ssh_config())?;
     places::remove(&places.known_hosts())?;
     print(&match left {
-        None => "`ssh NAME.dev` is nothing special any more; your files are as they were\n".to_owned(),
+        None => "`ssh NAME.dev` no longer leads to your DevServers; your files are as they were\n".to_owned(),
         Some(number) => format!(
-            "`ssh NAME.dev` is nothing special any more; line {number} of {} still includes devctl's file, which is gone: \
+            "`ssh NAME.dev` no longer leads to your DevServers; line {number} of {} still includes devctl's file, which is gone: \
              delete it\n",
             places.shorten(&config)
         ),

@@ -28,8 +28,9 @@ impl Args {
         caller.print(&format!("{line}\n")).await;
         caller
             .say(&format!(
-                "Add that line to ~/.ssh/known_hosts on your laptop. Then `ssh -J {user}@THIS-SERVER {any}.{user}` is your \
-                 DevServer {any},\nas are scp, rsync and your editor. `devctl config ssh enable` there makes it `ssh {any}.dev`."
+                "Add that line to ~/.ssh/known_hosts on your laptop. Then `ssh -J {user}@BASTION {any}.{user}` is your \
+                 DevServer {any},\nas are scp, rsync and your editor. `devctl config ssh enable` there makes it `ssh {any}.dev`.\n\
+                 One that you make later is `NAME.{user}`."
             ))
             .await;
         Ok(())

@@ -60,7 +60,7 @@ impl Args {
             Err(error) => return Err(Error::of_api(error)),
         };
         if self.output.format.is_table() {
-            caller.say(&format!("`{name}` is made.")).await;
+            caller.say(&format!("`{name}` was created.")).await;
         }
         if !self.wait {
             output::changed(caller, self.output.format, &server).await?;
@@ -85,7 +85,7 @@ impl Args {
             match caller.ask("Name: ").await? {
                 Some(name) if names::is_devserver_name(&name) => break name,
                 Some(_) => caller.say("A name has lower-case letters, digits and inner hyphens.").await,
-                None => return Err(Error::failed("nothing was made")),
+                None => return Err(Error::failed("nothing was created")),
             }
         };
         if self.settings.flavor.is_none() {
@@ -96,7 +96,7 @@ impl Args {
             self.settings.image = image;
         }
         while self.settings.time.is_none() {
-            let Some(time) = answer(caller, "For how long, such as 4h [as long as the flavor allows]: ").await? else {
+            let Some(time) = answer(caller, "For how long, such as 4h [the default]: ").await? else {
                 break;
             };
             match time::parse(&time) {
@@ -129,6 +129,6 @@ async fn answer(caller: &mut Caller, question: &str) -> Result<Option<String>, E
     match caller.ask(question).await? {
         Some(text) if text.is_empty() => Ok(None),
         Some(text) => Ok(Some(text)),
-        None => Err(Error::failed("nothing was made")),
+        None => Err(Error::failed("nothing was created")),
     }
 }

@@ -10,7 +10,7 @@ use crate::devctl::{Caller, Error, Exit};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The DevServers
+    /// The DevServers [default: NAME, if you logged in as USER+NAME]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Delete their homes too, for good

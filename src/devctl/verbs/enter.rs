@@ -19,7 +19,7 @@ pub enum Enter {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
-    /// Run a program in a DevServer, word by word as you give it
+    /// Run a program in a DevServer with exactly these arguments
     Exec {
         /// The DevServer
         name: String,
@@ -34,7 +34,7 @@ pub enum Enter {
     },
     /// List the shells of a DevServer that outlive their connections, or attach to one of them
     Shells {
-        /// The DevServer; a number alone is a shell's [default: the one you logged in to]
+        /// The DevServer, or with a number alone a shell of the default one [default: the one you logged in to]
         name: Option<String>,
         #[command(flatten)]
         asked: ShellsArgs,

@@ -48,11 +48,17 @@ impl Args {
         let now = caller.now();
         let text = match expiration {
             Some(end) if end.0.as_second() < until.0.as_second() => format!(
-                "`{name}` runs until {}. That is the most it is allowed; save what you need elsewhere before then.",
+                "`{name}` may run until {}. That is the most it is allowed; save what you need elsewhere before then.",
                 time::point(end, now)
             ),
-            Some(end) => format!("`{name}` runs until {}.", time::point(end, now)),
-            None => format!("`{name}` may run until {}, and longer if nothing else ends it.", time::point(&until, now)),
+            Some(end) => format!(
+                "`{name}` may run until {}, if it is used: an idle one is suspended before (`devctl snooze {name}`).",
+                time::point(end, now)
+            ),
+            None => format!(
+                "`{name}` was extended to {}; the operator has not confirmed it yet: `devctl list` shows it.",
+                time::point(&until, now)
+            ),
         };
         output::changed_or(caller, self.output.format, &server, &text).await
     }

@@ -64,7 +64,7 @@ async fn follow(caller: &Caller, format: Format) -> Result<(), Error> {
 }
 
 pub(super) fn table(flavors: &[DevServerFlavor], wide: bool) -> Table {
-    let mut header = vec!["NAME", "DEFAULT", "CPU", "MEMORY", "DEVICES", "LONGEST", "FREE"];
+    let mut header = vec!["NAME", "DEFAULT", "CPU", "MEMORY", "DEVICES", "MAX TIME", "FREE"];
     header.extend(wide.then_some("WHY"));
     let mut table = Table::new(&header);
     for flavor in flavors {

@@ -82,7 +82,7 @@ fn table(servers: &[DevServer], pods: &Pods, format: Format, now: Timestamp) -> 
     let wide = format == Format::Wide;
     let mut header = vec!["NAME", "FLAVOR", "IMAGE", "STATUS", "AGE", "EXPIRES"];
     if wide {
-        header.extend(["AWAKE", "LEFT", "NODE", "CPU", "POD", "HOME"]);
+        header.extend(["IN USE", "LEFT", "NODE", "CPU", "POD", "HOME"]);
     }
     let mut table = Table::new(&header);
     for server in servers {
@@ -130,7 +130,7 @@ fn expires(server: &DevServer, now: Timestamp) -> String {
     }
 }
 
-/// What keeps it awake.
+/// What it is used by.
 pub(super) fn awake(server: &DevServer, now: Timestamp) -> String {
     let activity = server.status.as_ref().and_then(|status| status.activity.as_ref());
     let Some(activity) = activity.filter(|_| phase(server) == Phase::Running) else { return String::new() };

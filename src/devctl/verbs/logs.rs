@@ -17,7 +17,7 @@ pub struct Args {
     /// Go on with what is written, until Ctrl-C
     #[arg(long, short)]
     follow: bool,
-    /// Of the container before this one, such as one that ran out of memory
+    /// Show the container before this one, such as one that ran out of memory
     #[arg(long, short)]
     previous: bool,
     /// Only so many of the last lines

@@ -54,7 +54,7 @@ pub enum Verb {
     /// Delete DevServers; their homes are kept unless you say otherwise
     #[command(visible_alias = "rm")]
     Delete(delete::Args),
-    /// Print what the first process of a DevServer's pod wrote
+    /// Print what a DevServer's own command wrote
     Logs(logs::Args),
     /// Let a DevServer run longer
     Extend(extend::Args),
@@ -70,7 +70,7 @@ pub enum Verb {
     Idle(idle::Args),
     /// Show what a DevServer is waiting for, or why it stopped, and what to do
     Why(why::Args),
-    /// List the sizes that DevServers come in
+    /// List the flavors: the sizes that DevServers come in
     Flavors(flavors::Args),
     /// Show what your DevServers use, and your quota
     Top(top::Args),

@@ -64,6 +64,7 @@ mod tests {
         let words = [
             "--flavor=a",
             "--image=b",
+            "--team-volumes=false",
             "--home-size=1Gi",
             "--home-path=/h",
             "--shm-size=1Gi",

@@ -10,12 +10,12 @@ use crate::devctl::{Caller, Error, revise};
 pub struct Args {
     /// The DevServer
     name: String,
-    /// Who may enter it from now on; nobody named, it tells who may
+    /// Whom to let in; without any, list who may
     users: Vec<String>,
-    /// They may only look at its shells
+    /// Let them only watch its shells
     #[arg(long, requires = "users")]
     read_only: bool,
-    /// They may no longer enter it, and are put out
+    /// Take their access away; their sessions end
     #[arg(long, requires = "users", conflicts_with = "read_only")]
     remove: bool,
     #[command(flatten)]
@@ -45,8 +45,8 @@ impl Args {
         for user in users {
             let line = match (remove, read_only) {
                 (true, _) => format!("{user} may not enter `{name}` any more."),
-                (_, true) => format!("{user} may look: ssh -t {user}+{name}.{owner}@THIS-SERVER shells"),
-                (_, false) => format!("{user} may enter: ssh {user}+{name}.{owner}@THIS-SERVER"),
+                (_, true) => format!("{user} may look: ssh -t {user}+{name}.{owner}@BASTION shells"),
+                (_, false) => format!("{user} may enter: ssh {user}+{name}.{owner}@BASTION"),
             };
             caller.say(&line).await;
         }

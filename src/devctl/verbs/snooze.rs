@@ -30,10 +30,10 @@ impl Args {
         let until = later(now, &self.time)?;
         let snoozed = caller.patch(&name, json!({"spec": {"lifecycle": {"snoozedUntil": until}}})).await?;
         let expiration = server.status.and_then(|status| status.expiration_time);
-        let mut text = format!("`{name}` is not suspended for being idle before {}.", time::point(&until, now));
+        let mut text = format!("`{name}` will not be suspended for being idle before {}.", time::point(&until, now));
         if let Some(end) = expiration.filter(|end| end.0 < until.0) {
             text += &format!(
-                " Its time is over before that, {}: `devctl extend {name}` gives it more.",
+                " But its time is over before that, {}: `devctl extend {name}` gives it more.",
                 time::relative(&end, now)
             );
         }

@@ -56,7 +56,7 @@ pub(super) struct Settings {
     service_account_token: Option<bool>,
     #[command(flatten)]
     startup_script: StartupScript,
-    /// The pod's first process; takes all words that follow
+    /// A program that runs beside the sessions, such as a server; takes all words that follow
     #[arg(long, value_name = "WORD", num_args = 1.., allow_hyphen_values = true)]
     command: Option<Vec<String>>,
 }

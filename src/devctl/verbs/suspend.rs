@@ -8,7 +8,7 @@ use crate::devctl::{Caller, Error};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The DevServer
+    /// The DevServer [default: NAME, if you logged in as USER+NAME]
     name: Option<String>,
     /// Do not ask; needed where an ephemeral home is lost and there is no terminal to ask on
     #[arg(long, short)]

@@ -100,7 +100,7 @@ impl Row {
 }
 
 fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(&["NAME", "STATUS", "CPU", "MEMORY", "GPU", "IN USE BY", "PROGRAMS", "FORWARDS"]);
+    let mut table = Table::new(&["NAME", "STATUS", "CPU", "MEMORY", "GPU", "IN USE", "PROGRAMS", "FORWARDS"]);
     for row in rows {
         table.row(vec![
             row.name.as_str().into(),

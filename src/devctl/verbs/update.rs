@@ -25,7 +25,7 @@ pub struct Args {
     /// Take away the volume at this path; may be given again
     #[arg(long, value_name = "PATH")]
     remove_volume: Vec<String>,
-    /// Back to the default, such as `--reset image`; may be given again
+    /// Set a setting back to its default, such as `--reset image`; may be given again
     #[arg(long, value_name = "SETTING")]
     reset: Vec<Setting>,
     /// Do not ask; needed where an ephemeral home is lost and there is no terminal to ask on

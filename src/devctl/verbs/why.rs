@@ -54,21 +54,22 @@ fn explain(server: &DevServer, now: Timestamp) -> Vec<String> {
         Phase::Running => {
             lines.push(format!("`{name}` runs{since}; `devctl ssh {name}` enters it."));
             if let Some(said) = refused::said(&status) {
-                let head = if refused::is_invalid(&status) {
-                    "That is not what its settings ask for: "
-                } else {
-                    "Of it is told: "
-                };
+                let head =
+                    if refused::is_invalid(&status) { "That is not what its settings ask for: " } else { "Note: " };
                 lines.push(format!("{head}{}.", plain(said.trim_end_matches('.'))));
             }
             lines.extend(status.last_end.as_ref().map(|end| end_line(end, now)));
             lines.extend(status.activity.as_ref().and_then(|activity| memory_line(&name, activity, now)));
         }
         Phase::Pending => {
-            lines.push(format!("`{name}` waits{since}: {}.", or(&message, "the operator has not looked at it yet")));
+            lines.push(format!(
+                "`{name}` {}: {}.",
+                lasting("waiting", &since),
+                or(&message, "the operator has not looked at it yet")
+            ));
         }
         Phase::Starting => {
-            lines.push(format!("`{name}` starts{since}: {}.", or(&message, "its container is made")));
+            lines.push(format!("`{name}` {}: {}.", lasting("starting", &since), or(&message, "its container is made")));
             lines.extend(status.last_end.as_ref().map(|end| end_line(end, now)));
         }
         Phase::Failed => {
@@ -90,13 +91,19 @@ fn explain(server: &DevServer, now: Timestamp) -> Vec<String> {
         Phase::Terminating => lines.push(format!(
             "`{name}` is being deleted{}.",
             match home {
-                Kept::Own(_) | Kept::Existing(_) => ". Its home is kept",
-                Kept::Nowhere => ", and what is in its home with it: it is ephemeral",
+                // Whether the home is to go as well is not known here.
+                Kept::Own(_) | Kept::Existing(_) => "",
+                Kept::Nowhere => " with its home, which is ephemeral",
             }
         )),
     }
     lines.extend(script_line(&name, &status));
     lines
+}
+
+/// What it does, and for how long now, where that is known.
+fn lasting(doing: &str, since: &str) -> String {
+    if since.is_empty() { format!("is {doing}") } else { format!("has been {doing}{since}") }
 }
 
 fn after(home: &Kept) -> &'static str {
@@ -129,7 +136,7 @@ fn memory_line(name: &str, activity: &Activity, now: Timestamp) -> Option<String
     let peak = activity.peak_memory.as_ref().map(|peak| format!(" ({} in use at most)", plain(&peak.0)));
     let peak = peak.unwrap_or_default();
     let advice = format!("`devctl update {name} --flavor NAME` gives it more");
-    Some(format!("A program of it was ended {ago}, as memory ran out{peak}; {advice}."))
+    Some(format!("One of its programs was killed {ago}: memory ran out{peak}; {advice}."))
 }
 
 #[cfg(test)]
@@ -155,7 +162,7 @@ mod tests {
     fn what_it_waits_for_is_told_with_what_the_operator_says_to_do() {
         let advised = "your quota dev-user is used up; suspend another";
         let text = why(not_ready("Pending", "QuotaExceeded", advised));
-        assert_eq!(text, format!("`train` waits for 5m: {advised}."));
+        assert_eq!(text, format!("`train` has been waiting for 5m: {advised}."));
         let text = why(not_ready("Failed", "FlavorNotFound", "there is no flavor x; take another."));
         assert!(text.starts_with("`train` cannot run: there is no flavor x; take another.\n"), "{text}");
         let text = why(
@@ -186,7 +193,7 @@ mod tests {
     fn a_program_that_memory_ran_out_for_is_told_of() {
         let activity = json!({"lastOutOfMemoryTime": "2026-01-01T00:58:00Z", "peakMemory": "4Gi"});
         let text = why(json!({"phase": "Running", "activity": activity}));
-        let told = "A program of it was ended 2m ago, as memory ran out (4Gi in use at most); `devctl update train \
+        let told = "One of its programs was killed 2m ago: memory ran out (4Gi in use at most); `devctl update train \
                     --flavor NAME` gives it more.";
         assert!(text.ends_with(told), "{text}");
     }

@@ -198,11 +198,11 @@ impl Scene {
         }
     }
 
-    /// Ends the pods of which the status says that a change comes with their next restart, each once.
+    /// Ends the pods of which the status says that a change takes effect when they are next made, each once.
     pub(super) async fn restart_as_told(&self, restarted: &mut HashSet<String>) {
         for server in Api::<DevServer>::all(self.client.clone()).list(&ListParams::default()).await.unwrap() {
             let message = server.status.as_ref().and_then(|status| status.message.as_deref()).unwrap_or_default();
-            if !message.contains("comes with the next restart") {
+            if !message.contains("takes effect when the pod is next made") {
                 continue;
             }
             let namespace = server.namespace().unwrap();

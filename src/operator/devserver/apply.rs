@@ -51,7 +51,8 @@ pub(super) async fn apply(
     match done.step {
         Step::Keep => {
             if done.pod.as_deref().is_some_and(|pod| !is_same_template(pod, &template)) {
-                let late = "its flavor, its owner's teams or a default changed; the change comes with the next restart";
+                let late = "its flavor, its owner's teams or a default changed; it takes effect when the pod is next made \
+                            (`devctl suspend`, `devctl resume`)";
                 done.note.get_or_insert_with(|| late.to_owned());
             }
         }

@@ -50,7 +50,9 @@ pub(super) fn usage(status: &DevServerStatus, now: Timestamp) -> Usage {
         return Usage::Busy(sign);
     }
     match activity.gpu {
-        None => Usage::Unknown("its agent is older than this and measures sessions only; restart it".to_owned()),
+        None => Usage::Unknown(
+            "its agent is older than this and measures sessions only; suspend and resume it for a new one".to_owned(),
+        ),
         Some(GpuUse::Unknown) => Usage::Unknown("it has a GPU whose use nothing in its image tells".to_owned()),
         Some(GpuUse::None | GpuUse::Known) => {
             let since = activity.last_sign().map_or(began, |(_, seen)| seen.max(began));

@@ -37,7 +37,11 @@ pub(super) fn check(
     if let Some(flavor) = wanted.flavor.name.as_deref().filter(|_| !flavors.is_empty())
         && !flavors.iter().any(|allowed| allowed == flavor)
     {
-        let message = format!("{name} may not use flavor {flavor:?}, but these: {}", flavors.join(", "));
+        let message = format!(
+            "{name} may not use flavor {flavor}; these are allowed: {}; `devctl update {} --flavor NAME` takes one",
+            flavors.join(", "),
+            server.name_any(),
+        );
         return Err(Invalid::Limit(message));
     }
     let asked = server.spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.time_to_live.as_ref());
@@ -45,7 +49,12 @@ pub(super) fn check(
         && let Some(longest) = longest(&limits)
         && asked.get().is_some_and(|asked| asked > longest)
     {
-        let message = format!("lifecycle.timeToLive {} is longer than the {} that {name} may have", asked.0, most.0);
+        let message = format!(
+            "lifecycle.timeToLive {} is longer than the {most} that {name} may have; `devctl update {} --time {most}` shortens it",
+            asked.0,
+            server.name_any(),
+            most = most.0,
+        );
         return Err(Invalid::Limit(message));
     }
     Ok(())
@@ -230,7 +239,8 @@ mod tests {
     #[test]
     fn flavors_are_limited_the_default_included() {
         let limits = UserLimits { flavors: vec!["large".to_owned()], ..UserLimits::default() };
-        let refused = r#"alice may not use flavor "small", but these: large"#;
+        let refused =
+            "alice may not use flavor small; these are allowed: large; `devctl update dev --flavor NAME` takes one";
         assert_eq!(told(&server(DevServerSpec::default()), limits.clone(), &[]).as_deref(), Some(refused));
         let large = DevServerSpec { flavor: Some("large".to_owned()), ..DevServerSpec::default() };
         assert_eq!(told(&server(large), limits, &[]), None);
@@ -244,7 +254,8 @@ mod tests {
             server(DevServerSpec { lifecycle: Some(lifecycle), ..DevServerSpec::default() })
         };
         assert_eq!(told(&lives("1d"), limits.clone(), &[]), None);
-        let refused = "lifecycle.timeToLive 25h is longer than the 24h that alice may have";
+        let refused = "lifecycle.timeToLive 25h is longer than the 24h that alice may have; \
+                       `devctl update dev --time 24h` shortens it";
         assert_eq!(told(&lives("25h"), limits.clone(), &[]).as_deref(), Some(refused));
         let none = UserLimits { max_time_to_live: Some(TimeSpan("0s".to_owned())), ..UserLimits::default() };
         assert_eq!((time(&alice(none.clone())), told(&lives("25h"), none, &[])), (None, None), "zero is no limit");

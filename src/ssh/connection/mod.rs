@@ -101,7 +101,7 @@ impl Connection {
     fn admits_terminal(&self) -> bool {
         let permitted = self.permissions().is_some_and(|permissions| permissions.pty);
         if !permitted {
-            let (user, by) = (self.user.get(), "options of her key or certificate");
+            let (user, by) = (self.user.get(), "options of the key or certificate");
             self.tell(|| info!(user, by, "refused a terminal"));
         }
         permitted

@@ -78,7 +78,7 @@ impl LoggedIn {
 /// What says no, where the configuration does or does not.
 fn refused_by(allowed_by_configuration: bool) -> &'static str {
     match allowed_by_configuration {
-        true => "the user's object, or options of her key or certificate",
+        true => "the user's object, or options of the key or certificate",
         false => "the configuration",
     }
 }

@@ -63,7 +63,7 @@ impl Run for Echo {
         progress: Progress<'_>,
     ) -> Result<Listener, Error> {
         if matches!(address, Address::Tcp { port: NEVER_MADE, .. }) {
-            progress("waking your DevServer");
+            progress("resuming your DevServer");
             self.given_up.cancelled().await;
         }
         Err(Error::NoAgent)

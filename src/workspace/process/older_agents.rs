@@ -164,7 +164,7 @@ async fn what_they_cannot_is_told_as_such_and_costs_nothing_else() {
         let Err(error) = agent.history().await else { panic!("it knows of no history") };
         assert_eq!(
             error.user_message(),
-            "your pod could not do this: the pod's agent is older than this server; restart the DevServer"
+            "the pod's agent is too old for this; `devctl suspend NAME` and `devctl resume NAME` make a new pod"
         );
         let size = TerminalSize { columns: 80, rows: 24 };
         let back = Request::Return(ReturnRequest {

@@ -58,7 +58,7 @@ async fn time_is_extended_and_idleness_snoozed() {
 
     let before = Timestamp::now().as_second();
     let snoozed = devctl(&alice, "snooze long --time 30m").run().await;
-    assert!(snoozed.exits(0).text().contains("not suspended for being idle"), "{}", snoozed.text());
+    assert!(snoozed.exits(0).text().contains("not be suspended for being idle"), "{}", snoozed.text());
     let lifecycle = devserver(&alice, "long").await.spec.lifecycle.expect("it was snoozed");
     let until = lifecycle.snoozed_until.expect("it was snoozed").0.as_second();
     assert!((before + 1800..before + 1900).contains(&until), "{until} is half an hour after {before}");

@@ -80,7 +80,7 @@ async fn one_that_cannot_start_is_waited_for_and_explained() {
     let mut terminal = devctl(&alice, "resume stuck --wait").terminal(24, 120);
     terminal.shows("there is no claim nothing").await;
     terminal.types("\x03").await;
-    terminal.shows("`stuck` goes on starting").await;
+    terminal.shows("`stuck` is still starting").await;
     terminal.exits(130).await;
     devserver(&alice, "stuck").await;
 

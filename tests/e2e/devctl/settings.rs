@@ -16,7 +16,7 @@ async fn every_setting_has_its_option() {
     // More lines than anybody types.
     let script = format!("#!/bin/sh\n{}", "  # indented\n".repeat(3_000));
     let create = devctl(&alice, &format!("create all --flavor {FLAVOR} {options}"));
-    create.input(Input::Bytes(script.clone().into_bytes())).run().await.exits(0).says("`all` is made");
+    create.input(Input::Bytes(script.clone().into_bytes())).run().await.exits(0).says("`all` was created");
     let mut spec = serde_json::to_value(devserver(&alice, "all").await.spec).expect("it is JSON");
     assert_eq!(spec["startupScript"].take(), script);
     let secret = json!({"name": "hub", "key": "token", "optional": true});
@@ -97,5 +97,5 @@ async fn what_is_used_is_told() {
     assert!(row.contains("Running"), "{row}");
     let wide = devctl(&alice, "list -o wide").run().await.exits(0).text();
     let header = wide.lines().next().expect("it has one");
-    assert!(header.contains("AWAKE") && header.contains("LEFT"), "{wide}");
+    assert!(header.contains("IN USE") && header.contains("LEFT"), "{wide}");
 }

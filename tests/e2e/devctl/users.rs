@@ -27,7 +27,7 @@ async fn an_administrator_adds_lists_and_removes_users() {
     let second = keygen(product.folder(), &format!("{carol}-2"), "ed25519");
     let add = devctl(&alice, &format!("users add {carol} --login {carol}.Smith --key -"));
     let added = add.input(Input::Bytes(public(&first).into_bytes())).run().await;
-    added.exits(0).says(&format!("`{carol}` may log in"));
+    added.exits(0).says(&format!("`{carol}` is added and may log in"));
     devctl(&alice, &format!("users add {carol}")).run().await.exits(1).says("already");
     let list = devctl(&alice, "users list").run().await.exits(0).text();
     assert!(list.contains(&carol) && list.contains(bob.name()), "{list}");

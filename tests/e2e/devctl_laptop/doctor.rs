@@ -51,13 +51,13 @@ async fn each_fault_is_told_with_its_cure() {
     let desk = Desk::of(&alice).await;
     let agent = Agent::start().await;
     let report = Report::of(&desk, Some(agent.socket())).await;
-    report.says("agent", "note", &["holds no key", "ssh-add"]);
+    report.says("ssh-agent", "note", &["holds no key", "ssh-add"]);
     report.says("login", "ok", &[]);
     report.says("clock", "ok", &[]);
     agent.add(alice.key());
-    Report::of(&desk, Some(agent.socket())).await.says("agent", "ok", &["holds a key"]);
+    Report::of(&desk, Some(agent.socket())).await.says("ssh-agent", "ok", &["holds a key"]);
     let dead = desk.laptop.path("no-agent");
-    Report::of(&desk, Some(&dead)).await.says("agent", "failed", &["does not answer", "SSH_AUTH_SOCK"]);
+    Report::of(&desk, Some(&dead)).await.says("ssh-agent", "failed", &["does not answer", "SSH_AUTH_SOCK"]);
 
     let volumes = json!({"volumes": [{"claim": "nothing", "mountPath": "/data"}]});
     alice.add_devserver_with("dev", volumes).await;
@@ -89,7 +89,7 @@ async fn each_fault_is_told_with_its_cure() {
     });
     let report = Report::of(&desk, None).await;
     report.finished.exits(1);
-    report.says("host key", "failed", &["does not speak SSH", "is it an SSH server's port"]);
+    report.says("host key", "failed", &["does not speak SSH", "is that the port of an SSH server"]);
 
     desk.laptop.write(".config/devctl/config.toml", "host = [");
     Report::of(&desk, None).await.says("settings", "failed", &["config.toml", "devctl login"]);
@@ -133,7 +133,7 @@ async fn the_doctor_names_what_is_wrong_and_its_cure() {
     let (finished, state) = report(&doctor).await;
     finished.exits(0);
     assert_eq!(finished.text().matches("\"settings\"").count(), 1);
-    for name in ["settings", "name", "port", "host key", "server", "keys", "login", "forwarding"] {
+    for name in ["settings", "DNS", "port", "host key", "server", "keys", "login", "forwarding"] {
         assert_eq!(state(name), "ok", "{name}: {}", finished.text());
     }
     assert_eq!(state("DevServer"), "note", "asking makes none: {}", finished.text());
@@ -150,7 +150,7 @@ async fn the_doctor_names_what_is_wrong_and_its_cure() {
     desk.laptop.write(".config/devctl/config.toml", settings.replace("127.0.0.1", "nowhere.invalid"));
     desk.devctl(&["doctor"]).await.exits(1).says_exactly("");
     let (_, state) = report(&doctor).await;
-    assert_eq!((state("name"), state("port")), ("failed".into(), String::new()));
+    assert_eq!((state("DNS"), state("port")), ("failed".into(), String::new()));
 }
 
 #[tokio::test]
@@ -233,7 +233,7 @@ async fn what_is_no_bastion_is_called_so() {
     });
     let report = Report::of(&desk, None).await;
     report.finished.exits(1);
-    report.says("host key", "failed", &["does not speak SSH", "is it an SSH server's port"]);
+    report.says("host key", "failed", &["does not speak SSH", "is that the port of an SSH server"]);
     echoing.abort();
 
     let (listener, port) = listens().await;

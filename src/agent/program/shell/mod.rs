@@ -99,7 +99,7 @@ impl Shells {
         let choice = menu::choose(shells, &self.list(), &mut terminal, &mut stream).await;
         let Choice::Attach { number, mode } = choice else { return };
         let Some(terminal) = &terminal else {
-            return menu::refuse("a shell needs a terminal: ssh -t HOST shells NUMBER", &stream.sender).await;
+            return menu::refuse("a shell needs a terminal: ssh -t USER@BASTION shells NUMBER", &stream.sender).await;
         };
         let shell = self.shells().iter().find(|shell| shell.number == number).cloned();
         let Some(shell) = shell else {

@@ -42,7 +42,7 @@ impl Inside<'_> {
         }
         let authority = match Authority::ask(self.connection).await {
             Ok(authority) => {
-                self.report.ok("forwarding", format!("you are {} there", authority.user));
+                self.report.ok("forwarding", format!("allowed; your user name is {}", authority.user));
                 Some(authority)
             }
             Err(failure) => {
@@ -220,7 +220,7 @@ const ADMINISTRATOR: &str = "that is between the bastion and its cluster: ask yo
 /// Certificates, and times that are told, are worth nothing on a machine with a wrong clock.
 fn clock(report: &mut Report, there: jiff::Timestamp) {
     match skew(jiff::Timestamp::now().as_second() - there.as_second()) {
-        None => report.ok("clock", "is the bastion's".to_owned()),
+        None => report.ok("clock", "agrees with the bastion's".to_owned()),
         Some(skew) => report.note("clock", skew, "set it right (`timedatectl`): certificates are good for a time only"),
     }
 }

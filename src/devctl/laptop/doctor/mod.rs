@@ -53,7 +53,7 @@ async fn reach(report: &mut Report, places: &Places) -> Option<(Bastion, Connect
     report.checks.pop();
     report.detail(format!("{} in {}", bastion.login_argument(), places.shorten(&places.settings())));
     if !connection::is_proxied(&bastion) {
-        let addresses = report.take("name", connection::resolve(&bastion.host, bastion.port).await)?;
+        let addresses = report.take("DNS", connection::resolve(&bastion.host, bastion.port).await)?;
         let addresses: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
         report.detail(format!("{} is {}", bastion.host, addresses.join(", ")));
     }
@@ -92,12 +92,14 @@ async fn keys(report: &mut Report, bastion: &Bastion) {
     let mut agent = connection::reach_agent(bastion).await;
     let Identities { offers, notes, agent } = connection::identities(bastion, &mut agent).await;
     match agent {
-        AgentState::Absent => report.note("agent", "none".to_owned(), "keys come from files; `ssh-add` needs an agent"),
-        AgentState::Reached(0) => report.note("agent", "holds no key".to_owned(), "`ssh-add` gives it yours"),
-        AgentState::Reached(1) => report.ok("agent", "holds a key".to_owned()),
-        AgentState::Reached(keys) => report.ok("agent", format!("holds {keys} keys")),
+        AgentState::Absent => {
+            report.note("ssh-agent", "none".to_owned(), "keys come from files; `ssh-add` needs an agent")
+        }
+        AgentState::Reached(0) => report.note("ssh-agent", "holds no key".to_owned(), "`ssh-add` adds yours"),
+        AgentState::Reached(1) => report.ok("ssh-agent", "holds a key".to_owned()),
+        AgentState::Reached(keys) => report.ok("ssh-agent", format!("holds {keys} keys")),
         AgentState::Unreachable(socket, error) => report.failed(
-            "agent",
+            "ssh-agent",
             format!("{} does not answer: {error}", socket.display()),
             "start it (`eval $(ssh-agent)`), or unset SSH_AUTH_SOCK",
         ),
@@ -149,7 +151,7 @@ fn programs(report: &mut Report, places: &Places) {
                 Some(jump) => report.failed(
                     "ssh NAME.dev",
                     format!("it goes by {jump}, which is not where you are logged in"),
-                    "`devctl config ssh enable` turns it",
+                    "`devctl config ssh enable` switches it to this bastion",
                 ),
             },
             [file, ..] => report.failed(

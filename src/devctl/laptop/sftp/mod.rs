@@ -67,7 +67,7 @@ impl Sftp {
             return Ok(sftp);
         }
         let said = said.map(|said| lock(&said).trim().to_owned()).filter(|said| !said.is_empty());
-        let message = said.unwrap_or_else(|| "the DevServer takes and gives no files now".to_owned());
+        let message = said.unwrap_or_else(|| "files cannot be copied to or from the DevServer now".to_owned());
         Err(Failure::new(message)
             .cure("`devctl doctor NAME` looks at each step of the way; `devctl why NAME` at a DevServer"))
     }

@@ -24,7 +24,7 @@ pub struct Args {
 enum Verb {
     /// Add a user
     Add {
-        /// Her login name: lower-case letters, digits and inner hyphens
+        /// Login name: lower-case letters, digits and inner hyphens
         name: String,
         /// A public key, a line as in authorized_keys; `-` reads such lines from stdin; may be given again
         #[arg(long, short, value_name = "KEY")]
@@ -123,29 +123,29 @@ async fn add(caller: &mut Caller, name: &str, keys: Vec<String>, logins: Vec<Str
     let user = match api(caller).create(&parameters, &DevServerUser::new(name, spec)).await {
         Ok(user) => user,
         Err(kube::Error::Api(status)) if status.code == 409 => {
-            let text = format!(
-                "there is a user `{name}` already; `devctl users keys {name} --add KEY` gives her a further key"
-            );
+            let text =
+                format!("there is a user `{name}` already; `devctl users keys {name} --add KEY` adds a further key");
             return Err(Error::failed(text));
         }
         Err(error) => return Err(Error::of_api(error)),
     };
-    caller.say(&format!("`{name}` may log in: ssh {name}@BASTION")).await;
-    if keyless {
-        caller.say(&format!("She has no key yet; `devctl users keys {name} --add KEY` gives her one.")).await;
-    }
+    let said = match keyless {
+        true => format!("`{name}` is added, but cannot log in yet: `devctl users keys {name} --add KEY` adds a key."),
+        false => format!("`{name}` is added and may log in: ssh {name}@BASTION"),
+    };
+    caller.say(&said).await;
     Ok(user)
 }
 
 async fn remove(caller: &mut Caller, name: &str, yes: bool) -> Result<DevServerUser, Error> {
     let user = find(caller, name).await?;
-    let question = format!("Remove user `{name}` with her keys? The namespace, DevServers and homes are kept.");
+    let question = format!("Remove user `{name}` with all keys? The namespace, DevServers and homes are kept.");
     caller.confirm_loss(&question, yes).await?;
     api(caller).delete(name, &DeleteParams::default()).await.map_err(Error::of_api)?;
     let namespace = names::namespace(name);
     caller
         .say(&format!(
-            "`{name}` is removed. Her DevServers and homes are kept in namespace {namespace}; `kubectl delete namespace \
+            "`{name}` is removed. The DevServers and homes are kept in namespace {namespace}; `kubectl delete namespace \
              {namespace}` deletes them."
         ))
         .await;
@@ -177,7 +177,10 @@ async fn keys(
             let before = keys.len();
             keys.retain(|line| key::fingerprint(line).as_ref() != Some(unwanted) && line != unwanted);
             if keys.len() == before {
-                let text = format!("`{name}` has no key {}; `devctl users keys {name}` shows hers", plain(unwanted));
+                let text = format!(
+                    "`{name}` has no key {}; `devctl users keys {name}` shows which there are",
+                    plain(unwanted)
+                );
                 return Err(Error::not_found(text));
             }
         }
@@ -192,7 +195,7 @@ async fn keys(
         return output::changed(caller, output.format, &user).await;
     }
     if user.spec.public_keys.is_empty() {
-        caller.say(&format!("`{name}` has no key here; `devctl users keys {name} --add KEY` gives her one.")).await;
+        caller.say(&format!("`{name}` has no key here; `devctl users keys {name} --add KEY` adds one.")).await;
         return Ok(());
     }
     let mut table = Table::new(&["FINGERPRINT", "KEY"]);

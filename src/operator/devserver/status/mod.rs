@@ -89,7 +89,9 @@ pub(super) fn status(
 fn verdict(server: &DevServer, life: &Life, invalid: Option<&Invalid>, done: &Done, notes: &[Note]) -> Verdict {
     let Done { pod, claim, step, refusal, note, look_again: _ } = done;
     if server.metadata.deletion_timestamp.is_some() {
-        return Verdict::new(Phase::Terminating, "Deleting", "the pod stops; the home is kept");
+        let is_ephemeral = server.spec.home.as_ref().is_some_and(|home| home.ephemeral);
+        let message = if is_ephemeral { "the pod stops, and its home goes with it" } else { "the pod stops" };
+        return Verdict::new(Phase::Terminating, "Deleting", message);
     }
     if let (State::Asleep, Some(suspension)) = (life.state, &life.suspension) {
         let sleeps = lifecycle::sleeps(suspension);
@@ -121,7 +123,9 @@ fn verdict(server: &DevServer, life: &Life, invalid: Option<&Invalid>, done: &Do
         (Step::WaitForTeamsVolume, _) => {
             Verdict { phase: Phase::Pending, reason: "TeamVolumeNotBound", message: note.clone() }
         }
-        (Step::Replace, _) => Verdict::new(Phase::Starting, "Restarting", "the spec changed: the pod is made anew"),
+        (Step::Replace, _) => {
+            Verdict::new(Phase::Starting, "Restarting", "the spec changed: the pod is being replaced")
+        }
         (Step::WaitUntilGone, Some(pod)) => verdicts::going(pod),
         (_, Some(pod)) if has_ended(pod) => verdicts::ended(pod),
         (Step::Pause(_), _) => Verdict::new(

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::DevServerSpec;
+use crate::api::{DevServerSpec, Home};
 use crate::operator::devserver::idleness::Usage;
 use crate::operator::devserver::refusal::Refusal;
 use crate::operator::devserver::resolve::tests::server;
@@ -159,9 +159,10 @@ fn a_missing_volume_is_told_with_its_reason() {
     waits()
         .claim("Pending", Some("fast"))
         .is(Phase::Pending, "waiting for the home volume dev-home (storage class fast)");
-    waits()
-        .claim("Pending", None)
-        .is(Phase::Pending, "the home volume dev-home cannot be made: the cluster has no default storage class");
+    waits().claim("Pending", None).is(
+        Phase::Pending,
+        "the home volume dev-home cannot be made: the cluster has no default storage class; tell an administrator",
+    );
     waits()
         .claim("Pending", Some("fast"))
         .noted("claim-uid", "ProvisioningFailed", "no space left.")
@@ -269,7 +270,10 @@ fn a_missing_claim_is_told() {
     ]);
     pod.spec.as_mut().unwrap().volumes = serde_json::from_value(claims).unwrap();
     scene.done.pod = Some(Arc::new(pod));
-    scene.is(Phase::Pending, "waiting for a volume: a claim has none yet, of data");
+    scene.is(
+        Phase::Pending,
+        "waiting for volumes, not all of which are bound yet: data; tell an administrator if it stays so",
+    );
 }
 
 #[test]
@@ -298,7 +302,7 @@ fn a_pod_that_ended_is_made_again() {
     scene.done.step = Step::ClearAway;
     scene.is(
         Phase::Starting,
-        "the pod ended (it was evicted from node n1: The node was low on resource: memory); it is made again",
+        "the pod ended (it was evicted from node n1: The node was low on resource: memory); it is being replaced",
     );
 }
 
@@ -324,8 +328,11 @@ fn a_silent_node_is_told() {
 }
 
 #[test]
-fn a_devserver_that_goes_says_what_stays() {
-    let mut scene = Scene::running();
-    scene.server.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
-    scene.is(Phase::Terminating, "the pod stops; the home is kept");
+fn a_devserver_that_goes_says_what_goes_with_it() {
+    for (ephemeral, said) in [(false, "the pod stops"), (true, "the pod stops, and its home goes with it")] {
+        let mut scene = Scene::running();
+        scene.server.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        scene.server.spec.home = Some(Home { ephemeral, ..Home::default() });
+        scene.is(Phase::Terminating, said);
+    }
 }

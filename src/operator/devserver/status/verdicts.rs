@@ -26,7 +26,9 @@ pub(super) fn volume(claim: Option<&PersistentVolumeClaim>, notes: &[Note]) -> V
             && matches!(note.reason.as_str(), "ProvisioningFailed" | "FailedBinding" | "VolumeMismatch")
     });
     if class.is_empty() {
-        let message = format!("the home volume {name} cannot be made: the cluster has no default storage class");
+        let message = format!(
+            "the home volume {name} cannot be made: the cluster has no default storage class; tell an administrator"
+        );
         return Verdict::new(Phase::Pending, "HomeNotBound", message);
     }
     let message = match failed {
@@ -45,7 +47,10 @@ pub(super) fn unbound(pod: &Pod, home: Option<&PersistentVolumeClaim>, notes: &[
     if others.is_empty() || home.is_some_and(|home| !is_bound(home)) {
         return volume(home, notes);
     }
-    let message = format!("waiting for a volume: a claim has none yet, of {}", others.join(", "));
+    let message = format!(
+        "waiting for volumes, not all of which are bound yet: {}; tell an administrator if it stays so",
+        others.join(", ")
+    );
     Verdict::new(Phase::Pending, "VolumeNotBound", message)
 }
 
@@ -112,7 +117,7 @@ pub(super) fn ended(pod: &Pod) -> Verdict {
             None => "for an unknown reason".to_owned(),
         },
     };
-    Verdict::new(Phase::Starting, "PodEnded", format!("the pod ended ({why}); it is made again"))
+    Verdict::new(Phase::Starting, "PodEnded", format!("the pod ended ({why}); it is being replaced"))
 }
 
 /// The pod has a node but is not ready.
