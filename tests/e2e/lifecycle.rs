@@ -10,6 +10,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::harness::{Input, Product, User, eventually, with_agents};
+use crate::sharing::{is_let_in, login};
 
 /// Changes `spec.lifecycle` of her `dev`.
 pub(crate) async fn lives(alice: &User, lifecycle: Value) {
