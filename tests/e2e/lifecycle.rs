@@ -189,10 +189,10 @@ async fn open_terminals_are_warned_over_whatever_they_show() {
         alice.ssh(&format!("devctl share dev {}{how}", guest.name())).run().await.exits(0);
         is_let_in(guest, &login(guest, "dev", &alice)).await;
     }
-    let mut works = bob.shell().login(&login(&bob, "dev", &alice)).option("SetEnv=BASTION_PERSIST=0").terminal(24, 120);
+    let mut works = bob.shell().login(&login(&bob, "dev", &alice)).option("SetEnv=BASTION_PERSIST=0").terminal(24, 200);
     works.types("echo $((40+2))\r").await;
     works.shows_row("42").await;
-    let looks = carol.ssh("shells 1").login(&login(&carol, "dev", &alice)).terminal(24, 120);
+    let looks = carol.ssh("shells 1").login(&login(&carol, "dev", &alice)).terminal(24, 200);
     looks.shows("(END)").await;
 
     let time_to_live = ends_in(&alice, 90).await;
@@ -200,7 +200,9 @@ async fn open_terminals_are_warned_over_whatever_they_show() {
     is_warned(&alice, SuspensionReason::Expired).await;
     let warning = "bastion: your DevServer `dev` will be suspended in ";
     full_screen.shows(warning).await;
-    full_screen.shows(&format!("{}@BASTION devctl extend dev --time 4h", alice.name())).await;
+    // It is longer than a row.
+    let advice = format!("`ssh {}@BASTION devctl extend dev --time 4h`", alice.name());
+    full_screen.shows_rows(&advice, |rows| rows.concat().contains(&advice)).await;
     full_screen.shows("(END)").await;
     assert!(full_screen.is_full_screen());
     plain.shows(warning).await;
