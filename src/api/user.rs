@@ -75,6 +75,7 @@ pub struct UserLimits {
     /// How many the user may have, suspended ones included. Those with a pod count first, then the oldest.
     /// Default: the operator's `operator.max_devservers`. `0` is none at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i32>", range(min = 0))]
     pub dev_servers: Option<u32>,
     /// Names of the flavors that the user may use. Default: all that are for everybody or for this user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
