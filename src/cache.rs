@@ -103,9 +103,13 @@ impl Cache {
         DevServerTeam::complete(user, teams.iter().map(|team| &**team))
     }
 
-    /// The user whose object is named `login`, or lists it among its further login names.
+    /// The user whose object is named `login`, or else the first of those who list it among their further login names.
     pub fn user_of_login(&self, login: &str) -> Option<Arc<DevServerUser>> {
-        self.user(login).or_else(|| self.users.find(|user| user.spec.logins.iter().any(|other| other == login)))
+        self.user(login).or_else(|| {
+            let users = self.users.state().into_iter();
+            let listing = users.filter(|user| user.spec.logins.iter().any(|other| other == login));
+            listing.reduce(|first, user| if user.precedes(&first) { user } else { first })
+        })
     }
 
     /// `user`'s DevServer `name`.

@@ -42,7 +42,9 @@ pub struct Activity {
     /// When a GPU last worked for 5 % of the time. Memory that is merely held is no use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_gpu_time: Option<Time>,
-    /// When a Jupyter kernel was last busy.
+    /// When a Jupyter kernel was last busy. Seen only of servers that programs' own user runs, without TLS, and that
+    /// let in by a token or anybody: of one that asks for a password only what its kernels take of CPUs, disks and
+    /// GPUs is seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_kernel_time: Option<Time>,
     /// The most memory that its container had in use at once since it began, files that the kernel keeps in memory

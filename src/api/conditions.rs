@@ -11,6 +11,15 @@ pub const DEFAULT: &str = "Default";
 /// A user's role references are bound.
 pub const ROLES_BOUND: &str = "RolesBound";
 
+/// All lines of a user's `publicKeys` are used.
+pub const KEYS_READABLE: &str = "KeysReadable";
+
+/// No other user has one of a user's `logins`.
+pub const LOGINS_UNIQUE: &str = "LoginsUnique";
+
+/// All that a user's `accounts` name can be asked for keys.
+pub const ACCOUNTS_KNOWN: &str = "AccountsKnown";
+
 /// A team's members have its volume.
 pub const VOLUME_READY: &str = "VolumeReady";
 

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{Activity, EnvVar, LastEnd, Lifecycle, Share, StartStep, Suspension, Volume};
+use super::{Activity, EnvVar, IdleRule, LastEnd, Lifecycle, Share, StartStep, Suspension, Volume};
 
 /// Bytes of a startup script; of characters, which the schema counts, there may be as many.
 pub const MAX_STARTUP_SCRIPT: usize = 64 << 10;
@@ -219,6 +219,9 @@ pub struct DevServerStatus {
     /// When its time to live is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiration_time: Option<Time>,
+    /// What happens when nobody uses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<IdleRule>,
     /// That it is suspended, or when and why it will be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspension: Option<Suspension>,

@@ -24,7 +24,8 @@ pub struct Lifecycle {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = READABLE_TIME))]
     pub extended_until: Option<Time>,
-    /// What happens when nobody uses it. Default: `operator.lifecycle.idle_after` and `idle_action`.
+    /// What happens when nobody uses it. Default: `operator.lifecycle.idle_after` and `idle_action`;
+    /// `status.idle` tells what holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<Idle>,
     /// It is not suspended for being idle before then. `devctl snooze` sets it.
@@ -53,6 +54,17 @@ pub struct Idle {
     /// What then happens. Default: `Suspend`, also where `operator.lifecycle.idle_action` says otherwise: to name
     /// `idle` at all is to replace that.
     #[serde(default)]
+    pub action: IdleAction,
+}
+
+/// What happens to a DevServer when nobody uses it, by its spec and the operator's configuration.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct IdleRule {
+    /// After how long without any sign of use. Absent: nothing ever happens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<TimeSpan>,
+    /// What then happens.
     pub action: IdleAction,
 }
 
@@ -109,10 +121,23 @@ pub struct TimeSpan(
 );
 
 impl TimeSpan {
+    /// The same length, to the second.
+    pub fn of(length: Duration) -> Self {
+        let mut seconds = length.as_secs();
+        let mut text = String::new();
+        for (unit, length) in UNITS {
+            if seconds >= length {
+                text += &format!("{}{unit}", seconds / length);
+                seconds %= length;
+            }
+        }
+        Self(if text.is_empty() { "0s".to_owned() } else { text })
+    }
+
     /// How long it is; none where it is not written as the schema demands, or too long to be counted.
     pub fn get(&self) -> Option<Duration> {
         let (mut rest, mut seconds) = (self.0.as_str(), 0_u64);
-        for (unit, length) in [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)] {
+        for (unit, length) in UNITS {
             if let Some((count, after)) = rest.split_once(unit) {
                 if !count.bytes().all(|digit| digit.is_ascii_digit()) {
                     return None;
@@ -124,6 +149,9 @@ impl TimeSpan {
         (rest.is_empty() && !self.0.is_empty()).then_some(Duration::from_secs(seconds))
     }
 }
+
+/// Each with its length in seconds.
+const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
 #[cfg(test)]
 mod tests {
@@ -157,6 +185,14 @@ mod tests {
         assert_eq!(seconds("1h30m"), Some(5_400));
         assert_eq!(seconds("7d"), Some(604_800));
         assert_eq!(seconds("1d2h3m4s"), Some(93_784));
+        for text in ["0s", "90s", "90m", "1h30m", "7d", "1d2h3m4s"] {
+            let length = TimeSpan(text.to_owned()).get().unwrap();
+            assert_eq!(TimeSpan::of(length).get(), Some(length), "{text}");
+        }
+        assert_eq!(
+            [0, 90, 3_600, 86_400].map(|seconds| TimeSpan::of(Duration::from_secs(seconds)).0),
+            ["0s", "1m30s", "1h", "1d"]
+        );
         for bad in ["", "h", "4", "-1h", "1m1h", "1.5h", "4h ", "99999999999999999999d", "18446744073709551615d"] {
             assert_eq!(seconds(bad), None, "{bad}");
         }

@@ -22,7 +22,7 @@ pub use devserver::{DevServer, DevServerSpec, DevServerStatus, Home, Phase, RunA
 pub use environment::{EnvVar, EnvVarSource, SecretKeyRef};
 pub use flavor::{DevServerFlavor, DevServerFlavorSpec, DevServerFlavorStatus, Schedulable};
 pub use history::{LastEnd, StartStep, StepName};
-pub use lifecycle::{Idle, IdleAction, Lifecycle, Suspension, SuspensionReason, TimeSpan};
+pub use lifecycle::{Idle, IdleAction, IdleRule, Lifecycle, Suspension, SuspensionReason, TimeSpan};
 pub use share::Share;
 pub use team::{DevServerTeam, DevServerTeamSpec};
 pub use team_volume::{DevServerTeamStatus, TeamVolume};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{LimitRangeSpec, ResourceQuotaSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +36,8 @@ pub struct DevServerUserSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 16384)))]
     pub public_keys: Vec<String>,
-    /// Further login names of this user, such as `Alice.Smith`. No `+`: it stands before a DevServer's name.
+    /// Further login names of this user, such as `Alice.Smith`. No `+`: it stands before a DevServer's name. One that is
+    /// another user's name is that user's; of several users who list it, it is that of the oldest object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 128), regex(pattern = r"^[^\s+:/]+$")))]
     pub logins: Vec<String>,
@@ -66,6 +67,18 @@ pub struct DevServerUserSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub role_refs: Vec<UserRoleRef>,
+}
+
+impl DevServerUser {
+    /// Whether of two users who list the same login it is this one's: that of the older object, and of two of the same
+    /// second that of the first name. A newcomer takes nobody's.
+    pub fn precedes(&self, other: &Self) -> bool {
+        let age = |user: &Self| {
+            let ObjectMeta { creation_timestamp, name, .. } = &user.metadata;
+            (creation_timestamp.as_ref().map(|created| created.0), name.clone())
+        };
+        age(self) < age(other)
+    }
 }
 
 /// What a user's DevServers may be.
@@ -213,8 +226,9 @@ pub struct DevServerUserStatus {
     /// The spec's generation that this status tells about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: the namespace and all that is in it are as the spec says. `RolesBound`: so are `roleRefs`, where there
-    /// are any.
+    /// `Ready`: the namespace and all that is in it are as the spec says. Where there are any, `RolesBound`: so are
+    /// `roleRefs`; `KeysReadable`: all lines of `publicKeys` are used; `LoginsUnique`: no other user has one of
+    /// `logins`; `AccountsKnown`: all `accounts` can be asked for keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,

@@ -104,6 +104,7 @@ async fn serve(
         client.clone(),
         config.operator.clone(),
         config.provisioning.clone(),
+        config.identity.code_hosts_by_name(),
         || {},
         stop_operator.clone(),
     ));

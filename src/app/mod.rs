@@ -53,7 +53,9 @@ pub async fn operate(config: Config, shutdown: CancellationToken) -> Result<()> 
     let listener = bind(config.telemetry.listen, "telemetry.listen").await?;
     tokio::spawn(telemetry::serve(listener, Arc::new(|| true), shutdown.clone()));
     let leading = || announce("leading");
-    operator::run(client, config.operator, config.provisioning, leading, shutdown).await.context("the operator failed")
+    let code_hosts = config.identity.code_hosts_by_name();
+    let run = operator::run(client, config.operator, config.provisioning, code_hosts, leading, shutdown);
+    run.await.context("the operator failed")
 }
 
 /// For what sessions leave in pods, once nobody is served any more: a hang-up gives programs five seconds.

@@ -19,3 +19,14 @@ pub struct Config {
     /// A file with keys and certificates that let nobody in (sshd_config(5), `RevokedKeys`).
     pub revoked_keys: Option<PathBuf>,
 }
+
+impl Config {
+    /// What users' `spec.accounts` may name.
+    pub fn code_hosts_by_name(&self) -> Vec<String> {
+        let name = |registry: &RegistryConfig| match registry {
+            RegistryConfig::CodeHost(host) => Some(host.name.clone()),
+            RegistryConfig::UserObjects | RegistryConfig::Files { .. } => None,
+        };
+        self.registries.iter().filter_map(name).collect()
+    }
+}

@@ -16,6 +16,7 @@ mod refusal;
 mod registry;
 mod revoked;
 mod sources;
+mod unusable;
 
 pub(crate) use address::match_wildcards;
 pub use authenticator::{Authenticator, Credential, Identity, OwnedCredential};
@@ -24,3 +25,4 @@ pub use lapse::Lapse;
 pub use permissions::Permissions;
 pub use permits::{Permits, Way};
 pub use refusal::Refusal;
+pub(crate) use unusable::{is_unusable_account, short, unusable_keys};

@@ -76,7 +76,7 @@ mod tests {
         config.lease.retry = Duration::from_millis(100);
         config.lease.duration = Duration::from_secs(12);
         let ready = || leads.send(()).unwrap_or_default();
-        operator::run(client, config, provisioning, ready, shutdown).await.unwrap();
+        operator::run(client, config, provisioning, Vec::new(), ready, shutdown).await.unwrap();
     }
 
     async fn until(servers: &Api<DevServer>, image: Option<&str>) {

@@ -138,11 +138,12 @@ pub enum Error {
 }
 
 /// Reconciles until `shutdown`, whenever this operator holds the lease; then releases it. `ready` is called the first
-/// time.
+/// time. `code_hosts` are those that users' accounts may name.
 pub async fn run(
     client: Client,
     config: Config,
     provisioning: provisioning::Config,
+    code_hosts: Vec<String>,
     ready: impl FnOnce(),
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
@@ -151,7 +152,7 @@ pub async fn run(
         if let Some(ready) = ready.take() {
             ready();
         }
-        controllers(client, config.clone(), provisioning.clone())
+        controllers(client, config.clone(), provisioning.clone(), code_hosts.clone())
     };
     if config.lease.enabled {
         lease::run(&client, &config.lease, lead, &shutdown).await
@@ -163,7 +164,7 @@ pub async fn run(
 }
 
 /// Never ends; dropped, it stops at once and leaves nothing running.
-async fn controllers(client: Client, config: Config, provisioning: provisioning::Config) {
+async fn controllers(client: Client, config: Config, provisioning: provisioning::Config, code_hosts: Vec<String>) {
     let requests = provisioning.container_requests.clone();
     let (unreadable, found) = Unreadable::telling();
     tokio::join!(
@@ -171,7 +172,7 @@ async fn controllers(client: Client, config: Config, provisioning: provisioning:
         Box::pin(devserver::run(client.clone(), config.clone(), provisioning.clone(), &unreadable)),
         Box::pin(flavor::run(client.clone(), requests, config.adds_nodes, &unreadable)),
         Box::pin(team::run(client.clone())),
-        Box::pin(user::run(client.clone(), config.resync, provisioning, &unreadable)),
+        Box::pin(user::run(client.clone(), config.resync, provisioning, code_hosts, &unreadable)),
         unreadable::tell(client, found),
     );
 }

@@ -1,6 +1,6 @@
 //! What a user's object allows her: to be here at all, how many DevServers, of which flavors, and which roles.
 
-use bastion::api::{DevServer, Phase, names};
+use bastion::api::{DevServer, DevServerUser, Phase, names};
 use k8s_openapi::api::rbac::v1::{ClusterRole, RoleBinding};
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
@@ -30,6 +30,7 @@ async fn a_disabled_user_is_not_let_in_until_she_is_enabled() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     alice.is_running().await;
+    says_what_has_no_effect(&product, &alice).await;
     product.change(&alice, json!({ "disabled": true })).await;
     eventually("she is kept out", async || {
         let login = alice.ssh("echo in").run().await;
@@ -40,6 +41,43 @@ async fn a_disabled_user_is_not_let_in_until_she_is_enabled() {
     product.change(&alice, json!({ "disabled": null })).await;
     alice.is_known_at(product.front()).await;
     alice.ssh("echo in").run().await.exits(0).prints("in\n");
+}
+
+/// Types of conditions, and their statuses.
+type Told<'a> = [(&'a str, &'a str)];
+
+/// Her object was ready, and told nothing of a key or a login that lets nobody in.
+async fn says_what_has_no_effect(product: &Product, alice: &User) {
+    let bob = product.user("bob").await;
+    let users: Api<DevServerUser> = Api::all(product.client());
+    let before = users.get(alice.name()).await.expect("she is there").spec.public_keys;
+    let with_nonsense: Vec<_> = before.iter().map(String::as_str).chain(["ssh-ed25519 nonsense"]).collect();
+    let odd = json!({ "publicKeys": with_nonsense, "logins": [bob.name()], "accounts": { "nowhere": "octocat" } });
+    product.change(alice, odd).await;
+    let told = async |fits: &dyn Fn(&Told<'_>, &str) -> bool| {
+        eventually("the conditions", async || {
+            let status = users.get(alice.name()).await.expect("she is there").status?;
+            let conditions = status.conditions.iter().map(|one| (one.type_.as_str(), one.status.as_str()));
+            fits(&conditions.collect::<Vec<_>>(), status.message.as_deref().unwrap_or_default()).then_some(())
+        })
+        .await;
+    };
+    let login = format!("{}.shared", alice.name());
+    told(&|conditions, message| {
+        let failed = ["KeysReadable", "LoginsUnique", "AccountsKnown"];
+        failed.iter().all(|type_| conditions.contains(&(type_, "False")))
+            && conditions.contains(&("Ready", "True"))
+            && ["line 2: ", "another user's name", "`nowhere`"].iter().all(|part| message.contains(part))
+    })
+    .await;
+    // Another user comes to have it, and has it no more: nothing of hers changes.
+    product.change(alice, json!({ "publicKeys": before, "logins": [login], "accounts": null })).await;
+    told(&|conditions, _| conditions.contains(&("LoginsUnique", "True"))).await;
+    product.change(&bob, json!({ "logins": [login] })).await;
+    told(&|conditions, message| conditions.contains(&("LoginsUnique", "False")) && !message.contains(bob.name())).await;
+    product.change(&bob, json!({ "logins": null })).await;
+    told(&|conditions, message| conditions.contains(&("LoginsUnique", "True")) && message.is_empty()).await;
+    product.change(alice, json!({ "logins": null })).await;
 }
 
 #[tokio::test]

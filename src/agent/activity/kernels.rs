@@ -70,7 +70,9 @@ struct Server {
     base_url: String,
     #[serde(default)]
     token: String,
-    /// By TLS: such a one is not asked. Its kernels still take processors when they work.
+    /// By TLS: such a one is not asked, and one with a password alone does not answer. That is no use, rather than not
+    /// known: a server that can never be asked would keep its pod for ever, GPUs and all, and what its kernels take of
+    /// processors, disks and GPUs is seen anyway.
     #[serde(default)]
     secure: bool,
 }

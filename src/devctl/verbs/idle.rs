@@ -5,7 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::list::phase;
-use crate::api::{DevServer, IdleAction, SuspensionReason};
+use crate::api::{DevServer, IdleAction, IdleRule, SuspensionReason};
 use crate::devctl::output::{self, Fields, OutputArgs};
 use crate::devctl::{Caller, Error, time};
 
@@ -57,17 +57,54 @@ pub(super) fn use_of(server: &DevServer, now: Timestamp, fields: &mut Fields) {
 /// What happens when it is not used.
 pub(super) fn rules(server: &DevServer, now: Timestamp, fields: &mut Fields) {
     let lifecycle = server.spec.lifecycle.clone().unwrap_or_default();
-    let idle = lifecycle.idle.unwrap_or_default();
-    let after = idle.after.map_or_else(|| "the time that the operator sets".to_owned(), |after| after.0);
-    match idle.action {
-        IdleAction::Suspend => fields.put("When idle", format!("suspended when unused for {after}")),
-        IdleAction::None => fields.put("When idle", "nothing happens"),
-    }
+    fields.put("When idle", when_idle(server));
     if let Some(until) = lifecycle.snoozed_until.filter(|until| until.0 > now) {
         fields.put("Snoozed", format!("until {}", time::point(&until, now)));
     }
     let suspension = server.status.as_ref().and_then(|status| status.suspension.as_ref());
     if let Some(suspension) = suspension.filter(|suspension| suspension.reason == SuspensionReason::Idle) {
         fields.put("Suspension", format!("{}: {}", time::point(&suspension.time, now), suspension.message));
+    }
+}
+
+/// By what the operator tells of this spec, if it has seen it yet.
+fn when_idle(server: &DevServer) -> String {
+    let told = server.status.as_ref().filter(|status| status.observed_generation == server.metadata.generation);
+    match told.and_then(|status| status.idle.as_ref()) {
+        Some(IdleRule { after: Some(after), action: IdleAction::Suspend }) => {
+            format!("suspended when unused for {}", after.0)
+        }
+        Some(IdleRule { .. }) => "nothing happens".to_owned(),
+        None => "not told by the operator yet".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_the_operator_says_is_told() {
+        let told = |generation: i64, idle: Value| {
+            let server: DevServer = serde_json::from_value(json!({
+                "apiVersion": "devserver.io/v1", "kind": "DevServer", "spec": {},
+                "metadata": { "name": "dev", "generation": 2 },
+                "status": { "observedGeneration": generation, "idle": idle },
+            }))
+            .unwrap();
+            when_idle(&server)
+        };
+        let cases = [
+            (2, json!({ "after": "90m", "action": "Suspend" }), "suspended when unused for 90m"),
+            (2, json!({ "action": "Suspend" }), "nothing happens"),
+            (2, json!({ "action": "None" }), "nothing happens"),
+            (2, Value::Null, "not told by the operator yet"),
+            (1, json!({ "after": "90m", "action": "Suspend" }), "not told by the operator yet"),
+        ];
+        for (generation, idle, text) in cases {
+            assert_eq!(told(generation, idle.clone()), text, "{generation} {idle}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use super::authorized_key::AuthorizedKey;
 use crate::cache::Cache;
 use code_host::CodeHost;
 use code_host::CodeHostConfig;
-pub(super) use code_host::{CodeHostsConfig, Error};
+pub(super) use code_host::{CodeHostsConfig, Error, is_account};
 use file::Files;
 use unreadable::Unreadable;
 use user_object::UserObjects;

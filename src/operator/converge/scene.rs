@@ -89,7 +89,7 @@ impl Scene {
         config.max_restart_pause = Duration::from_millis(200);
         let shutdown = CancellationToken::new();
         let client = self.wire.client(&self.client);
-        let run = operator::run(client, config, provisioning, || {}, shutdown.clone());
+        let run = operator::run(client, config, provisioning, Vec::new(), || {}, shutdown.clone());
         Operator { task: tokio::spawn(run), shutdown }
     }
 

@@ -83,7 +83,7 @@ mod on_the_embedded_cluster {
             let (lead, leads) = oneshot::channel();
             let shutdown = CancellationToken::new();
             let ready = || lead.send(()).unwrap_or_default();
-            let task = tokio::spawn(run(client.clone(), config, provisioning, ready, shutdown.clone()));
+            let task = tokio::spawn(run(client.clone(), config, provisioning, Vec::new(), ready, shutdown.clone()));
             Self { task, shutdown, leads }
         }
 

@@ -61,5 +61,5 @@ async fn flavors_and_the_quota_are_told() {
     assert_eq!((&top["devServers"][0]["name"], &top["devServers"][0]["phase"]), (&"dev".into(), &"Running".into()));
     assert!(top["quota"].as_array().is_some_and(|quota| !quota.is_empty()), "{top}");
     let idle = devctl(&alice, "idle").run().await.exits(0).text();
-    assert!(idle.contains("When idle:"), "{idle}");
+    assert!(idle.contains("suspended when unused for 1h"), "{idle}");
 }

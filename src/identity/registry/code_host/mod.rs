@@ -109,7 +109,7 @@ impl KeyRegistry for CodeHost {
 }
 
 /// Also what keeps the name within its place in the URL.
-fn is_account(name: &str) -> bool {
+pub(in crate::identity) fn is_account(name: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     (1..=255).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(word)
 }

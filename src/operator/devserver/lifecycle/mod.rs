@@ -12,7 +12,9 @@ use kube::ResourceExt;
 
 use self::plan::{Plan, next_warning};
 use super::idleness::Usage;
-use crate::api::{DevServer, DevServerStatus, IdleAction, Lifecycle, Phase, Suspension, SuspensionReason, TimeSpan};
+use crate::api::{
+    DevServer, DevServerStatus, IdleAction, IdleRule, Lifecycle, Phase, Suspension, SuspensionReason, TimeSpan,
+};
 use crate::operator::LifecycleConfig;
 
 pub(super) use messages::sleeps;
@@ -25,6 +27,8 @@ pub(super) struct Life {
     /// Since when it is awake.
     pub(super) start_time: Option<Time>,
     pub(super) expiration_time: Option<Time>,
+    /// What happens, once it is awake, when nobody uses it.
+    pub(super) idle: IdleRule,
     /// That it sleeps, or soon will.
     pub(super) suspension: Option<Suspension>,
     /// When to look again although nothing changes.
@@ -55,13 +59,13 @@ pub(super) fn decide(
     // Statuses know whole seconds.
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
     match lifecycle.suspended {
-        true => asleep(&status, now),
+        true => asleep(&status, idle_rule(&lifecycle, config), now),
         false => awake(&server.name_any(), &lifecycle, &status, usage, allowed, config, now),
     }
 }
 
 /// Since when, and why, it goes on to say once it was found out.
-fn asleep(status: &DevServerStatus, now: Timestamp) -> Life {
+fn asleep(status: &DevServerStatus, idle: IdleRule, now: Timestamp) -> Life {
     let suspension = match &status.suspension {
         Some(known) if status.phase == Phase::Suspended => known.clone(),
         // As was announced: whoever set the field is the operator.
@@ -75,7 +79,7 @@ fn asleep(status: &DevServerStatus, now: Timestamp) -> Life {
         }
     };
     let suspension = Some(suspension);
-    Life { state: State::Asleep, start_time: None, expiration_time: None, suspension, look_again: None }
+    Life { state: State::Asleep, start_time: None, expiration_time: None, idle, suspension, look_again: None }
 }
 
 fn awake(
@@ -103,7 +107,8 @@ fn awake(
         is_certain: true,
         window: EXPIRY_ANNOUNCED.max(config.grace),
     });
-    let (idleness, mut look_again) = idleness(name, lifecycle, start, usage, config);
+    let idle = idle_rule(lifecycle, config);
+    let (idleness, mut look_again) = idleness(name, lifecycle, &idle, start, usage, config);
 
     let mut planned: Option<Suspension> = None;
     for plan in [expiry, idleness].into_iter().flatten() {
@@ -121,6 +126,7 @@ fn awake(
         state: if due { State::Due } else { State::Awake },
         start_time: Some(Time(start)),
         expiration_time: expiration.map(Time),
+        idle,
         suspension: planned,
         look_again,
     }
@@ -141,18 +147,25 @@ fn expiration(
     Some(last.map_or(end, |last| end.min(last)))
 }
 
+/// What is to happen when nobody uses it. One that names anything of it names the action, too.
+fn idle_rule(lifecycle: &Lifecycle, config: &LifecycleConfig) -> IdleRule {
+    let idle = lifecycle.idle.as_ref();
+    let action = idle.map_or(config.idle_action, |idle| idle.action);
+    let own = idle.and_then(|idle| idle.after.clone()).filter(|after| after.get().and_then(given).is_some());
+    let after = own.or_else(|| given(config.idle_after).map(TimeSpan::of));
+    IdleRule { after: after.filter(|_| action == IdleAction::Suspend), action }
+}
+
 /// The plan to suspend it for being idle, and when to look again at one that is not.
 fn idleness(
     name: &str,
     lifecycle: &Lifecycle,
+    idle: &IdleRule,
     start: Timestamp,
     usage: &Usage,
     config: &LifecycleConfig,
 ) -> (Option<Plan>, Option<Duration>) {
-    let idle = lifecycle.idle.as_ref();
-    let action = idle.map_or(config.idle_action, |idle| idle.action);
-    let after = idle.and_then(|idle| idle.after.as_ref()?.get()).and_then(given).or(given(config.idle_after));
-    let Some(after) = after.filter(|_| action == IdleAction::Suspend) else { return (None, None) };
+    let Some(after) = idle.after.as_ref().and_then(TimeSpan::get) else { return (None, None) };
     let since = match usage {
         // Time alone may end it: not everything that is used says when it no longer is.
         Usage::Busy(_) => return (None, Some(after.min(BUSY_LOOK))),

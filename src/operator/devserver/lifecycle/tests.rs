@@ -345,3 +345,31 @@ fn live(random: &mut Random, seed: u64) {
     let life = dev.look(now + 1, &usage);
     assert_eq!((life.state, life.start_time), (State::Awake, Some(Time(t(now + 1)))), "seed {seed}");
 }
+
+#[test]
+fn what_happens_to_an_idle_one_is_told_whether_it_is_awake_or_sleeps() {
+    let told = |lifecycle: Value, after: u64, action: IdleAction| {
+        let mut dev = Scene::new(lifecycle);
+        dev.config = settings(|settings| {
+            settings.idle_after = Duration::from_secs(after);
+            settings.idle_action = action;
+        });
+        let awake = dev.look(0, &busy()).idle;
+        dev.set(|lifecycle| lifecycle.suspended = true);
+        assert_eq!(dev.look(1, &busy()).idle, awake);
+        (awake.after.map(|after| after.0), awake.action)
+    };
+    use IdleAction::{None as Nothing, Suspend};
+    let after = |after: &str| Some(after.to_owned());
+    let cases = [
+        (json!({}), 5_400, Suspend, (after("1h30m"), Suspend)),
+        (json!({}), 0, Suspend, (None, Suspend)),
+        (json!({}), 5_400, Nothing, (None, Nothing)),
+        (json!({ "idle": { "after": "90m" } }), 0, Nothing, (after("90m"), Suspend)),
+        (json!({ "idle": { "after": "0s" } }), 60, Suspend, (after("1m"), Suspend)),
+        (json!({ "idle": { "action": "None" } }), 60, Suspend, (None, Nothing)),
+    ];
+    for (lifecycle, seconds, action, holds) in cases {
+        assert_eq!(told(lifecycle.clone(), seconds, action), holds, "{lifecycle} {seconds} {action:?}");
+    }
+}

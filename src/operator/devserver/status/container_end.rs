@@ -29,10 +29,13 @@ pub(super) fn with_advice(pod: &Pod, end: &ContainerStateTerminated, peak: Optio
 pub(super) fn why(pod: &Pod, end: &ContainerStateTerminated, peak: Option<&str>) -> (String, Option<&'static str>) {
     match (end.reason.as_deref(), end.exit_code) {
         (Some("OOMKilled"), _) => {
-            let limit = memory_limit(pod).map(|limit| format!("limit {limit}"));
-            let peak = peak.map(|peak| format!("at most {peak} was seen in use"));
-            let known: Vec<_> = [limit, peak].into_iter().flatten().collect();
-            let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join("; ")) };
+            let known = match (memory_limit(pod), peak) {
+                (Some(limit), Some(peak)) => format!(" (limit {limit}; at most {peak} was seen in use)"),
+                // Nobody looked before it was over, but that is what the kernel ends a container for.
+                (Some(limit), None) => format!(" (all of its limit of {limit} was in use)"),
+                (None, Some(peak)) => format!(" (at most {peak} was seen in use)"),
+                (None, None) => String::new(),
+            };
             (format!("it ran out of memory{known}"), Some("choose a larger flavor"))
         }
         // What a kubelet says of a container that it finds gone.

@@ -219,7 +219,7 @@ mod tests {
             (
                 restarted(terminated(137, "OOMKilled", LATER)),
                 "OutOfMemory",
-                "it ran out of memory (limit 2Gi); choose a larger flavor",
+                "it ran out of memory (all of its limit of 2Gi was in use); choose a larger flavor",
             ),
             (
                 restarted(terminated(3, "Error", LATER)),
@@ -276,7 +276,10 @@ mod tests {
         let with_peak = "it ran out of memory (limit 2Gi; at most 1.9Gi was seen in use); choose a larger flavor";
         assert_eq!(message("2026-11-01T10:59:10Z"), with_peak);
         for of_another in ["2026-11-01T09:59:59Z", "2026-11-01T11:00:01Z"] {
-            assert_eq!(message(of_another), "it ran out of memory (limit 2Gi); choose a larger flavor");
+            assert_eq!(
+                message(of_another),
+                "it ran out of memory (all of its limit of 2Gi was in use); choose a larger flavor"
+            );
         }
     }
 

@@ -80,6 +80,7 @@ pub(super) fn status(
         steps: steps::steps(known, done.pod.as_deref(), notes),
         start_time: life.start_time.clone(),
         expiration_time: life.expiration_time.clone(),
+        idle: Some(life.idle.clone()),
         suspension: life.suspension.clone(),
         observed_generation: generation,
         conditions,

@@ -235,7 +235,7 @@ fn a_container_that_ended_is_told_with_advice() {
     );
     crashed(ended(137, "OOMKilled", "")).is(
         Phase::Starting,
-        "the container is started again: it ran out of memory (limit 2Gi); choose a larger flavor",
+        "the container is started again: it ran out of memory (all of its limit of 2Gi was in use); choose a larger flavor",
     );
     crashed(ended(0, "Completed", "")).is(
         Phase::Starting,

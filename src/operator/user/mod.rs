@@ -1,5 +1,8 @@
 //! `DevServerUser` → her namespace and what is in it. Deleting a user deletes nothing of hers.
 
+mod effect;
+mod logins;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,20 +18,28 @@ use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use self::effect::{Effect, effects};
+use self::logins::Logins;
 use super::backoff::Backoff;
 use super::children::disturbed;
 use super::publish::{event, newly_false, publish, recorder};
 use super::roles::{self, Outcome};
 use super::team::Members;
-use super::watch::{Change, Ready, reflect_listed, reflect_ours};
+use super::watch::{Change, Ready, reflect_listed};
 use crate::api::user::UserPhase;
 use crate::api::{DevServerTeam, DevServerUser, DevServerUserStatus, conditions, names, write_status};
 use crate::provisioning::{self, Quotas};
 use crate::telemetry::chain;
 use crate::watch::Unreadable;
 
-/// Reconciles users for ever.
-pub(super) async fn run(client: Client, resync: Duration, config: provisioning::Config, unreadable: &Unreadable) {
+/// Reconciles users for ever. `code_hosts` are those that their accounts may name.
+pub(super) async fn run(
+    client: Client,
+    resync: Duration,
+    config: provisioning::Config,
+    code_hosts: Vec<String>,
+    unreadable: &Unreadable,
+) {
     let (relisted, relists) = futures::channel::mpsc::unbounded();
     let mut ready = Ready::default();
     let members = Arc::new(Members::new(|team| (team.spec.dev_server.clone(), team.spec.quotas.clone())));
@@ -36,22 +47,34 @@ pub(super) async fn run(client: Client, resync: Duration, config: provisioning::
         let members = members.clone();
         move |team: &DevServerTeam| members.listed(team)
     }));
+    let logins = Arc::new(Logins::default());
+    let (store, changes) = ready.of(reflect_listed(&client, unreadable, relisted, {
+        let logins = logins.clone();
+        move |user: &DevServerUser| logins.listed(user)
+    }));
     let recorder = recorder(client.clone());
     let context = Arc::new(Context {
         client: client.clone(),
         recorder: recorder.clone(),
         config,
+        code_hosts,
         resync,
+        users: store.clone(),
         teams,
         unreadable: unreadable.clone(),
         ready,
         backoff: Backoff::new(),
     });
     let (gone, mut departures) = mpsc::unbounded_channel();
-    let (store, changes) = reflect_ours::<DevServerUser>(&client, unreadable, relisted);
+    let (rival, rivals) = futures::channel::mpsc::unbounded();
     let users = changes.filter_map({
         let (context, unreadable) = (context.clone(), unreadable.clone());
         move |change| {
+            let all = context.users.state();
+            for other in logins.affected(&change, all.iter().map(|user| &**user)) {
+                // The receiver lives as long as this stream.
+                let _ = rival.unbounded_send(ObjectRef::new(&other));
+            }
             if let Change::Deleted(user) = &change {
                 let name = user.name_any();
                 context.backoff.forget(&name);
@@ -82,6 +105,7 @@ pub(super) async fn run(client: Client, resync: Duration, config: provisioning::
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .reconcile_all_on(relists)
         .reconcile_on(of_teams)
+        .reconcile_on(rivals)
         .reconcile_on(disturbed)
         .run(reconcile, after_error, context)
         .for_each(|outcome| async {
@@ -104,7 +128,9 @@ struct Context {
     client: Client,
     recorder: Recorder,
     config: provisioning::Config,
+    code_hosts: Vec<String>,
     resync: Duration,
+    users: Store<DevServerUser>,
     teams: Store<DevServerTeam>,
     unreadable: Unreadable,
     ready: Ready,
@@ -209,11 +235,19 @@ async fn apply_status(
         message: message.clone(),
     };
     let text = message.unwrap_or_default();
+    let users = context.users.state();
+    let effects = effects(user, users.iter().map(|user| &**user), &context.code_hosts);
+    if phase == UserPhase::Ready {
+        status.message = with_effects(status.message, &effects);
+    }
     let is_ready = phase == UserPhase::Ready;
     let ready = conditions::condition(conditions::READY, is_ready, reason, &text, generation, now.clone());
     conditions::set(&mut status.conditions, ready);
     if let Some(roles) = roles {
-        roles.set_condition(&mut status.conditions, generation, now);
+        roles.set_condition(&mut status.conditions, generation, now.clone());
+    }
+    for effect in &effects {
+        effect.set_condition(&mut status.conditions, generation, now.clone());
     }
     if user.status.as_ref() == Some(&status) {
         return Ok(());
@@ -226,6 +260,13 @@ async fn apply_status(
         publish(&context.recorder, &user.object_ref(&()), &event).await;
     }
     Ok(())
+}
+
+/// What is told of a user who is ready.
+fn with_effects(message: Option<String>, effects: &[Effect]) -> Option<String> {
+    let without: Vec<_> =
+        message.into_iter().chain(effects.iter().filter_map(Effect::message).map(str::to_owned)).collect();
+    (!without.is_empty()).then(|| without.join("; "))
 }
 
 /// No finalizer: it would only hold up the deletion, and nothing has to be undone.
