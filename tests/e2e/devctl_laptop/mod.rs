@@ -212,7 +212,7 @@ async fn a_startup_script_is_a_file_of_the_laptop() {
     let desk = Desk::of(&alice).await;
     let script = "#!/bin/sh\necho \"it's\" $HOME\n\techo done";
     desk.laptop.write("set up.sh", script);
-    desk.devctl(&["create", "x", "--startup-script", "set up.sh"]).await.exits(0).says("`x` is made");
+    desk.devctl(&["create", "x", "--startup-script", "set up.sh"]).await.exits(0).says("`x` was created");
     let made: Value = serde_json::from_str(&desk.devctl(&["describe", "x", "-o", "json"]).await.text()).expect("JSON");
     assert_eq!(made["spec"]["startupScript"], script);
     let mut piped = desk.command(&["update", "x", "--startup-script", "-", "-o", "json"]);
