@@ -57,9 +57,11 @@ pub struct Activity {
     pub gpu: Option<GpuUse>,
     /// Sessions' programs that run, shells that nobody looks at included.
     #[serde(default)]
+    #[schemars(with = "i32", range(min = 0))]
     pub programs: u32,
     /// Connections that are forwarded.
     #[serde(default)]
+    #[schemars(with = "i32", range(min = 0))]
     pub forwards: u32,
 }
 

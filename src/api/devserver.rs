@@ -33,8 +33,8 @@ pub const MAX_STARTUP_SCRIPT: usize = 64 << 10;
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[x_kube(validation = Rule::new(
-    "(has(oldSelf.home) && has(oldSelf.home.storageClass)) ? (has(self.home) && has(self.home.storageClass) && self.home.storageClass == oldSelf.home.storageClass) : true"
-).message("home.storageClass cannot change once it is set: a volume cannot move to another class"))]
+    "(has(self.home) && has(self.home.storageClass) ? self.home.storageClass : '') == (has(oldSelf.home) && has(oldSelf.home.storageClass) ? oldSelf.home.storageClass : '')"
+).message("home.storageClass cannot change, nor be set later: a volume cannot move to another class; make another DevServer"))]
 #[x_kube(validation = Rule::new(
     "has(self.volumes) && has(self.home) && has(self.home.mountPath) ? self.volumes.all(volume, volume.mountPath != self.home.mountPath) : true"
 ).message("a volume cannot be at the home's own path"))]
@@ -148,12 +148,14 @@ pub struct RunAs {
 #[serde(rename_all = "camelCase")]
 pub struct Home {
     /// Size of the claim. Default: the operator's `operator.home_size`, for a claim that is made. It can grow where the
-    /// storage class allows it.
+    /// storage class allows it, and cannot shrink.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("type(self) == int ? self > 0 : isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))")
         .message("a size is a positive quantity such as 10Gi"))]
+    #[x_kube(validation = Rule::new(NO_SMALLER)
+        .message("home.size cannot shrink: a volume only grows; without a size the home keeps the one that it has"))]
     pub size: Option<Quantity>,
-    /// Storage class of the claim; it cannot change afterwards. Default: the cluster's default class.
+    /// Storage class of the claim; it cannot change afterwards, nor be set later. Default: the cluster's default class.
     /// A home that an earlier DevServer of this name left keeps the class it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
@@ -176,6 +178,12 @@ pub struct Home {
         .message("/proc, /sys, /dev and /.bastion are the system's"))]
     pub mount_path: Option<String>,
 }
+
+/// A new size against the one before, each a number or a quantity in any writing. What was written before sizes were
+/// looked at may be neither.
+const NO_SMALLER: &str = "type(oldSelf) != int && !isQuantity(oldSelf) || \
+    !(type(self) == int ? quantity('0').add(self) : quantity(self))\
+    .isLessThan(type(oldSelf) == int ? quantity('0').add(oldSelf) : quantity(oldSelf))";
 
 /// What the operator observed.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]

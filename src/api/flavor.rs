@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{TimeSpan, Volume};
 
@@ -32,6 +35,11 @@ use super::{TimeSpan, Volume};
 #[serde(rename_all = "camelCase")]
 pub struct DevServerFlavorSpec {
     /// Requests and limits of the pod's container, GPUs included (`nvidia.com/gpu` and the like).
+    #[schemars(schema_with = "resources")]
+    #[x_kube(validation = Rule::new(WHOLE_DEVICES).message("devices such as nvidia.com/gpu are counted in whole numbers"))]
+    #[x_kube(validation = Rule::new(DEVICES_LIMITED)
+        .message("devices such as nvidia.com/gpu belong in limits; what requests say of them has to be the same"))]
+    #[x_kube(validation = Rule::new(NO_MORE_THAN_LIMITS).message("no request can be above its limit"))]
     pub resources: ResourceRequirements,
     /// Labels that a node must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -62,6 +70,35 @@ pub struct DevServerFlavorSpec {
     #[serde(default)]
     pub default: bool,
 }
+
+/// Kubernetes' own, with amounts that can be read, and so few of them that the API server can afford to look at each.
+fn resources(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = ResourceRequirements::json_schema(generator);
+    for field in ["requests", "limits"] {
+        if let Some(amounts) = schema.pointer_mut(&format!("/properties/{field}")) {
+            amounts["maxProperties"] = 10.into();
+            amounts["additionalProperties"] = generator.subschema_for::<Quantity>().into();
+            amounts["additionalProperties"]["x-kubernetes-validations"] =
+                json!([{ "rule": READABLE, "message": "an amount is a quantity such as 4, 500m or 8Gi" }]);
+        }
+    }
+    schema
+}
+
+const READABLE: &str = "type(self) == int ? self >= 0 : isQuantity(self) && !quantity(self).isLessThan(quantity('0'))";
+
+const WHOLE_DEVICES: &str = "!has(self.limits) || self.limits.all(name, !name.contains('/') || \
+    type(self.limits[name]) == int || !isQuantity(self.limits[name]) || quantity(self.limits[name]).isInteger())";
+
+/// Kubernetes' demand of what cannot be given to several at a time.
+const DEVICES_LIMITED: &str = "!has(self.requests) || self.requests.all(name, !name.contains('/') || \
+    has(self.limits) && name in self.limits && self.limits[name] == self.requests[name])";
+
+/// Each may be a number or a quantity.
+const NO_MORE_THAN_LIMITS: &str = "!has(self.requests) || !has(self.limits) || \
+    self.requests.all(name, !(name in self.limits) || \
+    !(type(self.requests[name]) == int ? quantity('0').add(self.requests[name]) : quantity(self.requests[name]))\
+    .isGreaterThan(type(self.limits[name]) == int ? quantity('0').add(self.limits[name]) : quantity(self.limits[name])))";
 
 /// Whether there is room for one more DevServer of a flavor. The operator keeps it current as nodes and pods come and
 /// go.

@@ -72,6 +72,7 @@ pub struct DevServerUserSpec {
 pub struct UserLimits {
     /// How many the user may have, suspended ones included. Those with a pod count first, then the oldest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i32>", range(min = 0))]
     pub dev_servers: Option<u32>,
     /// Names of the flavors that the user may use. Default: all that are for everybody or for this user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

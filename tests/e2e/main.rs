@@ -7,6 +7,7 @@
 mod harness;
 
 mod activity;
+mod admission;
 mod api_calls;
 mod bad_weather;
 mod beyond_a_jump;

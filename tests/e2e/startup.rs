@@ -175,16 +175,37 @@ async fn what_cannot_change_says_so_at_admission() {
         .expect("it is a DevServer")
     };
     let servers = alice.api::<DevServer>();
-    let mixed = made("mixed", json!({ "ephemeral": true, "size": "1Gi" }));
-    let refused = servers.create(&PostParams::default(), &mixed).await.expect_err("it is refused");
-    assert!(refused.to_string().contains("home.ephemeral goes with no"), "{refused}");
-    servers.create(&PostParams::default(), &made("train", json!({ "ephemeral": true }))).await.expect("it is whole");
-    for (home, why) in [
-        (json!({ "ephemeral": null }), "home.ephemeral cannot change"),
-        (json!({ "ephemeral": null, "existingClaim": "mine" }), "home.existingClaim cannot change"),
+    for (name, home) in [
+        ("train", json!({ "ephemeral": true })),
+        ("sized", json!({ "size": "2Gi" })),
+        ("fast", json!({ "size": 2147483648_u32, "storageClass": "fast" })),
     ] {
+        servers.create(&PostParams::default(), &made(name, home)).await.expect("it is whole");
+    }
+    let dry_run = PatchParams { dry_run: true, ..PatchParams::default() };
+    let change = async |name: &str, home: &Value| {
         let patch = Patch::Merge(json!({ "spec": { "home": home } }));
-        let refused = servers.patch("train", &PatchParams::default(), &patch).await.expect_err("it is refused");
-        assert!(refused.to_string().contains(why), "{refused}");
+        servers.patch(name, &dry_run, &patch).await
+    };
+    for (name, home, why) in [
+        ("train", json!({ "ephemeral": null }), "home.ephemeral cannot change"),
+        ("train", json!({ "ephemeral": null, "existingClaim": "mine" }), "home.existingClaim cannot change"),
+        ("sized", json!({ "size": "1Gi" }), "home.size cannot shrink"),
+        ("sized", json!({ "size": 1 }), "home.size cannot shrink"),
+        ("fast", json!({ "size": "2147483647" }), "home.size cannot shrink"),
+        ("sized", json!({ "storageClass": "fast" }), "home.storageClass cannot change, nor be set later"),
+        ("fast", json!({ "storageClass": "slow" }), "home.storageClass cannot change, nor be set later"),
+        ("fast", json!({ "storageClass": null }), "home.storageClass cannot change, nor be set later"),
+    ] {
+        let refused = change(name, &home).await.expect_err("it is refused");
+        assert!(refused.to_string().contains(why), "{name} {home}: {refused}");
+    }
+    for (name, home) in [
+        ("sized", json!({ "size": "2048Mi" })),
+        ("sized", json!({ "size": 2147483649_u32 })),
+        ("sized", json!({ "size": null })),
+        ("fast", json!({ "size": "3Gi", "storageClass": "fast" })),
+    ] {
+        change(name, &home).await.unwrap_or_else(|why| panic!("{name} {home}: {why}"));
     }
 }

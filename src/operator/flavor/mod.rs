@@ -3,6 +3,7 @@
 
 mod amounts;
 mod capacity;
+mod invalid;
 mod known;
 mod node_pool;
 #[cfg(test)]

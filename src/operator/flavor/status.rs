@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 
 use super::capacity::{Capacity, Shortage};
+use super::invalid::invalid;
 use super::node_pool::NodePool;
 use crate::api::{DevServerFlavor, DevServerFlavorStatus, Schedulable, conditions};
 
@@ -31,12 +32,17 @@ pub(super) fn unseen(flavor: &DevServerFlavor, default: Option<&str>, now: &Time
 }
 
 pub(super) fn status(flavor: &DevServerFlavor, observed: &Observed<'_>, now: &Time) -> DevServerFlavorStatus {
-    let (schedulable, reason, message) = verdict(flavor, observed);
+    let invalid = invalid(&flavor.spec);
+    let free = if invalid.is_some() { 0 } else { observed.capacity.fits };
+    let (schedulable, reason, message) = match invalid {
+        Some(what) => (Schedulable::No, "InvalidResources", what),
+        None => verdict(flavor, observed),
+    };
     DevServerFlavorStatus {
         schedulable,
         reason: Some(reason.to_owned()),
         message: Some(message),
-        free: Some(observed.capacity.fits),
+        free: Some(free),
         devices: flavor.devices(),
         observed_generation: flavor.metadata.generation,
         conditions: conditions_of(flavor, observed.default, now),
@@ -174,6 +180,18 @@ mod tests {
         for (capacity, schedulable, reason, message) in cases {
             assert_eq!(told(capacity, &[], false), (schedulable, reason.to_owned(), message.to_owned()));
         }
+    }
+
+    #[test]
+    fn what_no_pod_can_have_has_no_room_anywhere() {
+        let spec =
+            serde_json::from_value(json!({ "resources": { "limits": { "nvidia.com/gpu": "banana" } } })).unwrap();
+        let capacity = Capacity { fits: 3, matching: 1, willing: 1, ..Capacity::default() };
+        let observed = Observed { capacity, pools: &[], adds_nodes: true, default: None };
+        let status = status(&DevServerFlavor::new("a", spec), &observed, &Time(Timestamp::UNIX_EPOCH));
+        assert_eq!((status.schedulable, status.free), (Schedulable::No, Some(0)));
+        assert_eq!(status.reason.as_deref(), Some("InvalidResources"));
+        assert!(status.message.is_some_and(|message| message.contains("\"banana\" of nvidia.com/gpu")));
     }
 
     #[test]
