@@ -2,9 +2,10 @@
 
 use bastion::api::DevServer;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
-use kube::api::PostParams;
+use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 
+use crate::flavors::{add_flavor, flavors};
 use crate::harness::{Product, Ssh, User, eventually, is_real};
 
 #[tokio::test]
@@ -19,7 +20,7 @@ async fn a_devserver_has_its_variables_its_shared_memory_and_its_volumes() {
 
     alice.add_devserver_with("train", spec("first")).await;
     says(&alice, "there is no claim data in the namespace").await;
-    add_claim(&alice).await;
+    add_claim(&alice, "data").await;
     says(&alice, "secret \"tokens\" not found").await;
     add_secret(&alice).await;
     let write = "echo kept >$DATA/note; echo home >note; echo $GREETING $TOKEN ${NONE-none}";
@@ -63,9 +64,9 @@ async fn says(user: &User, words: &str) {
     .await;
 }
 
-async fn add_claim(user: &User) {
+async fn add_claim(user: &User, name: &str) {
     let claim: PersistentVolumeClaim = serde_json::from_value(json!({
-        "metadata": {"name": "data"},
+        "metadata": {"name": name},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
     }))
     .expect("it is a claim");
@@ -83,6 +84,42 @@ fn shared_memory(pod: &Pod) -> Option<String> {
     let volumes = pod.spec.as_ref()?.volumes.as_ref()?;
     let memory = volumes.iter().find(|volume| volume.name == "shm")?.empty_dir.clone()?;
     Some(memory.size_limit?.0)
+}
+
+#[tokio::test]
+async fn a_flavors_volumes_are_there_but_where_she_has_her_own() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.ssh("devctl list").run().await.exits(0);
+    for name in ["data", "mine"] {
+        add_claim(&alice, name).await;
+    }
+    let volume =
+        |claim: &str, path: &str, read_only: bool| json!({"claim": claim, "mountPath": path, "readOnly": read_only});
+    let flavor = format!("data-{}", alice.name());
+    let offered = json!([volume("data", "/data", true), volume("nowhere", "/both", false)]);
+    add_flavor(product.client(), &flavor, json!({"resources": {}, "volumes": offered})).await;
+    let own = json!([volume("mine", "/both", false), volume("mine", "/seen", true)]);
+    let env = json!([
+        {"name": "DATA", "value": "/data"}, {"name": "BOTH", "value": "/both"}, {"name": "SEEN", "value": "/seen"}
+    ]);
+    let spec = json!({"flavor": flavor, "home": {"ephemeral": true}, "volumes": own, "env": env});
+    alice.add_devserver_with("train", spec).await;
+    let in_train = |command: &str| alice.shell_in("train").command(command);
+    let kept = in_train("ls $DATA && echo kept >$BOTH/note && cat $SEEN/note").run().await;
+    kept.exits(0).prints("kept\n");
+    let mounts = alice.has::<Pod>("train").await.spec.and_then(|mut spec| spec.containers.remove(0).volume_mounts);
+    let mounts = mounts.unwrap_or_default();
+    for (path, read_only) in [("/data", true), ("/both", false), ("/seen", true)] {
+        let mount = mounts.iter().find(|mount| mount.mount_path == path).expect("it is mounted");
+        assert_eq!(mount.read_only.unwrap_or_default(), read_only, "{path}");
+    }
+    if is_real() {
+        for folder in ["$DATA", "$SEEN"] {
+            in_train(&format!("touch {folder}/x")).run().await.exits(1).says("Read-only file system");
+        }
+    }
+    flavors(product.client()).delete(&flavor, &DeleteParams::default()).await.expect("it is there");
 }
 
 #[tokio::test]

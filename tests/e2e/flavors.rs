@@ -32,11 +32,12 @@ impl Device {
     }
 }
 
-fn flavors(client: Client) -> Api<DevServerFlavor> {
+pub(crate) fn flavors(client: Client) -> Api<DevServerFlavor> {
     Api::all(client)
 }
 
-async fn add_flavor(client: Client, name: &str, mut spec: Value) {
+/// One that requests little where `spec` does not say.
+pub(crate) async fn add_flavor(client: Client, name: &str, mut spec: Value) {
     if spec["resources"]["requests"].is_null() {
         spec["resources"]["requests"] = json!({ "cpu": "5m", "memory": "16Mi" });
     }

@@ -237,3 +237,38 @@ fn events_table(events: &[Event], now: Timestamp, columns: Option<u16>) -> Strin
     }
     format!("\n{}", table.render(columns, false))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn where_the_time_of_a_start_went_is_a_table() {
+        let server = |steps| {
+            serde_json::from_value::<DevServer>(json!({
+                "apiVersion": "devserver.io/v1", "kind": "DevServer", "metadata": { "name": "dev" },
+                "spec": {}, "status": { "steps": steps }
+            }))
+            .unwrap()
+        };
+        let step = |name: &str, at: &str| json!({ "name": name, "time": format!("2026-11-29T{at}Z") });
+        let started = json!([
+            step("Requested", "23:58:30"),
+            step("Scheduled", "23:58:30"),
+            step("ImagePulled", "23:59:59"),
+            step("Ready", "23:59:59"),
+        ]);
+        let table = steps(&server(started));
+        let rows: Vec<Vec<&str>> = table.trim().lines().map(|row| row.split_whitespace().collect()).collect();
+        let expected: [&[&str]; 5] = [
+            &["STEP", "AT", "AFTER"],
+            &["Requested", "23:58:30", "UTC", "-"],
+            &["Scheduled", "23:58:30", "UTC", "0s"],
+            &["ImagePulled", "23:59:59", "UTC", "89s"],
+            &["Ready", "23:59:59", "UTC", "0s"],
+        ];
+        assert_eq!(rows, expected);
+        assert_eq!(steps(&server(json!([]))), "");
+    }
+}

@@ -1,14 +1,18 @@
 //! Changing DevServers: their settings, their time, and whether they sleep.
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use super::{devctl, devserver, make};
-use crate::harness::{eventually, user};
+use crate::flavors::{add_flavor, flavors};
+use crate::harness::{Product, eventually, user};
 
 #[tokio::test]
 async fn an_update_restarts_what_it_must_and_asks_first() {
-    let alice = user("alice").await;
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
     alice.is_running().await;
     alice.ssh("echo kept >note").run().await.exits(0);
     devctl(&alice, "update dev --env COLOUR=blue --env SIZE=big --wait").run().await.exits(0).says("`dev` runs");
@@ -30,6 +34,19 @@ async fn an_update_restarts_what_it_must_and_asks_first() {
     terminal.types("no\r").await;
     terminal.exits(1).await;
     assert_eq!(devserver(&alice, "dev").await.spec.env[0].value.as_deref(), Some("red"));
+
+    // Another size and another image are another pod, with the same home.
+    let flavor = format!("other-{}", alice.name());
+    let resources = json!({ "limits": { "memory": "512Mi" } });
+    add_flavor(product.client(), &flavor, json!({ "resources": resources })).await;
+    let image = "localhost/busybox:1";
+    let words = format!("update dev --flavor {flavor} --image {image} --yes --wait");
+    devctl(&alice, &words).run().await.exits(0).says("`dev` runs");
+    alice.ssh("cat note").run().await.exits(0).prints("kept\n");
+    let container = alice.has::<Pod>("dev").await.spec.expect("it has one").containers.remove(0);
+    let memory = container.resources.and_then(|resources| resources.limits?.remove("memory"));
+    assert_eq!((container.image.as_deref(), memory.map(|memory| memory.0).as_deref()), (Some(image), Some("512Mi")));
+    flavors(product.client()).delete(&flavor, &DeleteParams::default()).await.expect("it is there");
 }
 
 #[tokio::test]
@@ -67,6 +84,27 @@ async fn time_is_extended_and_idleness_snoozed() {
     let snoozed = devctl(&alice, "snooze long --time 1h -o json").run().await.exits(0).text();
     assert!(snoozed.contains("\"snoozedUntil\""), "{snoozed}");
     devctl(&alice, "extend long --time soon").run().await.exits(2).says("4h, 90m");
+}
+
+#[tokio::test]
+async fn it_is_extended_as_far_as_its_flavor_allows() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    let flavor = format!("short-{}", alice.name());
+    add_flavor(product.client(), &flavor, json!({ "resources": {}, "timeLimit": "5h" })).await;
+    devctl(&alice, &format!("create long --flavor {flavor} --time 4h --wait")).run().await.exits(0);
+    let hours = async || {
+        let status = devserver(&alice, "long").await.status.expect("it runs");
+        let (start, end) = status.start_time.zip(status.expiration_time).expect("its time is limited");
+        end.0.duration_since(start.0).as_secs_f64() / 3600.0
+    };
+    assert_eq!(hours().await, 4.0);
+    let extended = devctl(&alice, "extend long --time 4h").run().await.exits(0).text();
+    assert!(extended.contains("That is the most it is allowed"), "{extended}");
+    assert_eq!(hours().await, 5.0);
+    devctl(&alice, "update long --time 9h --wait").run().await.exits(0);
+    assert_eq!(hours().await, 5.0);
+    flavors(product.client()).delete(&flavor, &DeleteParams::default()).await.expect("it is there");
 }
 
 #[tokio::test]

@@ -116,9 +116,11 @@ impl User {
         self.shell_in(name).command("true").run().await.exits(0);
     }
 
-    /// Makes a further DevServer with this spec.
+    /// Makes a further DevServer with this spec, of the tests' flavor where it names none.
     pub(crate) async fn add_devserver_with(&self, name: &str, mut spec: Value) {
-        spec["flavor"] = super::cluster::FLAVOR.into();
+        if spec["flavor"].is_null() {
+            spec["flavor"] = super::cluster::FLAVOR.into();
+        }
         let devserver = json!({
             "apiVersion": "devserver.io/v1",
             "kind": "DevServer",

@@ -221,6 +221,8 @@ pub(super) mod tests {
     use crate::operator::devserver::resolve::{fit, resolve, test_terms};
     use crate::operator::tests::config;
     use crate::provisioning::PodSecurity;
+    use k8s_openapi::api::core::v1::Toleration;
+    use std::sync::Arc;
 
     pub(in crate::operator::devserver) fn pod(spec: DevServerSpec) -> Pod {
         build_pod(&resolve(&server(spec), &[flavor("small", true), flavor("large", false)], &config()).unwrap())
@@ -269,6 +271,22 @@ pub(super) mod tests {
         assert_eq!(container.security_context, None, "sudo works");
         assert_eq!(container.command.as_ref().unwrap()[..2], ["sh", "-c"]);
         assert_eq!(container.resources.as_ref().unwrap().limits.as_ref().unwrap()["cpu"].0, "4");
+    }
+
+    #[test]
+    fn a_flavor_says_where_the_pod_runs_and_by_what() {
+        let mut sandboxed = Arc::unwrap_or_clone(flavor("small", true));
+        sandboxed.spec.runtime_class_name = Some("gvisor".to_owned());
+        let toleration = Toleration { key: Some("gpu".to_owned()), ..Toleration::default() };
+        sandboxed.spec.tolerations = vec![toleration.clone()];
+        let with = |flavor| {
+            let wanted = resolve(&server(DevServerSpec::default()), &[flavor], &config()).unwrap();
+            build_pod(&wanted).spec.unwrap()
+        };
+        let spec = with(Arc::new(sandboxed));
+        assert_eq!((spec.runtime_class_name.as_deref(), spec.tolerations), (Some("gvisor"), Some(vec![toleration])));
+        let spec = with(flavor("small", true));
+        assert_eq!((spec.runtime_class_name, spec.tolerations), (None, None));
     }
 
     #[test]
