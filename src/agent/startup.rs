@@ -65,16 +65,13 @@ pub(super) struct Startup {
 impl Startup {
     /// Starts the script, if there is one.
     pub(super) fn begin() -> Option<Self> {
-        let folder = place::folder()?;
-        if !folder.join(SCRIPT).exists() {
-            return None;
-        }
+        let (folder, script) = (place::folder()?, place::companion(SCRIPT)?);
         // Of the container that ran here before.
         for of_before in [ENDED, TOLD] {
             let _ = fs::remove_file(folder.join(of_before));
         }
         let home = Account::own().home;
-        match start(&folder.join(SCRIPT), &home) {
+        match start(&script, &home) {
             Ok((child, log)) => Some(Self { folder, log, child }),
             Err(error) => {
                 write_end(&folder, &format!("the startup script could not be started: {error}"));

@@ -45,7 +45,7 @@ mod tests {
             ("7", 7.0),
             ("+7", 7.0),
             ("100m", 0.1),
-            ("5u", 5e-6),
+            ("2u", 2e-6),
         ] {
             assert_eq!(value(&Quantity(text.to_owned())), Some(expected), "{text}");
         }

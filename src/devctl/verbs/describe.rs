@@ -263,7 +263,7 @@ mod tests {
         let rows: Vec<Vec<&str>> = table.trim().lines().map(|row| row.split_whitespace().collect()).collect();
         let expected: [&[&str]; 5] = [
             &["STEP", "AT", "AFTER"],
-            &["Requested", "23:58:30", "UTC"],
+            &["Requested", "23:58:30", "UTC", "-"],
             &["Scheduled", "23:58:30", "UTC", "0s"],
             &["ImagePulled", "23:59:59", "UTC", "89s"],
             &["Ready", "23:59:59", "UTC", "0s"],
