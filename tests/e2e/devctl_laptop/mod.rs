@@ -7,6 +7,7 @@ mod copies;
 mod credentials;
 mod doctor;
 mod faults;
+mod hand_over;
 mod proxies;
 mod question;
 mod shell;
