@@ -75,6 +75,18 @@ pub struct Suspension {
     pub message: String,
 }
 
+impl Suspension {
+    /// Why, without what its owner can do about it.
+    pub fn why(&self) -> &str {
+        self.message.split(';').next().unwrap_or_default()
+    }
+
+    /// Whether its owner can put it off: then the message says by which command.
+    pub fn can_be_put_off(&self) -> bool {
+        self.message.contains("`devctl ")
+    }
+}
+
 /// Why a DevServer is suspended.
 #[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SuspensionReason {

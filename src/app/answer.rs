@@ -14,12 +14,12 @@ use tracing::{Instrument, info};
 
 use super::rights;
 use crate::api::names;
-use crate::devctl::{self, Beyond, Caller, Entered, Keyboard, Piece, Request, Shared, Streams, Typed};
+use crate::devctl::{self, Beyond, Caller, Entered, Keyboard, Piece, Request, Streams, Typed};
 use crate::identity::Identity;
 use crate::impersonation::impersonate;
 use crate::ssh::{Answer, Answered, Authority};
 use crate::telemetry::chain;
-use crate::workspace::{Command, Exit, Output, Process, Target, TerminalSize, Usage, Workspaces};
+use crate::workspace::{Command, Exit, Output, Process, Shared, Target, TerminalSize, Usage, Workspaces};
 
 /// Answers what is asked of the bastion itself.
 pub(super) struct Devctl {
@@ -140,9 +140,8 @@ impl Beyond for Hers {
         ask.boxed()
     }
 
-    fn shared(&self) -> Vec<Shared> {
-        let shared = self.workspaces.shared_with(&self.identity).into_iter();
-        shared.map(|(name, phase)| Shared { name, phase }).collect()
+    fn shared(&self) -> Option<Vec<Shared>> {
+        Some(self.workspaces.shared_with(&self.identity))
     }
 
     fn known_hosts_line(&self, patterns: &str) -> Option<String> {

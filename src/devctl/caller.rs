@@ -15,10 +15,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
-use crate::api::{DevServer, Phase, names};
+use crate::api::{DevServer, names};
 use crate::plain::plain;
 use crate::watch::{self, Guard};
-use crate::workspace::Usage;
+use crate::workspace::{Shared, Usage};
 
 /// Whoever asks.
 pub struct Caller {
@@ -40,8 +40,8 @@ pub trait Beyond: Send + Sync {
     /// How the DevServer `name` is used, and was in the last hour, by its pod; else why that is not known.
     fn usage<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Usage, String>>;
 
-    /// The DevServers of others that she may work in, in no order.
-    fn shared(&self) -> Vec<Shared>;
+    /// The DevServers of others that are shared with her, in no order; none where that is not known.
+    fn shared(&self) -> Option<Vec<Shared>>;
 
     /// Where the cluster is, for whoever asks it by herself: there is nobody between to look at what is wrong with it.
     fn server(&self) -> Option<&str> {
@@ -50,13 +50,6 @@ pub trait Beyond: Send + Sync {
 
     /// The line that vouches for DevServers by these patterns of hosts (sshd(8)); none where nobody does.
     fn known_hosts_line(&self, patterns: &str) -> Option<String>;
-}
-
-/// A DevServer of somebody else's.
-pub struct Shared {
-    /// `NAME.OWNER`.
-    pub name: String,
-    pub phase: Phase,
 }
 
 /// Where she reads and types.

@@ -16,7 +16,7 @@ mod time;
 mod verbs;
 mod wait;
 
-pub use caller::{Beyond, Caller, Piece, Shared, Streams};
+pub use caller::{Beyond, Caller, Piece, Streams};
 pub use error::{Error, Exit};
 pub use keyboard::{Entered, Keyboard, Typed};
 pub use verbs::{Enter, Verb};

@@ -7,9 +7,9 @@ use futures::stream::{self, BoxStream};
 use tokio::time::{Instant, timeout_at};
 
 use super::news::Reader;
-use super::notices;
+use super::notices::{self, Audience};
 use super::sampler::Sampler;
-use super::share::{Access, Place};
+use super::share::Access;
 use super::{Config, Error, Target, Usage, Workspaces};
 use crate::api::names;
 use crate::identity::Identity;
@@ -29,7 +29,8 @@ impl Workspaces {
         }
         let status = self.cache.devserver(user, name).and_then(|server| server.status.clone());
         let why = status.and_then(|status| status.message).unwrap_or_else(|| "it was deleted".to_owned());
-        Some(format!("the pod of your DevServer `{name}` is gone: {why}"))
+        let (whose, called, why) = (place.whose(), place.called(), place.told(&why));
+        Some(format!("the pod of {whose}`{called}` is gone: {why}"))
     }
 
     /// How the DevServer that `target` names is used, and was in the last hour. It is not woken for that.
@@ -73,7 +74,10 @@ impl Workspaces {
     /// What her sessions there should be told, each when it is time.
     pub fn notices(&self, identity: &Identity, target: &Target) -> BoxStream<'static, String> {
         match self.place(identity, target) {
-            Ok(Place { owner, name, .. }) => notices::texts(self.plans.of(&names::namespace(owner), name), owner, name),
+            Ok(place) => {
+                let plan = self.plans.of(&names::namespace(place.owner), place.name);
+                notices::texts(plan, Audience::of(&place))
+            }
             Err(_) => stream::empty().boxed(),
         }
     }

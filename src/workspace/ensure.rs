@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::carriers::Carriers;
 use super::news::News;
 use super::notices::Plans;
-use super::share::Access;
+use super::share::{Access, Place};
 use super::{Error, Progress, Target, wake};
 use crate::api::{DevServer, Phase, names};
 use crate::cache::Cache;
@@ -154,7 +154,7 @@ impl Workspaces {
             }
             if let Some(why) = self.cache.unreadable_devserver(user, name) {
                 let message = format!("its DevServer object cannot be read; put it right with kubectl: {why}");
-                return Err(Error::Failed { name: name.to_owned(), message });
+                return Err(Error::Failed { name: place.called(), message });
             }
             if let Some(workspace) = self.running(user, name) {
                 if !self.settles(user, name, generation).await {
@@ -180,14 +180,13 @@ impl Workspaces {
                 }
                 self.provision(user, name, progress).await?;
             }
-            if let Some(workspace) = self.wait(user, name, generation, progress).await? {
+            if let Some(workspace) = self.wait(&place, generation, progress).await? {
                 return Ok(place.entered(workspace));
             }
         }
-        Err(Error::NotWoken {
-            name: self.name(target).to_owned(),
-            message: format!("something keeps suspending it; `devctl why {}` shows what", self.name(target)),
-        })
+        let place = self.place(identity, target)?;
+        let message = format!("something keeps suspending it; `devctl why {}` shows what", place.name);
+        Err(Error::NotWoken { name: place.called(), message: place.told(&message).to_owned() })
     }
 
     /// Whether there is a DevServer `name`; the cache may be a moment behind whoever made it.
@@ -250,15 +249,15 @@ impl Workspaces {
         Some(Workspace { service_account: Some(names::service_account_username(user)), ..running })
     }
 
-    /// Waits until DevServer `name` runs as its spec's `generation` has it, telling what it waits for; `None` if it was
+    /// Waits until the DevServer runs as its spec's `generation` has it, telling what it waits for; `None` if it was
     /// deleted or suspended meanwhile.
     async fn wait(
         &self,
-        user: &str,
-        name: &str,
+        place: &Place<'_>,
         generation: Option<i64>,
         progress: Progress<'_>,
     ) -> Result<Option<Workspace>, Error> {
+        let (user, name) = (place.owner, place.name);
         let deadline = Instant::now() + self.config.start_timeout;
         let mut changes = self.cache.changes();
         let mut seen = false;
@@ -282,14 +281,17 @@ impl Workspaces {
             if let Some(status) = status {
                 message = status.message.clone().unwrap_or_else(|| format!("{:?}", status.phase).to_lowercase());
                 if status.phase == Phase::Failed {
-                    return Err(Error::Failed { name: name.to_owned(), message });
+                    return Err(Error::Failed { name: place.called(), message: place.told(&message).to_owned() });
                 }
             }
-            progress(&message);
+            let message = place.told(&message);
+            progress(message);
             match timeout_at(deadline, changes.changed()).await {
                 Ok(Ok(())) => {}
                 // The watches end with a shutdown only.
-                Ok(Err(_)) | Err(_) => return Err(Error::TimedOut { name: name.to_owned(), message }),
+                Ok(Err(_)) | Err(_) => {
+                    return Err(Error::TimedOut { name: place.called(), message: message.to_owned() });
+                }
             }
         }
     }

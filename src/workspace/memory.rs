@@ -1,38 +1,39 @@
 //! That memory ran out in a pod, in words for whoever is in it.
 
-use super::share::{Access, Place};
+use super::share::{Access, Place, from_inside};
 use crate::agent::request::OutOfMemory;
 
 /// What a session in one DevServer is told.
 #[derive(Clone, Debug)]
 pub(super) struct Words {
     name: String,
-    is_own: bool,
+    advice: String,
 }
 
 impl Words {
     pub(super) fn of(place: &Place<'_>) -> Self {
-        let Place { owner, name, access, .. } = place;
-        let is_own = *access == Access::Owner;
-        let name = if is_own { (*name).to_owned() } else { format!("{name}.{owner}") };
-        Self { name, is_own }
+        match place.access {
+            Access::Owner => {
+                let Self { name, advice } = Self::own(place.name);
+                Self { name, advice: from_inside(&advice, place.owner) }
+            }
+            Access::Guest | Access::Viewer => {
+                Self { name: place.called(), advice: "its owner can give it more".to_owned() }
+            }
+        }
     }
 
-    /// As its owner is told.
+    /// As whoever has devctl at hand is told.
     pub(super) fn own(name: &str) -> Self {
-        Self { name: name.to_owned(), is_own: true }
+        Self { name: name.to_owned(), advice: format!("`devctl update {name} --flavor NAME` gives it more") }
     }
 
     pub(super) fn say(&self, OutOfMemory { limit, peak }: OutOfMemory) -> String {
-        let Self { name, is_own } = self;
+        let Self { name, advice } = self;
         let limit = limit.map(|limit| format!("limit {}", size(limit)));
         let peak = peak.map(|peak| format!("in use at most {}", size(peak)));
         let known: Vec<_> = [limit, peak].into_iter().flatten().collect();
         let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
-        let advice = match is_own {
-            true => format!("`devctl update {name} --flavor NAME` gives it more"),
-            false => "its owner can give it more".to_owned(),
-        };
         format!("the kernel ended a program of `{name}`, which ran out of memory{known}; {advice}")
     }
 }
@@ -52,6 +53,7 @@ pub(super) fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::share::tests::place;
     use super::*;
 
     #[test]
@@ -74,15 +76,19 @@ mod tests {
 
     #[test]
     fn what_is_known_is_told_with_what_to_do() {
-        let own = Words { name: "dev".to_owned(), is_own: true };
+        let own = Words::own("dev");
         assert_eq!(
             own.say(OutOfMemory { limit: Some(4 << 30), peak: Some(4_290_772_992) }),
             "the kernel ended a program of `dev`, which ran out of memory (limit 4Gi, in use at most 4Gi); \
              `devctl update dev --flavor NAME` gives it more"
         );
-        let anothers = Words { name: "dev.alice".to_owned(), is_own: false };
+        let words = |access| Words::of(&place(access));
+        let memory = || OutOfMemory { limit: None, peak: None };
+        let said = words(Access::Owner).say(memory());
+        assert!(said.ends_with("on your laptop `ssh alice@BASTION devctl update dev --flavor NAME` gives it more"));
+        let anothers = words(Access::Guest);
         assert_eq!(
-            anothers.say(OutOfMemory { limit: None, peak: None }),
+            anothers.say(memory()),
             "the kernel ended a program of `dev.alice`, which ran out of memory; its owner can give it more"
         );
     }

@@ -40,6 +40,7 @@ pub use last_hour::{Taken, Usage};
 pub use listeners::{Connections, Listener};
 pub use news::Reader;
 pub use process::{Command, Output, Process, Program, Redraw};
+pub use share::Shared;
 pub use target::Target;
 
 /// Why something does not work, and what to do, where the pod has no agent.
@@ -175,12 +176,12 @@ impl Error {
                 "`{name}` is shared with you to look at only: `ssh -t … shells` lists its shells and shows one to you"
             ),
             Self::NotRunning { name } => format!("`{name}` does not run now; there is nothing to look at"),
-            Self::Failed { name, message } => format!("your DevServer `{name}` cannot run: {message}"),
+            Self::Failed { name, message } => format!("DevServer `{name}` cannot run: {message}"),
             Self::NotWoken { name, message } => {
-                format!("your DevServer `{name}` is suspended and could not be resumed: {message}")
+                format!("DevServer `{name}` is suspended and could not be resumed: {message}")
             }
             Self::TimedOut { name, message } => {
-                format!("your DevServer `{name}` is not ready yet ({message}); it goes on starting, log in again later")
+                format!("DevServer `{name}` is not ready yet ({message}); it goes on starting, log in again later")
             }
         }
     }

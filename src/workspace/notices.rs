@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::share::{self, Access, Place};
 use super::wake;
 use crate::api::{Phase, Suspension, SuspensionReason};
 use crate::cache::Cache;
@@ -63,17 +64,16 @@ impl Plans {
     }
 }
 
-/// The texts to show in a session of `user`'s DevServer `name`, each when it is time.
-pub(super) fn texts(plan: watch::Receiver<Plan>, user: &str, name: &str) -> BoxStream<'static, String> {
-    let (user, name) = (user.to_owned(), name.to_owned());
+/// The texts to show in a session of a DevServer to whoever is in it, each when it is time.
+pub(super) fn texts(plan: watch::Receiver<Plan>, audience: Audience) -> BoxStream<'static, String> {
     let turn = move |(mut plan, mut told): (watch::Receiver<Plan>, Told)| {
-        let (user, name) = (user.clone(), name.clone());
+        let audience = audience.clone();
         async move {
             loop {
                 let current = plan.borrow_and_update().clone();
                 let (left, next) = told.turn(current.as_ref(), Timestamp::now());
                 if let (Some(left), Some(current)) = (left, &current) {
-                    return Some((text(current, left, &user, &name), (plan, told)));
+                    return Some((audience.text(current, left), (plan, told)));
                 }
                 let wait = async {
                     match next {
@@ -91,13 +91,36 @@ pub(super) fn texts(plan: watch::Receiver<Plan>, user: &str, name: &str) -> BoxS
     stream::unfold((plan, Told::default()), turn).boxed()
 }
 
-fn text(plan: &Suspension, left: Duration, user: &str, name: &str) -> String {
-    let left = match left.as_secs() {
-        seconds @ ..90 => format!("{seconds} s"),
-        seconds => format!("{} min", (seconds + 30) / 60),
-    };
-    let message = &plan.message;
-    format!("your DevServer `{name}` is suspended in {left}: {message} (or `ssh {user}@THIS-SERVER devctl …`)")
+/// Whoever is told, and of which DevServer.
+#[derive(Clone)]
+pub(super) struct Audience {
+    owner: String,
+    called: String,
+    access: Access,
+}
+
+impl Audience {
+    pub(super) fn of(place: &Place<'_>) -> Self {
+        Self { owner: place.owner.to_owned(), called: place.called(), access: place.access }
+    }
+
+    fn text(&self, plan: &Suspension, left: Duration) -> String {
+        let left = match left.as_secs() {
+            seconds @ ..90 => format!("{seconds} s"),
+            seconds => format!("{} min", (seconds + 30) / 60),
+        };
+        let Self { owner, called, access } = self;
+        if *access == Access::Owner {
+            let message = share::from_inside(&plan.message, owner);
+            return format!("your DevServer `{called}` will be suspended in {left}: {message}");
+        }
+        let advice = match (plan.reason, access) {
+            (SuspensionReason::Idle, Access::Guest) => "; type something, or its owner can put that off",
+            _ if plan.can_be_put_off() => "; its owner can put that off",
+            _ => "",
+        };
+        format!("`{called}` will be suspended in {left}: {}{advice}", plan.why())
+    }
 }
 
 /// Of what a session was told last, and how near it was.
@@ -167,11 +190,48 @@ mod tests {
         assert!(tells(Some(plan(20, SuspensionReason::Idle)), 16), "another warning");
     }
 
+    fn told(access: Access, reason: SuspensionReason, message: &str) -> String {
+        let called = if access == Access::Owner { "dev" } else { "dev.alice" };
+        let audience = Audience { owner: "alice".to_owned(), called: called.to_owned(), access };
+        let plan = Suspension { message: message.to_owned(), ..plan(0, reason) };
+        audience.text(&plan, Duration::from_secs(299))
+    }
+
     #[test]
-    fn the_text_says_when_why_and_what_to_do() {
-        let plan = plan(0, SuspensionReason::Idle);
-        let said = text(&plan, Duration::from_secs(299), "alice", "dev");
-        assert_eq!(said, "your DevServer `dev` is suspended in 5 min: why (or `ssh alice@THIS-SERVER devctl …`)");
-        assert!(text(&plan, Duration::from_secs(7), "alice", "dev").contains(" in 7 s: "));
+    fn its_owner_reads_when_why_and_what_to_do_from_where_she_is() {
+        let said = told(Access::Owner, SuspensionReason::Idle, "nobody; type something, or `devctl snooze dev`");
+        assert_eq!(
+            said,
+            "your DevServer `dev` will be suspended in 5 min: nobody; type something, or on your laptop `ssh \
+             alice@BASTION devctl snooze dev`"
+        );
+        let said = told(Access::Owner, SuspensionReason::Expired, "its time; a login resumes it");
+        assert_eq!(said, "your DevServer `dev` will be suspended in 5 min: its time; a login resumes it");
+        let audience = Audience { owner: "alice".to_owned(), called: "dev".to_owned(), access: Access::Owner };
+        assert!(audience.text(&plan(0, SuspensionReason::Idle), Duration::from_secs(7)).contains(" in 7 s: "));
+    }
+
+    /// What they read as hers they did to their own.
+    #[test]
+    fn others_read_of_whom_it_is_and_no_command_of_its_owners() {
+        let idle = "nobody; type something, or `devctl snooze dev`";
+        let will = "`dev.alice` will be suspended in 5 min: ";
+        assert_eq!(
+            told(Access::Guest, SuspensionReason::Idle, idle),
+            format!("{will}nobody; type something, or its owner can put that off")
+        );
+        assert_eq!(
+            told(Access::Viewer, SuspensionReason::Idle, idle),
+            format!("{will}nobody; its owner can put that off"),
+            "what a viewer types reaches nothing"
+        );
+        let expired = "its time; `devctl extend dev --time 4h` gives it more";
+        let last = "its time, the longest that is allowed; a login resumes it for as long again";
+        for access in [Access::Guest, Access::Viewer] {
+            let said = told(access, SuspensionReason::Expired, expired);
+            assert_eq!(said, format!("{will}its time; its owner can put that off"));
+            let said = told(access, SuspensionReason::Expired, last);
+            assert_eq!(said, format!("{will}its time, the longest that is allowed"));
+        }
     }
 }

@@ -15,6 +15,16 @@ pub(super) enum Access {
     Owner,
 }
 
+/// A DevServer of somebody else's, as far as it is shared.
+pub struct Shared {
+    /// `NAME.OWNER`.
+    pub name: String,
+    pub owner: String,
+    /// Whether she may only look at its shells.
+    pub read_only: bool,
+    pub phase: Phase,
+}
+
 /// Where a target leads for somebody.
 pub(super) struct Place<'a> {
     user: &'a str,
@@ -24,6 +34,27 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// As she names it.
+    pub(super) fn called(&self) -> String {
+        match self.access {
+            Access::Owner => self.name.to_owned(),
+            Access::Guest | Access::Viewer => format!("{}.{}", self.name, self.owner),
+        }
+    }
+
+    /// What stands before its name where she is told of it.
+    pub(super) fn whose(&self) -> &'static str {
+        if self.access == Access::Owner { "your DevServer " } else { "" }
+    }
+
+    /// What of a message for its owner is for her: not what its owner can do.
+    pub(super) fn told<'m>(&self, message: &'m str) -> &'m str {
+        match self.access {
+            Access::Owner => message,
+            Access::Guest | Access::Viewer => message.split("; ").next().unwrap_or_default(),
+        }
+    }
+
     /// The workspace, entered by whom the cluster is to ask and to log.
     pub(super) fn entered(&self, workspace: Workspace) -> Workspace {
         match self.access {
@@ -42,7 +73,7 @@ impl Place<'_> {
     /// Fails if she may not use the pod as she likes.
     pub(super) fn admit_work(&self) -> Result<Access, Error> {
         match self.access {
-            Access::Viewer => Err(Error::ReadOnly { name: format!("{}.{}", self.name, self.owner) }),
+            Access::Viewer => Err(Error::ReadOnly { name: self.called() }),
             Access::Owner | Access::Guest => Ok(self.access),
         }
     }
@@ -92,6 +123,11 @@ fn looking_only(program: &Program) -> Option<Shells> {
     }
 }
 
+/// A text of commands for the owner, for who reads it in a pod: there is no devctl there.
+pub(super) fn from_inside(text: &str, owner: &str) -> String {
+    text.replace("`devctl ", &format!("on your laptop `ssh {owner}@BASTION devctl "))
+}
+
 impl Workspaces {
     /// Where `target` leads. That a DevServer is not shared with her and that there is none is the same, in words and
     /// in time: neither asks the cluster.
@@ -110,18 +146,19 @@ impl Workspaces {
         Error::NoSuchDevServer { user: user.to_owned(), name, existing: self.cache.devservers_of(user) }
     }
 
-    /// The DevServers of others that she may work in, each as `NAME.OWNER`, and where it is in its life.
-    pub fn shared_with(&self, identity: &Identity) -> Vec<(String, Phase)> {
+    /// The DevServers of others that are shared with her, as the cache has them.
+    pub fn shared_with(&self, identity: &Identity) -> Vec<Shared> {
         let servers = self.cache.devservers();
         let is_there = |server: &DevServer| server.metadata.deletion_timestamp.is_none();
-        let shared = servers.iter().filter(|server| granted(server, identity.user()) >= Some(Access::Guest));
+        let shared = servers.iter().filter(|server| granted(server, identity.user()).is_some());
         let shared = shared.filter(|server| is_there(server));
         let named = shared.filter_map(|server| {
             let owner =
                 names::user_of(server.metadata.namespace.as_deref()?).filter(|owner| *owner != identity.user())?;
-            access(&self.cache, identity.user(), owner, server.metadata.name.as_deref()?)?;
+            let name = server.metadata.name.as_deref()?;
+            let read_only = access(&self.cache, identity.user(), owner, name)? == Access::Viewer;
             let phase = server.status.as_ref().map(|status| status.phase).unwrap_or_default();
-            Some((format!("{}.{owner}", server.metadata.name.as_deref()?), phase))
+            Some(Shared { name: format!("{name}.{owner}"), owner: owner.to_owned(), read_only, phase })
         });
         named.collect()
     }
@@ -171,13 +208,13 @@ fn granted(server: &DevServer, user: &str) -> Option<Access> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::agent::request::Listing;
     use crate::api::{DevServerSpec, Share};
     use crate::workspace::{Terminal, TerminalSize};
 
-    fn place(access: Access) -> Place<'static> {
+    pub(in crate::workspace) fn place(access: Access) -> Place<'static> {
         Place { user: "bob", owner: "alice", name: "dev", access }
     }
 
@@ -185,6 +222,17 @@ mod tests {
         let terminal = Terminal { term: "xterm".into(), size: TerminalSize { columns: 80, rows: 24 }, modes: vec![] };
         let environment = vec![("LANG".to_owned(), "C".to_owned())];
         Command { program, terminal: Some(terminal), environment, ssh_agent: true, x11: None, detached: None }
+    }
+
+    #[test]
+    fn guests_are_told_of_whose_it_is_and_not_what_its_owner_can_do() {
+        let message = "there is no flavor x; `devctl update dev --flavor NAME` takes another";
+        let owners = place(Access::Owner);
+        assert_eq!((owners.called().as_str(), owners.told(message)), ("dev", message));
+        for access in [Access::Guest, Access::Viewer] {
+            let place = place(access);
+            assert_eq!((place.called().as_str(), place.told(message)), ("dev.alice", "there is no flavor x"));
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::harness::{Input, Product, User, eventually, with_agents};
+use crate::sharing::{is_let_in, login};
 
 /// Changes `spec.lifecycle` of her `dev`.
 pub(crate) async fn lives(alice: &User, lifecycle: Value) {
@@ -173,7 +174,7 @@ async fn a_login_tells_what_it_waits_for() {
 
 #[tokio::test]
 async fn open_terminals_are_warned_over_whatever_they_show() {
-    let Some((_, [alice])) = with_agents(["alice"]).await else { return };
+    let Some((_, [alice, bob, carol])) = with_agents(["alice", "bob", "carol"]).await else { return };
     let mut full_screen = alice.shell().terminal(24, 80);
     full_screen.types("seq 500 | less\r").await;
     full_screen.shows_row(":").await;
@@ -184,16 +185,34 @@ async fn open_terminals_are_warned_over_whatever_they_show() {
     plain.shows_row("42").await;
     let mut command = alice.ssh("echo up; read -r line; echo \"$line\"").input(Input::Held).start();
     command.prints("up\n").await;
+    for (guest, how) in [(&bob, ""), (&carol, " --read-only")] {
+        alice.ssh(&format!("devctl share dev {}{how}", guest.name())).run().await.exits(0);
+        is_let_in(guest, &login(guest, "dev", &alice)).await;
+    }
+    let mut works = bob.shell().login(&login(&bob, "dev", &alice)).option("SetEnv=BASTION_PERSIST=0").terminal(24, 200);
+    works.types("echo $((40+2))\r").await;
+    works.shows_row("42").await;
+    let looks = carol.ssh("shells 1").login(&login(&carol, "dev", &alice)).terminal(24, 200);
+    looks.shows("(END)").await;
 
     let time_to_live = ends_in(&alice, 90).await;
     lives(&alice, json!({"timeToLive": time_to_live})).await;
     is_warned(&alice, SuspensionReason::Expired).await;
-    let warning = "bastion: your DevServer `dev` is suspended in ";
+    let warning = "bastion: your DevServer `dev` will be suspended in ";
     full_screen.shows(warning).await;
-    full_screen.shows("devctl extend dev --time 4h").await;
+    // It is longer than a row.
+    let advice = format!("`ssh {}@BASTION devctl extend dev --time 4h`", alice.name());
+    full_screen.shows_rows(&advice, |rows| rows.concat().contains(&advice)).await;
     full_screen.shows("(END)").await;
     assert!(full_screen.is_full_screen());
     plain.shows(warning).await;
+    // Theirs is another one: they would do to their own what its owner is told to do.
+    for other in [&works, &looks] {
+        other.shows(&format!("bastion: `dev.{}` will be suspended in ", alice.name())).await;
+        other.shows("; its owner can put that off").await;
+        let rows = other.rows().concat();
+        assert!(!rows.contains("devctl") && !rows.contains("your DevServer"), "{rows}");
+    }
 
     // Once somebody has typed it is as it was.
     let clean = |rows: &[String]| rows[0].trim() == "478" && rows[22].trim() == "500" && rows[23].contains("(END)");
@@ -234,7 +253,7 @@ async fn one_that_nobody_uses_sleeps_and_one_that_is_used_does_not() {
     }
     // A sign of use in the last seconds counts too.
     is_warned(&alice, SuspensionReason::Idle).await;
-    terminal.shows("bastion: your DevServer `dev` is suspended in ").await;
+    terminal.shows("bastion: your DevServer `dev` will be suspended in ").await;
     terminal.types("clear; echo used:$((40+2))\r").await;
     eventually("nothing is planned", async || status(&alice).await.suspension.is_none().then_some(())).await;
 

@@ -43,7 +43,9 @@ async fn whoever_is_in_is_told_once_that_memory_ran_out() {
     let quiet = run("kill -9 $$").run().await;
     assert!(!quiet.fails().stderr().contains("memory"), "{}", quiet.stderr());
     let ended = run("cd group; echo 'oom_kill 4' >new; mv new memory.events; kill -9 $$").run().await;
-    ended.fails().says(&format!("{}4Gi); `devctl update train --flavor NAME` gives it more", told("4Gi")));
+    let advice =
+        format!("on your laptop `ssh {}@BASTION devctl update train --flavor NAME` gives it more", alice.name());
+    ended.fails().says(&format!("{}4Gi); {advice}", told("4Gi")));
     prompt.shows(&told("4Gi")).await;
     drawing.shows(&told("4Gi")).await;
     // Whoever types has read it; the program draws its own screen anew.

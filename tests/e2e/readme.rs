@@ -25,6 +25,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "tests/e2e/devctl/making.rs",
         "fn a_terminal_is_asked_for_what_was_not_said",
     ),
+    ("devctl list --shared", "tests/e2e/sharing.rs", "fn what_is_shared_with_her_is_listed"),
     ("ssh bob+dev.alice@bastion", "tests/e2e/sharing.rs", "fn a_guest_works_in_it_as_himself_until_it_is_taken_back"),
     (
         "ssh -J bob@bastion dev.alice",

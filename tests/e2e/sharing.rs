@@ -6,9 +6,11 @@ use bastion::api::DevServer;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use super::forwards::shouts;
-use crate::harness::{Input, Product, Session, User, eventually, free_port, with_agents};
+use super::forwards::{connect, exchange, shouts};
+use crate::harness::{Input, LIMIT, Product, Session, User, eventually, free_port, with_agents, within};
 
 /// Echoes what is typed, and goes on when there is no more of it.
 const ECHO: &str = "cat; exec sleep 98801";
@@ -19,12 +21,12 @@ async fn share(alice: &User, name: &str, share: Value) {
     alice.api::<DevServer>().patch(name, &PatchParams::default(), &patch).await.expect("her DevServer is there");
 }
 
-fn login(bob: &User, name: &str, alice: &User) -> String {
+pub(crate) fn login(bob: &User, name: &str, alice: &User) -> String {
     format!("{}+{name}.{}", bob.name(), alice.name())
 }
 
 /// Waits until the bastion has heard of the share.
-async fn is_let_in(bob: &User, login: &str) {
+pub(crate) async fn is_let_in(bob: &User, login: &str) {
     eventually("what was shared is heard of", async || {
         let finished = bob.ssh("true").login(login).run().await;
         (!finished.stderr().contains("you have no DevServer")).then_some(())
@@ -105,12 +107,29 @@ async fn a_guest_works_in_it_as_himself_until_it_is_taken_back() {
     let mut jumped = jump(ECHO).input(Input::Held).start();
     jumped.types("here\n").await;
     jumped.prints("here\n").await;
+    let mut terminal = bob.shell().login(&login).terminal(24, 100);
+    terminal.types("echo up:$((40+2))\r").await;
+    terminal.shows("up:42").await;
+    let here = free_port();
+    let local = format!("{here}:localhost:{port}");
+    let forward = bob.shell().login(&login).argument("-N").argument("-L").argument(&local).start();
+    assert_eq!(exchange(connect(here).await, b"by -L").await, b"BY -L");
+    let mut open = connect(here).await;
+    open.write_all(b"open").await.expect("it is connected");
     let mut own = bob.ssh(ECHO).input(Input::Held).start();
     let mut hers = alice.ssh(ECHO).input(Input::Held).start();
     share(&alice, "dev", json!([])).await;
     let said = format!("your access to {name} was reduced or withdrawn");
     session.finish().await.exits(255).says(&said);
     jumped.finish().await.exits(255).says(&said);
+    terminal.shows(&said).await;
+    terminal.exits(255).await;
+    forward.finish().await.exits(255).says(&said);
+    // What it echoes it does after the end of what it reads, so that this is the end and no answer.
+    let mut rest = Vec::new();
+    let _ = within(LIMIT, "the end of what was forwarded", open.read_to_end(&mut rest)).await;
+    assert!(rest.is_empty(), "{rest:?}");
+    assert!(TcpStream::connect(("127.0.0.1", here)).await.is_err(), "nothing listens for him");
     for mine in [&mut own, &mut hers] {
         mine.types("still\n").await;
         mine.prints("still\n").await;
@@ -278,6 +297,51 @@ async fn who_reads_nothing_holds_up_nobody_else() {
         other.kill().await;
         eventually("one looks", async || (!alice.ssh("shells").run().await.text().contains("(2)")).then_some(())).await;
     }
+}
+
+/// Nothing told it but the hidden verb that completes words.
+#[tokio::test]
+async fn what_is_shared_with_her_is_listed() {
+    let product = Product::shared().await;
+    let (alice, bob) = (product.user("alice").await, product.user("bob").await);
+    alice.is_running().await;
+    bob.is_running().await;
+    for name in ["open", "shown", "secret"] {
+        alice.add_devserver(name).await;
+    }
+    let list = async |options: &str| bob.ssh(&format!("devctl list {options}")).run().await;
+    list("--shared").await.exits(0).prints("").says("Nothing is shared with you.");
+    let none = list("").await;
+    assert!(!none.exits(0).stderr().contains("--shared"), "{}", none.stderr());
+
+    share(&alice, "open", json!([{"user": bob.name()}])).await;
+    share(&alice, "shown", json!([{"user": bob.name(), "readOnly": true}])).await;
+    share(&alice, "secret", json!([{"user": "somebody-else"}])).await;
+    is_let_in(&bob, &login(&bob, "open", &alice)).await;
+    is_let_in(&bob, &login(&bob, "shown", &alice)).await;
+    let names = format!("open.{0}\nshown.{0}\n", alice.name());
+    list("--shared -o name").await.exits(0).prints(&names);
+    let table = list("--shared").await;
+    let user = bob.name();
+    table.exits(0).says(&format!("ssh {user}+NAME@BASTION")).says(&format!("ssh -t {user}+NAME@BASTION shells"));
+    let words = |line: &str| line.split_whitespace().take(3).map(str::to_owned).collect::<Vec<_>>();
+    let rows: Vec<_> = table.text().lines().map(words).collect();
+    let row = |name: &str, access: &str| [format!("{name}.{}", alice.name()), alice.name().into(), access.into()];
+    assert_eq!(rows, [["NAME", "OWNER", "ACCESS"].map(str::to_owned), row("open", "work"), row("shown", "look")]);
+    let listed: Value = serde_json::from_str(&list("--shared -o json").await.exits(0).text()).expect("it is JSON");
+    let shown = &listed["shared"][1];
+    assert_eq!((shown["owner"].as_str(), shown["readOnly"].as_bool()), (Some(alice.name()), Some(true)));
+
+    // His own are listed as before.
+    list("-o name").await.exits(0).prints("dev\n").says_exactly("");
+    let own = list("").await;
+    own.exits(0).says("Shared with you: 2; `devctl list --shared`");
+    assert!(!own.text().contains(alice.name()), "{}", own.text());
+    share(&alice, "open", json!([])).await;
+    eventually("it is taken back", async || {
+        (list("--shared -o name").await.text() == format!("shown.{}\n", alice.name())).then_some(())
+    })
+    .await;
 }
 
 /// Less than before is taken back, too.

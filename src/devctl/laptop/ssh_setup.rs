@@ -122,7 +122,9 @@ pub(super) fn missing(places: &Places) -> Vec<PathBuf> {
     [places.ssh_config(), places.known_hosts()].into_iter().filter(|file| !file.is_file()).collect()
 }
 
-/// What OpenSSH needs to know. `HostName` makes a name that the bastion cannot take for another host's.
+/// What OpenSSH needs to know. `*.*.dev` is left alone: these are hosts of the Internet, and `dev.alice.dev` looks like
+/// one of them. Whoever shares a DevServer, asked or not, chose its name, and would choose which host is hers.
+/// `HostName` makes a name that the bastion cannot take for another host's.
 fn ssh_config(bastion: &Bastion, authority: &Authority, places: &Places, made: bool) -> Result<String, Failure> {
     let user = &authority.user;
     let mut text =

@@ -6,6 +6,7 @@ use kube::ResourceExt;
 use super::{flavors, list, users};
 use crate::api::Phase;
 use crate::devctl::{Caller, Error};
+use crate::workspace::Shared;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -30,13 +31,13 @@ impl Args {
             Kind::Devservers => caller.devservers().await?.iter().map(ResourceExt::name_any).collect(),
             Kind::Enterable => {
                 let own = caller.devservers().await?;
-                let others = caller.beyond.shared().into_iter().map(|shared| shared.name);
+                let others = enterable(caller).map(|shared| shared.name);
                 own.iter().map(ResourceExt::name_any).chain(others).collect()
             }
             Kind::Running => {
                 let own = caller.devservers().await?;
                 let own = own.iter().filter(|server| list::phase(server) == Phase::Running);
-                let others = caller.beyond.shared().into_iter().filter(|shared| shared.phase == Phase::Running);
+                let others = enterable(caller).filter(|shared| shared.phase == Phase::Running);
                 own.map(ResourceExt::name_any).chain(others.map(|shared| shared.name)).collect()
             }
             Kind::Flavors => flavors::fetch(caller).await?.iter().map(ResourceExt::name_any).collect(),
@@ -46,4 +47,9 @@ impl Args {
         caller.print(&text).await;
         Ok(())
     }
+}
+
+/// The DevServers of others that she may work in.
+fn enterable(caller: &Caller) -> impl Iterator<Item = Shared> {
+    caller.beyond.shared().unwrap_or_default().into_iter().filter(|shared| !shared.read_only)
 }

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use kube::api::ListParams;
 
 use super::home::Kept;
+use super::shared;
 use crate::api::{DevServer, GpuUse, Phase, SuspensionReason, names};
 use crate::devctl::changes::{Changes, Rows};
 use crate::devctl::output::{self, Cell, Format, OutputArgs, Table};
@@ -21,22 +22,32 @@ pub struct Args {
     /// Go on telling what changes, until Ctrl-C
     #[arg(long, short)]
     watch: bool,
+    /// List those of others that are shared with you, rather than your own
+    #[arg(long, conflicts_with = "watch")]
+    shared: bool,
 }
 
 impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
         let format = self.output.format;
+        if self.shared {
+            return shared::list(caller, format).await;
+        }
         if self.watch {
             return follow(caller, format).await;
         }
         let servers = caller.devservers().await?;
         if servers.is_empty() && format.is_table() {
             caller.say_none().await;
-            return Ok(());
+        } else {
+            let pods = Pods::fetch(caller, format).await?;
+            let table = table(&servers, &pods, format, caller.now());
+            output::list(caller, format, &servers, table).await?;
         }
-        let pods = Pods::fetch(caller, format).await?;
-        let table = table(&servers, &pods, format, caller.now());
-        output::list(caller, format, &servers, table).await
+        if format.is_table() {
+            shared::mention(caller).await;
+        }
+        Ok(())
     }
 }
 

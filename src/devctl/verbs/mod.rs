@@ -17,6 +17,7 @@ mod refused;
 mod reset;
 mod resume;
 mod share;
+mod shared;
 mod snooze;
 mod spec;
 mod startup_script;

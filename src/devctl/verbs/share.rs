@@ -45,8 +45,8 @@ impl Args {
         for user in users {
             let line = match (remove, read_only) {
                 (true, _) => format!("{user} may not enter `{name}` any more."),
-                (_, true) => format!("{user} may look: ssh -t {user}+{name}.{owner}@THIS-SERVER shells"),
-                (_, false) => format!("{user} may enter: ssh {user}+{name}.{owner}@THIS-SERVER"),
+                (_, true) => format!("{user} may look: ssh -t {user}+{name}.{owner}@BASTION shells"),
+                (_, false) => format!("{user} may enter: ssh {user}+{name}.{owner}@BASTION"),
             };
             caller.say(&line).await;
         }

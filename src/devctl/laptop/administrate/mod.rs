@@ -24,8 +24,8 @@ use super::failure::{Failure, INTERRUPTED, USAGE};
 use super::remote::write;
 use super::{BROKEN_PIPE, terminal, written};
 use crate::api::DevServer;
-use crate::devctl::{self, Beyond, Caller, Piece, Request, Shared, Streams};
-use crate::workspace::{Program, Usage};
+use crate::devctl::{self, Beyond, Caller, Piece, Request, Streams};
+use crate::workspace::{Program, Shared, Usage};
 
 /// Pieces of output, and lines of input, that wait.
 const PIECES: usize = 8;
@@ -136,8 +136,8 @@ impl Beyond for There {
         ask.boxed()
     }
 
-    fn shared(&self) -> Vec<Shared> {
-        Vec::new()
+    fn shared(&self) -> Option<Vec<Shared>> {
+        None
     }
 
     fn server(&self) -> Option<&str> {

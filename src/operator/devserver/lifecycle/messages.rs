@@ -24,7 +24,7 @@ pub(super) fn now_that_it_sleeps(planned: &Suspension, expiration: Option<&Time>
     match (planned.reason, expiration) {
         (SuspensionReason::Expired, Some(end)) => format!("its time was over at {}", clock(end.0)),
         // What could have been done is no use any more.
-        _ => planned.message.split(';').next().unwrap_or_default().to_owned(),
+        _ => planned.why().to_owned(),
     }
 }
 
