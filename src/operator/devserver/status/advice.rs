@@ -17,7 +17,7 @@ pub(super) fn on(name: &str, reason: &str) -> Option<String> {
         }
         reason::CLAIM_NOT_FOUND => {
             format!(
-                "ask your administrator for it; `devctl update {name} --remove-volume PATH` does without one that is not the flavor's"
+                "ask your administrator for it, or do without; if it is not the flavor's, `devctl update {name} --remove-volume PATH`"
             )
         }
         reason::COMMAND_NOT_FOUND => {

@@ -258,8 +258,8 @@ fn a_missing_claim_is_told() {
     assert_eq!(scene.status().conditions[0].reason, "ClaimNotFound");
     scene.is(
         Phase::Pending,
-        "there is no claim data in the namespace; ask your administrator for it; `devctl update dev --remove-volume PATH` \
-         does without one that is not the flavor's",
+        "there is no claim data in the namespace; ask your administrator for it, or do without; if it is not the \
+         flavor's, `devctl update dev --remove-volume PATH`",
     );
 
     let mut scene = unscheduled("pod has unbound immediate PersistentVolumeClaims").claim("Bound", Some("fast"));
