@@ -210,7 +210,9 @@ async fn a_full_home_is_told_of_and_keeps_nobody_out() {
     alice.api::<DevServer>().patch("dev", &PatchParams::default(), &script).await.expect("it is there");
     alice.has_another_pod("dev", &before).await;
     let told = alice.ssh("tail -n 1 /tmp/bastion-startup.log; rm /tmp/bastion-startup.log").run().await;
-    told.exits(0).prints("100000\n").says("failed (exit code 3); its output is in /tmp/bastion-startup.log; its last");
+    told.exits(0)
+        .prints("100000\n")
+        .says("failed (exit code 3); its output is in /tmp/bastion-startup.log; the end of its output");
     bob.ssh("echo in").run().await.exits(0).prints("in\n");
     alice.ssh("rm full; ls -A").run().await.exits(0);
     laptop.run("scp", &["-q", "file", "pod:by-sftp"]).await.exits(0);

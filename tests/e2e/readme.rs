@@ -44,6 +44,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "fn programs_run_with_their_input_output_and_exit_status",
     ),
     ("ssh -J alice@bastion NAME.alice", "tests/e2e/jump.rs", "fn the_line_that_is_told_is_all_that_ssh_needs"),
+    ("devctl users list -o wide", "tests/e2e/devctl/users.rs", "users list -o wide"),
     (
         "devctl update NAME --team-volumes=false",
         "tests/e2e/team_volume.rs",

@@ -48,6 +48,13 @@ async fn an_administrator_adds_lists_and_removes_users() {
     }
     teams.delete(&format!("team-{carol}"), &DeleteParams::default()).await.expect("it is there");
 
+    let nowhere = json!({"spec": {"accounts": {"nowhere": "carol"}}});
+    users.patch(&carol, &PatchParams::default(), &Patch::Merge(nowhere)).await.expect("she is there");
+    eventually("what has no effect is told", async || {
+        devctl(&alice, "users list -o wide").run().await.exits(0).text().contains("nowhere").then_some(())
+    })
+    .await;
+
     let log_in = async |key: &std::path::Path| {
         let in_vain = Ssh::new(product.front(), &carol).key(key).command("devctl version").run().await;
         in_vain.succeeded()
