@@ -60,10 +60,11 @@ async fn running_out_of_memory_is_told_at_the_next_login() {
     let status = status_that(&alice, "an end that is told", |status| status.last_end.is_some()).await;
     assert_eq!(status.last_end.expect("it was waited for").reason, "OutOfMemory");
     let next = login(&product, &alice, "echo in").run().await;
-    // It is over within seconds: no look saw its peak.
-    next.exits(0)
-        .prints("in\n")
-        .says("it ran out of memory (all of its limit of 1Gi was in use); choose a larger flavor");
+    // Whether a look saw its peak is chance: it is over within seconds.
+    next.exits(0).prints("in\n");
+    let most = ["(all of its limit of 1Gi was in use)", "(limit 1Gi; at most "];
+    let said = most.iter().any(|most| next.stderr.contains(&format!("it ran out of memory {most}")));
+    assert!(said && next.stderr.contains("; choose a larger flavor"), "{}", next.stderr);
 }
 
 #[tokio::test]
