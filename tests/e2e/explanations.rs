@@ -63,8 +63,8 @@ async fn running_out_of_memory_is_told_at_the_next_login() {
     // Whether a look saw its peak is chance: it is over within seconds.
     next.exits(0).prints("in\n");
     let most = ["(all of its limit of 1Gi was in use)", "(limit 1Gi; at most "];
-    let said = most.iter().any(|most| next.stderr.contains(&format!("it ran out of memory {most}")));
-    assert!(said && next.stderr.contains("; choose a larger flavor"), "{}", next.stderr);
+    let said = most.iter().any(|most| next.stderr().contains(&format!("it ran out of memory {most}")));
+    assert!(said && next.stderr().contains("; choose a larger flavor"), "{}", next.stderr());
 }
 
 #[tokio::test]
