@@ -209,8 +209,8 @@ pub struct DevServerStatus {
     /// that outlive their connections, no startup script, and the DevServer is never found idle.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub agent: bool,
-    /// How its pod is used, as the pod's agent measures it. The SSH server writes it: once a minute at most, but for the
-    /// use that puts off a suspension, and every few minutes while it looks at it.
+    /// How its pod is used, as the pod's agent measures it. The SSH server writes it: once a minute at most, but for
+    /// the use that puts off a suspension, and every few minutes while it looks at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activity: Option<Activity>,
     /// When it was last made or resumed; its time to live counts from here.

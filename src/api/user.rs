@@ -36,8 +36,8 @@ pub struct DevServerUserSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 16384)))]
     pub public_keys: Vec<String>,
-    /// Further login names of this user, such as `Alice.Smith`. No `+`: it stands before a DevServer's name. One that is
-    /// another user's name is that user's; of several users who list it, it is that of the oldest object.
+    /// Further login names of this user, such as `Alice.Smith`. No `+`: it stands before a DevServer's name. One that
+    /// is another user's name is that user's; of several users who list it, it is that of the oldest object.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 128), regex(pattern = r"^[^\s+:/]+$")))]
     pub logins: Vec<String>,
