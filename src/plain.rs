@@ -5,6 +5,14 @@ pub fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_trick(c) { ' ' } else { c }).collect()
 }
 
+/// The first `most` characters of `text`, and a mark if there are more.
+pub fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// Of Unicode's format characters those that no word needs, as joiners are needed, and its line and paragraph ends.
 fn is_trick(c: char) -> bool {
     matches!(c,

@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use super::flavor::READABLE;
 use super::{Activity, EnvVar, IdleRule, LastEnd, Lifecycle, Share, StartStep, Suspension, Volume};
 
 /// Bytes of a startup script; of characters, which the schema counts, there may be as many.
@@ -80,7 +81,7 @@ pub struct DevServerSpec {
     /// that the container uses. Default: half of the memory limit, be it the flavor's or the namespace's. `0`: the
     /// container runtime's own, commonly 64Mi. Changing it restarts the pod; the home stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("type(self) == int ? self >= 0 : isQuantity(self) && !quantity(self).isLessThan(quantity('0'))")
+    #[x_kube(validation = Rule::new(READABLE)
         .message("the size of shm is 0 or a positive quantity such as 8Gi"))]
     pub shm: Option<Quantity>,
     /// Claims of the namespace to mount beside the home, at most 16, each path once. Those of the flavor are mounted

@@ -86,7 +86,9 @@ fn resources(generator: &mut SchemaGenerator) -> Schema {
     schema
 }
 
-const READABLE: &str = "type(self) == int ? self >= 0 : isQuantity(self) && !quantity(self).isLessThan(quantity('0'))";
+/// What an amount is: a number or a quantity, and no less than nothing.
+pub(super) const READABLE: &str =
+    "type(self) == int ? self >= 0 : isQuantity(self) && !quantity(self).isLessThan(quantity('0'))";
 
 const WHOLE_DEVICES: &str = "!has(self.limits) || self.limits.all(name, !name.contains('/') || \
     type(self.limits[name]) == int || !isQuantity(self.limits[name]) || quantity(self.limits[name]).isInteger())";
@@ -144,12 +146,17 @@ pub enum Schedulable {
     Unknown,
 }
 
+/// Whether a resource is a GPU or the like, whatever its kind: its name has a domain. Such are counted in pieces, none
+/// of which is shared.
+pub fn is_device(resource: &str) -> bool {
+    resource.contains('/')
+}
+
 impl DevServerFlavor {
-    /// GPUs and the like, whatever their kind: resources whose names have a domain, as `2 nvidia.com/gpu`.
+    /// GPUs and the like, as `2 nvidia.com/gpu`.
     pub fn devices(&self) -> Option<String> {
         let limits = self.spec.resources.limits.iter().flatten();
-        let devices =
-            limits.filter(|(name, _)| name.contains('/')).map(|(name, amount)| format!("{} {name}", amount.0));
+        let devices = limits.filter(|(name, _)| is_device(name)).map(|(name, amount)| format!("{} {name}", amount.0));
         Some(devices.collect::<Vec<_>>().join(", ")).filter(|devices| !devices.is_empty())
     }
 }

@@ -20,7 +20,7 @@ mod write_status;
 pub use activity::{Activity, GpuUse};
 pub use devserver::{DevServer, DevServerSpec, DevServerStatus, Home, Phase, RunAs};
 pub use environment::{EnvVar, EnvVarSource, SecretKeyRef};
-pub use flavor::{DevServerFlavor, DevServerFlavorSpec, DevServerFlavorStatus, Schedulable};
+pub use flavor::{DevServerFlavor, DevServerFlavorSpec, DevServerFlavorStatus, Schedulable, is_device};
 pub use history::{LastEnd, StartStep, StepName};
 pub use lifecycle::{Idle, IdleAction, IdleRule, Lifecycle, Suspension, SuspensionReason, TimeSpan};
 pub use share::Share;

@@ -3,7 +3,7 @@
 use super::authorized_key::AuthorizedKey;
 use super::options::Options;
 use super::{Refusal, registry};
-use crate::plain::plain;
+use crate::plain::{plain, shortened};
 
 /// Which of `lines`, a user's `authorized_keys`, are not used, and why.
 pub(crate) fn unusable_keys(lines: &[String]) -> Vec<String> {
@@ -28,10 +28,7 @@ pub(crate) fn is_unusable_account(name: &str) -> bool {
 
 /// The start of what somebody wrote, as one line.
 pub(crate) fn short(text: &str) -> String {
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => plain(&text[..end]) + "…",
-        None => plain(text),
-    }
+    shortened(&plain(text), LONGEST)
 }
 
 /// Which key it is. Of a line without one nothing is told: it may be anything, a private key even.

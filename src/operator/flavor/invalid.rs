@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::api::DevServerFlavorSpec;
+use crate::api::{DevServerFlavorSpec, is_device};
 use crate::operator::quantity::value;
 
 /// What an administrator has to change.
@@ -50,11 +50,6 @@ fn at_odds(name: &str, request: &Quantity, limit: Option<&Quantity>) -> Option<S
         )),
         () => None,
     }
-}
-
-/// Whether it is counted in pieces, none of which is shared.
-fn is_device(name: &str) -> bool {
-    name.contains('/')
 }
 
 #[cfg(test)]

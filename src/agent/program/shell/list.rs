@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Shell;
 use crate::agent::request::Listing;
-use crate::plain::plain;
+use crate::plain::{plain, shortened};
 
 /// Characters of a command line that are told at most.
 const COMMAND: usize = 1024;
@@ -111,13 +111,6 @@ fn command_line(pid: i32) -> String {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let line = String::from_utf8_lossy(&line);
     shortened(&plain(line.trim_end_matches('\0')), COMMAND)
-}
-
-fn shortened(line: &str, most: usize) -> String {
-    match line.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.to_owned(),
-    }
 }
 
 #[cfg(test)]
