@@ -1,7 +1,7 @@
 """Many users and DevServers: what they take, and whether a change of one still costs what it costs alone."""
 import json, os, re, shlex, statistics, time, urllib.parse
 
-from process import Client, Failed, Server, run, say, until_first_output, wait_until_succeeds
+from process import Client, Failed, Server, at_any_moment, run, say, until_first_output, wait_until_succeeds
 from stage import BASTION, RUN
 from table import row
 
@@ -30,6 +30,7 @@ def fleet(stage):
         here.suspend(f"dev-{RUN}", "dev", True)
         here.wait_for_phase(f"dev-{RUN}", "dev", "Suspended")
         wait_until_succeeds(["sh", "-c", f"! kubectl get -n dev-{RUN} pod/dev"])
+        at_any_moment()
         woken.append(until_first_output([*stage.bastion, "echo hi"]))
     yield row("login to a suspended DevServer, to first output", "s", woken, goals=["≤ 1"])
     here.run("delete", "--wait=false", "-n", f"dev-{RUN}", *(f"devserver/fleet-{n}" for n in range(wanted)))

@@ -1,7 +1,7 @@
 """How long it takes to get in."""
 import contextlib, json, os, pathlib, shlex, subprocess, time
 
-from process import Server, alternate, finish, say, start, timed, until_first_output
+from process import Server, alternate, at_any_moment, finish, say, start, timed, until_first_output
 from stage import BASTION, IMAGE, RUN, delete
 from table import row
 
@@ -65,6 +65,7 @@ def first_logins(stage):
         time.sleep(3)  # The object's namespace is made by now, as a colleague's who was added this morning.
         for sample, user in (unknown, f"{RUN}-file-{n}"), (known, f"{RUN}-object-{n}"):
             stage.users.add(user)
+            at_any_moment()
             sample.append(until_first_output([*stage.bastion[:-1], f"{user}@127.0.0.1", "echo hi"]))
         (stage.keys / f"{RUN}-file-{n}.pub").unlink()  # Or a login would make her anew.
         stage.delete_users({f"{RUN}-file-{n}", f"{RUN}-object-{n}"}, wait=False)

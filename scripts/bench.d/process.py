@@ -1,5 +1,5 @@
 """Processes, and how long they take."""
-import os, pathlib, pty, select, shlex, socket, subprocess, sys, termios, time, tty
+import os, pathlib, pty, random, select, shlex, socket, subprocess, sys, termios, time, tty
 
 
 class Failed(Exception):
@@ -53,6 +53,11 @@ def timed(command, stdin=None, says=""):
     if done.returncode or says not in done.stderr:
         raise Failed(f"{shlex.join(map(str, command))}: exit {done.returncode}: {done.stderr.strip()}")
     return elapsed
+
+
+def at_any_moment():
+    """What went before was in step with the kubelet, which looks once a second at what has become of its containers."""
+    time.sleep(random.random())
 
 
 def until_first_output(command):
