@@ -11,7 +11,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
-use super::cluster::{Cluster, FLAVOR, open_client};
+use super::cluster::{Cluster, FLAVOR, is_real, open_client};
 use super::{Gateway, Replica, User, free_port, keygen};
 
 /// A test's hold on the product.
@@ -63,7 +63,11 @@ impl Product {
 
     /// The same, with `settings` such as `operator.home_size=1Gi`.
     pub(crate) async fn undisturbed_with(settings: &[&str]) -> Self {
-        let turn = Turn::Alone(cluster_in_use().write_owned().await);
+        // An embedded one is nobody else's anyway.
+        let turn = match is_real() {
+            true => Turn::Alone(cluster_in_use().write_owned().await),
+            false => Turn::Shared(cluster_in_use().read_owned().await),
+        };
         Self::on(Arc::new(Cluster::start(settings).await), turn).await
     }
 
