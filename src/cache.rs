@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt};
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{WatchStreamExt, reflector, watcher};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, reflector};
 use kube::{Client, Resource};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
@@ -159,8 +160,14 @@ fn slim(server: &mut DevServer) {
 struct Health(Mutex<Option<Instant>>);
 
 impl Health {
-    fn heard(&self, now: Instant) {
+    /// Takes in what came; whether there is anything new.
+    fn take<K>(&self, event: &Event<K>, now: Instant) -> bool {
+        // That a list begins, not that it can be had.
+        if matches!(event, Event::Init | Event::InitApply(_)) {
+            return false;
+        }
         *self.0.lock() = Some(now);
+        true
     }
 
     /// That it is open again is told by nothing, where nothing changes. While it is not, each try says so.
@@ -192,9 +199,10 @@ where
     let health = healthy.clone();
     let watch = events.for_each(move |event| {
         match event {
-            Ok(_) => {
-                health.heard(Instant::now());
-                changed();
+            Ok(event) => {
+                if health.take(&event, Instant::now()) {
+                    changed();
+                }
             }
             Err(error) => {
                 health.broke(Instant::now());
@@ -218,14 +226,15 @@ mod tests {
     fn a_watch_that_is_open_again_runs_though_nothing_changes() {
         let (health, now) = (Health::default(), Instant::now());
         health.broke(now);
+        assert!(!health.take(&Event::Init::<()>, now) && !health.take(&Event::InitApply(()), now));
         assert!(!health.is_good(now + TRIES), "it has brought nothing yet");
-        health.heard(now);
+        assert!(health.take(&Event::InitDone::<()>, now));
         assert!(health.is_good(now));
         health.broke(now);
         assert!(!health.is_good(now));
         assert!(health.is_good(now + TRIES));
         health.broke(now);
-        health.heard(now);
+        assert!(health.take(&Event::Delete(()), now));
         assert!(health.is_good(now));
     }
 

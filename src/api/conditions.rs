@@ -32,7 +32,7 @@ pub mod reason {
     pub const RUNNING: &str = "Running";
     /// The namespace's quota is used up.
     pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
-    /// There is no flavor of that name, or no default one.
+    /// There is no flavor of that name.
     pub const FLAVOR_NOT_FOUND: &str = "FlavorNotFound";
     /// The flavor is not for this user.
     pub const FLAVOR_NOT_ALLOWED: &str = "FlavorNotAllowed";
@@ -52,7 +52,7 @@ pub mod reason {
     pub const CANNOT_READ_ENV: &str = "CannotReadEnv";
     /// The image has no such program.
     pub const COMMAND_NOT_FOUND: &str = "CommandNotFound";
-    /// The startup script failed.
+    /// The startup script failed, or roles could not be bound.
     pub const FAILED: &str = "Failed";
     /// Members do not have the team's volume yet, and nothing is wrong.
     pub const BINDING: &str = "Binding";

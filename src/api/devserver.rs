@@ -258,7 +258,7 @@ pub enum Phase {
     Running,
     /// Cannot run until its owner changes something. The message says what.
     Failed,
-    /// It has no pod, and its home is kept. A login resumes it.
+    /// It has no pod, and its home is kept if it is not ephemeral. A login resumes it.
     Suspended,
     /// Being deleted.
     Terminating,

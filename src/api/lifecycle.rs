@@ -1,4 +1,4 @@
-//! When a DevServer sleeps: its pod is away then, its home and objects stay.
+//! When a DevServer sleeps: its pod is away then, its objects stay, and so does a home that is not ephemeral.
 
 use std::time::Duration;
 
@@ -6,12 +6,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// When the DevServer runs and when it is suspended, which gives back its pod and keeps its home.
+/// When the DevServer runs and when it is suspended, which gives back its pod and keeps its home, if that is not
+/// ephemeral.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Lifecycle {
-    /// Whether it is suspended: no pod, and the home is kept. The operator sets it when the time is over or nobody uses
-    /// it; a login, or `devctl resume`, resumes it.
+    /// Whether it is suspended: no pod, and the home is kept if it is not ephemeral. The operator sets it when the time
+    /// is over or nobody uses it; a login, or `devctl resume`, resumes it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspended: bool,
     /// For how long it runs after it was made or resumed, such as `4h`, `90m` or `7d`; then it is suspended. Default
@@ -86,19 +87,20 @@ pub struct Suspension {
     pub time: Time,
     /// Why.
     pub reason: SuspensionReason,
-    /// The same in a sentence for its owner.
+    /// The same in words.
     pub message: String,
+    /// By what its owner can put it off. Absent: by nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
 }
 
 impl Suspension {
-    /// Why, without what its owner can do about it.
-    pub fn why(&self) -> &str {
-        self.message.split(';').next().unwrap_or_default()
-    }
-
-    /// Whether its owner can put it off: then the message says by which command.
-    pub fn can_be_put_off(&self) -> bool {
-        self.message.contains("`devctl ")
+    /// Why, and what to do: for its owner.
+    pub fn sentence(&self) -> String {
+        match &self.advice {
+            Some(advice) => format!("{}; {advice}", self.message),
+            None => self.message.clone(),
+        }
     }
 }
 

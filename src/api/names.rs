@@ -1,8 +1,8 @@
 //! Names that objects, labels and field managers have, in one place: all replicas and the operator must agree on them.
 
-/// Field manager of what a login or the operator provisions for a user.
+/// Field manager of what a login or the operator provisions for a user, and of what sessions tell of their use.
 pub const FIELD_MANAGER: &str = "bastion";
-/// Field manager of pods, claims and statuses.
+/// Field manager of what the operator makes for DevServers and teams, and of its statuses.
 pub const OPERATOR_FIELD_MANAGER: &str = "bastion-operator";
 /// Field manager of what a login notes in a DevServer's status.
 pub const NEWS_FIELD_MANAGER: &str = "bastion-login";

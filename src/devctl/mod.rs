@@ -2,8 +2,7 @@
 //!
 //! The bastion runs them for `ssh alice@bastion devctl …`, acting as alice; the `devctl` program runs them for an
 //! administrator with a kubeconfig. They know the cluster's API, what is asked of a [`workspace`](crate::workspace),
-//! and the
-//! [`Caller`], and neither SSH nor the bastion.
+//! and the [`Caller`], and neither SSH nor the bastion.
 
 mod caller;
 mod changes;

@@ -1,4 +1,4 @@
-//! What a session is told of its DevServer, beside what its program says.
+//! What is told of a DevServer: to its sessions, beside what their programs say, and of its use.
 
 use std::time::Duration;
 

@@ -292,7 +292,7 @@ mod tests {
         assert!(!news(60, 1_060) && !news(239, 1_239) && news(240, 1_240), "nothing new");
         assert!(news(-70, 1_000), "told by somebody whose clock is ahead");
 
-        let plan = |reason| Some(Suspension { time: Time(then), reason, message: String::new() });
+        let plan = |reason| Some(Suspension { time: Time(then), reason, message: String::new(), advice: None });
         let silence = |plan: &Plan| pace.facing(plan).silence;
         assert_eq!(silence(&plan(SuspensionReason::Idle)), Duration::from_mins(1));
         assert_eq!((silence(&plan(SuspensionReason::Expired)), silence(&None)), (pace.silence, pace.silence));

@@ -115,8 +115,12 @@ impl Workspaces {
     ) -> Result<T, Error> {
         // An API server that was away refuses when it comes back, which is no reason to wait less for either.
         let (mut failing_since, mut refused_since) = (None, None);
+        let mut entered = None;
         loop {
             let workspace = self.ensure(identity, target, access, progress).await?;
+            if entered.replace(workspace.pod_uid.clone()).is_some_and(|last| last != workspace.pod_uid) {
+                failing_since = None; // Another pod, another try.
+            }
             let pod = workspace.pod.clone();
             let error = match work(workspace).await {
                 Ok(done) => return Ok(done),

@@ -30,6 +30,8 @@ mod target;
 mod wake;
 mod wire;
 
+use kube::core::Status;
+
 pub use crate::agent::request::{Address, Attach, Exit, Listing, Origin, Shells, Size as TerminalSize, Terminal, X11};
 pub use crate::provisioning::Progress;
 pub use direct::Direct;
@@ -102,6 +104,9 @@ pub enum Error {
     /// The user's namespace or rights could not be made.
     #[error("failed to provision the user")]
     Provisioning(#[from] crate::provisioning::Error),
+    /// The API server does not let it be made.
+    #[error("{what} was not made: {message}")]
+    NotMade { what: &'static str, message: String },
     /// She has no DevServer of that name.
     #[error("user {user} has no DevServer {name}")]
     NoSuchDevServer { user: String, name: String, existing: Vec<String> },
@@ -123,6 +128,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// That `what` of hers could not be made.
+    fn of_making(what: &'static str, error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) if is_unwilling(&status) => Self::NotMade { what, message: status.message },
+            error => Self::Api(error),
+        }
+    }
+
     /// What the person at the terminal should read: what is wrong and what to do.
     pub fn user_message(&self) -> String {
         match self {
@@ -164,6 +177,9 @@ impl Error {
             }
             Self::CommandNotText => format!("commands on a terminal must be UTF-8 here: {WITHOUT_AGENT}"),
             Self::Provisioning(error) => error.user_message(),
+            Self::NotMade { what, message } => {
+                format!("the cluster does not let your {what} be made: {message}; ask your administrator")
+            }
             Self::NoSuchDevServer { name, existing, .. } if existing.is_empty() => {
                 format!(
                     "you have no DevServer `{name}`, and no other; log in without `+{name}` to get your default one"
@@ -204,5 +220,29 @@ impl Error {
     /// Whether the API server or the node was away rather than unwilling.
     fn is_outage(&self) -> bool {
         matches!(self, Self::Api(_) | Self::Refused { code: 429 | 500.., .. } | Self::Lost(_))
+    }
+}
+
+/// Whether the API server refuses what it was asked, and will the next time.
+fn is_unwilling(status: &Status) -> bool {
+    (400..500).contains(&status.code) && status.code != 429
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_that_refuses_is_not_one_that_is_away() {
+        let made = |code| {
+            let said = Status { code, message: "no more".to_owned(), ..Status::default() };
+            Error::of_making("DevServer", kube::Error::Api(Box::new(said))).user_message()
+        };
+        for code in [403, 422] {
+            assert_eq!(made(code), "the cluster does not let your DevServer be made: no more; ask your administrator");
+        }
+        for code in [429, 500, 503] {
+            assert!(made(code).contains("does not answer"));
+        }
     }
 }

@@ -29,11 +29,15 @@ pub(super) struct News(Arc<DashMap<(String, String, Reader), Timestamp>>);
 impl News {
     /// What of `status` is news to `reader` of DevServer `name`; from now on it is not.
     pub(super) fn take(&self, namespace: &str, name: &str, status: &DevServerStatus, reader: Reader) -> Option<Told> {
+        let mut events = events(name, status);
+        let newest = events.iter().map(|(at, _)| *at).max()?;
         let mut entry = self.0.entry((namespace.to_owned(), name.to_owned(), reader)).or_default();
         let told = status.told_time.as_ref().map_or(*entry, |told| told.0.max(*entry));
-        let mut events = events(name, status);
+        *entry = newest.max(*entry);
         events.retain(|(at, _)| *at > told);
-        *entry = events.iter().map(|(at, _)| *at).max()?;
+        if events.is_empty() {
+            return None;
+        }
         Some(Told { texts: events.into_iter().map(|(_, text)| text).collect(), time: Time(*entry) })
     }
 }

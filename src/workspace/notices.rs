@@ -111,15 +111,15 @@ impl Audience {
         };
         let Self { owner, called, access } = self;
         if *access == Access::Owner {
-            let message = share::from_inside(&plan.message, owner);
+            let message = share::from_inside(&plan.sentence(), owner);
             return format!("your DevServer `{called}` will be suspended in {left}: {message}");
         }
         let advice = match (plan.reason, access) {
             (SuspensionReason::Idle, Access::Guest) => "; type something, or its owner can put that off",
-            _ if plan.can_be_put_off() => "; its owner can put that off",
+            _ if plan.advice.is_some() => "; its owner can put that off",
             _ => "",
         };
-        format!("`{called}` will be suspended in {left}: {}{advice}", plan.why())
+        format!("`{called}` will be suspended in {left}: {}{advice}", plan.message)
     }
 }
 
@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn plan(minutes: i64, reason: SuspensionReason) -> Suspension {
-        Suspension { time: Time(at(minutes)), reason, message: "why".to_owned() }
+        Suspension { time: Time(at(minutes)), reason, message: "why".to_owned(), advice: None }
     }
 
     #[test]
@@ -190,22 +190,24 @@ mod tests {
         assert!(tells(Some(plan(20, SuspensionReason::Idle)), 16), "another warning");
     }
 
-    fn told(access: Access, reason: SuspensionReason, message: &str) -> String {
+    fn told(access: Access, reason: SuspensionReason, message: &str, advice: Option<&str>) -> String {
         let called = if access == Access::Owner { "dev" } else { "dev.alice" };
         let audience = Audience { owner: "alice".to_owned(), called: called.to_owned(), access };
-        let plan = Suspension { message: message.to_owned(), ..plan(0, reason) };
+        let (message, advice) = (message.to_owned(), advice.map(str::to_owned));
+        let plan = Suspension { message, advice, ..plan(0, reason) };
         audience.text(&plan, Duration::from_secs(299))
     }
 
     #[test]
     fn its_owner_reads_when_why_and_what_to_do_from_where_she_is() {
-        let said = told(Access::Owner, SuspensionReason::Idle, "nobody; type something, or `devctl snooze dev`");
+        let advice = Some("type something, or `devctl snooze dev`");
+        let said = told(Access::Owner, SuspensionReason::Idle, "nobody", advice);
         assert_eq!(
             said,
             "your DevServer `dev` will be suspended in 5 min: nobody; type something, or on your laptop `ssh \
              alice@BASTION devctl snooze dev`"
         );
-        let said = told(Access::Owner, SuspensionReason::Expired, "its time; a login resumes it");
+        let said = told(Access::Owner, SuspensionReason::Expired, "its time; a login resumes it", None);
         assert_eq!(said, "your DevServer `dev` will be suspended in 5 min: its time; a login resumes it");
         let audience = Audience { owner: "alice".to_owned(), called: "dev".to_owned(), access: Access::Owner };
         assert!(audience.text(&plan(0, SuspensionReason::Idle), Duration::from_secs(7)).contains(" in 7 s: "));
@@ -214,24 +216,19 @@ mod tests {
     /// What they read as hers they did to their own.
     #[test]
     fn others_read_of_whom_it_is_and_no_command_of_its_owners() {
-        let idle = "nobody; type something, or `devctl snooze dev`";
+        let idle = |access| told(access, SuspensionReason::Idle, "nobody", Some("type, or `devctl snooze dev`"));
         let will = "`dev.alice` will be suspended in 5 min: ";
+        assert_eq!(idle(Access::Guest), format!("{will}nobody; type something, or its owner can put that off"));
         assert_eq!(
-            told(Access::Guest, SuspensionReason::Idle, idle),
-            format!("{will}nobody; type something, or its owner can put that off")
-        );
-        assert_eq!(
-            told(Access::Viewer, SuspensionReason::Idle, idle),
+            idle(Access::Viewer),
             format!("{will}nobody; its owner can put that off"),
             "what a viewer types reaches nothing"
         );
-        let expired = "its time; `devctl extend dev --time 4h` gives it more";
-        let last = "its time, the longest that is allowed; a login resumes it for as long again";
+        let expired = |access, advice| told(access, SuspensionReason::Expired, "its time; a login", advice);
         for access in [Access::Guest, Access::Viewer] {
-            let said = told(access, SuspensionReason::Expired, expired);
-            assert_eq!(said, format!("{will}its time; its owner can put that off"));
-            let said = told(access, SuspensionReason::Expired, last);
-            assert_eq!(said, format!("{will}its time, the longest that is allowed"));
+            let said = expired(access, Some("`devctl extend dev --time 4h` gives it more"));
+            assert_eq!(said, format!("{will}its time; a login; its owner can put that off"));
+            assert_eq!(expired(access, None), format!("{will}its time; a login"));
         }
     }
 }

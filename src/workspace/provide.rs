@@ -42,7 +42,7 @@ impl Workspaces {
         match self.devservers(user).create(&PostParams::default(), &server).await {
             Ok(_) => info!(user, devserver = name, elapsed = ?began.elapsed(), "provisioned"),
             Err(kube::Error::Api(status)) if status.code == 409 => {}
-            Err(error) => return Err(Error::Api(error)),
+            Err(error) => return Err(Error::of_making("DevServer", error)),
         }
         Ok(())
     }
@@ -70,6 +70,7 @@ impl Workspaces {
         };
         // An empty spec of our own: applying it takes nothing away from whoever fills it in meanwhile.
         let users: Api<DevServerUser> = Api::all(self.client.clone());
-        users.patch(user, &PatchParams::apply(names::FIELD_MANAGER), &Patch::Apply(&object)).await.map_err(Error::Api)
+        let made = users.patch(user, &PatchParams::apply(names::FIELD_MANAGER), &Patch::Apply(&object)).await;
+        made.map_err(|error| Error::of_making("account", error))
     }
 }

@@ -180,7 +180,7 @@ mod tests {
         let announced = |reason, observed| {
             due(|_, status| {
                 let (time, message) = (ago(-300), String::new());
-                status.suspension = Some(Suspension { time, reason, message });
+                status.suspension = Some(Suspension { time, reason, message, advice: None });
                 status.activity = Some(Activity { observed_time: Some(ago(observed)), ..Activity::default() });
             })
         };

@@ -46,8 +46,8 @@ async fn change(client: &kube::Client, user: &str, name: &str, lifecycle: Value)
     match Api::<DevServer>::namespaced(as_her, &namespace).patch(name, &params, &Patch::Merge(patch)).await {
         Ok(changed) => Ok(Some(changed.metadata.generation.unwrap_or_default())),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
-        Err(kube::Error::Api(status)) => {
-            Err(Error::NotWoken { name: name.to_owned(), message: status.message.clone() })
+        Err(kube::Error::Api(status)) if super::is_unwilling(&status) => {
+            Err(Error::NotWoken { name: name.to_owned(), message: status.message })
         }
         Err(error) => Err(Error::Api(error)),
     }

@@ -125,7 +125,7 @@ async fn a_pod_that_a_quota_refuses_says_what_to_do_and_comes_when_there_is_room
         refused(&status).then_some(status)
     })
     .await;
-    let words = "your quota dev-user is used up: asked for pods 1, in use pods 1, allowed pods 1; `devctl top` shows your \
+    let words = "the quota dev-user is used up: asked for pods 1, in use pods 1, allowed pods 1; `devctl top` shows your \
                  quota; suspend or delete another DevServer, or ask your administrator";
     assert_eq!((status.phase, status.message.as_deref()), (Phase::Pending, Some(words)));
 

@@ -86,11 +86,9 @@ fn fields(server: &DevServer, pod: Option<&Pod>, claim: Option<&PersistentVolume
     fields.put_some("Time to live", lifecycle.time_to_live.map(|span| span.0));
     fields.put_some("Extended", lifecycle.extended_until.map(|at| format!("until {}", time::point(&at, now))));
     fields.put_some("Expires", status.expiration_time.as_ref().map(|at| time::point(at, now)));
-    let suspension = status.suspension.as_ref();
-    fields.put_some(
-        "Suspension",
-        suspension.map(|suspension| format!("{}: {}", time::point(&suspension.time, now), suspension.message)),
-    );
+    if let Some(suspension) = &status.suspension {
+        idle::suspension(suspension, now, &mut fields);
+    }
     if let Some(activity) = &status.activity {
         let peak = activity.peak_memory.as_ref();
         fields.put_some("Memory", peak.map(|peak| format!("{} in use at most since its container began", peak.0)));

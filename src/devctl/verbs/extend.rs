@@ -55,6 +55,7 @@ impl Args {
                 "`{name}` may run until {}, if it is used: an idle one is suspended before (`devctl snooze {name}`).",
                 time::point(end, now)
             ),
+            None if is_known => format!("`{name}` has no end, so there is nothing to put off."),
             None => format!(
                 "`{name}` was extended to {}; the operator has not confirmed it yet: `devctl list` shows it.",
                 time::point(&until, now)

@@ -5,7 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::list::phase;
-use crate::api::{DevServer, IdleAction, IdleRule, SuspensionReason};
+use crate::api::{DevServer, IdleAction, IdleRule, Suspension};
 use crate::devctl::output::{self, Fields, OutputArgs};
 use crate::devctl::{Caller, Error, time};
 
@@ -25,6 +25,9 @@ impl Args {
         fields.put("Name", server.name_any());
         fields.put("Status", format!("{:?}", phase(&server)));
         rules(&server, caller.now(), &mut fields);
+        if let Some(planned) = server.status.as_ref().and_then(|status| status.suspension.as_ref()) {
+            suspension(planned, caller.now(), &mut fields);
+        }
         let text = match caller.beyond.usage(&name).await {
             Ok(usage) => format!("{}\n{}", fields.render(), usage.explain(caller.now())),
             Err(why) => {
@@ -61,10 +64,11 @@ pub(super) fn rules(server: &DevServer, now: Timestamp, fields: &mut Fields) {
     if let Some(until) = lifecycle.snoozed_until.filter(|until| until.0 > now) {
         fields.put("Snoozed", format!("until {}", time::point(&until, now)));
     }
-    let suspension = server.status.as_ref().and_then(|status| status.suspension.as_ref());
-    if let Some(suspension) = suspension.filter(|suspension| suspension.reason == SuspensionReason::Idle) {
-        fields.put("Suspension", format!("{}: {}", time::point(&suspension.time, now), suspension.message));
-    }
+}
+
+/// That it is suspended, or will be.
+pub(super) fn suspension(suspension: &Suspension, now: Timestamp, fields: &mut Fields) {
+    fields.put("Suspension", format!("{}: {}", time::point(&suspension.time, now), suspension.sentence()));
 }
 
 /// By what the operator tells of this spec, if it has seen it yet.

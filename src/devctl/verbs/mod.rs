@@ -1,4 +1,4 @@
-//! The verbs, one file each: its arguments, and what it does.
+//! The verbs, one file each: its arguments, and what it does; and what several of them share.
 
 mod complete;
 mod config;

@@ -74,7 +74,7 @@ fn explain(server: &DevServer, now: Timestamp) -> Vec<String> {
         }
         Phase::Failed => {
             lines.push(format!("`{name}` cannot run: {}.", or(&message, "the operator does not say why")));
-            lines.push(format!("Change it with `devctl update {name}`; `devctl describe {name}` shows how it is."));
+            lines.push(format!("`devctl describe {name}` shows how it is."));
         }
         Phase::Suspended => {
             let why = status.suspension.as_ref().map(|suspension| match suspension.reason {
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn what_it_waits_for_is_told_with_what_the_operator_says_to_do() {
-        let advised = "your quota dev-user is used up; suspend another";
+        let advised = "the quota dev-user is used up; suspend another";
         let text = why(not_ready("Pending", "QuotaExceeded", advised));
         assert_eq!(text, format!("`train` has been waiting for 5m: {advised}."));
         let text = why(not_ready("Failed", "FlavorNotFound", "there is no flavor x; take another."));

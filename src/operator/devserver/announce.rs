@@ -104,7 +104,7 @@ fn sleep(before: Option<&Word>, now: &Word, status: &DevServerStatus) -> Option<
         return Some(event(EventType::Normal, "Woken", "Wake", "it is resumed"));
     }
     if !slept && now.sleeps() {
-        return Some(event(EventType::Normal, "Suspended", "Suspend", &lifecycle::sleeps(suspension?)));
+        return Some(event(EventType::Normal, "Suspended", "Suspend", status.message.as_deref()?));
     }
     let (reason, due) = now.planned?;
     let told = before.and_then(|before| before.planned);
@@ -112,7 +112,7 @@ fn sleep(before: Option<&Word>, now: &Word, status: &DevServerStatus) -> Option<
         return None;
     }
     let planned = suspension?;
-    let note = format!("it will be suspended at {}: {}", planned.time.0, planned.message);
+    let note = format!("it will be suspended at {}: {}", planned.time.0, planned.sentence());
     Some(event(EventType::Warning, "SuspensionPlanned", "Warn", &note))
 }
 
@@ -161,7 +161,7 @@ mod tests {
     }
 
     fn planned(phase: Phase, reason: SuspensionReason) -> DevServerStatus {
-        let suspension = Suspension { time: Time(at(30)), reason, message: "because".to_owned() };
+        let suspension = Suspension { time: Time(at(30)), reason, message: "because".to_owned(), advice: None };
         DevServerStatus { suspension: Some(suspension), ..status(phase, reason::RUNNING) }
     }
 

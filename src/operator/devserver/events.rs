@@ -177,6 +177,10 @@ fn namespace_of(key: &ObjectRef<DevServer>) -> &str {
 
 /// Whether there is something new.
 fn note(notes: &mut Vec<Note>, event: &Event) -> bool {
+    // Of an image that it cannot pull a kubelet tells twice; the second time without the cause.
+    if matches!(event.message.as_deref(), Some("Error: ErrImagePull" | "Error: ImagePullBackOff")) {
+        return false;
+    }
     let new = Note {
         uid: event.involved_object.uid.clone().unwrap_or_default(),
         reason: event.reason.clone().unwrap_or_default(),
@@ -269,5 +273,16 @@ mod tests {
         assert!(note(&mut notes, &event("Pulling", "two")));
         let messages: Vec<&str> = notes.iter().map(|note| note.message.as_str()).collect();
         assert_eq!(messages, ["two", "no disk"]);
+    }
+
+    #[test]
+    fn the_cause_of_an_image_that_cannot_be_pulled_is_kept() {
+        let mut notes = Vec::new();
+        let cause = r#"Failed to pull image "x": not found"#;
+        assert!(note(&mut notes, &event_about("Pod", "dev", "Failed", cause)));
+        for less in ["Error: ErrImagePull", "Error: ImagePullBackOff"] {
+            assert!(!note(&mut notes, &event_about("Pod", "dev", "Failed", less)));
+        }
+        assert_eq!(notes[0].message, cause);
     }
 }

@@ -23,6 +23,14 @@ impl Going {
         self.0.insert(key, pod.uid().unwrap_or_default());
     }
 
+    pub(super) fn forget(&self, key: &ObjectRef<DevServer>) {
+        self.0.remove(key);
+    }
+
+    pub(super) fn retain(&self, keep: impl Fn(&ObjectRef<DevServer>) -> bool) {
+        self.0.retain(|key, _| keep(key));
+    }
+
     /// The pod that the watch knows of, as it is by now.
     pub(super) fn seen(&self, key: &ObjectRef<DevServer>, pod: Option<Arc<Pod>>) -> Option<Arc<Pod>> {
         let stays =

@@ -223,6 +223,7 @@ fn after_error(server: Arc<DevServer>, error: &Error, context: Arc<Context>) -> 
 impl Context {
     /// The DevServer is gone.
     fn forget(&self, key: &ObjectRef<DevServer>) {
+        self.going.forget(key);
         self.memories.forget(key);
         self.events.unfollow(key);
         self.ends.forget(key);
@@ -234,6 +235,7 @@ impl Context {
     /// What went while a watch was lost is told by nobody.
     fn after_a_list(&self) {
         let is_there = |key: &ObjectRef<DevServer>| self.stores.devservers.get(key).is_some();
+        self.going.retain(is_there);
         self.memories.retain(is_there);
         self.events.retain(is_there);
         self.ends.retain(is_there);

@@ -64,13 +64,13 @@ fn quota(said: &str) -> String {
         let (requested, rest) = rest.split_once(", used: ")?;
         let (used, limited) = rest.split_once(", limited: ")?;
         Some(format!(
-            "your quota {name} is used up: asked for {}, in use {}, allowed {}",
+            "the quota {name} is used up: asked for {}, in use {}, allowed {}",
             spaced(requested),
             spaced(used),
             spaced(limited)
         ))
     };
-    parts().unwrap_or_else(|| format!("your quota is used up: {said}"))
+    parts().unwrap_or_else(|| format!("a quota is used up: {said}"))
 }
 
 /// `pods=1,requests.cpu=4` → `pods 1, requests.cpu 4`.

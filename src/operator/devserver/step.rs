@@ -92,6 +92,8 @@ pub(super) fn volume(claim: &PersistentVolumeClaim, class: Option<&StorageClass>
     let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
     let mode = class.and_then(|class| class.volume_binding_mode.as_deref());
     match (phase, mode) {
+        // It goes, and is made anew.
+        _ if claim.metadata.deletion_timestamp.is_some() => Volume::Binding,
         (Some("Bound"), _) => Volume::Bound,
         (_, Some("WaitForFirstConsumer")) => Volume::BindsWithPod,
         _ => Volume::Binding,
@@ -104,6 +106,7 @@ mod tests {
     use crate::api::DevServerSpec;
     use crate::operator::devserver::build::test_pod as pod;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
     use serde_json::json;
 
     const SOON: Duration = Duration::from_secs(1);
@@ -165,5 +168,8 @@ mod tests {
         assert_eq!(volume(&claim("Pending"), Some(&waits)), Volume::BindsWithPod);
         assert_eq!(volume(&claim("Pending"), Some(&class("Immediate"))), Volume::Binding);
         assert_eq!(volume(&claim("Pending"), None), Volume::Binding);
+        let mut going = claim("Bound");
+        going.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        assert_eq!(volume(&going, None), Volume::Binding, "the next one");
     }
 }

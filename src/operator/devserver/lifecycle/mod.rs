@@ -69,13 +69,13 @@ fn asleep(status: &DevServerStatus, idle: IdleRule, now: Timestamp) -> Life {
     let suspension = match &status.suspension {
         Some(known) if status.phase == Phase::Suspended => known.clone(),
         // As was announced: whoever set the field is the operator.
-        Some(planned) if planned.time.0 <= now => Suspension {
-            time: Time(now),
-            reason: planned.reason,
-            message: messages::now_that_it_sleeps(planned, status.expiration_time.as_ref()),
-        },
+        Some(planned) if planned.time.0 <= now => {
+            let message = messages::now_that_it_sleeps(planned, status.expiration_time.as_ref());
+            Suspension { time: Time(now), reason: planned.reason, message, advice: None }
+        }
         _ => {
-            Suspension { time: Time(now), reason: SuspensionReason::Requested, message: messages::REQUESTED.to_owned() }
+            let message = messages::REQUESTED.to_owned();
+            Suspension { time: Time(now), reason: SuspensionReason::Requested, message, advice: None }
         }
     };
     let suspension = Some(suspension);
@@ -102,7 +102,7 @@ fn awake(
     let expiry = expiration.map(|end| Plan {
         base: later(end, config.grace),
         reason: SuspensionReason::Expired,
-        message: messages::expires(name, end, limit.is_some_and(|limit| end >= later(start, limit))),
+        words: messages::expires(name, end, limit.is_some_and(|limit| end >= later(start, limit))),
         notice: config.grace,
         is_certain: true,
         window: EXPIRY_ANNOUNCED.max(config.grace),
@@ -118,7 +118,8 @@ fn awake(
         let next = if now < shown_from { shown_from } else { next_warning(at, now) };
         look_again = least(look_again, Some(until(next, now)));
         if now >= shown_from && planned.as_ref().is_none_or(|planned| at < planned.time.0) {
-            planned = Some(Suspension { time: Time(at), reason: plan.reason, message: plan.message });
+            let (message, advice) = plan.words;
+            planned = Some(Suspension { time: Time(at), reason: plan.reason, message, advice });
         }
     }
     let due = planned.as_ref().is_some_and(|planned| planned.time.0 <= now);
@@ -177,7 +178,7 @@ fn idleness(
     let plan = Plan {
         base: lifecycle.snoozed_until.as_ref().map_or(end, |until| end.max(whole_seconds(until.0))),
         reason: SuspensionReason::Idle,
-        message: messages::idle(name, since),
+        words: messages::idle(name, since),
         notice,
         is_certain: matches!(usage, Usage::IdleSince(_)),
         window: notice,

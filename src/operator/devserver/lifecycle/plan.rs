@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::messages::Words;
 use super::{earlier, later};
 use crate::api::{Suspension, SuspensionReason};
 
@@ -12,8 +13,8 @@ pub(super) struct Plan {
     /// When it would be, whether anybody was warned or not.
     pub(super) base: Timestamp,
     pub(super) reason: SuspensionReason,
-    /// The reason in words that hold until then.
-    pub(super) message: String,
+    /// The reason in words that hold until then, and what to do.
+    pub(super) words: Words,
     /// The least between the warning and the deed.
     pub(super) notice: Duration,
     /// Whether it may be done by what is known now.
@@ -32,7 +33,7 @@ impl Plan {
     }
 }
 
-/// What is planned is told again when no more than this is left: as sessions are.
+/// What is planned is told again when no more than this is left. Sessions are told more often.
 const WARNINGS: [Duration; 2] = [Duration::from_mins(15), Duration::from_mins(5)];
 
 /// How many of the further warnings of a suspension at `time` are due.

@@ -84,7 +84,7 @@ fn it_runs_for_its_time_is_announced_and_suspended_after_a_grace() {
     is_planned(&dev.look(212, &busy()), 242, SuspensionReason::Expired);
     let life = dev.look(241, &busy());
     is_planned(&life, 242, SuspensionReason::Expired);
-    assert!(life.suspension.unwrap().message.contains("2027-01-15 12:00 UTC; `devctl extend dev"));
+    assert!(life.suspension.unwrap().sentence().contains("2027-01-15 12:00 UTC; `devctl extend dev"));
 
     let life = dev.look(242, &busy());
     assert_eq!((life.state, life.start_time, life.expiration_time), (State::Asleep, None, None));
@@ -131,8 +131,8 @@ fn an_extension_reaches_to_the_limit_and_not_beyond() {
     assert_eq!(ends(&mut dev, 10), t(600));
     dev.allowed = Some(Duration::from_mins(480));
     assert_eq!(ends(&mut dev, 10), t(480), "the flavor's limit");
-    let message = dev.look(460, &busy()).suspension.unwrap().message;
-    assert!(message.contains("the longest that is allowed"), "{message}");
+    let plan = dev.look(460, &busy()).suspension.unwrap();
+    assert!(plan.message.contains("the longest that is allowed") && plan.advice.is_none(), "{plan:?}");
 
     // An extension in the last minute takes the warning away.
     let mut dev = Scene::new(json!({ "timeToLive": "4h" }));

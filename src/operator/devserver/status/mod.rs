@@ -89,13 +89,13 @@ pub(super) fn status(
 
 fn verdict(server: &DevServer, life: &Life, invalid: Option<&Invalid>, done: &Done, notes: &[Note]) -> Verdict {
     let Done { pod, claim, step, refusal, note, look_again: _ } = done;
+    let is_ephemeral = server.spec.home.as_ref().is_some_and(|home| home.ephemeral);
     if server.metadata.deletion_timestamp.is_some() {
-        let is_ephemeral = server.spec.home.as_ref().is_some_and(|home| home.ephemeral);
         let message = if is_ephemeral { "the pod stops, and its home goes with it" } else { "the pod stops" };
         return Verdict::new(Phase::Terminating, "Deleting", message);
     }
     if let (State::Asleep, Some(suspension)) = (life.state, &life.suspension) {
-        let sleeps = lifecycle::sleeps(suspension);
+        let sleeps = lifecycle::sleeps(suspension, is_ephemeral);
         // It may still hold its GPU and its home.
         let message = match pod.as_deref() {
             Some(pod) => format!("{sleeps}; {}", verdicts::stopping(pod)),
