@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt};
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, reflector};
 use kube::{Client, Resource};
 use parking_lot::Mutex;
@@ -149,9 +149,10 @@ impl Cache {
     }
 }
 
-/// Leaves out what only the operator needs, which may be a thousand times as long as the rest.
+/// Leaves out what only the operator or nobody needs, which may be a thousand times as long as the rest.
 fn slim(server: &mut DevServer) {
-    let spec = &mut server.spec;
+    let (metadata, spec) = (&mut server.metadata, &mut server.spec);
+    (metadata.labels, metadata.annotations, metadata.finalizers) = Default::default();
     (spec.env, spec.command, spec.startup_script) = Default::default();
 }
 
@@ -194,7 +195,7 @@ where
     F: Fn() + Send + 'static,
 {
     let (store, writer) = reflector::store();
-    let events = watches::watch(client, watcher::Config::default(), unreadable).modify(slim).reflect(writer);
+    let events = watches::watch(client, watches::in_pages(), unreadable).modify(slim).reflect(writer);
     let healthy = Arc::<Health>::default();
     let health = healthy.clone();
     let watch = events.for_each(move |event| {
@@ -241,7 +242,7 @@ mod tests {
     #[test]
     fn what_only_the_operator_needs_is_not_kept() {
         let object = json!({
-            "metadata": { "name": "dev" },
+            "metadata": { "name": "dev", "annotations": { "a": "long" }, "uid": "u" },
             "spec": {
                 "image": "ubuntu", "command": ["a"], "startupScript": "b",
                 "env": [{ "name": "C", "value": "d" }], "share": [{ "user": "bob" }],
@@ -249,6 +250,7 @@ mod tests {
         });
         let mut server: DevServer = serde_json::from_value(object).unwrap();
         slim(&mut server);
+        assert!(server.metadata.annotations.is_none() && server.metadata.uid.is_some());
         let DevServerSpec { image, command, startup_script, env, share, .. } = server.spec;
         assert!(command.is_none() && startup_script.is_none() && env.is_empty());
         assert!(image.is_some() && share.len() == 1);

@@ -193,7 +193,9 @@ impl Server {
                 program::run(request, &self.shells, &(self.account)(), carrier, stream).await;
             }
             Ok(Request::Shells(request)) => {
-                activity::session();
+                if !request.shells.only_looks() {
+                    activity::session();
+                }
                 self.shells.serve(request, carrier, stream).await;
             }
             Ok(Request::Return(request)) => self.shells.take_back(request, carrier, stream).await,

@@ -77,7 +77,7 @@ where
     K: Resource<DynamicType = ()> + Clone + Default + DeserializeOwned + Debug + Send + Sync + 'static,
     F: Fn(&K) + Send + 'static,
 {
-    let events = watch::watch(client, watcher::Config::default().any_semantic(), unreadable).inspect(move |event| {
+    let events = watch::watch(client, watch::in_pages(), unreadable).inspect(move |event| {
         if let Ok(Event::InitApply(object)) = event {
             listed(object);
         }

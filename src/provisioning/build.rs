@@ -72,7 +72,7 @@ pub(super) fn contents(user: &DevServerUser, config: &Config) -> Contents {
     let quotas = user.spec.quotas.clone().unwrap_or_default();
     Contents {
         service_account: service_account(&name),
-        role_binding: role_binding(&name),
+        role_binding: role_binding(user),
         resource_quota: ResourceQuota {
             metadata: in_namespace(LIMITS, &name),
             spec: Some(quotas.resource_quota.unwrap_or_else(|| resource_quota(config))),
@@ -95,20 +95,23 @@ fn service_account(user: &str) -> ServiceAccount {
     }
 }
 
-fn role_binding(user: &str) -> RoleBinding {
+/// While she is disabled it is nobody's: a program that she left in a pod may have her account's token.
+fn role_binding(user: &DevServerUser) -> RoleBinding {
+    let name = user.name_any();
+    let account = Subject {
+        kind: "ServiceAccount".to_owned(),
+        name: names::service_account(&name).to_owned(),
+        namespace: Some(names::namespace(&name)),
+        api_group: None,
+    };
     RoleBinding {
-        metadata: in_namespace(names::USER_ROLE, user),
+        metadata: in_namespace(names::USER_ROLE, &name),
         role_ref: RoleRef {
             api_group: "rbac.authorization.k8s.io".to_owned(),
             kind: "ClusterRole".to_owned(),
             name: names::USER_ROLE.to_owned(),
         },
-        subjects: Some(vec![Subject {
-            kind: "ServiceAccount".to_owned(),
-            name: names::service_account(user).to_owned(),
-            namespace: Some(names::namespace(user)),
-            api_group: None,
-        }]),
+        subjects: Some(if user.spec.disabled { Vec::new() } else { vec![account] }),
     }
 }
 
@@ -205,6 +208,8 @@ mod tests {
         assert_eq!(contents.role_binding.role_ref.name, "dev-user");
         assert_eq!(subjects.len(), 1);
         assert_eq!((subjects[0].name.as_str(), subjects[0].namespace.as_deref()), ("alice", Some("dev-alice")));
+        let disabled = alice(DevServerUserSpec { disabled: true, ..DevServerUserSpec::default() });
+        assert_eq!(role_binding(&disabled).subjects, Some(Vec::new()), "nobody's, meanwhile");
     }
 
     #[test]

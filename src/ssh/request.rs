@@ -102,7 +102,7 @@ fn force(asked: Program, permissions: &Permissions, environment: &mut Vec<(Strin
     environment.extend(asked.map(|asked| ("SSH_ORIGINAL_COMMAND".to_owned(), asked)));
     match forced == INTERNAL_SFTP {
         true => Program::Sftp,
-        false => Program::Command(forced.clone().into_bytes()),
+        false => Program::Command(forced.clone().into()),
     }
 }
 

@@ -88,6 +88,11 @@ impl InMemory {
         Self { data: vec![0; size as usize], room: room.clone() }
     }
 
+    /// A copy of `data`, if there is room for it.
+    pub(super) fn copy(data: &[u8], room: &Arc<Room>) -> Option<Self> {
+        room.take(data.len() as u64).then(|| Self { data: data.to_vec(), room: room.clone() })
+    }
+
     pub(super) fn bytes(&mut self) -> &mut [u8] {
         &mut self.data
     }
@@ -102,5 +107,25 @@ impl AsRef<[u8]> for InMemory {
 impl Drop for InMemory {
     fn drop(&mut self) {
         self.room.give(self.data.len() as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_counts_until_the_last_who_has_it_lets_go() {
+        let whole = Room::new(16);
+        let hers = Rooms { memory: whole.clone(), disk: whole.clone() }.part(2).memory;
+        let line = Bytes::from_owner(InMemory::copy(b"12345678", &hers).unwrap());
+        let again = line.clone();
+        assert!(InMemory::copy(b"9", &hers).is_none() && hers.used() == 8 && whole.used() == 8);
+        drop(line);
+        assert_eq!((&again[..], hers.used()), (&b"12345678"[..], 8));
+        drop(again);
+        assert_eq!((hers.used(), whole.used()), (0, 0));
     }
 }

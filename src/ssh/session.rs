@@ -68,8 +68,12 @@ impl Session {
         let LoggedIn { identity, target, .. } = &self.logged_in;
         let writer = Writer::new(half, events.clone(), End::of(&command));
         command.environment.extend(self.variables());
-        // One that lasts would be what its owner's next login finds, and hers what a guest would.
-        command.detached = command.detached.filter(|_| !matches!(target, Target::Shared { .. }));
+        if matches!(target, Target::Shared { .. }) {
+            // One that lasts would be what its owner's next login finds, and hers what a guest would.
+            command.detached = None;
+            // Whoever works there is one account: its owner could sign with a guest's agent, and read his display.
+            (command.ssh_agent, command.x11) = (false, None);
+        }
         // As a text, which the log escapes: it is the client's.
         let devserver: String = target.to_string().chars().take(MAX_LOGGED).collect();
         let span = info_span!("session", user = identity.user(), devserver, channel = number);

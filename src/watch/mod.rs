@@ -125,6 +125,11 @@ impl Unreadable {
     }
 }
 
+/// For objects that users write, of up to 1.5 MB each: read in pages, of which one has to fit into memory a few times.
+pub fn in_pages() -> watcher::Config {
+    watcher::Config::default().page_size(50)
+}
+
 /// Watches all objects of a kind. One that cannot be read is as one that is deleted, and is in `unreadable` before
 /// its event is out.
 pub fn watch<K>(

@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_long_command_goes_through_stdin() {
         let text = "#".repeat(100 * 1024).into_bytes();
-        let run = run(&command(Program::Command(text.clone()), None)).unwrap();
+        let run = run(&command(Program::Command(text.clone().into()), None)).unwrap();
         assert_eq!(run.argv.last().unwrap(), "-");
         assert_eq!(run.preamble.unwrap(), [&text[..], b"\n", run.nonce.as_bytes(), b"\n"].concat());
     }
@@ -119,7 +119,7 @@ mod tests {
         let long = |n| Program::Command("#".repeat(n).into());
         assert!(matches!(run(&command(long(128 * 1024), None)), Err(Error::CommandTooLong)));
         assert!(matches!(run(&command(long(17 * 1024), Some(terminal.clone()))), Err(Error::CommandTooLong)));
-        let latin1 = Program::Command(b"echo caf\xe9".into());
+        let latin1 = Program::Command(b"echo caf\xe9"[..].into());
         assert!(matches!(run(&command(latin1, Some(terminal))), Err(Error::CommandNotText)));
         let mut forced = command(Program::Command("date".into()), None);
         forced.environment.push(("SSH_ORIGINAL_COMMAND".into(), "#".repeat(17 * 1024)));

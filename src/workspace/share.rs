@@ -262,7 +262,7 @@ pub(super) mod tests {
         let viewer = place(Access::Viewer);
         let nothing = [
             Program::Shell,
-            Program::Command(b"id".to_vec()),
+            Program::Command("id".into()),
             Program::Sftp,
             Program::Shells(Shells::Attach { number: 1, mode: Attach::TakeOver }),
         ];

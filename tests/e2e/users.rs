@@ -38,7 +38,11 @@ async fn a_disabled_user_is_not_let_in_until_she_is_enabled() {
     })
     .await;
     assert!(alice.api::<DevServer>().get_opt("dev").await.expect("the API server answers").is_some(), "it stays");
+    // Whoever has her account's token, a program that she left in her pod, has no rights.
+    let has_rights = async || alice.has::<RoleBinding>("dev-user").await.subjects.is_some_and(|all| !all.is_empty());
+    eventually("her rights are gone", async || (!has_rights().await).then_some(())).await;
     product.change(&alice, json!({ "disabled": null })).await;
+    eventually("she has them again", async || has_rights().await.then_some(())).await;
     alice.is_known_at(product.front()).await;
     alice.ssh("echo in").run().await.exits(0).prints("in\n");
 }

@@ -146,6 +146,13 @@ pub enum Shells {
     Attach { number: u64, mode: Attach },
 }
 
+impl Shells {
+    /// Whether nothing can be typed, so that it is no use of the DevServer.
+    pub fn only_looks(&self) -> bool {
+        matches!(self, Self::Look(_) | Self::Attach { mode: Attach::ReadOnly, .. })
+    }
+}
+
 /// What a session does with a shell that it looks at.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub enum Attach {

@@ -73,8 +73,8 @@ impl Enter {
         match self {
             Self::Ssh { command, .. } if command.is_empty() => Program::Shell,
             // As ssh(1) does with the words after the host.
-            Self::Ssh { command, .. } => Program::Command(command.join(" ").into_bytes()),
-            Self::Exec { command, .. } => Program::Command(quoted(command).into_bytes()),
+            Self::Ssh { command, .. } => Program::Command(command.join(" ").into()),
+            Self::Exec { command, .. } => Program::Command(quoted(command).into()),
             Self::Shells { name, asked } => Program::Shells(asked.shells(asked.alone(name.as_deref()))),
         }
     }
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_session_is_as_ssh_would_have_it() {
-        let command = |text: &str| Program::Command(text.as_bytes().to_owned());
+        let command = |text: &str| Program::Command(text.to_owned().into());
         assert_eq!(entered("devctl ssh"), (None, Program::Shell));
         assert_eq!(entered("devctl ssh gpu"), (Some("gpu".to_owned()), Program::Shell));
         assert_eq!(entered("devctl ssh gpu 'ls | wc' -l"), (Some("gpu".to_owned()), command("ls | wc -l")));

@@ -44,7 +44,10 @@ impl Args {
         let owner = names::user_of(&caller.namespace).unwrap_or_default().to_owned();
         for user in users {
             let line = match (remove, read_only) {
-                (true, _) => format!("{user} may not enter `{name}` any more."),
+                (true, _) => format!(
+                    "{user} may not enter `{name}` any more. What was left running in it goes on until `devctl suspend \
+                     {name}`."
+                ),
                 (_, true) => format!("{user} may look: ssh -t {user}+{name}.{owner}@BASTION shells"),
                 (_, false) => format!("{user} may enter: ssh {user}+{name}.{owner}@BASTION"),
             };

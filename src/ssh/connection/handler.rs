@@ -240,7 +240,10 @@ impl Handler for Connection {
         line: &[u8],
         replies: &mut Replies,
     ) -> Result<(), Self::Error> {
-        self.begin(channel, Program::Command(line.to_vec()), replies)
+        match self.keep(line) {
+            Some(line) => self.begin(channel, Program::Command(line), replies),
+            None => replies.channel_failure(channel),
+        }
     }
 
     async fn subsystem_request(

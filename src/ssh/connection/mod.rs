@@ -5,6 +5,7 @@ mod handler;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use russh::ChannelId;
 use russh::server::{Handle, Session as Replies};
 use tokio::sync::{OwnedSemaphorePermit, SetOnce};
@@ -19,10 +20,14 @@ use super::forward::{Asked, Listeners};
 use super::logged_in::LoggedIn;
 use super::login::{Login, Proven};
 use super::request::Request;
+use super::room::InMemory;
 use super::standing::Standing;
 use super::throttle::Throttle;
 use crate::identity::Permissions;
 use crate::workspace::{Address, Program};
+
+/// A command line that is let in whatever else waits, in bytes.
+const SHORT_LINE: usize = 4096;
 
 /// russh's view of one connection.
 pub(super) struct Connection {
@@ -174,6 +179,19 @@ impl Connection {
         let request = self.requests.remove(&channel);
         let begun = request.zip(self.permissions()).map(|(request, permissions)| request.begin(program, permissions));
         Self::answer(channel, begun.is_some(), replies)
+    }
+
+    /// A command line, for as long as its session lasts. The length of one that is not short counts as input that waits
+    /// does: there may be as many as a user may have sessions.
+    fn keep(&self, line: &[u8]) -> Option<Bytes> {
+        if line.len() <= SHORT_LINE {
+            return Some(Bytes::copy_from_slice(line));
+        }
+        let kept = InMemory::copy(line, &self.allowance.as_ref()?.rooms.memory);
+        if kept.is_none() {
+            info!(length = line.len(), "a command was refused: its user's part of ssh.spool_memory_mib is full");
+        }
+        Some(Bytes::from_owner(kept?))
     }
 
     fn answer(channel: ChannelId, granted: bool, replies: &mut Replies) -> Result<(), russh::Error> {

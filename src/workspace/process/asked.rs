@@ -16,7 +16,7 @@ pub(super) fn request(
     let out_of_memory = true;
     let program = match &command.program {
         Program::Shell => request::Program::Shell,
-        Program::Command(line) => match String::from_utf8(line.clone()) {
+        Program::Command(line) => match String::from_utf8(line.to_vec()) {
             Ok(text) => request::Program::Command(text),
             Err(other) => request::Program::Bytes(other.into_bytes()),
         },
@@ -88,7 +88,7 @@ mod tests {
     /// Regression: such a command was asked of the next pod, on the same home.
     #[tokio::test]
     async fn a_command_that_may_have_begun_is_not_asked_for_again() {
-        let command = Program::Command(b"./deploy".into());
+        let command = Program::Command("./deploy".into());
         let (carrier, _) = Carrier::new(Side::Bastion, "one".into());
         let (agents, mut opened) = Carrier::new(Side::Agent, "one".into());
         let asked = async {

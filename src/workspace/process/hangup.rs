@@ -129,7 +129,7 @@ mod tests {
         let terminal = Terminal { term: "xterm".to_owned(), size, modes: Vec::new() };
         let found = async |shell: &[&str], terminal: Option<Terminal>| {
             let command = Command {
-                program: Asked::Command(b"echo runs; sleep 1000".into()),
+                program: Asked::Command("echo runs; sleep 1000".into()),
                 terminal,
                 environment: Vec::new(),
                 ssh_agent: false,

@@ -55,7 +55,7 @@ pub enum Program {
     /// The user's login shell.
     Shell,
     /// A command line for the user's shell, in whatever encoding.
-    Command(Vec<u8>),
+    Command(Bytes),
     /// An SFTP server.
     Sftp,
     /// What the pod's agent tells about the shells that last.
@@ -252,7 +252,7 @@ mod tests {
             timeout(Duration::from_secs(60), starting).await.expect("it is given up").unwrap_err()
         };
         assert!(ask(Program::Shell).await.is_outage(), "it is asked for again");
-        assert!(matches!(ask(Program::Command(b"./deploy".into())).await, Error::Unanswered));
+        assert!(matches!(ask(Program::Command("./deploy".into())).await, Error::Unanswered));
 
         // It may have begun: it was left in the pod, and what waited for its answer here.
         let mut nonces = Vec::new();

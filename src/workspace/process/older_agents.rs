@@ -98,8 +98,8 @@ fn what_is_asked_of_them_is_what_they_understand() {
     };
     let programs = [
         (Program::Shell, before::Program::Shell),
-        (Program::Command(b"true".into()), before::Program::Command("true".to_owned())),
-        (Program::Command(b"\xff".into()), before::Program::Bytes(b"\xff".into())),
+        (Program::Command("true".into()), before::Program::Command("true".to_owned())),
+        (Program::Command(b"\xff"[..].into()), before::Program::Bytes(b"\xff".into())),
         (Program::Sftp, before::Program::Sftp),
     ];
     for (program, expected) in programs {

@@ -128,8 +128,14 @@ impl User {
             "spec": spec,
         });
         let parameters = PatchParams::apply("bastion-e2e").force();
-        let made = self.api::<DevServer>().patch(name, &parameters, &Patch::Apply(&devserver)).await;
-        made.expect("DevServers can be made");
+        // The operator makes her namespace, in its own time.
+        eventually("her namespace", async || {
+            match self.api::<DevServer>().patch(name, &parameters, &Patch::Apply(&devserver)).await {
+                Err(kube::Error::Api(status)) if status.is_not_found() => None,
+                made => Some(made.expect("DevServers can be made")),
+            }
+        })
+        .await;
     }
 
     /// Deletes the pod, as an eviction would.

@@ -73,7 +73,7 @@ pub(super) async fn ssh(cluster: &Cluster, ssh: &Ssh) -> Result<u8, Failure> {
     let command = ssh.line();
     let terminal = ssh.wants_terminal(&command);
     let pod = Pod::open(cluster, ssh.name.as_deref()).await?;
-    attach::run(pod, command.map_or(Program::Shell, Program::Command), terminal).await
+    attach::run(pod, command.map_or(Program::Shell, |line| Program::Command(line.into())), terminal).await
 }
 
 /// That something is of this laptop, and no cluster's.
