@@ -53,11 +53,16 @@ where
 
 /// One object for programs; none for a table.
 pub(super) fn object<K: ResourceExt + Serialize>(format: Format, object: &K) -> Result<Option<String>, Error> {
+    one(format, object, &object.name_any())
+}
+
+/// The same of what is no object of the API's.
+pub(super) fn one(format: Format, value: &impl Serialize, name: &str) -> Result<Option<String>, Error> {
     match format {
         Format::Table | Format::Wide => Ok(None),
-        Format::Json => pretty(object).map(Some),
-        Format::Yaml => yaml(object).map(Some),
-        Format::Name => Ok(Some(object.name_any() + "\n")),
+        Format::Json => pretty(value).map(Some),
+        Format::Yaml => yaml(value).map(Some),
+        Format::Name => Ok(Some(format!("{name}\n"))),
     }
 }
 
