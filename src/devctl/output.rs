@@ -95,7 +95,7 @@ pub(super) async fn changed_or<K: ResourceExt + Serialize>(
     words: &str,
 ) -> Result<(), Error> {
     let text = object(format, changed)?;
-    caller.print(&text.unwrap_or_else(|| format!("{words}\n"))).await;
+    caller.print(&text.unwrap_or_else(|| format!("{}\n", caller.advice(words)))).await;
     Ok(())
 }
 

@@ -185,43 +185,54 @@ mod tests {
         }
     }
 
-    /// What somebody sees who waits for 2.5 seconds for a cluster that says nothing.
-    async fn seen_while_nothing_happens(columns: Option<u16>) -> String {
-        let cluster = tower::service_fn(|_: http::Request<Body>| {
-            std::future::pending::<Result<http::Response<Body>, kube::Error>>()
-        });
-        let (output, mut pieces) = mpsc::channel(64);
+    /// Somebody who waits for a cluster that says nothing, and what she sees.
+    fn waits(columns: Option<u16>) -> (Caller, mpsc::Receiver<Piece>) {
+        let silent = |_: http::Request<Body>| std::future::pending::<Result<http::Response<Body>, kube::Error>>();
+        let (output, pieces) = mpsc::channel(64);
         let (_, lines) = mpsc::channel(1);
         let interrupted = CancellationToken::new();
+        let columns: Arc<dyn Fn() -> Option<u16> + Send + Sync> = Arc::new(move || columns);
         let caller = Caller {
-            client: kube::Client::new(cluster, "default"),
+            client: kube::Client::new(tower::service_fn(silent), "default"),
             namespace: "dev-alice".to_owned(),
             devserver: None,
             chosen: false,
-            streams: Streams { output, lines, columns: Arc::new(move || columns), colour: false, interrupted },
+            streams: Streams { output, lines, columns, colour: false, interrupted },
             beyond: Arc::new(Nothing),
         };
-        let ended = until_running(&caller, "x", 1, Duration::from_millis(2500)).await.unwrap_err();
-        assert_eq!(ended.exit, Exit::Unfinished, "{ended}");
-        drop(caller);
-        let mut seen = String::new();
-        while let Some(piece) = pieces.recv().await {
-            let Piece::Stderr(bytes) = piece else { panic!("stdout is for what was asked for: {piece:?}") };
-            seen += std::str::from_utf8(&bytes).unwrap();
-        }
-        seen
+        (caller, pieces)
     }
 
-    #[tokio::test(start_paused = true)]
+    async fn said(pieces: &mut mpsc::Receiver<Piece>) -> String {
+        match pieces.recv().await {
+            Some(Piece::Stderr(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
+            other => panic!("nothing was said, but {other:?}"),
+        }
+    }
+
+    #[tokio::test]
     async fn a_terminal_sees_that_time_goes_on() {
-        assert_eq!(seen_while_nothing_happens(None).await, "waiting for the operator\n");
-        let lines =
-            ["waiting for the operator …", "waiting for the operator … 1s", "waiting for the operator … 2s", ""];
-        let seen = seen_while_nothing_happens(Some(80)).await;
-        let seen: Vec<&str> = seen.split('\r').skip(1).map(|line| line.strip_suffix("\x1b[K").unwrap()).collect();
-        assert_eq!(seen, lines);
-        let narrow = seen_while_nothing_happens(Some(10)).await;
-        assert!(narrow.contains("\rwait … 2s\x1b[K"), "{narrow:?}");
+        let (caller, mut pieces) = waits(Some(24));
+        let interrupted = caller.streams.interrupted.clone();
+        let sees = async {
+            assert_eq!(said(&mut pieces).await, "\rwaiting for the opera …\x1b[K");
+            let next = said(&mut pieces).await;
+            let (_, seconds) = next.trim_end_matches("s\x1b[K").split_once(" … ").unwrap();
+            assert!(next.starts_with("\rwaiting ") && seconds.parse::<u32>().is_ok(), "{next:?}");
+            interrupted.cancel();
+        };
+        let (ended, ()) = tokio::join!(until_running(&caller, "x", 1, Duration::MAX), sees);
+        assert_eq!(ended.unwrap_err().exit, Exit::Interrupted);
+    }
+
+    #[tokio::test]
+    async fn elsewhere_only_what_changes_is_told() {
+        let (caller, mut pieces) = waits(None);
+        let ended = until_running(&caller, "x", 1, Duration::from_millis(1500)).await;
+        assert_eq!(ended.unwrap_err().exit, Exit::Unfinished);
+        drop(caller);
+        assert_eq!(said(&mut pieces).await, "waiting for the operator\n");
+        assert!(pieces.recv().await.is_none());
     }
 
     #[test]

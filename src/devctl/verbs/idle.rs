@@ -33,7 +33,7 @@ impl Args {
                 fields.render()
             }
         };
-        caller.print(&text).await;
+        caller.print(&caller.advice(&text)).await;
         Ok(())
     }
 }

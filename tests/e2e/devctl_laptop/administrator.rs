@@ -17,7 +17,12 @@ async fn a_devserver_lives_by_a_kubeconfig() {
     let (alice, bob) = (product.user("alice").await, product.user("bob").await);
     let office = Office::of(&product, &alice);
     let asked = async |words: &str| office.devctl(&words.split(' ').collect::<Vec<_>>()).await;
-    asked("list").await.exits(0).prints("");
+    // What is advised asks the same cluster.
+    let again = format!("`devctl --context ours --namespace {}", alice.namespace());
+    asked("list").await.exits(0).prints("").says(&format!("{again} create NAME`"));
+    let mut nowhere = office.desk.command(&["create", "x", "--context", "ours", "-n", "dev-nobody"]);
+    nowhere.env_remove("KUBECONFIG");
+    Desk::finish(nowhere).await.exits(3).says("there is no namespace dev-nobody").says("users list`");
     office.desk.laptop.write("setup.sh", "#!/bin/sh\necho set up >sign\n");
     let watch = office.terminal(&["list", "--watch"]);
     watch.shows("NAME").await;
@@ -26,15 +31,17 @@ async fn a_devserver_lives_by_a_kubeconfig() {
         format!("create train --flavor {FLAVOR} --env COLOUR=blue --time 4h --startup-script setup.sh -w -o json");
     let words = [&create.split(' ').collect::<Vec<_>>()[..], &["--command", "sh", "-c", "echo one; exec sleep 1000"]];
     let made = office.devctl(&words.concat()).await;
-    let made = json(&made.exits(0).says("`train` runs").text());
+    let made = json(&made.exits(0).says(&format!("`train` runs; {again} ssh train`")).text());
     assert_eq!((&made["status"]["phase"], &made["spec"]["lifecycle"]["timeToLive"]), (&"Running".into(), &"4h".into()));
     watch.shows("train ").await;
     let top = office.terminal(&["top", "--watch"]);
     top.shows("train ").await;
     let mut log = office.terminal(&["logs", "--follow", "train"]);
     log.shows_row("one").await;
+    let why = asked("why train").await.exits(0).text();
+    assert!(why.contains(&format!("{again} ssh train`")), "{why}");
     asked("logs train --tail 1").await.exits(0).prints("one\n");
-    asked("logs nope").await.exits(3).prints("").says("nope");
+    asked("logs nope").await.exits(3).prints("").says("you have no DevServer `nope`");
 
     asked("update train --env COLOUR=red --wait").await.exits(0).says("it restarts").says("`train` runs");
     office.devctl(&["exec", "train", "--", "sh", "-c", "echo $COLOUR"]).await.exits(0).prints("red\n");
