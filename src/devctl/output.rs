@@ -107,9 +107,9 @@ pub(super) fn pretty(value: &impl Serialize) -> Result<String, Error> {
 pub(super) fn yaml(value: &impl Serialize) -> Result<String, Error> {
     // By way of JSON, which an object is whatever its type.
     let value = serde_json::to_value(value).map_err(|error| Error::failed(error.to_string()))?;
+    // Its end stays as it is: newlines may be a text's own.
     let text = serde_saphyr::to_string(&value);
-    text.map(|text| text.trim_end().to_owned() + "\n")
-        .map_err(|error| Error::failed(format!("it cannot be written as YAML: {error}")))
+    text.map_err(|error| Error::failed(format!("it cannot be written as YAML: {error}")))
 }
 
 /// Names and values, one pair a line.
@@ -323,6 +323,22 @@ mod tests {
         fields.put("Volume", "b\nc");
         fields.put_some("None", None::<String>);
         assert_eq!(fields.render(), "Name:     dev\nVolume:   a\n          b c\n");
+    }
+
+    /// Of readers there are old ones: to YAML 1.1 `1:30` is 90, and `2026-01-01` a date.
+    #[test]
+    fn a_text_is_a_text_to_whoever_reads_yaml() {
+        for text in
+            ["yes", "y", "Off", "012", "1_000", "1e3", "0x1f", ".5", "null", "~", "", "2026-01-01", "1:30", "=", "<<"]
+        {
+            let written = yaml(&json!({"value": text})).unwrap();
+            assert!(written.starts_with("value: \"") || written.starts_with("value: '"), "{written}");
+        }
+        let time = yaml(&json!({"time": "2026-01-01T00:00:00Z"})).unwrap();
+        assert_eq!(time.replace('\'', "\""), "time: \"2026-01-01T00:00:00Z\"\n");
+        let long = "a word and another ".repeat(20) + "\nand a line\n\n";
+        let read: serde_json::Value = serde_saphyr::from_str(&yaml(&json!({"text": long})).unwrap()).unwrap();
+        assert_eq!(read["text"], long);
     }
 
     #[test]
