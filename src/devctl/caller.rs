@@ -48,6 +48,11 @@ pub trait Beyond: Send + Sync {
         None
     }
 
+    /// Options of `devctl` without which somebody else would be asked.
+    fn options(&self) -> &str {
+        ""
+    }
+
     /// The line that vouches for DevServers by these patterns of hosts (sshd(8)); none where nobody does.
     fn known_hosts_line(&self, patterns: &str) -> Option<String>;
 }
@@ -94,7 +99,12 @@ impl Caller {
 
     /// Writes a line to stderr.
     pub(super) async fn say(&self, line: &str) {
-        self.err(&format!("{line}\n")).await;
+        self.err(&format!("{}\n", self.advice(line))).await;
+    }
+
+    /// Words of ours, with the commands in them as she has to type them.
+    pub(super) fn advice(&self, text: &str) -> String {
+        advice(text, self.beyond.options())
     }
 
     pub(super) fn columns(&self) -> Option<u16> {
@@ -241,5 +251,26 @@ impl Caller {
             Err(kube::Error::Api(status)) if status.code == 404 => Err(self.no_devserver(name).await),
             Err(error) => Err(Error::of_api(error)),
         }
+    }
+}
+
+/// `text` with `options` in each `devctl` command that it names.
+pub(super) fn advice(text: &str, options: &str) -> String {
+    match options {
+        "" => text.to_owned(),
+        options => text.replace("`devctl ", &format!("`devctl {options} ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_told_as_it_has_to_be_typed() {
+        let text = "`x` runs; `devctl ssh x` enters it, `devctl why x` looks";
+        assert_eq!(advice(text, ""), text);
+        let asked = "`x` runs; `devctl --context lab ssh x` enters it, `devctl --context lab why x` looks";
+        assert_eq!(advice(text, "--context lab"), asked);
     }
 }

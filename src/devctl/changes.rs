@@ -11,6 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Resource, ResourceExt};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::output::{self, Format, Table};
@@ -35,7 +36,7 @@ where
         Self { events, seen: Seen::default(), away: false }
     }
 
-    /// What there is, and after that what has changed.
+    /// What there is, and after that what has changed. Cancel safe: nothing is taken before the last await.
     pub(super) async fn next(&mut self, caller: &Caller) -> Result<Vec<K>, Error> {
         loop {
             let event = tokio::select! {
@@ -135,44 +136,52 @@ fn gone<K: Resource>(mut object: K, now: Timestamp) -> K {
     object
 }
 
-/// Rows that come one after another under one header.
-#[derive(Default)]
+/// Rows that come one after another under one header; for programs, one object after another.
 pub(super) struct Rows {
+    format: Format,
+    /// A column is at least as wide, where there is room, and gets wider for what is longer still: what comes later may
+    /// be longer than what there was.
+    least: &'static [usize],
     /// Of the columns with all that there was so far.
     widths: Vec<usize>,
 }
 
 impl Rows {
-    /// Prints what changed. What comes later may be longer than what there was: a column is at least as wide as
-    /// `least`, where there is room, and gets wider for what is longer still.
-    pub(super) async fn print<K>(
+    pub(super) fn new(format: Format, least: &'static [usize]) -> Self {
+        Self { format, least, widths: Vec::new() }
+    }
+
+    /// Prints what changed.
+    pub(super) async fn print<T: Serialize>(
         &mut self,
         caller: &Caller,
-        format: Format,
-        changed: &[K],
+        changed: &[T],
+        name: impl Fn(&T) -> String,
         table: Table,
-        least: &[usize],
-    ) -> Result<(), Error>
-    where
-        K: ResourceExt + serde::Serialize,
-    {
-        if !format.is_table() {
-            for object in changed {
-                caller.print(&output::object(format, object)?.unwrap_or_default()).await;
+    ) -> Result<(), Error> {
+        if !self.format.is_table() {
+            // Nothing else tells where a document of YAML begins.
+            let begin = if self.format == Format::Yaml { "---\n" } else { "" };
+            for one in changed {
+                let text = output::one(self.format, one, &name(one))?.unwrap_or_default();
+                caller.print(&format!("{begin}{text}")).await;
             }
             return Ok(());
         }
         let begins = self.widths.is_empty();
-        let widths = self.widths_for(&table, least, caller.columns());
-        caller.print(&table.render_rows(&widths, begins, caller.streams.colour)).await;
+        let widths = self.widths_for(&table, caller.columns());
+        let text = table.render_rows(&widths, begins, caller.streams.colour);
+        if !text.is_empty() {
+            caller.print(&text).await;
+        }
         Ok(())
     }
 
-    fn widths_for(&mut self, table: &Table, least: &[usize], columns: Option<u16>) -> Vec<usize> {
+    fn widths_for(&mut self, table: &Table, columns: Option<u16>) -> Vec<usize> {
         let now = table.widths();
         self.widths.resize(now.len(), 0);
         for (at, width) in self.widths.iter_mut().enumerate() {
-            *width = (*width).max(now[at]).max(least.get(at).copied().unwrap_or_default());
+            *width = (*width).max(now[at]).max(self.least.get(at).copied().unwrap_or_default());
         }
         output::narrowed(self.widths.clone(), columns)
     }
@@ -216,13 +225,12 @@ mod tests {
             }
             table
         };
-        let mut rows = Rows::default();
-        let least = [6, 5, 9];
-        assert_eq!(rows.widths_for(&row(&[]), &least, Some(40)), [6, 5, 9]);
-        assert_eq!(rows.widths_for(&row(&["train-large", "a:1", "Suspended"]), &least, Some(40)), [11, 5, 9]);
+        let mut rows = Rows::new(Format::Table, &[6, 5, 9]);
+        assert_eq!(rows.widths_for(&row(&[]), Some(40)), [6, 5, 9]);
+        assert_eq!(rows.widths_for(&row(&["train-large", "a:1", "Suspended"]), Some(40)), [11, 5, 9]);
         let long = row(&["train-large", "registry.example.org/image", "Starting"]);
-        assert_eq!(rows.widths_for(&long, &least, Some(40)), [11, 14, 9]);
-        assert_eq!(rows.widths_for(&long, &least, None), [11, 26, 9]);
+        assert_eq!(rows.widths_for(&long, Some(40)), [11, 14, 9]);
+        assert_eq!(rows.widths_for(&long, None), [11, 26, 9]);
     }
 
     #[test]

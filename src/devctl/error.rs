@@ -106,6 +106,9 @@ impl Error {
             404 if is_of_no_object(status) => Self::failed(format!(
                 "the cluster knows nothing of the kind ({message}); `kubectl apply -k k8s/crds` makes DevServers known"
             )),
+            404 if let Some(namespace) = missing_namespace(status) => Self::not_found(format!(
+                "there is no namespace {namespace}; each user has one: `devctl users list` shows which there are"
+            )),
             404 => Self::not_found(format!("{message}; `devctl list` shows what there is")),
             409 if status.reason == "AlreadyExists" => {
                 Self::failed(format!("{message}; `devctl list` shows what there is"))
@@ -123,6 +126,11 @@ impl Error {
 /// Whether it is not an object that is missing, but its whole kind.
 fn is_of_no_object(status: &Status) -> bool {
     status.details.as_ref().is_none_or(|details| details.name.is_empty() && details.kind.is_empty())
+}
+
+/// Where an object was to be made, if that is what is missing.
+fn missing_namespace(status: &Status) -> Option<String> {
+    status.details.as_ref().filter(|details| details.kind == "namespaces").map(|details| plain(&details.name))
 }
 
 /// What the rules of the API have against an object, field by field, each with the option that sets it.
@@ -249,6 +257,9 @@ mod tests {
         let one = of(json!({"status": "Failure", "code": 404, "reason": "NotFound", "message": "pods \"x\" not found",
             "details": {"name": "x", "kind": "pods"}}));
         assert_eq!(one.exit, Exit::NotFound);
+        let nowhere = of(json!({"status": "Failure", "code": 404, "reason": "NotFound", "details": {"name": "dev-zoe",
+            "kind": "namespaces"}, "message": "namespaces \"dev-zoe\" not found"}));
+        assert!(nowhere.exit == Exit::NotFound && nowhere.text.contains("no namespace dev-zoe"), "{nowhere}");
         let stranger =
             of(json!({"status": "Failure", "code": 401, "reason": "Unauthorized", "message": "Unauthorized"}));
         assert!(stranger.exit == Exit::Failed && stranger.text.contains("kubectl auth whoami"), "{stranger}");

@@ -20,6 +20,7 @@ pub use error::{Error, Exit};
 pub use keyboard::{Entered, Keyboard, Typed};
 pub use verbs::{Enter, Verb};
 
+use caller::advice;
 use revise::revise;
 use verbs::running;
 

@@ -53,11 +53,16 @@ where
 
 /// One object for programs; none for a table.
 pub(super) fn object<K: ResourceExt + Serialize>(format: Format, object: &K) -> Result<Option<String>, Error> {
+    one(format, object, &object.name_any())
+}
+
+/// The same of what is no object of the API's.
+pub(super) fn one(format: Format, value: &impl Serialize, name: &str) -> Result<Option<String>, Error> {
     match format {
         Format::Table | Format::Wide => Ok(None),
-        Format::Json => pretty(object).map(Some),
-        Format::Yaml => yaml(object).map(Some),
-        Format::Name => Ok(Some(object.name_any() + "\n")),
+        Format::Json => pretty(value).map(Some),
+        Format::Yaml => yaml(value).map(Some),
+        Format::Name => Ok(Some(format!("{name}\n"))),
     }
 }
 
@@ -90,7 +95,7 @@ pub(super) async fn changed_or<K: ResourceExt + Serialize>(
     words: &str,
 ) -> Result<(), Error> {
     let text = object(format, changed)?;
-    caller.print(&text.unwrap_or_else(|| format!("{words}\n"))).await;
+    caller.print(&text.unwrap_or_else(|| format!("{}\n", caller.advice(words)))).await;
     Ok(())
 }
 
@@ -102,9 +107,9 @@ pub(super) fn pretty(value: &impl Serialize) -> Result<String, Error> {
 pub(super) fn yaml(value: &impl Serialize) -> Result<String, Error> {
     // By way of JSON, which an object is whatever its type.
     let value = serde_json::to_value(value).map_err(|error| Error::failed(error.to_string()))?;
+    // Its end stays as it is: newlines may be a text's own.
     let text = serde_saphyr::to_string(&value);
-    text.map(|text| text.trim_end().to_owned() + "\n")
-        .map_err(|error| Error::failed(format!("it cannot be written as YAML: {error}")))
+    text.map_err(|error| Error::failed(format!("it cannot be written as YAML: {error}")))
 }
 
 /// Names and values, one pair a line.
@@ -318,6 +323,22 @@ mod tests {
         fields.put("Volume", "b\nc");
         fields.put_some("None", None::<String>);
         assert_eq!(fields.render(), "Name:     dev\nVolume:   a\n          b c\n");
+    }
+
+    /// Of readers there are old ones: to YAML 1.1 `1:30` is 90, and `2026-01-01` a date.
+    #[test]
+    fn a_text_is_a_text_to_whoever_reads_yaml() {
+        for text in
+            ["yes", "y", "Off", "012", "1_000", "1e3", "0x1f", ".5", "null", "~", "", "2026-01-01", "1:30", "=", "<<"]
+        {
+            let written = yaml(&json!({"value": text})).unwrap();
+            assert!(written.starts_with("value: \"") || written.starts_with("value: '"), "{written}");
+        }
+        let time = yaml(&json!({"time": "2026-01-01T00:00:00Z"})).unwrap();
+        assert_eq!(time.replace('\'', "\""), "time: \"2026-01-01T00:00:00Z\"\n");
+        let long = "a word and another ".repeat(20) + "\nand a line\n\n";
+        let read: serde_json::Value = serde_saphyr::from_str(&yaml(&json!({"text": long})).unwrap()).unwrap();
+        assert_eq!(read["text"], long);
     }
 
     #[test]

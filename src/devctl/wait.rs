@@ -5,9 +5,9 @@ use std::time::Duration;
 use futures::StreamExt;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watch_object};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 
-use super::{Caller, Error, Exit};
+use super::{Caller, Error, Exit, time};
 use crate::api::{DevServer, DevServerStatus, Phase};
 use crate::plain::plain;
 
@@ -19,8 +19,9 @@ pub(super) async fn until_running(
     generation: i64,
     limit: Duration,
 ) -> Result<DevServerStatus, Error> {
-    let mut progress = Progress { caller, shown: String::new() };
-    let result = follow(&mut progress, name, generation, after(Instant::now(), limit)).await;
+    let began = Instant::now();
+    let mut progress = Progress { caller, began, shown: String::new() };
+    let result = follow(&mut progress, name, generation, after(began, limit)).await;
     progress.clear().await;
     result
 }
@@ -41,6 +42,8 @@ async fn follow(
     let mut changes = watch_object(caller.api::<DevServer>(), name).default_backoff().boxed();
     let mut message = "waiting for the operator".to_owned();
     progress.show(&message).await;
+    let mut seconds = interval_at(progress.began + SECOND, SECOND);
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         let change = tokio::select! {
             biased;
@@ -51,6 +54,10 @@ async fn follow(
                 ));
             }
             change = timeout_at(deadline, changes.next()) => change,
+            _ = seconds.tick() => {
+                progress.draw().await;
+                continue;
+            }
         };
         let server = match change {
             Ok(Some(Ok(Some(server)))) => server,
@@ -94,9 +101,12 @@ async fn follow(
     }
 }
 
-/// One line that changes on a terminal, else a line for each change.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// On a terminal one line that changes and counts the seconds, else a line for each change.
 struct Progress<'a> {
     caller: &'a Caller,
+    began: Instant,
     shown: String,
 }
 
@@ -105,15 +115,24 @@ impl Progress<'_> {
         if text == self.shown {
             return;
         }
-        match self.caller.columns() {
-            Some(columns) => {
-                let room = usize::from(columns).saturating_sub(3);
-                let short: String = text.chars().take(room).collect();
-                self.caller.err(&format!("\r\x1b[K{short} …")).await;
-            }
-            None => self.caller.say(text).await,
-        }
         self.shown = text.to_owned();
+        match self.caller.is_on_terminal() {
+            true => self.draw().await,
+            false => self.caller.say(text).await,
+        }
+    }
+
+    /// The line as it is now, where there is a terminal.
+    async fn draw(&self) {
+        let Some(columns) = self.caller.columns() else { return };
+        let taken = match self.began.elapsed().as_secs() {
+            0 => String::new(),
+            seconds => format!(" {}", time::span(seconds)),
+        };
+        let room = usize::from(columns).saturating_sub(3 + taken.len());
+        let short: String = self.shown.chars().take(room).collect();
+        // What was there is written over rather than taken away first, which would flicker.
+        self.caller.err(&format!("\r{short} …{taken}\x1b[K")).await;
     }
 
     async fn clear(&self) {
@@ -139,7 +158,82 @@ pub(super) async fn until_observed(caller: &Caller, name: &str, generation: i64,
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use futures::future::BoxFuture;
+    use kube::client::Body;
+    use tokio::sync::mpsc;
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::devctl::{Beyond, Piece, Streams};
+    use crate::workspace::{Shared, Usage};
+
+    struct Nothing;
+
+    impl Beyond for Nothing {
+        fn usage<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Usage, String>> {
+            Box::pin(async { Err("nobody knows".to_owned()) })
+        }
+
+        fn shared(&self) -> Option<Vec<Shared>> {
+            None
+        }
+
+        fn known_hosts_line(&self, _: &str) -> Option<String> {
+            None
+        }
+    }
+
+    /// Somebody who waits for a cluster that says nothing, and what she sees.
+    fn waits(columns: Option<u16>) -> (Caller, mpsc::Receiver<Piece>) {
+        let silent = |_: http::Request<Body>| std::future::pending::<Result<http::Response<Body>, kube::Error>>();
+        let (output, pieces) = mpsc::channel(64);
+        let (_, lines) = mpsc::channel(1);
+        let interrupted = CancellationToken::new();
+        let columns: Arc<dyn Fn() -> Option<u16> + Send + Sync> = Arc::new(move || columns);
+        let caller = Caller {
+            client: kube::Client::new(tower::service_fn(silent), "default"),
+            namespace: "dev-alice".to_owned(),
+            devserver: None,
+            chosen: false,
+            streams: Streams { output, lines, columns, colour: false, interrupted },
+            beyond: Arc::new(Nothing),
+        };
+        (caller, pieces)
+    }
+
+    async fn said(pieces: &mut mpsc::Receiver<Piece>) -> String {
+        match pieces.recv().await {
+            Some(Piece::Stderr(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
+            other => panic!("nothing was said, but {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_terminal_sees_that_time_goes_on() {
+        let (caller, mut pieces) = waits(Some(24));
+        let interrupted = caller.streams.interrupted.clone();
+        let sees = async {
+            assert_eq!(said(&mut pieces).await, "\rwaiting for the opera …\x1b[K");
+            let next = said(&mut pieces).await;
+            let (_, seconds) = next.trim_end_matches("s\x1b[K").split_once(" … ").unwrap();
+            assert!(next.starts_with("\rwaiting ") && seconds.parse::<u32>().is_ok(), "{next:?}");
+            interrupted.cancel();
+        };
+        let (ended, ()) = tokio::join!(until_running(&caller, "x", 1, Duration::MAX), sees);
+        assert_eq!(ended.unwrap_err().exit, Exit::Interrupted);
+    }
+
+    #[tokio::test]
+    async fn elsewhere_only_what_changes_is_told() {
+        let (caller, mut pieces) = waits(None);
+        let ended = until_running(&caller, "x", 1, Duration::from_millis(1500)).await;
+        assert_eq!(ended.unwrap_err().exit, Exit::Unfinished);
+        drop(caller);
+        assert_eq!(said(&mut pieces).await, "waiting for the operator\n");
+        assert!(pieces.recv().await.is_none());
+    }
 
     #[test]
     fn for_ever_is_not_too_long_to_wait() {

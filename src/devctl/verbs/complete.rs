@@ -1,5 +1,7 @@
 //! `devctl complete`: what the completion scripts of a laptop ask for.
 
+use std::collections::BTreeSet;
+
 use clap::ValueEnum;
 use kube::ResourceExt;
 
@@ -23,6 +25,8 @@ enum Kind {
     Running,
     Flavors,
     Users,
+    /// Users, as far as she may know of them
+    People,
 }
 
 impl Args {
@@ -42,6 +46,14 @@ impl Args {
             }
             Kind::Flavors => flavors::fetch(caller).await?.iter().map(ResourceExt::name_any).collect(),
             Kind::Users => users::fetch(caller).await?.iter().map(ResourceExt::name_any).collect(),
+            Kind::People => {
+                let all = users::fetch(caller).await.unwrap_or_default();
+                let guests = caller.devservers().await?.into_iter().flat_map(|server| server.spec.share);
+                let hosts = caller.beyond.shared().unwrap_or_default().into_iter().map(|shared| shared.owner);
+                let known = guests.map(|share| share.user).chain(hosts);
+                let people: BTreeSet<String> = all.iter().map(ResourceExt::name_any).chain(known).collect();
+                people.into_iter().collect()
+            }
         };
         let text: String = names.into_iter().map(|name| name + "\n").collect();
         caller.print(&text).await;

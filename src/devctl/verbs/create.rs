@@ -4,7 +4,7 @@ use kube::ResourceExt;
 use kube::api::PostParams;
 
 use super::spec::Settings;
-use super::{flavors, home, resume};
+use super::{extend, flavors, home, resume};
 use crate::api::{DevServer, DevServerSpec, names};
 use crate::devctl::output::{self, OutputArgs};
 use crate::devctl::{Caller, Error, time, wait};
@@ -46,6 +46,7 @@ impl Args {
             )));
         }
         self.settings.read(caller).await?;
+        let is_timed = self.settings.time.is_some();
         let mut spec = self.settings.applied_to(DevServerSpec::default());
         self.home.apply_to(&mut spec);
         let parameters = PostParams { field_manager: Some(crate::devctl::NAME.to_owned()), ..PostParams::default() };
@@ -76,6 +77,9 @@ impl Args {
         output::changed(caller, self.output.format, &server).await?;
         runs?;
         caller.say(&format!("`{name}` runs; `devctl ssh {name}` enters it.")).await;
+        if let Some(less) = extend::cut_short(&server, caller.now()).filter(|_| is_timed) {
+            caller.say(&less).await;
+        }
         Ok(())
     }
 

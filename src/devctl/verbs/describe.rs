@@ -39,7 +39,7 @@ impl Args {
         text += &steps(&server);
         text += &conditions(&server, now);
         text += &events_table(&events, now, caller.columns());
-        caller.print(&text).await;
+        caller.print(&caller.advice(&text)).await;
         Ok(())
     }
 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use serde_json::json;
 
 use super::list::phase;
-use crate::api::{DevServerStatus, Phase, TimeSpan};
+use crate::api::{DevServer, DevServerStatus, Phase, TimeSpan};
 use crate::devctl::output::{self, OutputArgs};
 use crate::devctl::{Caller, Error, revise, time, wait};
 
@@ -47,10 +48,7 @@ impl Args {
         let expiration = expiration.filter(|_| is_known);
         let now = caller.now();
         let text = match expiration {
-            Some(end) if end.0.as_second() < until.0.as_second() => format!(
-                "`{name}` may run until {}. That is the most it is allowed; save what you need elsewhere before then.",
-                time::point(end, now)
-            ),
+            Some(end) if end.0.as_second() < until.0.as_second() => most(&name, end, now),
             Some(end) => format!(
                 "`{name}` may run until {}, if it is used: an idle one is suspended before (`devctl snooze {name}`).",
                 time::point(end, now)
@@ -63,6 +61,21 @@ impl Args {
         };
         output::changed_or(caller, self.output.format, &server, &text).await
     }
+}
+
+/// That it may run for less time than its spec asks for, and until when.
+pub(super) fn cut_short(server: &DevServer, now: Timestamp) -> Option<String> {
+    let status = server.status.as_ref()?;
+    let asked = later(status.start_time.as_ref()?.0, server.spec.lifecycle.as_ref()?.time_to_live.as_ref()?).ok()?;
+    let end = status.expiration_time.as_ref()?;
+    (end.0.as_second() < asked.0.as_second()).then(|| most(&server.name_any(), end, now))
+}
+
+fn most(name: &str, end: &Time, now: Timestamp) -> String {
+    format!(
+        "`{name}` may run until {}. That is the most it is allowed; save what you need elsewhere before then.",
+        time::point(end, now)
+    )
 }
 
 /// `span` more than it has now.
@@ -96,5 +109,23 @@ mod tests {
         assert_eq!(ends(999_000), 1_003_600);
         assert_eq!(extended(&DevServerStatus::default(), &span, now).unwrap().0.as_second(), 1_003_600);
         assert!(later(now, &TimeSpan("99999999999999d".to_owned())).is_err());
+    }
+
+    #[test]
+    fn less_than_was_asked_for_is_told() {
+        let told = |asked: Option<&str>, end: Option<&str>| {
+            let server: DevServer = serde_json::from_value(json!({
+                "apiVersion": "devserver.io/v1", "kind": "DevServer", "metadata": {"name": "x"},
+                "spec": {"lifecycle": {"timeToLive": asked}},
+                "status": {"phase": "Running", "startTime": "2026-01-01T00:00:00Z", "expirationTime": end},
+            }))
+            .unwrap();
+            cut_short(&server, "2026-01-01T01:00:00Z".parse().unwrap())
+        };
+        let end = Some("2026-01-01T05:00:00Z");
+        assert!(told(Some("9h"), end).unwrap().contains("until 2026-01-01 05:00 UTC (in 4h). That is the most"));
+        for (asked, end) in [(Some("5h"), end), (Some("4h"), end), (None, end), (Some("9h"), None)] {
+            assert_eq!(told(asked, end), None, "{asked:?}");
+        }
     }
 }

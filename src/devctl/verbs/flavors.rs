@@ -51,15 +51,12 @@ fn is_for(caller: &Caller, flavor: &DevServerFlavor) -> bool {
 /// Prints the list, and then each flavor as it changes.
 async fn follow(caller: &Caller, format: Format) -> Result<(), Error> {
     let mut changes = Changes::of(Api::<Guard<DevServerFlavor>>::all(caller.client.clone()));
-    let mut rows = Rows::default();
-    let mut first = true;
+    let mut rows = Rows::new(format, &[12, 7, 6, 8, 16, 9, 6]);
     loop {
         let mut changed = changes.next(caller).await?;
         changed.retain(|flavor| is_for(caller, flavor));
-        if !changed.is_empty() || std::mem::take(&mut first) {
-            let table = table(&changed, format == Format::Wide);
-            rows.print(caller, format, &changed, table, &[12, 7, 6, 8, 16, 9, 6]).await?;
-        }
+        let table = table(&changed, format == Format::Wide);
+        rows.print(caller, &changed, ResourceExt::name_any, table).await?;
     }
 }
 

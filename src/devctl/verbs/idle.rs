@@ -36,7 +36,7 @@ impl Args {
                 fields.render()
             }
         };
-        caller.print(&text).await;
+        caller.print(&caller.advice(&text)).await;
         Ok(())
     }
 }

@@ -173,12 +173,12 @@ const STALE: SignedDuration = SignedDuration::from_mins(15);
 /// Prints the list, and then each DevServer as it changes.
 async fn follow(caller: &Caller, format: Format) -> Result<(), Error> {
     let mut changes = Changes::of(caller.api::<Guard<DevServer>>());
-    let mut rows = Rows::default();
+    let mut rows = Rows::new(format, &[12, 10, 16, 11, 6, 9]);
     loop {
         let changed = changes.next(caller).await?;
         let pods = Pods::fetch(caller, format).await?;
         let table = table(&changed, &pods, format, caller.now());
-        rows.print(caller, format, &changed, table, &[12, 10, 16, 11, 6, 9]).await?;
+        rows.print(caller, &changed, ResourceExt::name_any, table).await?;
     }
 }
 

@@ -1,6 +1,7 @@
 //! `devctl top`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::slice;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -11,21 +12,28 @@ use kube::ResourceExt;
 use kube::api::ListParams;
 use serde::Serialize;
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::list::{awake, phase};
 use crate::api::{DevServer, Phase, names};
+use crate::devctl::changes::{Changes, Rows};
 use crate::devctl::output::{self, Cell, Format, OutputArgs, Table};
-use crate::devctl::{Caller, Error};
+use crate::devctl::{Caller, Error, Exit};
+use crate::watch::Guard;
 use crate::workspace::Taken;
 
 /// A pod that says nothing for so long is not waited for.
 const POD: Duration = Duration::from_secs(5);
+/// How often pods are asked anew. They measure CPU by the minute, and memory as it is.
+const EVERY: Duration = Duration::from_secs(10);
 
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     output: OutputArgs,
+    /// Go on telling what changes, until Ctrl-C; of the quota nothing is told then
+    #[arg(long, short)]
+    watch: bool,
 }
 
 /// What one of her DevServers takes. For programs: CPU in cores, memory in bytes, GPU in percent.
@@ -53,19 +61,19 @@ struct Quota {
 impl Args {
     pub(super) async fn run(self, caller: &mut Caller) -> Result<(), Error> {
         let format = self.output.format;
-        let pods = async { caller.api::<Pod>().list(&ListParams::default()).await.map_err(Error::of_api) };
-        let (servers, quotas, pods) = tokio::try_join!(caller.devservers(), quotas(caller), pods)?;
+        if self.watch {
+            return tokio::select! {
+                biased;
+                // Also while a pod is asked.
+                () = caller.streams.interrupted.cancelled() => Err(Error::stopped()),
+                ended = follow(caller, format) => ended,
+            };
+        }
+        let (servers, quotas) = tokio::try_join!(caller.devservers(), quotas(caller))?;
         if servers.is_empty() && format.is_table() {
             caller.say_none().await;
         }
-        let mut limits: HashMap<String, Limits> =
-            pods.items.iter().map(|pod| (pod.name_any(), Limits::of(pod))).collect();
-        let taken = join_all(servers.iter().map(|server| taken(caller, server))).await;
-        let rows = servers.iter().zip(taken).map(|(server, taken)| {
-            let limits = limits.remove(&server.name_any()).unwrap_or_default();
-            Row::of(server, taken, limits, caller.now())
-        });
-        let rows: Vec<Row> = rows.collect();
+        let rows = rows(caller, &servers).await?;
         let text = match format {
             Format::Table | Format::Wide => {
                 let (columns, colour) = (caller.columns(), caller.streams.colour);
@@ -80,6 +88,49 @@ impl Args {
         caller.print(&text).await;
         Ok(())
     }
+}
+
+/// Prints what each takes, and again when it takes another amount, or is otherwise.
+async fn follow(caller: &Caller, format: Format) -> Result<(), Error> {
+    let mut changes = Changes::of(caller.api::<Guard<DevServer>>());
+    let mut printed = Rows::new(format, &[12, 11, 9, 16, 6, 10]);
+    let (mut servers, mut told) = (BTreeMap::new(), HashMap::new());
+    let mut looks = interval_at(Instant::now() + EVERY, EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let asked: Vec<DevServer> = tokio::select! {
+            changed = changes.next(caller) => changed?,
+            _ = looks.tick() => servers.values().cloned().collect(),
+        };
+        servers.extend(asked.iter().map(|server| (server.name_any(), server.clone())));
+        let mut rows = match rows(caller, &asked).await {
+            Ok(rows) => rows,
+            Err(error) if told.is_empty() || error.exit == Exit::Refused => return Err(error),
+            // They are asked again, and of a cluster that does not answer `changes` tells.
+            Err(_) => continue,
+        };
+        let looks_new = |row: &Row| {
+            let now = table(slice::from_ref(row)).render(None, false);
+            told.insert(row.name.clone(), now.clone()) != Some(now)
+        };
+        rows.retain(looks_new);
+        printed.print(caller, &rows, |row| row.name.clone(), table(&rows)).await?;
+    }
+}
+
+/// What `servers` take.
+async fn rows(caller: &Caller, servers: &[DevServer]) -> Result<Vec<Row>, Error> {
+    let api = caller.api::<Pod>();
+    let all = ListParams::default();
+    let taken = join_all(servers.iter().map(|server| taken(caller, server)));
+    let (pods, taken) = tokio::join!(api.list(&all), taken);
+    let pods = pods.map_err(Error::of_api)?;
+    let mut limits: HashMap<String, Limits> = pods.items.iter().map(|pod| (pod.name_any(), Limits::of(pod))).collect();
+    let rows = servers.iter().zip(taken).map(|(server, taken)| {
+        let limits = limits.remove(&server.name_any()).unwrap_or_default();
+        Row::of(server, taken, limits, caller.now())
+    });
+    Ok(rows.collect())
 }
 
 impl Row {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::extend;
 use super::home::{self, Kept};
 use super::list::phase;
 use super::refused::refused;
@@ -59,6 +60,7 @@ impl Args {
         settings.read(caller).await?;
         let server = caller.devserver(&name).await?;
         unchangeable.check(&name, &server.spec)?;
+        let is_timed = settings.time.is_some();
         let mut new = settings.applied_to(server.spec.clone());
         let is_there = |list: bool, what: String| match list {
             true => Ok(()),
@@ -101,12 +103,17 @@ impl Args {
         }
         let generation = server.metadata.generation.unwrap_or_default();
         let settled = async {
+            let mut less = None;
             if runs {
                 let observed = wait::until_observed(caller, &name, generation, OPERATOR).await;
+                less = observed.as_ref().and_then(|server| extend::cut_short(server, caller.now()));
                 taken(&name, observed.and_then(|server| server.status).as_ref(), before.as_ref())?;
             }
             let then = if restarts { "; it restarts" } else { "" };
             caller.say(&format!("`{name}` is changed{then}.")).await;
+            if let Some(less) = less.filter(|_| is_timed) {
+                caller.say(&less).await;
+            }
             if wait {
                 let status = wait::until_running(caller, &name, generation, waiting.limit()).await?;
                 taken(&name, Some(&status), before.as_ref())?;

@@ -36,7 +36,7 @@ impl Args {
             }
         }
         let text: String = lines.into_iter().map(|line| line + "\n").collect();
-        caller.print(&text).await;
+        caller.print(&caller.advice(&text)).await;
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{devctl, devserver, make};
 use crate::flavors::{add_flavor, flavors};
-use crate::harness::{Product, eventually, user};
+use crate::harness::{FLAVOR, Product, User, eventually, user};
 
 #[tokio::test]
 async fn an_update_restarts_what_it_must_and_asks_first() {
@@ -93,18 +93,44 @@ async fn it_is_extended_as_far_as_its_flavor_allows() {
     let flavor = format!("short-{}", alice.name());
     add_flavor(product.client(), &flavor, json!({ "resources": {}, "timeLimit": "5h" })).await;
     devctl(&alice, &format!("create long --flavor {flavor} --time 4h --wait")).run().await.exits(0);
-    let hours = async || {
-        let status = devserver(&alice, "long").await.status.expect("it runs");
-        let (start, end) = status.start_time.zip(status.expiration_time).expect("its time is limited");
-        end.0.duration_since(start.0).as_secs_f64() / 3600.0
-    };
-    assert_eq!(hours().await, 4.0);
+    assert_eq!(hours_of(&alice, "long").await, 4.0);
     let extended = devctl(&alice, "extend long --time 4h").run().await.exits(0).text();
-    assert!(extended.contains("That is the most it is allowed"), "{extended}");
-    assert_eq!(hours().await, 5.0);
-    devctl(&alice, "update long --time 9h --wait").run().await.exits(0);
-    assert_eq!(hours().await, 5.0);
+    assert!(extended.contains(THE_MOST), "{extended}");
+    assert_eq!(hours_of(&alice, "long").await, 5.0);
+    devctl(&alice, "update long --time 9h --wait").run().await.exits(0).says(THE_MOST);
+    assert_eq!(hours_of(&alice, "long").await, 5.0);
     flavors(product.client()).delete(&flavor, &DeleteParams::default()).await.expect("it is there");
+}
+
+#[tokio::test]
+async fn it_runs_no_longer_than_the_operator_allows() {
+    let settings = ["time_to_live=1h", "max_time_to_live=5h"].map(|one| format!("operator.lifecycle.{one}"));
+    let product = Product::undisturbed_with(&settings.each_ref().map(String::as_str)).await;
+    let alice = product.user("alice").await;
+    let made = devctl(&alice, &format!("create long --flavor {FLAVOR} --time 9h --wait")).run().await;
+    made.exits(0).says("`long` runs").says(THE_MOST);
+    assert_eq!(hours_of(&alice, "long").await, 5.0);
+    // What is granted needs no words.
+    let granted = devctl(&alice, "update long --time 4h").run().await;
+    granted.exits(0).says_exactly("`long` is changed.\n");
+    assert_eq!(hours_of(&alice, "long").await, 4.0);
+    let extended = devctl(&alice, "extend long --time 30m").run().await.exits(0).text();
+    assert!(extended.contains("may run until") && !extended.contains(THE_MOST), "{extended}");
+    let extended = devctl(&alice, "extend long").run().await.exits(0).text();
+    assert!(extended.contains(THE_MOST), "{extended}");
+    assert_eq!(hours_of(&alice, "long").await, 5.0);
+    devctl(&alice, "update long --time 9h").run().await.exits(0).says(THE_MOST);
+    make(&alice, "usual", "").await;
+    assert_eq!(hours_of(&alice, "usual").await, 1.0);
+}
+
+const THE_MOST: &str = "That is the most it is allowed";
+
+/// For how long it may run in all.
+async fn hours_of(user: &User, name: &str) -> f64 {
+    let status = devserver(user, name).await.status.expect("it runs");
+    let (start, end) = status.start_time.zip(status.expiration_time).expect("its time is limited");
+    end.0.duration_since(start.0).as_secs_f64() / 3600.0
 }
 
 #[tokio::test]

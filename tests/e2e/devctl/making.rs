@@ -134,12 +134,16 @@ async fn a_list_that_is_watched_tells_what_changes_until_its_reader_goes() {
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     alice.is_running().await;
-    let watch = devctl(&alice, "list --watch").start();
-    watch.prints("NAME").await;
-    watch.prints("dev ").await;
+    let watches = ["list", "top"].map(|verb| devctl(&alice, &format!("{verb} --watch")).start());
+    for watch in &watches {
+        watch.prints("NAME").await;
+        watch.prints("dev ").await;
+    }
     make(&alice, "second", "").await;
-    watch.prints("second ").await;
-    watch.kill().await;
+    for watch in watches {
+        watch.prints("second ").await;
+        watch.kill().await;
+    }
 
     let replica = product.serve(&[]).await;
     alice.is_known_at(&replica).await;
@@ -152,15 +156,21 @@ async fn a_list_that_is_watched_tells_what_changes_until_its_reader_goes() {
     })
     .await;
 
-    let mut terminal = devctl(&alice, "list -w").terminal(24, 100);
-    terminal.shows("second ").await;
-    terminal.types("\x03").await;
-    terminal.exits(130).await;
+    for verb in ["list", "top"] {
+        let mut terminal = devctl(&alice, &format!("{verb} -w")).terminal(24, 100);
+        terminal.shows("second ").await;
+        terminal.types("\x03").await;
+        terminal.exits(130).await;
+    }
 
     // The last that the cluster tells of it is that it ran.
-    let watch = devctl(&alice, "list --watch").start();
-    watch.prints("second ").await;
+    let watches = ["list", "top"].map(|verb| devctl(&alice, &format!("{verb} --watch")).start());
+    for watch in &watches {
+        watch.prints("second ").await;
+    }
     devctl(&alice, "delete second --yes").run().await.exits(0);
-    watch.prints("Terminating").await;
-    watch.kill().await;
+    for watch in watches {
+        watch.prints("Terminating").await;
+        watch.kill().await;
+    }
 }

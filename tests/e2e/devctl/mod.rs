@@ -1,12 +1,15 @@
 //! `ssh alice@bastion devctl …`: what the bastion answers itself.
 
 mod changes;
+mod formats;
 mod making;
 mod sessions;
 mod settings;
 mod tenancy;
 mod users;
 mod words;
+
+pub(crate) use users::Administrator;
 
 use bastion::api::DevServer;
 

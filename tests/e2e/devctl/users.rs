@@ -94,13 +94,13 @@ async fn a_list_of_keys_is_not_read_for_ever() {
 }
 
 /// Rights for a user's account. They end with the test.
-struct Administrator {
+pub(crate) struct Administrator {
     product: Product,
     name: String,
 }
 
 impl Administrator {
-    async fn make(product: &Product, user: &User) -> Self {
+    pub(crate) async fn make(product: &Product, user: &User) -> Self {
         let name = format!("e2e-admin-{}", user.name());
         let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "bastion-admin"});
         let subject = json!({"kind": "ServiceAccount", "namespace": user.namespace(), "name": user.name()});

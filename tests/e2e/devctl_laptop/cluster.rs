@@ -16,13 +16,13 @@ use crate::harness::{
 };
 
 /// A desk with a kubeconfig, whose context is called `ours`, and alice's namespace in mind.
-struct Office {
-    desk: Desk,
+pub(super) struct Office {
+    pub(super) desk: Desk,
     namespace: String,
 }
 
 impl Office {
-    fn of(product: &Product, user: &User) -> Self {
+    pub(super) fn of(product: &Product, user: &User) -> Self {
         let desk = Desk::new(user, product.front());
         let config = std::fs::read_to_string(product.kubeconfig()).expect("it is there");
         let mut config: Value = serde_saphyr::from_str(&config).expect("it is YAML");
@@ -38,17 +38,17 @@ impl Office {
         [&["--context", "ours", "--namespace", &self.namespace], words].concat()
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(super) fn command(&self, words: &[&str]) -> Command {
         let mut command = self.desk.command(&self.words(words));
         command.env_remove("KUBECONFIG");
         command
     }
 
-    async fn devctl(&self, words: &[&str]) -> Finished {
+    pub(super) async fn devctl(&self, words: &[&str]) -> Finished {
         Desk::finish(self.command(words)).await
     }
 
-    fn terminal(&self, words: &[&str]) -> Terminal {
+    pub(super) fn terminal(&self, words: &[&str]) -> Terminal {
         self.desk.runs_at_a_terminal("env", &[&["-u", "KUBECONFIG", DEVCTL], &self.words(words)[..]].concat())
     }
 }
@@ -129,7 +129,7 @@ async fn programs_run_with_their_input_output_and_exit_status() {
 
     office.devctl(&["exec", "nope", "--", "true"]).await.exits(255).prints("").says("no DevServer `nope`");
     office.devctl(&["exec", "../x", "--", "true"]).await.exits(255).prints("").says("no DevServer");
-    office.devctl(&["ssh"]).await.exits(2).prints("").says("name a DevServer").says("devctl list");
+    office.devctl(&["ssh"]).await.exits(2).prints("").says("name a DevServer").says("devctl --context ours");
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use bastion::api::DevServer;
 use serde_json::json;
 
 use super::{DEVCTL, Desk};
-use crate::harness::{Product, Terminal, eventually, has_agents, is_installed, skip_unless, user};
+use crate::devctl::Administrator;
+use crate::harness::{FLAVOR, Product, Terminal, eventually, has_agents, is_installed, skip_unless, user};
 
 #[tokio::test]
 async fn shells_complete_names() {
@@ -75,11 +76,15 @@ async fn clear(shell: &mut Terminal) {
 
 /// Presses Tab at a prompt of each shell that there is.
 #[tokio::test]
-async fn tab_completes_devservers_and_the_files_in_them() {
+async fn tab_completes_what_a_word_stands_for() {
     skip_unless!(has_agents(), "pods without the agent have no sftp");
-    let alice = user("alice").await;
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
     alice.is_running().await;
     alice.add_devserver("second").await;
+    // Nobody else is called so.
+    let tabitha = product.user("tabitha").await;
+    let _administrator = Administrator::make(&product, &alice).await;
     alice.ssh("mkdir -p data/deeper; touch 'data/two words' data/other").run().await.exits(0);
     let desk = Desk::of(&alice).await;
     desk.laptop.write("local-file", "");
@@ -103,6 +108,9 @@ async fn tab_completes_devservers_and_the_files_in_them() {
             ("devctl cp dev:data/de\t", "devctl cp dev:data/deeper/"),
             ("devctl cp loc\t", "devctl cp local-file"),
             ("devctl cp local-file secon\t", "devctl cp local-file second:"),
+            ("devctl create x --flavor e2\t", &format!("devctl create x --flavor {FLAVOR}")),
+            ("devctl users keys tabi\t", &format!("devctl users keys {}", tabitha.name())),
+            ("devctl share second tabi\t", &format!("devctl share second {}", tabitha.name())),
         ] {
             completes(&mut shell, typed, completed).await;
         }
@@ -199,6 +207,10 @@ async fn what_others_share_is_completed() {
     alice.add_devserver("own").await;
     alice.ssh(&format!("devctl share dev {}", bob.name())).run().await.exits(0);
     alice.ssh(&format!("devctl share seen {} --read-only", bob.name())).run().await.exits(0);
+    // Whoever is no administrator knows of those whom she shares something with.
+    for (one, other) in [(&alice, &bob), (&bob, &alice)] {
+        one.ssh("devctl complete people").run().await.exits(0).prints(&format!("{}\n", other.name()));
+    }
     let desk = Desk::of(&bob).await;
     let owner = alice.name();
     for (typed, completed) in [

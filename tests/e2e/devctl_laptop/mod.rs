@@ -1,5 +1,6 @@
 //! `devctl` on a laptop: a home folder with nothing in it but a key, and the product.
 
+mod administrator;
 mod cluster;
 mod colours;
 mod completion;
@@ -284,12 +285,14 @@ async fn somebody_at_a_terminal_is_asked_and_sees_one() {
     shell.types("\r").await;
     shell.exits(6).await;
 
-    let mut watch = desk.terminal(&["list", "--watch"]);
-    watch.shows("dev ").await;
-    // The end of the input is not the end of the keyboard.
-    watch.types("\x04").await;
-    watch.types("\x03").await;
-    watch.exits(130).await;
+    for verb in ["list", "top"] {
+        let mut watch = desk.terminal(&[verb, "--watch"]);
+        watch.shows("dev ").await;
+        // The end of the input is not the end of the keyboard.
+        watch.types("\x04").await;
+        watch.types("\x03").await;
+        watch.exits(130).await;
+    }
 }
 
 #[test]

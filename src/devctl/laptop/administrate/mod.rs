@@ -37,6 +37,8 @@ struct There {
     /// Its URL.
     server: String,
     namespace: String,
+    /// The options that ask it again.
+    options: String,
 }
 
 /// Does what a verb is for.
@@ -119,7 +121,7 @@ impl There {
     async fn of(cluster: &Cluster) -> Result<Self, Failure> {
         let (client, server) = client(cluster).await?;
         let namespace = cluster.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
-        Ok(Self { client, server, namespace })
+        Ok(Self { client, server, namespace, options: pod::options(cluster, None) })
     }
 }
 
@@ -142,6 +144,10 @@ impl Beyond for There {
 
     fn server(&self) -> Option<&str> {
         Some(&self.server)
+    }
+
+    fn options(&self) -> &str {
+        &self.options
     }
 
     fn known_hosts_line(&self, _: &str) -> Option<String> {

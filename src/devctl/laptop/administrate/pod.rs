@@ -41,11 +41,12 @@ impl Pod {
         let name = match Target::named(name) {
             Target::Shared { owner, name } => {
                 there.namespace = names::namespace(&owner);
+                there.options = options(cluster, Some(&there.namespace));
                 name
             }
             _ => name.to_owned(),
         };
-        let There { client, namespace, server: url } = there.clone();
+        let There { client, namespace, server: url, options } = there.clone();
         let why = asked(cluster, Some(&namespace), &format!("why {name}"));
         // What is typed is for the program.
         let (_, nothing) = mpsc::channel(1);
@@ -53,9 +54,12 @@ impl Pod {
         let server = match runs {
             Some(Ok(server)) => server,
             Some(Err(error)) if error.exit == Exit::Interrupted => {
-                return Err(Failure::new(error.text).status(INTERRUPTED));
+                return Err(Failure::new(devctl::advice(&error.text, &options)).status(INTERRUPTED));
             }
-            Some(Err(error)) => return Err(Failure::new(error.seen_from(Some(&url)).text).no_connection()),
+            Some(Err(error)) => {
+                let text = error.seen_from(Some(&url)).text;
+                return Err(Failure::new(devctl::advice(&text, &options)).no_connection());
+            }
             None => return Err(Failure::new("nobody reads what is said").no_connection()),
         };
         let entered = tokio::select! {
@@ -136,14 +140,20 @@ pub(super) fn refusal(error: &Error, namespace: &str) -> Option<String> {
     }
 }
 
-/// The words that ask the same cluster for `verb`, of that namespace if it is known better than from `cluster`.
+/// The words that ask the same cluster for `verb`.
 fn asked(cluster: &Cluster, namespace: Option<&str>, verb: &str) -> String {
+    format!("{} {} {verb}", devctl::NAME, options(cluster, namespace))
+}
+
+/// The options that name the same cluster, and that namespace if it is known better than from `cluster`.
+pub(super) fn options(cluster: &Cluster, namespace: Option<&str>) -> String {
     let Cluster { context, kubeconfig, namespace: given } = cluster;
     let kubeconfig = kubeconfig.as_ref().map(|file| file.display().to_string());
     let namespace = namespace.or(given.as_deref()).map(str::to_owned);
     let options = [("--context", context.clone()), ("--kubeconfig", kubeconfig), ("--namespace", namespace)];
-    let options = options.into_iter().filter_map(|(option, value)| Some(format!(" {option} {}", value?)));
-    format!("{} {verb}{}", devctl::NAME, options.collect::<String>())
+    let word = |value: &str| shlex::try_quote(value).map(String::from).unwrap_or_default();
+    let options = options.into_iter().filter_map(|(option, value)| Some(format!("{option} {}", word(&value?))));
+    options.collect::<Vec<_>>().join(" ")
 }
 
 fn explain(error: &Error, name: &str, namespace: &str, why: &str) -> Failure {
@@ -167,9 +177,10 @@ mod tests {
 
     #[test]
     fn what_is_to_be_asked_is_asked_of_the_same_cluster() {
-        let cluster = Cluster { context: Some("lab".to_owned()), kubeconfig: None, namespace: Some("mine".to_owned()) };
-        assert_eq!(asked(&cluster, None, "list"), "devctl list --context lab --namespace mine");
-        let of_alice = asked(&cluster, Some("dev-alice"), "why dev");
-        assert_eq!(of_alice, "devctl why dev --context lab --namespace dev-alice");
+        let kubeconfig = Some("my clusters".into());
+        let cluster = Cluster { context: Some("lab".to_owned()), kubeconfig, namespace: Some("mine".to_owned()) };
+        let same = "devctl --context lab --kubeconfig 'my clusters' --namespace";
+        assert_eq!(asked(&cluster, None, "list"), format!("{same} mine list"));
+        assert_eq!(asked(&cluster, Some("dev-alice"), "why dev"), format!("{same} dev-alice why dev"));
     }
 }

@@ -80,6 +80,7 @@ fn meant(verb: &str, id: &str) -> Option<Meant> {
         ("create" | "add", "name") => None,
         // Of `users`.
         ("remove" | "keys", "name") => Some(Meant::Name("users")),
+        ("share", "users") => Some(Meant::Name("people")),
         ("ssh" | "exec" | "forward" | "shells" | "doctor", "name") => Some(Meant::Name("enterable")),
         (_, "name" | "names") => Some(Meant::Name("devservers")),
         (_, "flavor") => Some(Meant::Name("flavors")),
