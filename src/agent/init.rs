@@ -39,12 +39,22 @@ pub async fn init(command: &[OsString]) -> io::Result<i32> {
         eprintln!("bastion-agent: its folder can be changed by others: {error}");
     }
     let mut first = FirstProcess::begin(command)?;
+    // What the owner wants to run may need what her script prepares.
+    if first.startup.is_none()
+        && let Some(code) = first.start_main()
+    {
+        return Ok(code);
+    }
     let deadline = Instant::now() + startup::LIMIT;
     loop {
         tokio::select! {
             _ = died.recv() => {}
             Some(signal) = told.recv() => first.pass_on(signal)?,
-            () = sleep_until(deadline), if first.startup.is_some() => first.do_without_script()?,
+            () = sleep_until(deadline), if first.startup.is_some() => {
+                if let Some(code) = first.do_without_script() {
+                    return Ok(code);
+                }
+            }
             () = sleep_until(first.start_again), if first.server.is_none() && !first.ending => first.start_server_again(),
         }
         if let Some(code) = first.bury()? {
@@ -74,29 +84,28 @@ impl<'a> FirstProcess<'a> {
         let server = Some(start_server()?);
         let startup = Startup::begin();
         let start_again = Instant::now();
-        let mut first =
-            Self { command, main: None, code: 0, startup, server, start_again, stopped: false, ending: false };
-        // What the owner wants to run may need what her script prepares.
-        if first.startup.is_none() {
-            first.start_main()?;
-        }
-        Ok(first)
+        Ok(Self { command, main: None, code: 0, startup, server, start_again, stopped: false, ending: false })
     }
 
-    fn start_main(&mut self) -> io::Result<()> {
-        if let Some((program, arguments)) = self.command.split_first() {
-            self.main = Some(Command::new(program).args(arguments).spawn()?);
+    /// Returns the pod's exit code if the command cannot be started, as shells have it.
+    fn start_main(&mut self) -> Option<i32> {
+        let (program, arguments) = self.command.split_first()?;
+        match Command::new(program).args(arguments).spawn() {
+            Ok(main) => {
+                self.main = Some(main);
+                None
+            }
+            Err(error) => {
+                eprintln!("bastion-agent: failed to start {}: {error}", program.display());
+                Some(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 })
+            }
         }
-        Ok(())
     }
 
     /// The script had its time.
-    fn do_without_script(&mut self) -> io::Result<()> {
-        if let Some(script) = self.startup.take() {
-            script.took_too_long();
-            self.start_main()?;
-        }
-        Ok(())
+    fn do_without_script(&mut self) -> Option<i32> {
+        self.startup.take()?.took_too_long();
+        self.start_main()
     }
 
     fn start_server_again(&mut self) {
@@ -150,8 +159,10 @@ impl<'a> FirstProcess<'a> {
             }
             if let Some(script) = self.startup.take_if(|script| is_dead(&mut script.child)) {
                 script.ended(ExitStatus::from_raw(status.as_raw()));
-                if !self.ending {
-                    self.start_main()?;
+                if !self.ending
+                    && let Some(code) = self.start_main()
+                {
+                    return Ok(Some(code));
                 }
             }
             if self.server.take_if(is_dead).is_some() && !self.ending {

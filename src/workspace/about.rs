@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use jiff::SignedDuration;
 use tokio::time::{Instant, timeout_at};
 
 use super::news::Reader;
@@ -11,11 +12,24 @@ use super::notices::{self, Audience};
 use super::sampler::Sampler;
 use super::share::Access;
 use super::{Config, Error, Target, Usage, Workspaces};
-use crate::api::names;
+use crate::api::{DevServerStatus, Phase, conditions, names};
 use crate::identity::Identity;
+
+/// How the last pod ended, where `status` tells by now what the next one waits for.
+fn unasked_end(status: &DevServerStatus) -> Option<String> {
+    let waits = matches!(status.phase, Phase::Pending | Phase::Starting | Phase::Failed);
+    let ready =
+        conditions::find(&status.conditions, conditions::READY).filter(|ready| waits && ready.status != "True")?;
+    let end = status.last_end.as_ref()?;
+    let is_its = end.time.0.duration_since(ready.last_transition_time.0) > -PODS_END_TOLD;
+    let is_told = status.message.as_ref().is_some_and(|message| message.contains(&end.message));
+    (is_its && !is_told).then(|| end.message.clone())
+}
 
 /// The news of a pod's end take so long at most to reach the cache, by way of the operator.
 const PODS_END_HEARD: Duration = Duration::from_secs(1);
+/// A DevServer is told not to be ready within this after its pod's end.
+const PODS_END_TOLD: SignedDuration = SignedDuration::from_secs(10);
 
 impl Workspaces {
     /// Why the pod behind `target` is gone, if it just went: a program's end is often heard of before its pod's.
@@ -28,7 +42,8 @@ impl Workspaces {
             timeout_at(deadline, changes.changed()).await.ok()?.ok()?;
         }
         let status = self.cache.devserver(user, name).and_then(|server| server.status.clone());
-        let why = status.and_then(|status| status.message).unwrap_or_else(|| "it was deleted".to_owned());
+        let end = status.as_ref().and_then(unasked_end);
+        let why = end.or_else(|| status?.message).unwrap_or_else(|| "it was deleted".to_owned());
         let (whose, called, why) = (place.whose(), place.called(), place.told(&why));
         Some(format!("the pod of {whose}`{called}` is gone: {why}"))
     }
@@ -93,5 +108,32 @@ impl Workspaces {
             Target::Default => &self.config.default_devserver,
             Target::Named(name) | Target::Shared { name, .. } => name,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn told(ended: &str, phase: &str, message: &str) -> Option<String> {
+        let ready = json!({
+            "type": "Ready", "status": "False", "reason": "x", "message": "", "lastTransitionTime": "2026-11-01T10:00:00Z"
+        });
+        let end = json!({ "time": ended, "reason": "Preempted", "message": "it had to make room" });
+        let status = json!({ "phase": phase, "message": message, "conditions": [ready], "lastEnd": end });
+        unasked_end(&serde_json::from_value(status).unwrap())
+    }
+
+    /// Who was thrown out of a pod read that no node fits.
+    #[test]
+    fn how_a_pod_ended_goes_before_what_the_next_one_waits_for() {
+        let end = Some("it had to make room".to_owned());
+        assert_eq!(told("2026-11-01T09:59:58Z", "Pending", "no node fits"), end);
+        assert_eq!(told("2026-11-01T10:05:00Z", "Starting", "starting on node n1"), end, "its node was silent first");
+        assert_eq!(told("2026-11-01T09:00:00Z", "Pending", "no node fits"), None, "an earlier one's");
+        assert_eq!(told("2026-11-01T09:59:58Z", "Starting", "started again: it had to make room"), None);
+        assert_eq!(told("2026-11-01T09:59:58Z", "Suspended", "suspended since"), None);
     }
 }

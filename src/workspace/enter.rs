@@ -128,6 +128,9 @@ impl Workspaces {
             };
             let (since, patience, words) = match &error {
                 error if error.pod_is_gone() => (&mut failing_since, STALE, "the pod is being replaced"),
+                error if error.node_is_away() => {
+                    (&mut failing_since, OUTAGE, "your pod's node does not answer; trying again")
+                }
                 error if error.is_outage() => (&mut failing_since, OUTAGE, "the cluster does not answer; trying again"),
                 Error::Refused { code: 403, .. } => {
                     let patience = if matches!(target, Target::Shared { .. }) { SHARE_HEARD } else { RIGHTS_HEARD };

@@ -143,6 +143,10 @@ impl Error {
             Self::Refused { code: 403, .. } => {
                 "the cluster refuses you this pod; ask your administrator (the log tells why)".to_owned()
             }
+            error if error.node_is_away() => {
+                "your pod's node does not answer; log in again later, and tell your administrator if it stays so"
+                    .to_owned()
+            }
             Self::Refused { message, .. } => format!("the cluster cannot enter your pod: {message}"),
             Self::NotStarted(message) => format!("your pod could not start the program: {message}"),
             Self::Unreachable(why) => format!("your pod could not do this: {why}"),
@@ -208,11 +212,17 @@ impl Error {
     fn pod_is_gone(&self) -> bool {
         match self {
             Self::Refused { code: 404, .. } => true,
-            Self::Refused { message, .. } | Self::NotStarted(message) => {
-                ["container not found", "not running", "completed pod", "does not have a host", "not found in pod"]
-                    .iter()
-                    .any(|sign| message.contains(sign))
-            }
+            Self::Refused { message, .. } | Self::NotStarted(message) => [
+                "container not found",
+                "container not created",
+                "CONTAINER_EXITED",
+                "not running",
+                "completed pod",
+                "does not have a host",
+                "not found in pod",
+            ]
+            .iter()
+            .any(|sign| message.contains(sign)),
             _ => false,
         }
     }
@@ -220,6 +230,11 @@ impl Error {
     /// Whether the API server or the node was away rather than unwilling.
     fn is_outage(&self) -> bool {
         matches!(self, Self::Api(_) | Self::Refused { code: 429 | 500.., .. } | Self::Lost(_))
+    }
+
+    /// Whether the API server could not reach the pod's kubelet.
+    fn node_is_away(&self) -> bool {
+        matches!(self, Self::Refused { code: 500.., message } if message.contains("error dialing backend"))
     }
 }
 

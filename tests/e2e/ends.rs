@@ -1,14 +1,21 @@
 //! How a DevServer's pod ends that its owner did not end: what its status, `devctl describe` and the next login say of
-//! it, and what to do. What a control plane writes when it takes a pod away is written by the test.
+//! it, and what to do. What a control plane writes when it takes a pod away is written by the test where the embedded
+//! cluster has none that would.
 
+use std::process::Command;
+
+use bastion::api::user::DevServerDefaults;
 use bastion::api::{DevServer, DevServerStatus, DevServerUser, Phase};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
-use kube::Api;
-use kube::api::{EvictParams, Patch, PatchParams};
+use k8s_openapi::api::core::v1::{Node, Pod, ResourceQuota};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use kube::api::{DeleteParams, EvictParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
+use crate::flavors::{Device, add_flavor, flavors, node};
 use crate::harness::{Product, Ssh, User, eventually, is_real, skip_unless};
+use crate::resilience::switch;
 
 const NOT_HERS: &str = "nothing is to be done about that, but tell an administrator if it happens often";
 
@@ -71,6 +78,7 @@ async fn a_pod_that_is_evicted_by_the_api_is_told_as_such() {
 
 #[tokio::test]
 async fn a_pod_that_had_to_make_room_is_told_as_such() {
+    skip_unless!(!is_real(), "its scheduler does it");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     let gone = is_disrupted(&alice, "PreemptionByScheduler").await;
@@ -78,11 +86,125 @@ async fn a_pod_that_had_to_make_room_is_told_as_such() {
 }
 
 #[tokio::test]
+async fn a_pod_that_makes_room_says_so_to_who_is_in_it_and_until_there_is_room_again() {
+    skip_unless!(is_real(), "the embedded cluster's scheduler knows no priorities");
+    let product = Product::shared().await;
+    let client = product.client();
+    let name = product.stranger("scarce").name().to_owned();
+    let resource = format!("e2e.devserver.io/{name}");
+    let device = Device::add(client.clone(), &resource, 1).await;
+    add_flavor(client.clone(), &name, json!({ "resources": { "limits": { (&resource): "1" } } })).await;
+    let alice =
+        product.user_with("alice", DevServerDefaults { flavor: Some(name.clone()), ..Default::default() }).await;
+    alice.is_running().await;
+    let gone = pod_uid(&alice).await;
+    let session = alice.ssh("echo up; sleep 98920").start();
+    session.prints("up\n").await;
+
+    let classes: Api<PriorityClass> = Api::all(client.clone());
+    let class = json!({ "metadata": { "name": name }, "value": 1000 });
+    let class = serde_json::from_value(class).expect("it is a priority class");
+    classes.create(&PostParams::default(), &class).await.expect("priority classes can be made");
+    let other = json!({
+        "metadata": { "name": "urgent" },
+        "spec": {
+            "priorityClassName": name,
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{
+                "name": "urgent", "image": "localhost/dev:1", "command": ["sleep", "1000"],
+                "resources": { "limits": { (&resource): "1" } },
+            }],
+        },
+    });
+    let other: Pod = serde_json::from_value(other).expect("it is a pod");
+    // Admission hears of the class a moment later.
+    eventually("a pod of that class", async || alice.api::<Pod>().create(&PostParams::default(), &other).await.ok())
+        .await;
+    let had_to = "it had to make room on node ";
+    session.finish().await.fails().says("the pod of your DevServer `dev` is gone: ").says(had_to);
+    let next = alice.ssh("echo next").start();
+    next.says("no node fits: ").await;
+    let told = alice.ssh("devctl why dev").run().await.exits(0).text();
+    assert!(told.contains("no node fits: ") && told.contains(&format!(": {had_to}")), "{told}");
+
+    alice.api::<Pod>().delete("urgent", &DeleteParams::default()).await.expect("it is there");
+    next.finish().await.exits(0).prints("next\n").says(" for a pod of higher priority; ").says(NOT_HERS);
+    classes.delete(&name, &DeleteParams::default()).await.expect("it is there");
+    let end = alice.has::<DevServer>("dev").await.status.and_then(|status| status.last_end);
+    assert_eq!(end.map(|end| end.reason).as_deref(), Some("Preempted"));
+    assert_ne!(pod_uid(&alice).await, gone);
+    device.remove().await;
+    flavors(client).delete(&name, &DeleteParams::default()).await.expect("it is there");
+}
+
+#[tokio::test]
 async fn a_pod_whose_node_is_lost_is_told_as_such() {
+    skip_unless!(!is_real(), "its control plane does it");
     let product = Product::shared().await;
     let alice = product.user("alice").await;
     let gone = is_disrupted(&alice, "DeletionByTaintManager").await;
     tells(&alice, gone, "NodeLost", &format!("does not answer or was taken out of service; {NOT_HERS}")).await;
+}
+
+const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+
+/// A node whose kubelet is stopped. Dropped, it is as it was.
+struct Lost<F: Fn(&str)> {
+    node: String,
+    kubelet: F,
+}
+
+impl<F: Fn(&str)> Drop for Lost<F> {
+    fn drop(&mut self) {
+        (self.kubelet)("start");
+        // The control plane may have taken it away by itself.
+        let taint = format!("{UNREACHABLE}:NoExecute-");
+        let _ = Command::new("kubectl").args(["taint", "node", &self.node, &taint]).output();
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_is_lost_is_named_until_it_is_back() {
+    let kubelet = switch("kubelet");
+    skip_unless!(kubelet.is_some(), "BASTION_TEST_KUBE names no script that may stop the kubelet");
+    let kubelet = kubelet.expect("it was checked");
+    let product = Product::undisturbed().await;
+    let client = product.client();
+    let name = product.stranger("impatient").name().to_owned();
+    // Others are given five minutes to come back.
+    let toleration = json!({ "key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0 });
+    add_flavor(client.clone(), &name, json!({ "resources": {}, "tolerations": [toleration] })).await;
+    let alice =
+        product.user_with("alice", DevServerDefaults { flavor: Some(name.clone()), ..Default::default() }).await;
+    alice.is_running().await;
+    let gone = pod_uid(&alice).await;
+
+    let node = node(&client).await.name_any();
+    kubelet("stop");
+    let is_lost = Lost { node: node.clone(), kubelet };
+    let next = alice.ssh("echo next").start();
+    next.says("your pod's node does not answer; trying again").await;
+    // What a control plane finds out 40 s later, and puts on one of several nodes.
+    is_written(&alice, json!({ "conditions": [{ "type": "Ready", "status": "False" }] })).await;
+    let taint = json!({ "key": UNREACHABLE, "effect": "NoExecute" });
+    let patch = Patch::Strategic(json!({ "spec": { "taints": [taint] } }));
+    let nodes: Api<Node> = Api::all(client.clone());
+    nodes.patch(&node, &PatchParams::default(), &patch).await.expect("a node can be tainted");
+    let lost = format!("node {node} does not answer, so nobody knows whether the old pod still runs");
+    eventually("the node is told to be lost", async || {
+        let message = alice.has::<DevServer>("dev").await.status?.message?;
+        message.contains(&lost).then_some(())
+    })
+    .await;
+    next.says(&lost).await;
+    for verb in ["describe", "why"] {
+        let told = alice.ssh(&format!("devctl {verb} dev")).run().await.exits(0).text();
+        assert!(told.contains(&lost), "{told}");
+    }
+    drop(is_lost);
+    next.finish().await.exits(0).prints("next\n").says(&format!("node {node} does not answer; {NOT_HERS}"));
+    assert_ne!(pod_uid(&alice).await, gone);
+    flavors(client).delete(&name, &DeleteParams::default()).await.expect("it is there");
 }
 
 /// A kubelet that evicts ends the pod itself and leaves it there.

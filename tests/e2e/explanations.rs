@@ -2,8 +2,11 @@
 
 use bastion::api::{DevServer, DevServerStatus, StepName};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::harness::{Product, Ssh, User, eventually, is_real, skip_unless};
+use crate::harness::{Product, Ssh, User, eventually, has_agents, is_real, skip_unless};
 
 async fn status_that(user: &User, what: &str, fits: impl Fn(&DevServerStatus) -> bool) -> DevServerStatus {
     eventually(what, async || {
@@ -65,6 +68,82 @@ async fn running_out_of_memory_is_told_at_the_next_login() {
     let most = ["(all of its limit of 1Gi was in use)", "(limit 1Gi; at most "];
     let said = most.iter().any(|most| next.stderr().contains(&format!("it ran out of memory {most}")));
     assert!(said && next.stderr().contains("; choose a larger flavor"), "{}", next.stderr());
+}
+
+/// What `devctl` says of it is the same by either verb.
+async fn is_described(user: &User, words: &str) {
+    for verb in ["describe", "why"] {
+        let told = user.ssh(&format!("devctl {verb} train")).run().await.exits(0).text();
+        assert!(told.contains(words), "{verb}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_is_not_there_refuses_logins_at_once() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    let registry = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+    let port = registry.local_addr().expect("it is bound").port();
+    let serves = AbortOnDropHandle::new(tokio::spawn(has_nothing(registry)));
+    let image = if is_real() { format!("localhost:{port}/team/x:1") } else { "missing/x:1".to_owned() };
+    alice.add_devserver_with("train", json!({ "image": image })).await;
+    let words = format!("cannot pull image {image}: ");
+    let advice = "not found; check its name and tag, and that the cluster may pull it; `devctl update train --image \
+                  IMAGE` takes another";
+    let refused = login(&product, &alice, "echo in").run().await;
+    refused.fails().prints("").says("bastion: DevServer `train` cannot run: ").says(&words).says(advice);
+    is_described(&alice, &words).await;
+    is_described(&alice, advice).await;
+    drop(serves);
+
+    alice.ssh("devctl update train --image localhost/dev:1 --yes").run().await.exits(0);
+    login(&product, &alice, "echo in").run().await.exits(0).prints("in\n");
+}
+
+/// A registry of images, without one.
+async fn has_nothing(registry: TcpListener) {
+    while let Ok((mut stream, _)) = registry.accept().await {
+        let mut request = vec![0; 4096];
+        if stream.read(&mut request).await.is_ok() {
+            let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_image_with_a_name_that_is_none_refuses_logins_at_once() {
+    skip_unless!(is_real(), "the embedded cluster looks at no image's name");
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    alice.add_devserver_with("train", json!({ "image": "No/Such:Name" })).await;
+    let words = "cannot pull image No/Such:Name: the name is not valid; check its name and tag";
+    login(&product, &alice, "echo in").run().await.fails().prints("").says(words);
+    is_described(&alice, words).await;
+}
+
+#[tokio::test]
+async fn a_command_that_the_image_has_not_is_named() {
+    let product = Product::shared().await;
+    let alice = product.user("alice").await;
+    alice.is_running().await;
+    alice.add_devserver_with("train", json!({ "command": ["/no/such", "program"] })).await;
+    if !has_agents() {
+        let words = "image localhost/dev:1 has no program /no/such; take one that keeps running";
+        login(&product, &alice, "echo in").run().await.fails().says(words);
+        return is_described(&alice, words).await;
+    }
+    let words = "its command ended with exit code 127: a program was not found; `devctl logs train --previous`";
+    let waiting = login(&product, &alice, "echo in").start();
+    waiting.says(words).await;
+    waiting.kill().await;
+    is_described(&alice, words).await;
+    eventually("what the agent wrote", async || {
+        let logs = alice.ssh("devctl logs train --previous").run().await;
+        logs.text().contains("failed to start /no/such: No such file or directory").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

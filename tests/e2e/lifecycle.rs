@@ -174,7 +174,7 @@ async fn a_login_tells_what_it_waits_for() {
 
 #[tokio::test]
 async fn open_terminals_are_warned_over_whatever_they_show() {
-    let Some((_, [alice, bob, carol])) = with_agents(["alice", "bob", "carol"]).await else { return };
+    let Some((product, [alice, bob, carol])) = with_agents(["alice", "bob", "carol"]).await else { return };
     let mut full_screen = alice.shell().terminal(24, 80);
     full_screen.types("seq 500 | less\r").await;
     full_screen.shows_row(":").await;
@@ -183,6 +183,17 @@ async fn open_terminals_are_warned_over_whatever_they_show() {
     let mut plain = alice.shell().option("SetEnv=BASTION_PERSIST=0").terminal(24, 80);
     plain.types("echo $((40+2))\r").await;
     plain.shows_row("42").await;
+    // At another replica, and behind a jump.
+    let replica = product.serve(&[]).await;
+    alice.is_known_at(&replica).await;
+    let known_hosts = product.folder().join(format!("{}-known", alice.name()));
+    let behind = alice.shell().jump("dev", alice.key(), &known_hosts);
+    let mut elsewhere =
+        [alice.shell_at(&replica), behind].map(|shell| shell.option("SetEnv=BASTION_PERSIST=0").terminal(24, 80));
+    for terminal in &mut elsewhere {
+        terminal.types("echo $((40+2))\r").await;
+        terminal.shows_row("42").await;
+    }
     let mut command = alice.ssh("echo up; read -r line; echo \"$line\"").input(Input::Held).start();
     command.prints("up\n").await;
     for (guest, how) in [(&bob, ""), (&carol, " --read-only")] {
@@ -205,7 +216,9 @@ async fn open_terminals_are_warned_over_whatever_they_show() {
     full_screen.shows_rows(&advice, |rows| rows.concat().contains(&advice)).await;
     full_screen.shows("(END)").await;
     assert!(full_screen.is_full_screen());
-    plain.shows(warning).await;
+    for terminal in [&plain].into_iter().chain(&elsewhere) {
+        terminal.shows(warning).await;
+    }
     // Theirs is another one: they would do to their own what its owner is told to do.
     for other in [&works, &looks] {
         other.shows(&format!("bastion: `dev.{}` will be suspended in ", alice.name())).await;

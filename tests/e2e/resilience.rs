@@ -70,7 +70,7 @@ async fn an_interruption_is_told_and_sessions_go_on() {
 }
 
 /// Stops or starts one part of the real cluster, by the word that it is given; none where that is not ours to do.
-fn switch(part: &'static str) -> Option<impl Fn(&str)> {
+pub(crate) fn switch(part: &'static str) -> Option<impl Fn(&str)> {
     let script = std::env::var_os("BASTION_TEST_KUBE").filter(|_| is_real())?;
     Some(move |verb: &str| {
         assert!(Command::new(&script).args([verb, part]).status().expect("it is a script").success());

@@ -8,7 +8,7 @@ use kube::api::ListParams;
 use super::home::Kept;
 use super::idle;
 use super::list::phase;
-use crate::api::{DevServer, EnvVar, RunAs, names};
+use crate::api::{DevServer, EnvVar, Phase, RunAs, names};
 use crate::devctl::output::{self, Fields, OutputArgs, Table};
 use crate::devctl::{Caller, Error, time};
 
@@ -57,7 +57,9 @@ fn fields(server: &DevServer, pod: Option<&Pod>, claim: Option<&PersistentVolume
     fields.put("Flavor", spec.flavor.clone().unwrap_or_else(default));
     fields.put("Image", spec.image.clone().unwrap_or_else(default));
     fields.put_some("Command", spec.command.as_ref().map(|words| words.join(" ")));
-    fields.put_some("Pod", pod.map(|pod| pod_line(pod, status.agent)));
+    // The status tells of an agent while its pod runs.
+    let agent = (phase(server) == Phase::Running).then_some(status.agent);
+    fields.put_some("Pod", pod.map(|pod| pod_line(pod, agent)));
     fields.put("Home", home_line(server, claim));
     for volume in &spec.volumes {
         let how = if volume.read_only { " (read only)" } else { "" };
@@ -100,11 +102,11 @@ fn fields(server: &DevServer, pod: Option<&Pod>, claim: Option<&PersistentVolume
     fields
 }
 
-fn pod_line(pod: &Pod, agent: bool) -> String {
+fn pod_line(pod: &Pod, agent: Option<bool>) -> String {
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
     let node = node.map_or_else(|| "no node yet".to_owned(), |node| format!("node {node}"));
-    let agent = if agent { "with its agent" } else { "without an agent" };
-    format!("{}, {node}, {agent}", pod.name_any())
+    let agent = agent.map(|has_one| if has_one { ", with its agent" } else { ", without an agent" });
+    format!("{}, {node}{}", pod.name_any(), agent.unwrap_or_default())
 }
 
 /// What of her teams' is mounted, which her spec does not say.

@@ -7,7 +7,7 @@ use super::describe;
 use super::home::Kept;
 use super::list::phase;
 use super::refused;
-use crate::api::{Activity, DevServer, DevServerStatus, LastEnd, Phase, SuspensionReason, conditions};
+use crate::api::{Activity, DevServer, DevServerStatus, Phase, SuspensionReason, conditions};
 use crate::devctl::output::{self, OutputArgs};
 use crate::devctl::{Caller, Error, time};
 use crate::plain::plain;
@@ -58,7 +58,7 @@ fn explain(server: &DevServer, now: Timestamp) -> Vec<String> {
                     if refused::is_invalid(&status) { "That is not what its settings ask for: " } else { "Note: " };
                 lines.push(format!("{head}{}.", plain(said.trim_end_matches('.'))));
             }
-            lines.extend(status.last_end.as_ref().map(|end| end_line(end, now)));
+            lines.extend(last_end(&status, now));
             lines.extend(status.activity.as_ref().and_then(|activity| memory_line(&name, activity, now)));
         }
         Phase::Pending => {
@@ -67,10 +67,11 @@ fn explain(server: &DevServer, now: Timestamp) -> Vec<String> {
                 lasting("waiting", &since),
                 or(&message, "the operator has not looked at it yet")
             ));
+            lines.extend(last_end(&status, now));
         }
         Phase::Starting => {
             lines.push(format!("`{name}` {}: {}.", lasting("starting", &since), or(&message, "its container is made")));
-            lines.extend(status.last_end.as_ref().map(|end| end_line(end, now)));
+            lines.extend(last_end(&status, now));
         }
         Phase::Failed => {
             lines.push(format!("`{name}` cannot run: {}.", or(&message, "the operator does not say why")));
@@ -126,8 +127,12 @@ fn script_line(name: &str, status: &DevServerStatus) -> Option<String> {
     failed.then(|| format!("{message}. `devctl update {name} --startup-script FILE` gives it another script."))
 }
 
-fn end_line(end: &LastEnd, now: Timestamp) -> String {
-    format!("It last ended {}: {}.", time::relative(&end.time, now), plain(end.message.trim_end_matches('.')))
+/// How it last ended, where the status does not say that anyhow.
+fn last_end(status: &DevServerStatus, now: Timestamp) -> Option<String> {
+    let end = status.last_end.as_ref()?;
+    let is_said = status.message.as_ref().is_some_and(|message| message.contains(&end.message));
+    let why = plain(end.message.trim_end_matches('.'));
+    (!is_said).then(|| format!("It last ended {}: {why}.", time::relative(&end.time, now)))
 }
 
 /// That the kernel ended a program of it, and it went on.
@@ -199,9 +204,13 @@ mod tests {
     }
 
     #[test]
-    fn how_it_last_ended_is_told_while_it_runs_again() {
+    fn how_it_last_ended_is_told_once_whether_it_runs_again_or_not() {
         let end = json!({"time": "2026-01-01T00:59:00Z", "reason": "OutOfMemory", "message": "it ran out of memory."});
-        let text = why(json!({"phase": "Running", "lastEnd": end}));
-        assert!(text.ends_with("It last ended 60s ago: it ran out of memory."), "{text}");
+        for phase in ["Running", "Pending", "Starting"] {
+            let text = why(json!({"phase": phase, "lastEnd": end}));
+            assert!(text.ends_with("\nIt last ended 60s ago: it ran out of memory."), "{text}");
+            let text = why(json!({"phase": phase, "lastEnd": end, "message": "again: it ran out of memory."}));
+            assert_eq!(text.matches("ran out").count(), 1, "{text}");
+        }
     }
 }

@@ -52,6 +52,7 @@ impl Deed {
             inside(of::<Pod>(), server, Some(json!({ "metadata": { "annotations": null } }))),
             inside(of::<PersistentVolumeClaim>(), &home, None),
             inside(of::<PersistentVolumeClaim>(), &home, without_labels()),
+            inside(of::<PersistentVolumeClaim>(), &names::team_claim("blue"), None),
             inside(of::<ServiceAccount>(), user, None),
             inside(of::<ServiceAccount>(), user, Some(json!({ "automountServiceAccountToken": true }))),
             inside(of::<RoleBinding>(), "dev-user", None),

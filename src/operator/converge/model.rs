@@ -1,5 +1,6 @@
 //! What people may ask for, and what they ask for in the end. History must not matter to the latter, so it asks for
-//! nothing that a running pod outlives by design: a flavor that is gone, a limit that is passed.
+//! nothing that a running pod outlives by design, such as a flavor that is gone or a limit that is passed, and for
+//! nothing that cannot run.
 
 use serde_json::{Value, json};
 
@@ -42,7 +43,7 @@ impl Model {
         let mut wishes = Vec::new();
         for (kind, namespace, name) in everything() {
             let may_miss = matches!(kind, Kind::Team | Kind::Server);
-            let spec = (!may_miss || !dice.once_in(4)).then(|| spec(kind, &name, &namespace, dice));
+            let spec = (!may_miss || !dice.once_in(4)).then(|| possible(spec(kind, &name, &namespace, dice)));
             wishes.push(Wish { kind, namespace, name, spec });
         }
         dice.shuffle(&mut wishes);
@@ -82,11 +83,23 @@ fn everything() -> Vec<(Kind, String, String)> {
     all
 }
 
+/// `spec` without what keeps somebody out.
+fn possible(mut spec: Value) -> Value {
+    // These are words of one kind each; the embedded cluster's pods have no agent that could run a script.
+    for field in ["allowedUsers", "startupScript"] {
+        spec.as_object_mut().unwrap().remove(field);
+    }
+    if let Some(limits) = spec.get_mut("limits") {
+        *limits = json!({ "maxTimeToLive": limits["maxTimeToLive"] });
+    }
+    spec
+}
+
 fn spec(kind: Kind, name: &str, namespace: &str, dice: &mut Dice) -> Value {
     match kind {
         Kind::User => user(dice),
         Kind::Flavor => flavor(name, dice),
-        Kind::Team => json!({ "members": dice.some_of(&USERS), "quotas": quota(dice, "1") }),
+        Kind::Team => team(name, dice),
         Kind::Server => server(name, namespace, dice),
     }
 }
@@ -96,9 +109,25 @@ fn user(dice: &mut Dice) -> Value {
     json!({
         "disabled": dice.once_in(2),
         "quotas": quota(dice, "2"),
-        "limits": { "devServers": dice.one_of(&[8, 9]), "maxTimeToLive": dice.one_of(&["50h", "60h"]) },
+        "limits": {
+            "devServers": dice.one_of(&[0, 1, 9]), "maxTimeToLive": dice.one_of(&["50h", "60h"]),
+            "flavors": dice.one_of(&[json!([]), json!(["small"])]),
+        },
         "roleRefs": dice.one_of(&roles),
     })
+}
+
+/// Its volume is a PersistentVolume of its name.
+fn team(name: &str, dice: &mut Dice) -> Value {
+    let mut spec = json!({ "members": dice.some_of(&USERS), "quotas": quota(dice, "1") });
+    if dice.once_in(2) {
+        spec["volume"] = json!({ "persistentVolume": name, "readOnly": dice.once_in(2) });
+    }
+    if dice.once_in(3) {
+        spec["volume"]["persistentVolume"] = json!(name);
+        spec["volume"]["mountPath"] = json!("/shared");
+    }
+    spec
 }
 
 fn quota(dice: &mut Dice, digit: &str) -> Value {
@@ -118,6 +147,9 @@ fn flavor(name: &str, dice: &mut Dice) -> Value {
         spec["volumes"] = json!([{ "claim": DATA, "mountPath": "/shared", "readOnly": dice.once_in(2) }]);
     }
     if dice.once_in(3) {
+        spec["allowedUsers"] = json!(dice.some_of(&USERS));
+    }
+    if dice.once_in(3) {
         spec["timeLimit"] = json!(dice.one_of(&["20h", "30h"]));
     }
     if dice.once_in(3) {
@@ -127,16 +159,34 @@ fn flavor(name: &str, dice: &mut Dice) -> Value {
 }
 
 /// What cannot change afterwards is a matter of the name.
+fn home(namespace: &str) -> Value {
+    match namespace {
+        "dev-alice" => json!({ "existingClaim": DATA }),
+        "dev-bob" => json!({ "ephemeral": true }),
+        _ => json!({ "size": "2Gi", "mountPath": "/home/train" }),
+    }
+}
+
 fn server(name: &str, namespace: &str, dice: &mut Dice) -> Value {
     let mut spec = json!({
         "flavor": dice.one_of(&[None, Some("small"), Some("large")]),
         "image": dice.one_of(&[None, Some("one"), Some("two")]),
-        "home": (name == "train").then(|| json!({ "size": "2Gi", "mountPath": "/home/train" })),
+        "home": (name == "train").then(|| home(namespace)),
         "lifecycle": { "suspended": dice.once_in(3) },
     });
     if dice.once_in(3) {
         spec["lifecycle"]["timeToLive"] = json!(dice.one_of(&["4h", "40h"]));
-        spec["lifecycle"]["idle"] = json!({ "action": dice.one_of(&["None", "Suspend"]) });
+        spec["lifecycle"]["idle"] = json!({ "action": dice.one_of(&["None", "Suspend"]), "after": "3h" });
+    }
+    if dice.once_in(3) {
+        let field = dice.one_of(&["extendedUntil", "snoozedUntil"]);
+        spec["lifecycle"][field] = json!(dice.one_of(&["2020-01-01T00:00:00Z", "2120-01-01T00:00:00Z"]));
+    }
+    if dice.once_in(3) {
+        spec["command"] = json!(["sleep", dice.one_of(&["7000", "8000"])]);
+    }
+    if dice.once_in(4) {
+        spec["startupScript"] = json!("true");
     }
     if dice.once_in(3) {
         spec["shm"] = json!(dice.one_of(&["0", "1Gi"]));

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::PATIENCE;
 use super::deeds::{Deed, of};
 use super::dice::Dice;
-use super::model::{DATA, Kind, Model, USERS, Wish};
+use super::model::{DATA, Kind, Model, TEAMS, USERS, Wish};
 use super::snapshot::{Snapshot, differences, unsettled};
 use super::steps::Step;
 use super::wire::Wire;
@@ -39,7 +39,24 @@ impl Scene {
     /// Without an operator.
     pub(super) async fn start() -> Self {
         let (cluster, client, data) = minik8s::Cluster::start_for_a_test(api::crds()).await;
-        Self { cluster, client, wire: Wire::new(), operator: None, _data: data }
+        let scene = Self { cluster, client, wire: Wire::new(), operator: None, _data: data };
+        for team in TEAMS {
+            scene.has_storage_for(team).await;
+        }
+        scene
+    }
+
+    async fn has_storage_for(&self, team: &str) {
+        let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
+        let volume = json!({
+            "metadata": { "name": team },
+            "spec": {
+                "accessModes": ["ReadWriteMany"], "capacity": { "storage": "1Gi" },
+                "claimRef": { "namespace": "bastion", "name": team },
+                "nfs": { "server": "nfs", "path": "/" },
+            },
+        });
+        volumes.create(&PostParams::default(), &serde_json::from_value(volume).unwrap()).await.unwrap();
     }
 
     pub(super) async fn take(&mut self, step: &Step) {
@@ -163,8 +180,9 @@ impl Scene {
     }
 
     async fn is_in_use(&self, deed: &Deed) -> bool {
-        let pod = deed.name.trim_end_matches("-home");
-        self.api(&of::<Pod>(), deed.namespace.as_ref()).get_opt(pod).await.unwrap().is_some()
+        let pods = self.api(&of::<Pod>(), deed.namespace.as_ref()).list(&ListParams::default()).await.unwrap();
+        let claims = |pod: &DynamicObject| pod.data["spec"]["volumes"].as_array().cloned().unwrap_or_default();
+        pods.iter().flat_map(claims).any(|volume| volume["persistentVolumeClaim"]["claimName"] == deed.name.as_str())
     }
 
     fn api(&self, kind: &ApiResource, namespace: Option<&String>) -> Api<DynamicObject> {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{LimitRange, Namespace, PersistentVolumeClaim, Pod, ResourceQuota, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    LimitRange, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, ResourceQuota, ServiceAccount,
+};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{ApiResource, DynamicObject, ListParams};
@@ -10,7 +12,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::{Map, Value, json};
 
 use super::deeds::of;
-use super::model::{DATA, Model};
+use super::model::Model;
 use crate::api::{DevServer, DevServerFlavor, DevServerTeam, DevServerUser};
 
 pub(super) struct Snapshot {
@@ -28,15 +30,17 @@ impl Snapshot {
             let api: Api<DynamicObject> = Api::all_with(client.clone(), &kind);
             for object in api.list(&ListParams::default()).await.unwrap() {
                 let namespace = object.namespace().unwrap_or_default();
+                let name = object.name_any();
                 let is_kept_home = kind.kind == "PersistentVolumeClaim"
-                    && object.name_any() != DATA
-                    && !is_awake(model, &namespace, object.name_any().trim_end_matches("-home"));
+                    && name.strip_suffix("-home").is_some_and(|server| !is_awake(model, &namespace, server));
                 let is_ours = match kind.kind.as_str() {
-                    "Namespace" => object.name_any().starts_with("dev-"),
+                    "Namespace" => name.starts_with("dev-"),
+                    // Made for members, after what people made for the team.
+                    "PersistentVolume" => name.contains('.'),
                     _ => kind.group == "devserver.io" || namespace.starts_with("dev-"),
                 };
                 if is_ours && !is_kept_home {
-                    let key = format!("{} {namespace}/{}", kind.kind, object.name_any());
+                    let key = format!("{} {namespace}/{name}", kind.kind);
                     snapshot.versions.insert(key.clone(), object.resource_version().unwrap_or_default());
                     snapshot.objects.insert(key, normal(&object));
                 }
@@ -60,6 +64,7 @@ fn kinds() -> Vec<ApiResource> {
         of::<NetworkPolicy>(),
         of::<Role>(),
         of::<RoleBinding>(),
+        of::<PersistentVolume>(),
         of::<PersistentVolumeClaim>(),
         of::<Pod>(),
         of::<DevServerUser>(),
@@ -82,8 +87,11 @@ fn normal(object: &DynamicObject) -> Value {
         .flatten()
         .map(|owner| json!({ "kind": owner.kind, "name": owner.name, "controller": owner.controller }))
         .collect();
+    let mut annotations = own.annotations.clone();
+    // A pod keeps the limit with which its flavor was made.
+    annotations.iter_mut().for_each(|all| drop(all.remove("devserver.io/time-limit")));
     whole["metadata"] = json!({
-        "labels": own.labels, "annotations": own.annotations, "owners": owners, "finalizers": own.finalizers,
+        "labels": own.labels, "annotations": annotations, "owners": owners, "finalizers": own.finalizers,
         "goes": own.deletion_timestamp.is_some(),
     });
     let kind = whole["kind"].as_str().unwrap_or_default().to_owned();
@@ -91,7 +99,11 @@ fn normal(object: &DynamicObject) -> Value {
     match kind.as_str() {
         // The kubelet's, the quota controller's, the volume controller's.
         "Pod" | "ResourceQuota" | "PersistentVolumeClaim" => drop(whole.as_object_mut().unwrap().remove("status")),
+        "PersistentVolume" => without(&mut whole["spec"]["claimRef"], &["uid"]),
         "DevServer" | "DevServerUser" => whole["behind"] = json!(behind),
+        // Of a team that never had a volume nothing is told.
+        "DevServerTeam" if whole["spec"]["volume"].is_null() => drop(whole.as_object_mut().unwrap().remove("status")),
+        "DevServerTeam" => whole["behind"] = json!(behind),
         _ => {}
     }
     if kind == "PersistentVolumeClaim" {
@@ -151,6 +163,9 @@ pub(super) fn unsettled(snapshot: &Snapshot, model: &Model) -> Vec<String> {
         let settled = match object["kind"].as_str().unwrap_or_default() {
             "DevServer" => matches!(phase, "Running" | "Suspended"),
             "DevServerUser" => phase == "Ready",
+            "DevServerTeam" if object["spec"]["volume"].is_object() => {
+                object["status"]["conditions"][0]["status"] == "True"
+            }
             "DevServerFlavor" => object["status"]["free"] == json!(NODE_TAKES - pods),
             _ => true,
         };

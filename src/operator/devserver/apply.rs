@@ -27,13 +27,15 @@ pub(super) async fn apply(
     wanted: &Resolved,
     seen: Seen,
 ) -> Result<Done, Error> {
-    let (lacking, is_coming) = (team::note(wanted, &seen.team_volumes), team::is_coming(wanted, &seen.team_volumes));
+    let template = build_pod(wanted);
+    let is_late = seen.pod.as_deref().is_some_and(|pod| !is_same_template(pod, &template));
+    let lacking = team::note(wanted, &seen.team_volumes, is_late);
+    let is_coming = team::is_coming(wanted, &seen.team_volumes);
     let mut done = Done::nothing(seen);
     if let Some((refusal, pause)) = home::apply(context, key, wanted, &mut done).await? {
         return Ok(done.refused(refusal, pause));
     }
     done.note = done.note.or(lacking);
-    let template = build_pod(wanted);
     let (volume, patience) = match volume_and_patience(context, key, wanted, done.claim.as_deref()) {
         (Volume::Binding, patience) => (Volume::Binding, patience),
         _ if is_coming => (Volume::TeamsBinding, context.memories.patience(key, &context.config)),
@@ -50,7 +52,7 @@ pub(super) async fn apply(
     done.step = next_step(&situation);
     match done.step {
         Step::Keep => {
-            if done.pod.as_deref().is_some_and(|pod| !is_same_template(pod, &template)) {
+            if is_late {
                 let late = "its flavor, its owner's teams or a default changed; it takes effect when the pod is next made \
                             (`devctl suspend`, `devctl resume`)";
                 done.note.get_or_insert_with(|| late.to_owned());

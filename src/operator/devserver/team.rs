@@ -123,9 +123,11 @@ pub(super) fn is_coming(wanted: &Resolved, teams: &[TeamVolume]) -> bool {
     lacking(wanted, teams).any(|(_, lack)| *lack == Lack::Coming)
 }
 
-/// What the owner is told of what she lacks.
-pub(super) fn note(wanted: &Resolved, teams: &[TeamVolume]) -> Option<String> {
-    let (TeamVolume { team, .. }, lack) = lacking(wanted, teams).next()?;
+/// What the owner is told of what she lacks. Where her pod `is_late`, what should come may wait for that to go: it may
+/// have the volume as it was.
+pub(super) fn note(wanted: &Resolved, teams: &[TeamVolume], is_late: bool) -> Option<String> {
+    let (TeamVolume { team, .. }, lack) =
+        lacking(wanted, teams).find(|(_, lack)| !is_late || **lack != Lack::Coming)?;
     Some(match lack {
         Lack::Coming => format!("the volume of team {team} is not bound yet"),
         Lack::Problem(why) => format!("the volume of team {team} cannot be mounted: {why}"),
@@ -160,7 +162,7 @@ mod tests {
     /// Whether what lacks is coming, and what is said of it.
     fn told(spec: DevServerSpec, teams: &[TeamVolume]) -> (bool, Option<String>) {
         let wanted = resolve(&server(spec), &[], &config()).unwrap();
-        (is_coming(&wanted, teams), note(&wanted, teams))
+        (is_coming(&wanted, teams), note(&wanted, teams, false))
     }
 
     fn mounted(spec: DevServerSpec, teams: &[TeamVolume]) -> Vec<(String, String, bool)> {
@@ -276,6 +278,9 @@ mod tests {
         assert_eq!(told_of(&volumes("alice", std::slice::from_ref(&without), |_| None)), coming);
         assert_eq!(told_when("True", "Bound"), coming);
         assert_eq!(told_when("False", "Binding"), coming);
+        // It may wait for the pod that runs, which is told then.
+        let wanted = resolve(&server(DevServerSpec::default()), &[], &config()).unwrap();
+        assert_eq!(note(&wanted, &volumes("alice", std::slice::from_ref(&without), |_| None), true), None);
         let (is_coming, words) = told_when("False", "VolumeNotFound");
         assert_eq!((is_coming, words.as_str()), (false, "the volume of team vision cannot be mounted: bob has none"));
         let (is_coming, words) = told_when("False", "Refused");

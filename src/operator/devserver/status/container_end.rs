@@ -42,6 +42,9 @@ pub(super) fn why(pod: &Pod, end: &ContainerStateTerminated, peak: Option<&str>)
         (Some("Unknown" | "ContainerStatusUnknown"), _) => (format!("node {} was restarted", node(pod)), None),
         (_, 0) => ("its command ended by itself".to_owned(), Some("the DevServer's command has to keep running")),
         (_, 137) => ("it was killed (exit code 137)".to_owned(), None),
+        // As shells have it, and the agent of what it is to start.
+        (_, code @ 126) => (format!("its command ended with exit code {code}: a program could not be run"), None),
+        (_, code @ 127) => (format!("its command ended with exit code {code}: a program was not found"), None),
         (_, code) => (format!("its command ended with exit code {code}"), None),
     }
 }

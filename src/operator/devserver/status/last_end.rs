@@ -1,7 +1,7 @@
 //! Why a pod, or the container in it, ended without having been asked to. Pure.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::advice::NOT_HERS;
@@ -68,24 +68,38 @@ fn peak<'a>(end: &ContainerStateTerminated, activity: &'a Activity) -> Option<&'
 
 /// Something in the cluster wanted the pod gone, and says so in a condition.
 fn disruption(pod: &Pod) -> Option<LastEnd> {
-    let target = condition(pod, "DisruptionTarget").filter(|target| target.status == "True")?;
+    let target = disruption_target(pod)?;
+    // The kubelet's own evictions and shutdowns say more in the pod's status.
+    if target.reason.as_deref() == Some("TerminationByKubelet") {
+        return over(pod);
+    }
+    let (reason, why) = disrupted(pod)?;
+    let message = format!("{why}; {NOT_HERS}");
+    Some(LastEnd { time: target.last_transition_time.clone()?, reason: reason.to_owned(), message })
+}
+
+fn disruption_target(pod: &Pod) -> Option<&PodCondition> {
+    condition(pod, "DisruptionTarget").filter(|target| target.status == "True")
+}
+
+/// What the control plane took the pod away for, and the name of that.
+pub(super) fn disrupted(pod: &Pod) -> Option<(&str, String)> {
+    let target = disruption_target(pod)?;
     let said = target.message.as_deref().unwrap_or_default().trim().trim_end_matches('.');
     let node = node(pod);
-    let (reason, message) = match target.reason.as_deref().unwrap_or_default() {
+    Some(match target.reason.as_deref().unwrap_or_default() {
         "PreemptionByScheduler" | "PreemptionByKubeScheduler" => {
             ("Preempted", format!("it had to make room on node {node} for a pod of higher priority"))
         }
+        "DeletionByTaintManager" if node_is_silent(pod) => ("NodeLost", format!("node {node} does not answer")),
         "DeletionByTaintManager" => ("NodeLost", format!("node {node} does not answer or was taken out of service")),
         "DeletionByPodGC" => ("NodeLost", format!("node {node} is gone")),
         "EvictionByEvictionAPI" => {
             ("Evicted", format!("node {node} was emptied, by an administrator or by what adds and removes nodes"))
         }
-        // The kubelet's own evictions and shutdowns say more in the pod's status.
-        "TerminationByKubelet" => return over(pod),
+        "TerminationByKubelet" => return None,
         other => (other, said.to_owned()),
-    };
-    let message = format!("{message}; {NOT_HERS}");
-    Some(LastEnd { time: target.last_transition_time.clone()?, reason: reason.to_owned(), message })
+    })
 }
 
 fn silence(pod: &Pod) -> Option<LastEnd> {

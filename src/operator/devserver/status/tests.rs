@@ -197,13 +197,15 @@ fn images_that_cannot_be_pulled_are_told() {
              `devctl update dev --image IMAGE` takes another"
         )
     };
-    let told = with_advice("failed to resolve reference \"team/torch:1\": not found");
+    let told = with_advice("not found");
     Scene::waiting("ErrImagePull", missing).is(Phase::Failed, &told);
     let backing_off = format!("Back-off pulling image \"team/torch:1\": ErrImagePull: {missing}");
     Scene::waiting("ImagePullBackOff", &backing_off).is(Phase::Failed, &told);
     Scene::waiting("ImagePullBackOff", "Back-off pulling image \"team/torch:1\"")
         .noted("pod-uid", "Failed", &format!("Failed to pull image \"team/torch:1\": {missing}"))
         .is(Phase::Failed, &told);
+    let full = "failed to pull and unpack image \"r/torch:1\": failed to resolve reference \"r/torch:1\": r/torch:1: not found";
+    Scene::waiting("ErrImagePull", full).is(Phase::Failed, &with_advice("not found"));
     let no_answer = "dial tcp 10.0.0.1:443: i/o timeout";
     Scene::waiting("ErrImagePull", no_answer).is(Phase::Starting, &with_advice(no_answer));
     Scene::waiting("InvalidImageName", "x").is(Phase::Failed, &with_advice("the name is not valid"));
@@ -233,6 +235,11 @@ fn a_container_that_ended_is_told_with_advice() {
         Phase::Starting,
         "the container is started again: its command ended with exit code 1; `devctl logs dev --previous` shows what it wrote",
     );
+    for (code, meaning) in [(126, "a program could not be run"), (127, "a program was not found")] {
+        let why = format!("its command ended with exit code {code}: {meaning}");
+        let told = format!("the container is started again: {why}; `devctl logs dev --previous` shows what it wrote");
+        crashed(ended(code, "Error", "")).is(Phase::Starting, &told);
+    }
     crashed(ended(137, "OOMKilled", "")).is(
         Phase::Starting,
         "the container is started again: it ran out of memory (all of its limit of 2Gi was in use); choose a larger flavor",
@@ -309,6 +316,12 @@ fn a_pod_that_ended_is_made_again() {
 #[test]
 fn a_pod_that_goes_is_waited_for() {
     Scene::running().going().is(Phase::Starting, "waiting for the old pod to stop");
+    let preempted =
+        json!({ "conditions": [{ "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler" }] });
+    Scene::pod(preempted).going().is(
+        Phase::Starting,
+        "it had to make room on node n1 for a pod of higher priority; waiting for the old pod to stop",
+    );
 }
 
 #[test]

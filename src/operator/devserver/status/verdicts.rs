@@ -5,6 +5,7 @@ use kube::ResourceExt;
 
 use super::Verdict;
 use super::container_end::{why, with_advice};
+use super::last_end::disrupted;
 use super::pod::{container_status, image_name, node, node_is_silent, startup_script_runs};
 use crate::api::conditions::reason;
 use crate::api::{Phase, names};
@@ -91,7 +92,11 @@ pub(super) fn going(pod: &Pod) -> Verdict {
         );
         return Verdict::new(Phase::Pending, "NodeLost", message);
     }
-    Verdict::new(Phase::Starting, "Restarting", "waiting for the old pod to stop")
+    let waits = "waiting for the old pod to stop";
+    match disrupted(pod) {
+        Some((_, why)) => Verdict::new(Phase::Starting, "Disrupted", format!("{why}; {waits}")),
+        None => Verdict::new(Phase::Starting, "Restarting", waits),
+    }
 }
 
 /// What becomes of the pod of a DevServer that is to have none.
@@ -197,7 +202,7 @@ fn image(pod: &Pod, waiting: &ContainerStateWaiting, notes: &[Note]) -> Verdict 
     let cause = match reason {
         "InvalidImageName" => "the name is not valid",
         "ErrImageNeverPull" => "it is not on the node, and may not be pulled",
-        _ => said.map_or("trying again", |said| said.rsplit_once(" desc = ").map_or(said, |(_, cause)| cause)),
+        _ => said.map_or("trying again", cause_of_pull),
     };
     let needs_someone = matches!(reason, "InvalidImageName" | "ErrImageNeverPull")
         || ["not found", "manifest unknown", "denied", "unauthorized", "authorization failed", "invalid reference"]
@@ -205,6 +210,17 @@ fn image(pod: &Pod, waiting: &ContainerStateWaiting, notes: &[Note]) -> Verdict 
             .any(|hopeless| cause.to_lowercase().contains(hopeless));
     let phase = if needs_someone { Phase::Failed } else { Phase::Starting };
     Verdict::new(phase, reason::CANNOT_PULL_IMAGE, format!("cannot pull image {}: {cause}", image_name(pod)))
+}
+
+/// `rpc error: … desc = failed to pull and unpack image "x": failed to resolve reference "x": x: not found` →
+/// `not found`.
+fn cause_of_pull(said: &str) -> &str {
+    let mut cause = said.rsplit_once(" desc = ").map_or(said, |(_, cause)| cause);
+    for step in ["failed to pull and unpack image \"", "failed to resolve reference \"", "failed to resolve image \""] {
+        let Some((image, rest)) = cause.strip_prefix(step).and_then(|rest| rest.split_once("\": ")) else { continue };
+        cause = rest.strip_prefix(image).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(rest);
+    }
+    cause
 }
 
 fn restarting(pod: &Pod, end: &ContainerStateTerminated) -> Verdict {
