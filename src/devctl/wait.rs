@@ -92,9 +92,7 @@ async fn follow(
                 )));
             }
             Phase::Suspended => {
-                return Err(Error::failed(format!(
-                    "`{name}` is suspended: {message}; `devctl resume {name}` resumes it"
-                )));
+                return Err(Error::failed(format!("`{name}` is {message}")));
             }
             Phase::Pending | Phase::Starting | Phase::Terminating => progress.show(&message).await,
         }

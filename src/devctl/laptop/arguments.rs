@@ -29,6 +29,23 @@ Exit status:
   255 the bastion cannot be reached or does not let you in
 ssh, exec, cp, forward and shells end as the program does.";
 
+/// Where the value of an option is.
+#[derive(PartialEq)]
+pub(super) enum Value {
+    Within,
+    Follows,
+}
+
+/// That `word` is an option of [`Cluster`].
+pub(super) fn of_cluster(word: &str) -> Option<Value> {
+    let option = word.split_once('=').map_or(word, |(option, _)| option);
+    match option {
+        "--context" | "--kubeconfig" | "--namespace" | "-n" if option == word => Some(Value::Follows),
+        "--context" | "--kubeconfig" | "--namespace" => Some(Value::Within),
+        _ => option.starts_with("-n").then_some(Value::Within),
+    }
+}
+
 /// The command line with the options of [`Cluster`] in front, which may stand behind the verb, too: up to words that
 /// are a program's, as those of ssh's command are.
 pub(super) fn in_front(words: Vec<OsString>) -> Vec<OsString> {
@@ -37,13 +54,11 @@ pub(super) fn in_front(words: Vec<OsString>) -> Vec<OsString> {
     let mut rest: Vec<OsString> = Vec::new();
     while let Some(word) = words.next() {
         let text = word.to_string_lossy().into_owned();
-        if ["--context", "--kubeconfig", "--namespace", "-n"].contains(&text.as_str()) {
+        if let Some(value) = of_cluster(&text) {
             front.push(word);
-            front.extend(words.next());
-        } else if text.strip_prefix("-n").is_some_and(|value| !value.is_empty())
-            || ["--context=", "--kubeconfig=", "--namespace="].iter().any(|option| text.starts_with(option))
-        {
-            front.push(word);
+            if value == Value::Follows {
+                front.extend(words.next());
+            }
         } else {
             rest.push(word);
             if text == "--" || text.starts_with("--command") {

@@ -93,7 +93,7 @@ mod tests {
                 403,
                 r#"pods "dev" is forbidden: exceeded quota: dev-user, requested: pods=1,requests.cpu=4, used: pods=20,requests.cpu=62, limited: pods=20,requests.cpu=64"#,
                 RefusalKind::Quota,
-                "your quota dev-user is used up: asked for pods 1, requests.cpu 4, in use pods 20, requests.cpu 62, allowed pods 20, requests.cpu 64",
+                "the quota dev-user is used up: asked for pods 1, requests.cpu 4, in use pods 20, requests.cpu 62, allowed pods 20, requests.cpu 64",
             ),
             (
                 403,

@@ -11,6 +11,7 @@ use clap_complete::Shell;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::CompleteEnv;
 
+use super::arguments::of_cluster;
 use super::failure::Failure;
 use super::print;
 
@@ -37,10 +38,7 @@ pub(super) fn script(shell: Shell) -> Result<u8, Failure> {
 fn names_a_cluster(words: &[OsString]) -> bool {
     let line = words.iter().skip_while(|word| *word != "--").skip(1);
     let mut options = line.take_while(|word| *word != "--").map(|word| word.to_string_lossy());
-    options.any(|word| {
-        let option = word.split_once('=').map_or(&*word, |(option, _)| option);
-        ["--context", "--kubeconfig", "--namespace", "-n"].contains(&option)
-    })
+    options.any(|word| of_cluster(&word).is_some())
 }
 
 /// All verbs; where a name is meant, the bastion is asked for it, unless it is another's.
@@ -104,6 +102,7 @@ mod tests {
     fn nobody_is_asked_for_the_names_of_another_cluster() {
         let is_of_cluster = |line: &str| names_a_cluster(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
         assert!(is_of_cluster("devctl -- devctl --kubeconfig kc delete d"));
+        assert!(is_of_cluster("devctl -- devctl -ndev-alice delete d"));
         assert!(
             is_of_cluster("devctl -- devctl delete -n dev-alice d") && is_of_cluster("devctl -- devctl --context=a x")
         );
