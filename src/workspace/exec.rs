@@ -259,6 +259,23 @@ mod tests {
         assert!(!just_started.pod_is_gone() && just_started.is_outage(), "{just_started}");
     }
 
+    /// A login to a DevServer whose command keeps ending ended with these words of containerd's.
+    #[test]
+    fn a_container_that_has_just_ended_is_waited_for() {
+        let says = |words: &str| {
+            let message = format!("error executing command in container: failed to exec in container: {words}");
+            Error::NotStarted(message).pod_is_gone()
+        };
+        assert!(says("container is in CONTAINER_EXITED state"));
+        assert!(says("failed to create exec \"f9\": container not created: not found"));
+        assert!(says("failed to load task: no running task found: task 65 not found: not found"));
+        assert!(says("failed to create exec \"bc\": task f2 not found: not found"));
+        assert!(says("OCI runtime exec failed: exec failed: cannot exec in a stopped container: unknown"));
+        assert!(!says(
+            "OCI runtime exec failed: exec failed: exec: \"sh\": executable file not found in $PATH: unknown"
+        ));
+    }
+
     #[test]
     fn garbage_frames_are_errors() {
         assert!(Frame::parse(Message::Binary(Bytes::new())).is_err());

@@ -212,17 +212,11 @@ impl Error {
     fn pod_is_gone(&self) -> bool {
         match self {
             Self::Refused { code: 404, .. } => true,
-            Self::Refused { message, .. } | Self::NotStarted(message) => [
-                "container not found",
-                "container not created",
-                "CONTAINER_EXITED",
-                "not running",
-                "completed pod",
-                "does not have a host",
-                "not found in pod",
-            ]
-            .iter()
-            .any(|sign| message.contains(sign)),
+            Self::Refused { message, .. } | Self::NotStarted(message) => {
+                let signs =
+                    ["container not found", "not running", "completed pod", "does not have a host", "not found in pod"];
+                signs.iter().any(|sign| message.contains(sign)) || container_has_ended(message)
+            }
             _ => false,
         }
     }
@@ -241,6 +235,12 @@ impl Error {
 /// Whether the API server refuses what it was asked, and will the next time.
 fn is_unwilling(status: &Status) -> bool {
     (400..500).contains(&status.code) && status.code != 429
+}
+
+/// containerd has many words for a container that has just ended; what runc says is mostly of the program.
+fn container_has_ended(message: &str) -> bool {
+    let said = message.split_once("failed to exec in container: ").map(|(_, said)| said);
+    said.is_some_and(|said| !said.contains("OCI runtime exec failed") || said.contains("stopped container"))
 }
 
 #[cfg(test)]
