@@ -19,6 +19,7 @@ pub mod carrier;
 pub mod config;
 pub mod crowd;
 pub mod devctl;
+pub mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod identity;

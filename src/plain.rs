@@ -13,6 +13,13 @@ pub fn shortened(text: &str, most: usize) -> String {
     }
 }
 
+/// The first `most` of `all`, and how many more there are.
+pub fn few(all: &[String], most: usize, between: &str) -> String {
+    let more = all.len().saturating_sub(most);
+    let first = all[..all.len() - more].join(between);
+    if more == 0 { first } else { format!("{first}{between}and {more} more") }
+}
+
 /// Of Unicode's format characters those that no word needs, as joiners are needed, and its line and paragraph ends.
 fn is_trick(c: char) -> bool {
     matches!(c,
@@ -28,5 +35,12 @@ mod tests {
     fn what_plays_tricks_is_blank() {
         assert_eq!(plain("a\x1b]0;x\x07\u{9b}b\u{202e}c\u{2066}d\u{200b}e\n"), "a ]0;x  b c d e ");
         assert_eq!(plain("héllo שלום 👩‍🔬 “…”"), "héllo שלום 👩‍🔬 “…”");
+    }
+
+    #[test]
+    fn only_the_first_are_named() {
+        let all = |n: usize| (1..=n).map(|n| n.to_string()).collect::<Vec<_>>();
+        assert_eq!(few(&all(2), 2, "; "), "1; 2");
+        assert_eq!(few(&all(4), 2, "; "), "1; 2; and 2 more");
     }
 }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::forwards::{connect, exchange, shouts};
-use crate::harness::{Input, LIMIT, Product, Session, User, eventually, free_port, with_agents, within};
+use crate::harness::{Agent, Input, LIMIT, Product, Session, User, eventually, free_port, with_agents, within};
 
 /// Echoes what is typed, and goes on when there is no more of it.
 const ECHO: &str = "cat; exec sleep 98801";
@@ -82,6 +82,12 @@ async fn a_guest_works_in_it_as_himself_until_it_is_taken_back() {
     let copied = product.folder().join(format!("{}-copy", bob.name()));
     bob.shell().login(&login).copy(":file", copied.to_str().expect("plain")).run().await.exits(0);
     assert_eq!(std::fs::read_to_string(&copied).expect("scp wrote it"), "hers\n");
+
+    // Whoever works there is one account, and could sign with it.
+    let agent = Agent::start().await;
+    agent.add(bob.key());
+    let forwarding = as_guest("echo agent:$SSH_AUTH_SOCK").agent(agent.socket()).argument("-A");
+    forwarding.run().await.exits(0).prints("agent:\n");
 
     let port = free_port();
     let _server = shouts(&alice, &port.to_string()).await;

@@ -96,20 +96,21 @@ impl Bastion {
         let mut filled = String::new();
         let mut rest = text.chars();
         while let Some(c) = rest.next() {
-            match (c, c == '%') {
-                (_, true) => match rest.next() {
-                    Some('h') => filled.push_str(&self.host),
-                    Some('p') => filled.push_str(&self.port.to_string()),
-                    Some('r') => filled.push_str(&self.login),
-                    Some('n') => filled.push_str(&self.destination.host),
-                    Some('k') => filled.push_str(self.known_as().0),
-                    Some('i') => filled.push_str(&rustix::process::getuid().as_raw().to_string()),
-                    Some('u') => filled.push_str(&local_user().unwrap_or_default()),
-                    Some('d') => filled.push_str(&self.places.home.display().to_string()),
-                    Some('%') => filled.push('%'),
-                    other => filled.extend(['%'].into_iter().chain(other)),
-                },
-                (c, false) => filled.push(c),
+            if c != '%' {
+                filled.push(c);
+                continue;
+            }
+            match rest.next() {
+                Some('h') => filled.push_str(&self.host),
+                Some('p') => filled.push_str(&self.port.to_string()),
+                Some('r') => filled.push_str(&self.login),
+                Some('n') => filled.push_str(&self.destination.host),
+                Some('k') => filled.push_str(self.known_as().0),
+                Some('i') => filled.push_str(&rustix::process::getuid().as_raw().to_string()),
+                Some('u') => filled.push_str(&local_user().unwrap_or_default()),
+                Some('d') => filled.push_str(&self.places.home.display().to_string()),
+                Some('%') => filled.push('%'),
+                other => filled.extend(['%'].into_iter().chain(other)),
             }
         }
         filled

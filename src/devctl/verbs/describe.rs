@@ -11,6 +11,7 @@ use super::list::phase;
 use crate::api::{DevServer, EnvVar, Phase, RunAs, names};
 use crate::devctl::output::{self, Fields, OutputArgs, Table};
 use crate::devctl::{Caller, Error, time};
+use crate::event::last_time;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -206,16 +207,8 @@ pub(super) async fn events(caller: &Caller, name: &str) -> Result<Vec<Event>, Er
         }
     };
     let mut events: Vec<Event> = all.items.into_iter().filter(is_about_it).collect();
-    events.sort_by_key(seen);
+    events.sort_by_key(last_time);
     Ok(events)
-}
-
-/// When it last happened.
-pub(super) fn seen(event: &Event) -> Option<Timestamp> {
-    let last = event.last_timestamp.as_ref().map(|time| time.0);
-    let series = event.series.as_ref().and_then(|series| Some(series.last_observed_time.as_ref()?.0));
-    let once = event.event_time.as_ref().map(|time| time.0);
-    last.or(series).or(once).or_else(|| event.metadata.creation_timestamp.as_ref().map(|time| time.0))
 }
 
 /// As many as one reads.
@@ -227,7 +220,7 @@ fn events_table(events: &[Event], now: Timestamp, columns: Option<u16>) -> Strin
     }
     let mut table = Table::new(&["SEEN", "REASON", "ABOUT", "EVENT"]);
     for event in &events[events.len().saturating_sub(EVENTS)..] {
-        let ago = seen(event).map(|at| time::span(now.as_second().saturating_sub(at.as_second()).unsigned_abs()));
+        let ago = last_time(event).map(|at| time::span(now.as_second().saturating_sub(at.as_second()).unsigned_abs()));
         table.row(vec![
             ago.unwrap_or_default().into(),
             event.reason.clone().unwrap_or_default().into(),

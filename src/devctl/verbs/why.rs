@@ -10,6 +10,7 @@ use super::refused;
 use crate::api::{Activity, DevServer, DevServerStatus, Phase, SuspensionReason, conditions};
 use crate::devctl::output::{self, OutputArgs};
 use crate::devctl::{Caller, Error, time};
+use crate::event::last_time;
 use crate::plain::plain;
 
 #[derive(clap::Args)]
@@ -31,7 +32,7 @@ impl Args {
             let warnings = events.iter().rev().filter(|event| event.type_.as_deref() == Some("Warning"));
             if let Some(event) = warnings.take(1).next() {
                 let message = event.message.as_deref().unwrap_or_default();
-                let ago = describe::seen(event).map(|at| time::span((now.as_second() - at.as_second()).unsigned_abs()));
+                let ago = last_time(event).map(|at| time::span((now.as_second() - at.as_second()).unsigned_abs()));
                 lines.push(format!("Kubernetes said {} ago: {}", ago.unwrap_or_default(), plain(message)));
             }
         }

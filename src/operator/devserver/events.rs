@@ -14,11 +14,12 @@ use kube::api::ListParams;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 use crate::api::{DevServer, names};
+use crate::event::last_time;
 use crate::telemetry::chain;
 
 pub(super) struct EventWatches {
@@ -185,12 +186,7 @@ fn note(notes: &mut Vec<Note>, event: &Event) -> bool {
         uid: event.involved_object.uid.clone().unwrap_or_default(),
         reason: event.reason.clone().unwrap_or_default(),
         message: event.message.clone().unwrap_or_default(),
-        at: event
-            .last_timestamp
-            .as_ref()
-            .map(|time| time.0)
-            .or_else(|| event.event_time.as_ref().map(|time| time.0))
-            .or_else(|| event.creation_timestamp().map(|time| time.0)),
+        at: last_time(event),
         is_about_container: event.involved_object.field_path.as_deref() == Some(CONTAINER_PATH),
     };
     let is_same = |old: &&mut Note| {

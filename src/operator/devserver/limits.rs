@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use super::resolve::{Invalid, Resolved};
 use crate::api::user::UserLimits;
 use crate::api::{DevServer, DevServerUser};
+use crate::plain::few;
 
 /// For how long one of hers may run, whatever its spec says.
 pub(super) fn time(user: &DevServerUser) -> Option<Duration> {
@@ -104,12 +105,11 @@ fn count(server: &DevServer, servers: &Siblings, most: u32, user: &str) -> Resul
     let staying = first.iter().filter(|other| !other.is_going()).map(|other| other.server.name_any());
     let mut staying: Vec<String> = staying.chain(servers.unreadable.iter().cloned()).collect();
     staying.sort();
-    let more = staying.len().saturating_sub(NAMED);
-    staying.truncate(NAMED);
-    let and_more = if more == 0 { String::new() } else { format!(" and {more} more") };
     let many = if most == 1 { "DevServer" } else { "DevServers" };
-    let advice =
-        if staying.is_empty() { String::new() } else { format!("; delete one of {}{and_more}", staying.join(", ")) };
+    let advice = match staying.is_empty() {
+        true => String::new(),
+        false => format!("; delete one of {}", few(&staying, NAMED, ", ")),
+    };
     Err(Invalid::Limit(format!("{user} may have {most} {many}, and this is one more{advice}")))
 }
 

@@ -9,6 +9,7 @@ use crate::api::conditions::{self, reason};
 use crate::api::{DevServerTeam, DevServerTeamStatus, names};
 use crate::operator::publish::{event, newly_false};
 use crate::operator::refused::Refused;
+use crate::plain::few;
 
 /// The team's status, if it is another than it has. `refused` tells what could not be done, by the volume's name.
 pub(super) fn changed(
@@ -49,10 +50,10 @@ fn verdict(team: &DevServerTeam, state: &TeamState, refused: &Refused) -> (bool,
     let refusals = waiting.iter().filter_map(|user| Some((user, refused.why(&names::team_volume(&name, user))?)));
     let told: Vec<String> = refusals.map(|(user, why)| format!("{user} cannot have it: {why}")).collect();
     if !told.is_empty() {
-        return (false, reason::REFUSED, few(&told, "; "));
+        return (false, reason::REFUSED, few(&told, NAMED, "; "));
     }
     if !waiting.is_empty() {
-        return (false, reason::BINDING, format!("these members do not have it yet: {}", few(waiting, ", ")));
+        return (false, reason::BINDING, format!("these members do not have it yet: {}", few(waiting, NAMED, ", ")));
     }
     let who = match bound {
         0 => "no member has a namespace yet".to_owned(),
@@ -62,14 +63,8 @@ fn verdict(team: &DevServerTeam, state: &TeamState, refused: &Refused) -> (bool,
     (true, "Bound", who)
 }
 
-/// The first of them: a status is read by people.
-fn few(all: &[String], between: &str) -> String {
-    let more = all.len().saturating_sub(FEW);
-    let first = all[..all.len() - more].join(between);
-    if more == 0 { first } else { format!("{first}{between}and {more} more") }
-}
-
-const FEW: usize = 5;
+/// Of members, in a status that people read.
+const NAMED: usize = 5;
 
 #[cfg(test)]
 mod tests {

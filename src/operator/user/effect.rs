@@ -7,6 +7,7 @@ use kube::ResourceExt;
 
 use crate::api::{DevServerUser, conditions};
 use crate::identity::{is_unusable_account, short, unusable_keys};
+use crate::plain::few;
 
 /// Whether all of one field has an effect.
 #[derive(Debug, PartialEq)]
@@ -69,14 +70,7 @@ fn outcome(is_empty: bool, field: &str, wrong: &[String]) -> Outcome {
     match wrong {
         _ if is_empty => Outcome::None,
         [] => Outcome::Holds,
-        _ => {
-            let told = wrong.iter().take(TOLD).cloned().collect::<Vec<_>>().join("; ");
-            let more = match wrong.len().saturating_sub(TOLD) {
-                0 => String::new(),
-                more => format!("; and {more} more"),
-            };
-            Outcome::Fails(format!("not all of spec.{field} has an effect: {told}{more}"))
-        }
+        _ => Outcome::Fails(format!("not all of spec.{field} has an effect: {}", few(wrong, TOLD, "; "))),
     }
 }
 
