@@ -47,8 +47,8 @@ impl Outcome {
     }
 }
 
-/// Binds what the spec lists, and takes back what it lists no more, or all while she is disabled. Users without any cost
-/// no call, but for the first look at each spec.
+/// Binds what the spec lists, and takes back what it lists no more, or all while she is disabled. Users without any
+/// cost no call, but for the first look at each spec.
 pub(super) async fn bind(client: &Client, user: &DevServerUser) -> Result<Outcome, kube::Error> {
     let wanted = if user.spec.disabled { &[][..] } else { &user.spec.role_refs };
     if wanted.is_empty() && has_none(user) {
