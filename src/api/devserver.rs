@@ -246,6 +246,14 @@ pub struct DevServerStatus {
     pub conditions: Vec<Condition>,
 }
 
+impl DevServerStatus {
+    /// How its pod last ended, where the message does not say so itself.
+    pub fn untold_end(&self) -> Option<&LastEnd> {
+        let is_told = |end: &LastEnd| self.message.as_ref().is_some_and(|message| message.contains(&end.message));
+        self.last_end.as_ref().filter(|end| !is_told(end))
+    }
+}
+
 /// Where a DevServer is in its life.
 #[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Phase {

@@ -20,10 +20,9 @@ fn unasked_end(status: &DevServerStatus) -> Option<String> {
     let waits = matches!(status.phase, Phase::Pending | Phase::Starting | Phase::Failed);
     let ready =
         conditions::find(&status.conditions, conditions::READY).filter(|ready| waits && ready.status != "True")?;
-    let end = status.last_end.as_ref()?;
+    let end = status.untold_end()?;
     let is_its = end.time.0.duration_since(ready.last_transition_time.0) > -PODS_END_TOLD;
-    let is_told = status.message.as_ref().is_some_and(|message| message.contains(&end.message));
-    (is_its && !is_told).then(|| end.message.clone())
+    is_its.then(|| end.message.clone())
 }
 
 /// The news of a pod's end take so long at most to reach the cache, by way of the operator.

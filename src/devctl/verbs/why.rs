@@ -130,10 +130,9 @@ fn script_line(name: &str, status: &DevServerStatus) -> Option<String> {
 
 /// How it last ended, where the status does not say that anyhow.
 fn last_end(status: &DevServerStatus, now: Timestamp) -> Option<String> {
-    let end = status.last_end.as_ref()?;
-    let is_said = status.message.as_ref().is_some_and(|message| message.contains(&end.message));
+    let end = status.untold_end()?;
     let why = plain(end.message.trim_end_matches('.'));
-    (!is_said).then(|| format!("It last ended {}: {why}.", time::relative(&end.time, now)))
+    Some(format!("It last ended {}: {why}.", time::relative(&end.time, now)))
 }
 
 /// That the kernel ended a program of it, and it went on.
